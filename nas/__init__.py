@@ -1,0 +1,23 @@
+"""Neural architecture search for efficient ConvNets.
+
+The root is lazy: `import nas` costs nothing, and a verb's machinery (torch above all) is imported
+when the verb is first used.
+
+    study = nas.search(space="mixconv", data="digits", target_flops=2e6, trials=24)
+    model = study.best.build()
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.commands import cost, export, resume, search, show, space, status, top
+
+__version__ = "0.1.0"
+__all__ = ["cost", "export", "resume", "search", "show", "space", "status", "top"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("nas.commands"), name)
+    raise AttributeError(f"module 'nas' has no attribute {name!r}; it has: {', '.join(__all__)}")

@@ -1,0 +1,202 @@
+"""One concrete network as frozen rows of data: hashable, comparable, JSON, never an `nn.Module`.
+
+What the rows mean is the blocks' business (`nas.blocks`); `nas.blocks.canonical` removes the
+options that have no effect, so that the same network always has the same rows and the same id.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from nas.cost import Cost
+from nas.errors import SpaceError
+
+FORMAT = "nas.architecture/1"
+Value = str | int | float | bool
+
+# timm's shorthand (`ir_r2_k3.5_s2_e6_c40_se0.5_nsw`), and our words for what it lacks: _nge (GELU),
+# _kexp (exponential partition of the kernel groups), _d (stochastic depth).
+BLOCK_CODES = {"mbconv": "ir", "depthwise_separable": "ds", "conv": "cn", "classifier": "fc"}
+ACTIVATION_CODES = {
+    "relu": "nre", "relu6": "nr6", "silu": "nsw", "hard_swish": "nhs", "gelu": "nge", "mish": "nmi",
+}  # fmt: skip
+_INTERNED: dict["Row", "Row"] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One block: its name, its width and stride, and its options that differ from the default.
+
+    `counted` remembers the block's cost for each (input channels, input size) it was counted at.
+    """
+
+    block: str
+    out_channels: int
+    stride: int = 1
+    options: tuple[tuple[str, Value], ...] = ()
+    counted: dict[tuple[int, int], Cost] = field(
+        default_factory=dict, compare=False, repr=False, hash=False
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as one flat object."""
+        row = {"block": self.block, "out_channels": self.out_channels, "stride": self.stride}
+        return row | dict(self.options)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Row":
+        """Read a row back; raises SpaceError where a field is missing or of the wrong type."""
+        options = dict(data)
+        try:
+            block, width = options.pop("block"), options.pop("out_channels")
+        except KeyError as missing:
+            raise SpaceError(f"A row needs block and out_channels; {missing} is missing.") from None
+        stride = options.pop("stride", 1)
+        for name, number in (("out_channels", width), ("stride", stride)):
+            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                raise SpaceError(
+                    f"{block}: {name} is a whole number of at least 1, not {number!r}."
+                )
+        for name, value in options.items():
+            if not isinstance(value, Value):
+                raise SpaceError(f"{block}: option {name} is text, a number or true/false.")
+        return cls(block, width, stride, tuple(sorted(options.items())))
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network: what goes in, the rows in order, what comes out.
+
+    Images are (in_channels, resolution, resolution); the last row of the head gives `classes`
+    logits.
+    """
+
+    in_channels: int
+    resolution: int
+    classes: int
+    stem: tuple[Row, ...]
+    body: tuple[Row, ...]
+    head: tuple[Row, ...]
+
+    def __post_init__(self) -> None:
+        # Rows that are equal become one object, so that what was counted once is counted for all.
+        if len(_INTERNED) > 100_000:
+            _INTERNED.clear()
+        for part in ("stem", "body", "head"):
+            shared = tuple(_INTERNED.setdefault(row, row) for row in getattr(self, part))
+            object.__setattr__(self, part, shared)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows from the image to the logits."""
+        return self.stem + self.body + self.head
+
+    @cached_property
+    def stages(self) -> tuple[tuple[Row, ...], ...]:
+        """The body in stages: a new one begins where the stride is not 1 or the width changes."""
+        stages: list[list[Row]] = []
+        for row in self.body:
+            begins = not stages or row.stride > 1 or row.out_channels != stages[-1][-1].out_channels
+            stages.append([row]) if begins else stages[-1].append(row)
+        return tuple(tuple(stage) for stage in stages)
+
+    @cached_property
+    def id(self) -> str:
+        """Content hash of the rows, input channels, resolution and classes: 16 hex digits."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def at(
+        self,
+        *,
+        resolution: int | None = None,
+        classes: int | None = None,
+        in_channels: int | None = None,
+    ) -> "Architecture":
+        """Return this network for other images or another number of classes."""
+        classes = self.classes if classes is None else classes
+        return replace(
+            self,
+            resolution=self.resolution if resolution is None else resolution,
+            in_channels=self.in_channels if in_channels is None else in_channels,
+            classes=classes,
+            head=(*self.head[:-1], replace(self.head[-1], out_channels=classes, counted={})),
+        )
+
+    def parts(self) -> Iterator[tuple[str, tuple[Row, ...]]]:
+        """Yield (name, rows) of the stem, each stage and the head, in order."""
+        yield "stem", self.stem
+        for number, stage in enumerate(self.stages, start=1):
+            yield f"stage{number}", stage
+        yield "head", self.head
+
+    def notation(self) -> list[str]:
+        """Return one line per part, in timm's shorthand with what it lacks added."""
+        return [" ".join(_shorthand(rows)) for _, rows in self.parts()]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the architecture as plain data."""
+        return {
+            "format": FORMAT,
+            "in_channels": self.in_channels,
+            "resolution": self.resolution,
+            "classes": self.classes,
+            "stem": [row.to_json() for row in self.stem],
+            "stages": [[row.to_json() for row in stage] for stage in self.stages],
+            "head": [row.to_json() for row in self.head],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Architecture":
+        """Read an architecture back as it was written (`nas.blocks.canonical` checks the rows)."""
+        if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+            raise SpaceError(f'An architecture is an object with "format": "{FORMAT}".')
+        try:
+            sizes = {name: data[name] for name in ("in_channels", "resolution", "classes")}
+            stem, stages, head = data["stem"], data["stages"], data["head"]
+        except KeyError as missing:
+            raise SpaceError(f"An architecture needs {missing}, which is missing.") from None
+        for name, number in sizes.items():
+            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                raise SpaceError(f"{name} is a whole number of at least 1, not {number!r}.")
+        body = [row for stage in stages for row in stage]
+        parts = (tuple(Row.from_json(row) for row in rows) for rows in (stem, body, head))
+        return cls(sizes["in_channels"], sizes["resolution"], sizes["classes"], *parts)
+
+
+def _shorthand(rows: tuple[Row, ...]) -> Iterator[str]:
+    """Yield a word per run of equal rows; a run's stride is its first row's, as in timm."""
+    runs: list[list[Row]] = []
+    for row in rows:
+        alike = runs and row.stride == 1 and replace(runs[-1][0], stride=1) == row
+        runs[-1].append(row) if alike else runs.append([row])
+    for run in runs:
+        yield _word(run[0], len(run))
+
+
+def _word(row: Row, repeats: int) -> str:
+    options = dict(row.options)
+    words = [BLOCK_CODES.get(row.block, row.block), f"r{repeats}"]
+    if row.block != "classifier":
+        words += [f"k{options.pop('kernels', '3')}", f"s{row.stride}"]
+    if "expansion" in options or row.block == "mbconv":
+        words.append(f"e{options.pop('expansion', 6):g}")
+    words.append(f"c{row.out_channels}")
+    for name in sorted(options, key=lambda name: (name != "se_ratio", name)):
+        words.append(_option_word(name, options[name]))
+    return "_".join(words)
+
+
+def _option_word(name: str, value: Value) -> str:
+    if name == "activation":
+        return ACTIVATION_CODES.get(str(value), f"n{value}")
+    if name in ("expand_groups", "project_groups"):
+        return name[0].replace("e", "a") + ".".join("1" * int(value))
+    if name == "skip":
+        return "skip" if value else "noskip"
+    short = {"se_ratio": "se", "partition": "k", "drop_path": "d", "dropout": "do", "groups": "g"}
+    text = str(value)[:3] if isinstance(value, str) else f"{value:g}"
+    return short.get(name, name) + text

@@ -1,0 +1,63 @@
+"""MixConv: Mixed Depthwise Convolutional Kernels, arXiv:1907.09595."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from nas.errors import SpaceError
+
+
+class MixConv2d(nn.Module):
+    """Depthwise convolution that gives each group of channels a kernel size of its own."""
+
+    def __init__(
+        self, group_channels: tuple[int, ...], kernels: tuple[int, ...], stride: int = 1
+    ) -> None:
+        super().__init__()
+        self.group_channels = group_channels
+        self.convs = nn.ModuleList(
+            nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
+            for channels, kernel in zip(group_channels, kernels, strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        groups = x.split(self.group_channels, dim=1)
+        mixed = [conv(group) for conv, group in zip(self.convs, groups, strict=True)]
+        return torch.cat(mixed, dim=1)  # (N, C, H / stride, W / stride)
+
+
+def depthwise(
+    group_channels: tuple[int, ...], kernels: tuple[int, ...], stride: int = 1
+) -> nn.Module:
+    """Build a plain depthwise convolution where there is one kernel size, else a MixConv."""
+    if len(kernels) > 1:
+        return MixConv2d(group_channels, kernels, stride)
+    channels, kernel = group_channels[0], kernels[0]
+    return nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
+
+
+@lru_cache(maxsize=65536)
+def partition_channels(channels: int, groups: int, partition: str = "equal") -> tuple[int, ...]:
+    """Share `channels` among kernel groups.
+
+    Equal: channels // groups each, the remainder to the first group (16 over 3: 6, 5, 5).
+    Exponential: group i (from 1) gets floor(channels / 2^i), the last as many as the one before it,
+    each at least 1, and the remainder, which may be negative, goes to the first (30 over 4:
+    17, 7, 3, 3); the paper and its reference code leave the rounding open. Raises SpaceError for
+    more groups than channels.
+    """
+    if groups > channels:
+        raise SpaceError(f"{groups} kernel groups need at least {groups} channels, not {channels}.")
+    if partition == "equal":
+        share = channels // groups
+        return (channels - share * (groups - 1), *[share] * (groups - 1))
+    powers = [min(i, groups - 1) for i in range(1, groups + 1)] if groups > 1 else [0]
+    rest = [max(1, channels >> power) for power in powers[1:]]
+    return (channels - sum(rest), *rest)
+
+
+def canonical_partition(channels: int, groups: int, partition: str) -> str:
+    """Return "equal" wherever the exponential partition gives the same groups."""
+    equal = partition_channels(channels, groups, "equal")
+    return "equal" if partition_channels(channels, groups, partition) == equal else partition

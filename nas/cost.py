@@ -1,0 +1,174 @@
+"""What a network costs, in plain integers: the formulas, one per operator, and nothing else.
+
+One multiply-accumulate counts as 1, and only convolution, linear and matmul count: what the papers
+print as FLOPs. Bias, batch norm, activations and pooling cost no macs (fvcore counts the last three
+in its grand total; its conv + linear + matmul handles are what equals ours).
+"""
+
+from typing import NamedTuple
+
+from nas.errors import UserError
+
+BYTES_PER_ELEMENT = 4  # float32
+
+
+class Cost(NamedTuple):
+    """The cost of a block or a network for one image.
+
+    `macs` are multiply-accumulates, `params` learnable parameters, `activations` the output
+    elements of convolution, linear and matmul (fvcore's ActivationCount), and
+    `peak_activation_bytes` the largest sum of the float32 tensors alive at once at inference.
+    """
+
+    macs: int
+    params: int
+    activations: int
+    peak_activation_bytes: int
+
+
+class Limits(NamedTuple):
+    """Hard upper limits on a cost; None means no limit."""
+
+    macs: int | None = None
+    params: int | None = None
+    activations: int | None = None
+    peak_activation_bytes: int | None = None
+
+    def violation(self, cost: Cost) -> str | None:
+        """Say which limit is broken, by how much; None if none is."""
+        for name, value, limit in zip(Cost._fields, cost, self, strict=True):
+            if limit is not None and value > limit:
+                return f"{name} {value:,} over the limit of {limit:,}"
+        return None
+
+    def excess(self, cost: Cost) -> float:
+        """Sum of the relative excesses over the limits; 0 where every limit is kept."""
+        pairs = zip(cost, self, strict=True)
+        return sum(max(0, value - limit) / limit for value, limit in pairs if limit is not None)
+
+    def tightest(self, other: "Limits") -> "Limits":
+        """Combine two sets of limits into the one that keeps both."""
+        pairs = zip(self, other, strict=True)
+        kept = [[limit for limit in pair if limit is not None] for pair in pairs]
+        return Limits(*(min(limits) if limits else None for limits in kept))
+
+    @classmethod
+    def checked(cls, **limits: float | None) -> "Limits":
+        """Build limits from user input, refusing anything but positive numbers."""
+        for name, limit in limits.items():
+            if name not in cls._fields:
+                raise UserError(f"No limit on {name!r}; limits: {', '.join(cls._fields)}.")
+            if limit is not None and (isinstance(limit, bool) or not limit >= 1):
+                raise UserError(f"A limit on {name} is a number of at least 1, not {limit!r}.")
+        return cls(
+            **{name: limit if limit is None else int(limit) for name, limit in limits.items()}
+        )
+
+
+class Tape:
+    """Walks through a block operator by operator and adds up what each one costs.
+
+    The methods mirror the layers they count. The tape knows the tensor at hand, (channels, size,
+    size). Memory is that of ideal liveness with nothing in place: an operator needs its input, its
+    output, and the tensors that something later still needs (a skip, say): `held` counts the
+    elements of those, `own` the elements of the tensor at hand unless it is one of them.
+    """
+
+    __slots__ = (
+        "activations", "channels", "elements", "held", "macs", "own", "params", "peak", "size",
+    )  # fmt: skip
+
+    def __init__(self, channels: int, size: int) -> None:
+        self.channels, self.size = channels, size
+        self.elements = self.own = channels * size * size
+        self.macs = self.params = self.activations = self.held = self.peak = 0
+
+    def conv(
+        self, channels: int, kernel: int, stride: int = 1, groups: int = 1, bias: bool = False
+    ) -> None:
+        """Count a convolution with 'same' padding: out size ceil(size / stride)."""
+        size = -(-self.size // stride)
+        weights = channels * (self.channels // groups) * kernel * kernel
+        elements = channels * size * size
+        self.macs += weights * size * size
+        self.params += weights + channels if bias else weights
+        self.activations += elements
+        self._produce(elements)
+        self.channels, self.size = channels, size
+
+    def mix_conv(
+        self, group_channels: tuple[int, ...], kernels: tuple[int, ...], stride: int = 1
+    ) -> None:
+        """Count a MixConv: a depthwise convolution per group of channels, a concatenation."""
+        size = -(-self.size // stride)
+        weights = 0
+        for channels, kernel in zip(group_channels, kernels, strict=True):
+            weights += channels * kernel * kernel
+        elements = self.channels * size * size
+        self.macs += weights * size * size
+        self.params += weights
+        self.activations += elements
+        self._produce(elements)
+        self.size = size
+        if len(kernels) > 1:
+            self._produce(elements)
+
+    def norm(self) -> None:
+        """Count a batch norm: a scale and a shift per channel."""
+        self.params += 2 * self.channels
+        self._produce(self.elements)
+
+    def norm_act(self) -> None:
+        """Count a batch norm and an activation function, which needs no more memory than it."""
+        self.norm()
+
+    def squeeze_excite(self, reduced: int) -> None:
+        """Count pool, 1x1 reduce, activation, 1x1 expand, gate, multiply (both 1x1 with bias)."""
+        channels, elements = self.channels, self.elements
+        weights = 2 * channels * reduced
+        self.macs += weights
+        self.params += weights + channels + reduced
+        self.activations += channels + reduced
+        working = max(channels + elements, channels + reduced, 2 * channels, 2 * reduced)
+        self._need(working)
+        self.own = elements
+
+    def hold(self) -> int:
+        """Keep the tensor at hand for later; return its elements, which `add` lets go."""
+        self.held += self.own
+        self.own = 0
+        return self.elements
+
+    def add(self, held: int) -> None:
+        """Count the sum with a tensor that was held for it, and let that one go."""
+        self._produce(self.elements)
+        self.held -= held
+
+    def pool(self) -> None:
+        """Count a global average pool."""
+        self._produce(self.channels)
+        self.size = 1
+
+    def linear(self, features: int) -> None:
+        """Count a fully connected layer with bias."""
+        weights = self.channels * features
+        self.macs += weights
+        self.params += weights + features
+        self.activations += features
+        self._produce(features)
+        self.channels = features
+
+    def cost(self) -> Cost:
+        """Return what was counted so far."""
+        return Cost(self.macs, self.params, self.activations, self.peak * BYTES_PER_ELEMENT)
+
+    def _need(self, elements: int) -> None:
+        alive = self.held + self.own + elements
+        if alive > self.peak:
+            self.peak = alive
+
+    def _produce(self, elements: int) -> None:
+        alive = self.held + self.own + elements
+        if alive > self.peak:
+            self.peak = alive
+        self.elements = self.own = elements

@@ -1,0 +1,69 @@
+"""Every error `nas` raises on purpose.
+
+NasError
+├── UserError            a mistake in the input: one message, exit code 2, nothing written
+│   ├── SpaceError       a search space or architecture that breaks a rule
+│   ├── DataError        a data set that is absent, empty, unreadable or has the wrong shape
+│   └── StoreError       a database that can't be opened, or a study that means something else
+├── TrialError           ends one trial with a recorded reason, never the search
+│   ├── Diverged         the loss became NaN or infinite
+│   ├── OutOfMemory      the network and its batch do not fit
+│   └── UnreadableImage  an image that was readable when the search began is not any more
+├── LostLease            another worker has taken the trial over; this one must let go
+└── Interrupted          somebody asked to stop; the work is kept and resumable
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class NasError(Exception):
+    """Base of all errors raised on purpose by `nas`."""
+
+
+class UserError(NasError):
+    """A user's mistake: the message names the rule, the value and the valid options."""
+
+
+class SpaceError(UserError):
+    """A search space or an architecture breaks a rule."""
+
+
+class DataError(UserError):
+    """A data set is absent, empty, unreadable or has the wrong shape."""
+
+
+class StoreError(UserError):
+    """A database can't be opened or written, or a study of that name means something else."""
+
+
+class TrialError(NasError):
+    """One trial can't go on; the message is the recorded reason."""
+
+
+class Diverged(TrialError):
+    """The loss became NaN or infinite."""
+
+
+class OutOfMemory(TrialError):
+    """The network and its batch do not fit into memory."""
+
+
+class UnreadableImage(TrialError):
+    """An image that was readable when the search began is not readable any more."""
+
+
+class LostLease(NasError):
+    """Another worker holds this trial now; a write with the old attempt number was refused."""
+
+
+class Interrupted(NasError):
+    """Somebody asked to stop; the work so far is kept and resumable."""
+
+
+def unknown(kind: str, name: object, available: Iterable[str]) -> str:
+    """Say that no such thing exists, with the closest name first and all the valid ones."""
+    names = sorted(available)
+    close = get_close_matches(str(name), names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"No {kind} named {name!r}.{hint} Available: {', '.join(names)}."

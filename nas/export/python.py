@@ -1,0 +1,309 @@
+"""Export as Python source: one `model.py` that needs torch alone, and its weights beside it.
+
+The classes are the blocks' own source, taken with what they refer to; the network is written out
+with its literal numbers. Whatever is printed here is printed as `ruff format` would print it.
+"""
+
+import ast
+import inspect
+import os
+import runpy
+import sys
+import tempfile
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from nas import blocks, network
+from nas.architecture import Architecture
+from nas.errors import NasError
+from nas.export import Exporter, Facts
+from nas.export._definitions import Definitions
+
+WIDTH = 100
+TOLERANCE = 1e-5  # relative to the largest logit
+INDENT = " " * 4
+OWN_NAMES = ("Network", "preprocess", "read_safetensors", "load", "check")
+
+IMPORTS = """\
+import json
+from pathlib import Path
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+"""
+
+PREPROCESS = '''
+def preprocess(images: Tensor) -> Tensor:
+    """Resize and normalise images: (N, {channels}, H, W), values from 0 to 255, for the network."""
+    size = (RESOLUTION, RESOLUTION)
+    images = F.interpolate(images.float(), size, mode="bilinear", antialias=True) / 255
+    return (images - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor(STD).view(-1, 1, 1)
+'''
+
+TAIL = '''
+def read_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """Read a safetensors file: the header's length in 8 bytes, the header as JSON, the numbers."""
+    content = Path(path).read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = (start + offset for offset in entry["data_offsets"])
+        dtype = {"F32": torch.float32, "I64": torch.int64}[entry["dtype"]]
+        numbers = torch.frombuffer(bytearray(content[begin:end]), dtype=dtype)
+        tensors[name] = numbers.view(entry["shape"])
+    return tensors
+
+
+def load(path: str | Path = WEIGHTS) -> Network:
+    """Return the trained network, ready for inference."""
+    network = Network()
+    network.load_state_dict(read_safetensors(path))
+    return network.eval()
+
+
+def check(network: Network) -> dict[str, tuple[object, object]]:
+    """Count parameters and macs of one image; return what was found and what this file states."""
+    params = sum(parameter.numel() for parameter in network.parameters())
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        logits = network(torch.zeros(1, IN_CHANNELS, RESOLUTION, RESOLUTION))
+    macs = counter.get_total_flops() // 2  # torch counts a multiply-accumulate as two
+    shape = tuple(logits.shape)
+    return {"params": (params, PARAMS), "macs": (macs, MACS), "output": (shape, (1, CLASSES))}
+
+
+if __name__ == "__main__":
+    for what, (found, stated) in check(load() if WEIGHTS.exists() else Network().eval()).items():
+        if found != stated:
+            raise SystemExit(f"{what}: {found}, but this file states {stated}")
+        print(f"{what}: {found}, as stated")
+'''
+
+
+def export_python(
+    architecture: Architecture, state: Mapping[str, Tensor], out_dir: str | Path, facts: Facts
+) -> Path:
+    """Write model.py and model.safetensors; return the path of model.py.
+
+    The two are written in a temporary folder, proven there and moved. Raises NasError where what
+    the emitted file computes is not what the built network computes.
+    """
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: _plain_tensor(tensor) for name, tensor in state.items()}
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
+        code, numbers = Path(temporary, "model.py"), Path(temporary, "model.safetensors")
+        code.write_text(source(architecture, facts), encoding="utf-8")
+        numbers.write_bytes(save(weights))
+        prove(architecture, weights, code)
+        os.replace(numbers, folder / numbers.name)
+        os.replace(code, folder / code.name)
+    return folder / "model.py"
+
+
+def prove(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -> None:
+    """Run an emitted file and hold it to the built network; raises NasError where they differ."""
+    emitted = runpy.run_path(str(path), run_name="model")
+    built = network.build(architecture)
+    try:
+        built.load_state_dict(dict(state))
+        loaded = emitted["load"]()
+    except (RuntimeError, KeyError) as error:
+        raise NasError(f"The weights do not fit the network: {error}") from error
+    for what, (found, stated) in emitted["check"](loaded).items():
+        if found != stated:
+            raise NasError(f"The emitted network's {what}: {found}; stated: {stated}.")
+    shape = (2, architecture.in_channels, architecture.resolution, architecture.resolution)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, actual = built.eval()(images), loaded(images)
+    difference = (expected - actual).abs().max() / expected.abs().max().clamp(min=1e-12)
+    if not difference <= TOLERANCE:
+        raise NasError(
+            f"The emitted network's outputs differ by {difference:.1e} from the trained network's;"
+            f" {TOLERANCE:.0e} is allowed."
+        )
+
+
+def source(architecture: Architecture, facts: Facts) -> str:
+    """Return the text of model.py."""
+    definitions = Definitions(taken=OWN_NAMES)
+    body = _network(architecture, definitions)
+    tail = TAIL
+    definitions.add_imports(ast.parse(IMPORTS))
+    if facts.mean:
+        definitions.add_imports(ast.parse("from torch.nn import functional as F"))
+        tail = PREPROCESS.format(channels=architecture.in_channels) + "\n" + TAIL
+    sections = [*definitions.texts.values(), body, tail.strip("\n")]
+    return "\n".join(
+        [
+            _docstring(architecture, facts),
+            definitions.import_lines(),
+            "",
+            *_constants(architecture, facts),
+            "\n\n" + "\n\n\n".join(sections) + "\n",
+        ]
+    )
+
+
+def _network(architecture: Architecture, definitions: Definitions) -> str:
+    """Return the class Network: a part per stage, a literal constructor call per layer."""
+    steps = network.walk(architecture)
+    parts, forward = [], []
+    channels, size = architecture.in_channels, architecture.resolution
+    names = [name for name, _ in architecture.parts()]
+    for name, rows in architecture.parts():
+        calls = []
+        for _, (row, channels, size) in zip(rows, steps):  # noqa: B905 - the part ends first
+            module = blocks.get(row.block).module
+            definitions.add(sys.modules[module.__module__], module.__name__)
+            calls.append(_constructor(module, blocks.arguments(row, channels), INDENT * 3))
+            channels, size = row.out_channels, -(-size // row.stride)
+        lines = "".join(f"\n{INDENT * 3}{call}," for call in calls)
+        end = f"\n{INDENT * 2})" if calls else ")"
+        parts.append(f"self.{name} = nn.Sequential({lines}{end}")
+        if name != names[-1]:
+            forward.append(f"x = self.{name}(x)  # (N, {channels}, {size}, {size})")
+    forward.append(f"return self.{names[-1]}(x)  # (N, {architecture.classes})")
+    shape = f"{architecture.in_channels}, {architecture.resolution}, {architecture.resolution}"
+    body = [
+        "class Network(nn.Module):",
+        f'{INDENT}"""Images of (N, {shape}) in, logits of (N, {architecture.classes}) out."""',
+        "",
+        f"{INDENT}def __init__(self) -> None:",
+        *(INDENT * 2 + line for line in ("super().__init__()", *parts)),
+        "",
+        f"{INDENT}def forward(self, x: Tensor) -> Tensor:",
+        *(INDENT * 2 + line for line in forward),
+    ]
+    return "\n".join(body)
+
+
+def _constructor(module: type[nn.Module], arguments: Mapping[str, Any], indent: str) -> str:
+    """Write a constructor call as a person would: no defaults, keywords for what has one."""
+    written = []
+    for name, parameter in inspect.signature(module).parameters.items():
+        value = arguments[name]
+        if parameter.default is inspect.Parameter.empty:
+            written.append((value, ""))
+        elif value != parameter.default:
+            written.append((value, f"{name}="))
+    # A comma follows the call.
+    flat = ", ".join(keyword + _literal(value) for value, keyword in written)
+    if len(f"{indent}{module.__name__}({flat}),") <= WIDTH:
+        return f"{module.__name__}({flat})"
+    inner = indent + INDENT
+    if len(inner + flat) <= WIDTH:
+        return f"{module.__name__}(\n{inner}{flat}\n{indent})"
+    lines = (f"{inner}{keyword}{_fitted(value, inner, keyword)},\n" for value, keyword in written)
+    return f"{module.__name__}(\n{''.join(lines)}{indent})"
+
+
+def _fitted(value: object, indent: str, before: str) -> str:
+    """Write a value that stands on a line of its own; a tuple too long for it is broken up."""
+    flat = _literal(value)
+    if not isinstance(value, tuple) or len(f"{indent}{before}{flat},") <= WIDTH:
+        return flat
+    return "(" + "".join(f"\n{indent}{INDENT}{_literal(item)}," for item in value) + f"\n{indent})"
+
+
+def _literal(value: object) -> str:
+    """Write a value as a literal."""
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(_literal, value)) + (",)" if len(value) == 1 else ")")
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    if isinstance(value, type) and value in vars(nn).values():
+        return f"nn.{value.__name__}"
+    raise NasError(f"{value!r} can't be written as a literal.")
+
+
+def _string(text: str) -> str:
+    """Write a string with the quotes that need fewer escapes, double ones where it is the same."""
+    inside = repr(f"{text}'\"")[1:-4]  # in single quotes, those inside escaped
+    if text.count('"') > text.count("'"):
+        return f"'{inside}'"
+    return '"' + inside.replace("\\'", "'").replace('"', '\\"') + '"'
+
+
+def _constants(architecture: Architecture, facts: Facts) -> list[str]:
+    cost = network.cost(architecture)
+    lines = [
+        f"IN_CHANNELS = {architecture.in_channels}",
+        f"RESOLUTION = {architecture.resolution}",
+        f"CLASSES = {architecture.classes}",
+    ]
+    if facts.class_names:
+        lines.append("CLASS_NAMES = " + _fitted(facts.class_names, "", "CLASS_NAMES = "))
+    if facts.mean:
+        lines.append("# Per channel, of pixel values from 0 to 1.")
+        lines += [f"MEAN = {_literal(facts.mean)}", f"STD = {_literal(facts.std)}"]
+    return [
+        *lines,
+        f"PARAMS = {cost.params:_}",
+        f"MACS = {cost.macs:_}  # multiply-accumulates for one image, convolution and linear",
+        'WEIGHTS = Path(__file__).with_name("model.safetensors")',
+    ]
+
+
+def _docstring(architecture: Architecture, facts: Facts) -> str:
+    cost = network.cost(architecture)
+    size = f"{architecture.resolution} x {architecture.resolution}"
+    on = f", trained on {_plain(facts.data)}" if facts.data else ""
+    when = f" ({_plain(facts.date)})" if facts.date else ""
+    title = f'"""A ConvNet for {architecture.classes} classes and images of {size}{on}{when}.'
+    lines = [*textwrap.wrap(title, WIDTH), ""]
+    lines += [f"score   {facts.score:.4f}"] if facts.score is not None else []
+    lines += [f"macs    {cost.macs:,}", f"params  {cost.params:,}", ""]
+    lines += _metrics(facts)
+    notation = zip(architecture.parts(), architecture.notation(), strict=True)
+    words = {name: line for (name, _), line in notation}
+    width = max(map(len, words))
+    for name, line in words.items():
+        indent = " " * (width + 2)
+        lines += textwrap.wrap(f"{name:{width}}  {line}", WIDTH, subsequent_indent=indent)
+    return "\n".join([*lines, '"""', ""])
+
+
+def _metrics(facts: Facts) -> list[str]:
+    """Return a small table of metrics, a column per split."""
+    columns = {"validation": facts.validation, "test": facts.test}
+    columns = {split: metrics for split, metrics in columns.items() if metrics}
+    names = list(dict.fromkeys(name for metrics in columns.values() for name in metrics))
+    if not names:
+        return []
+    width = max(map(len, names))
+    lines = [" " * width + "".join(f"{split:>12}" for split in columns)]
+    for name in names:
+        cells = (_cell(metrics.get(name)) for metrics in columns.values())
+        lines.append(f"{_plain(name):{width}}" + "".join(f"{cell:>12}" for cell in cells))
+    return [line.rstrip() for line in lines] + [""]
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
+
+
+def _plain(text: str) -> str:
+    """Return text that can stand in a docstring: one line, no quotes or backslashes."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(printable.replace("\\", "/").replace('"', "'").split())
+
+
+def _plain_tensor(tensor: Tensor) -> Tensor:
+    plain = tensor.detach().cpu().contiguous()
+    return plain.float() if plain.is_floating_point() else plain
+
+
+EXPORTER = Exporter(name="python", export=export_python)

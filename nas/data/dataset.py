@@ -1,0 +1,178 @@
+"""What a data set is: labelled images in three splits, resized once per resolution.
+
+Everything here is numpy and Pillow, so that reading a data set never imports torch.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from nas.errors import DataError
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+SPLITS = ("train", "validation", "test")
+OPERATIONS = frozenset({"rotation", "scale", "shift", "flip", "brightness", "contrast", "cutout"})
+"""The augmentation operations that a data set may forbid."""
+
+_KEPT_RESOLUTIONS = 2  # a worker goes to and fro between few resolutions
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled images of one part of a data set.
+
+    `labels`: (N,) class indices. `images(resolution)`: (N, R, R, C) uint8, resized once
+    (bilinear, antialiased; both sides, so what is not square is stretched) and then kept.
+    """
+
+    labels: Labels
+    images: Callable[[int], Images]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def majority_rate(self) -> float:
+        """Return the accuracy of always answering the most frequent class."""
+        return float(np.bincount(self.labels).max() / len(self.labels))
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Images to search on; `fingerprint` is the hash of their content, labels and splits.
+
+    `native_resolution` is the larger side of the largest image, in pixels. `forbids` names the
+    augmentation operations that would destroy labels, such as the flip of a digit.
+    """
+
+    name: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    in_channels: int
+    native_resolution: int
+    forbids: frozenset[str]
+    splits: Mapping[str, Split]
+
+
+def in_memory(images: Images, labels: Labels) -> Split:
+    """Make a split of `images`, (N, H, W, C) uint8, that lie in memory."""
+    return Split(
+        labels, lru_cache(_KEPT_RESOLUTIONS)(lambda resolution: _resized(images, resolution))
+    )
+
+
+def _resized(images: Images, resolution: int) -> Images:
+    if images.shape[1:3] == (resolution, resolution):
+        return np.ascontiguousarray(images)
+    result = np.empty((len(images), resolution, resolution, images.shape[3]), np.uint8)
+    for index, image in enumerate(images):
+        result[index] = resize(
+            Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image), resolution
+        )
+    return result
+
+
+def resize(image: Image.Image, resolution: int) -> Images:
+    """Resize both sides to `resolution`, bilinear and antialiased: (R, R, C) uint8.
+
+    A plain resize, not a padded one: nothing is cut off and no pixel is spent on a border;
+    the price is that all images of a set that are not square are stretched alike.
+    """
+    resized = image.resize((resolution, resolution), Image.Resampling.BILINEAR)
+    return np.asarray(resized, np.uint8).reshape(resolution, resolution, -1)
+
+
+def stratified(
+    labels: Labels, shares: Sequence[float], *, names: Sequence[str]
+) -> list[npt.NDArray[np.intp]]:
+    """Divide indices into parts of these `shares`, each class in proportion, always alike.
+
+    Raises DataError when a class has fewer images than there are parts; `names` are the classes'.
+    """
+    random = np.random.RandomState(0)  # the legacy generator: its stream is frozen for ever
+    parts: list[list[npt.NDArray[np.intp]]] = [[] for _ in shares]
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
+        if len(members) < len(shares):
+            raise DataError(
+                f"Every class needs at least {len(shares)} images to be divided into {len(shares)} "
+                f"splits; class {names[label]!r} has {len(members)}."
+            )
+        counts = [max(1, round(share * len(members))) for share in shares[1:]]
+        while sum(counts) >= len(members):
+            counts[int(np.argmax(counts))] -= 1
+        bounds = np.cumsum([len(members) - sum(counts), *counts])[:-1]
+        for part, chosen in zip(parts, np.split(members, bounds), strict=True):
+            part.append(chosen)
+    return [np.sort(np.concatenate(part)) for part in parts]
+
+
+def fill_splits(
+    given: Mapping[str, npt.NDArray[np.intp]], labels: Labels, names: Sequence[str]
+) -> dict[str, npt.NDArray[np.intp]]:
+    """Carve what is not given out of the train split: 15 % of it, or 20 % twice."""
+    missing = [name for name in SPLITS[1:] if name not in given]
+    if not missing:
+        return dict(given)
+    share = 0.2 if len(missing) == 2 else 0.15
+    train = given["train"]
+    parts = stratified(
+        labels[train], [1 - share * len(missing)] + [share] * len(missing), names=names
+    )
+    carved = {name: train[part] for name, part in zip(["train", *missing], parts, strict=True)}
+    return {name: carved.get(name, given.get(name, train)) for name in SPLITS}
+
+
+def check_classes(classes: Sequence[str], train_labels: Labels, *, where: str | Path) -> None:
+    """Raise DataError unless there are two classes or more, all of them among the train labels."""
+    if len(classes) < 2:
+        raise DataError(
+            f"A data set needs at least two classes; {where} has {len(classes)}: "
+            f"{', '.join(classes)}."
+        )
+    absent = sorted(set(range(len(classes))) - set(np.unique(train_labels).tolist()))
+    if absent:
+        raise DataError(
+            f"Every class needs images in the train split; {where} has none of "
+            f"{', '.join(repr(classes[label]) for label in absent)}."
+        )
+
+
+def content_hash(parts: Iterable[bytes | npt.NDArray[np.generic]]) -> str:
+    """Hash bytes and arrays (their shapes and types included): 32 hex characters."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(part)
+    return digest.hexdigest()[:32]
+
+
+_REGISTRY: dict[str, Callable[[], DataSet]] = {}
+
+
+def register(name: str) -> Callable[[Callable[[], DataSet]], Callable[[], DataSet]]:
+    """Let a data set be loaded by `name`; the function that follows makes it."""
+
+    def enter(make: Callable[[], DataSet]) -> Callable[[], DataSet]:
+        if name in _REGISTRY:
+            raise ValueError(f"Two data sets are named {name!r}.")
+        _REGISTRY[name] = lru_cache(1)(make)
+        return make
+
+    return enter
+
+
+def registered() -> Mapping[str, Callable[[], DataSet]]:
+    """Return the data sets that have a name, by name."""
+    return _REGISTRY

@@ -1,0 +1,254 @@
+"""A folder of images per class, with or without train, validation and test folders above them.
+
+    root/cat/1.jpg  root/dog/2.png                    splits are carved out: 60/20/20
+    root/train/cat/1.jpg  root/val/...  root/test/... splits that are missing come out of train
+
+Images are gray when all of them are, else RGB. They are decoded one by one and kept, resized, as
+uint8 arrays on disk that are mapped into memory: a set may be larger than memory. A manifest
+beside them remembers every file's content by size and time, so that the next load is quick.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from nas.data.dataset import (
+    SPLITS,
+    DataSet,
+    Images,
+    Labels,
+    Split,
+    check_classes,
+    content_hash,
+    fill_splits,
+    resize,
+)
+from nas.errors import DataError, NasError, UnreadableImage
+
+EXTENSIONS = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+FOLDERS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val"),
+    "test": ("test", "testing"),
+}
+_GRAY = ("1", "L", "LA", "I;16", "I;16B", "I;16L")
+
+
+@dataclass(frozen=True)
+class _File:
+    """One image: its path below the root, class name, split ("" if not given) and content."""
+
+    path: str
+    label: str
+    split: str
+    sha256: str = ""
+    side: int = 0
+    gray: bool = False
+
+
+def load_folder(root: Path, *, cache_dir: Path | None = None) -> DataSet:
+    """Read a folder of images. Raises DataError that names the file when an image is unreadable."""
+    cache = cache_dir or _user_cache()
+    found = list(_find(root))
+    if not found:
+        raise DataError(
+            f"A folder data set needs one folder of images per class; {root} has no images. "
+            f"Readable: {', '.join(sorted(EXTENSIONS))}."
+        )
+    if not any(file.split in ("", "train") for file in found):
+        raise DataError(f"{root} has split folders but no images in a train folder.")
+    files = _examined(root, found, cache)
+    classes = tuple(sorted({file.label for file in files}))
+    labels = np.array([classes.index(file.label) for file in files], np.int64)
+    given = {
+        name: np.array(
+            [i for i, file in enumerate(files) if (file.split or "train") == name], np.intp
+        )
+        for name in SPLITS
+    }
+    check_classes(classes, labels[given["train"]], where=root)
+    parts = fill_splits({name: part for name, part in given.items() if len(part)}, labels, classes)
+    return _data_set(root, files, labels, parts, cache=cache)
+
+
+def _data_set(
+    root: Path,
+    files: list[_File],
+    labels: Labels,
+    parts: Mapping[str, npt.NDArray[np.intp]],
+    *,
+    cache: Path,
+) -> DataSet:
+    lines = "\n".join(f"{file.path}\t{file.label}\t{file.sha256}" for file in files)
+    fingerprint = content_hash([lines.encode(), labels, *parts.values()])
+    gray = all(file.gray for file in files)
+    splits = {
+        name: Split(
+            labels[part],
+            _images_of(root, [files[i] for i in part], cache / f"{fingerprint}-{name}", gray=gray),
+        )
+        for name, part in parts.items()
+    }
+    return DataSet(
+        name=root.resolve().name,
+        fingerprint=fingerprint,
+        classes=tuple(sorted({file.label for file in files})),
+        in_channels=1 if gray else 3,
+        native_resolution=max(file.side for file in files),
+        forbids=frozenset(),
+        splits=splits,
+    )
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nas"
+
+
+def _find(root: Path) -> Iterator[_File]:
+    """Yield the images below `root` in the order of their names, not yet opened."""
+    folders = _folders(root)
+    by_split = {folder: _split_of(folder.name) for folder in folders}
+    split_layout = any(_holds_classes(f) for f in folders if by_split[f] == "train")
+    for folder in folders:
+        if not split_layout:
+            yield from _of_class(root, folder, "")
+        elif by_split[folder]:
+            for class_folder in _folders(folder):
+                yield from _of_class(root, class_folder, by_split[folder])
+
+
+def _holds_classes(folder: Path) -> bool:
+    """Tell a folder of class folders from a class that happens to be called "train"."""
+    return bool(_folders(folder)) and not any(
+        path.suffix.lower() in EXTENSIONS for path in folder.iterdir()
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _split_of(name: str) -> str:
+    return next((split for split, known in FOLDERS.items() if name.lower() in known), "")
+
+
+def _of_class(root: Path, folder: Path, split: str) -> Iterator[_File]:
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file():
+            yield _File(path.relative_to(root).as_posix(), folder.name, split)
+
+
+def _examined(root: Path, found: list[_File], cache: Path) -> list[_File]:
+    """Fill in every file's content, from the manifest where size and time are the same."""
+    manifest = cache / f"{content_hash([str(root.resolve()).encode()])}.json"
+    known = _read_manifest(manifest)
+    entries: dict[str, list[int | str | bool]] = {}
+    for file in found:
+        status = (root / file.path).stat()
+        key = [status.st_size, status.st_mtime_ns]
+        entry = known.get(file.path)
+        entries[file.path] = entry if entry and entry[:2] == key else [*key, *_examine(root, file)]
+    if entries != known:
+        _write(manifest, lambda file: file.write(json.dumps(entries).encode()), anew=True)
+    return [
+        _File(f.path, f.label, f.split, str(sha256), int(side), bool(gray))
+        for f in found
+        for _, _, sha256, side, gray in [entries[f.path]]
+    ]
+
+
+def _read_manifest(path: Path) -> dict[str, list[int | str | bool]]:
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):  # none yet, or damaged: then everything is examined anew
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _examine(root: Path, file: _File) -> tuple[str, int, bool]:
+    """Decode one image wholly: its hash, larger side in pixels, and whether it is gray."""
+    content, image = _open(root / file.path, DataError)
+    return _hash(content), max(image.size), image.mode == "L"
+
+
+def _open(path: Path, failure: type[NasError]) -> tuple[bytes, Image.Image]:
+    try:
+        content = path.read_bytes()
+        return content, _decode(content)
+    except Exception as error:  # Pillow's plugins raise nearly anything on a damaged file
+        why = "no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
+        raise failure(f"Every image needs to be readable; {path} is not: {why}.") from error
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _decode(content: bytes) -> Image.Image:
+    """Decode an image to 8 bits, gray ("L") or RGB, turned as its EXIF data says."""
+    with Image.open(io.BytesIO(content)) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I;16"):
+            return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+        if image.mode in ("I", "F"):
+            raise ValueError(f"32-bit pixels (mode {image.mode!r}); 8 and 16 bits are read")
+        return image.convert("L" if image.mode in _GRAY else "RGB")
+
+
+def _images_of(
+    root: Path, files: list[_File], stem: Path, *, gray: bool
+) -> Callable[[int], Images]:
+    @lru_cache(None)
+    def images(resolution: int) -> Images:
+        path = stem.with_name(f"{stem.name}-{resolution}.npy")
+        if not path.exists():
+            _write(path, lambda file: _build(root, files, file, resolution=resolution, gray=gray))
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+    return images
+
+
+def _build(
+    root: Path, files: list[_File], output: BinaryIO, *, resolution: int, gray: bool
+) -> None:
+    """Decode and resize the images one by one into a .npy file: (N, R, R, C) uint8."""
+    shape = (len(files), resolution, resolution, 1 if gray else 3)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(output, header)
+    for file in files:
+        content, image = _open(root / file.path, UnreadableImage)
+        if _hash(content) != file.sha256:
+            raise UnreadableImage(f"{root / file.path} has changed since the data set was loaded.")
+        output.write(resize(image.convert("L" if gray else "RGB"), resolution).tobytes())
+
+
+def _write(path: Path, write: Callable[[BinaryIO], object], *, anew: bool = False) -> None:
+    """Make a file at once or not at all, one process at a time; the lock dies with its process.
+
+    Raises DataError when the cache can't be written.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f"{path.name}.lock")):
+            if anew or not path.exists():  # no other process was quicker
+                with temporary.open("wb") as file:
+                    write(file)
+                os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(
+            f"The folder for resized images needs to be writable; {path.parent} is not: {error}"
+        ) from error

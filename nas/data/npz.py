@@ -1,0 +1,134 @@
+"""NPZ files in MedMNIST's layout: `train_images`, `train_labels`, `val_*`, `test_*`.
+
+Images are uint8, (N, H, W) or (N, H, W, 1) gray or (N, H, W, 3) RGB; labels are integers, (N,) or
+(N, 1). A split that is not there is carved out of the train split. `classes` may name the classes.
+Yang et al., MedMNIST v2, Scientific Data 10, 41, 2023.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.data.dataset import (
+    DataSet,
+    Images,
+    Labels,
+    check_classes,
+    content_hash,
+    fill_splits,
+    in_memory,
+)
+from nas.errors import DataError
+
+KEYS = {"train": "train", "validation": "val", "test": "test"}
+
+
+def load_npz(path: Path) -> DataSet:
+    """Read the data set in one .npz file. Raises DataError when it has not MedMNIST's layout."""
+    arrays = _read(path)
+    images = {name: _images(arrays, key) for name, key in KEYS.items() if _has(arrays, key)}
+    raw = {name: _labels(arrays, KEYS[name], len(images[name])) for name in images}
+    if "train" not in images:
+        raise DataError(
+            f"An .npz data set needs the keys 'train_images' and 'train_labels'; {path} has: "
+            f"{', '.join(sorted(arrays)) or 'none'}."
+        )
+    shapes = {name: split.shape[1:] for name, split in images.items()}
+    if len(set(shapes.values())) > 1:
+        raise DataError(f"All splits need images of one shape; {path} has {shapes}.")
+    classes, labels = _classes(arrays, raw, path)
+    check_classes(classes, labels["train"], where=path)
+    return _data_set(path, images, labels, classes)
+
+
+def _data_set(
+    path: Path, images: dict[str, Images], labels: dict[str, Labels], classes: tuple[str, ...]
+) -> DataSet:
+    all_images = np.concatenate(list(images.values()))
+    all_labels = np.concatenate(list(labels.values()))
+    bounds = np.cumsum([len(split) for split in images.values()])[:-1]
+    given = dict(zip(images, np.split(np.arange(len(all_labels)), bounds), strict=True))
+    parts = fill_splits(given, all_labels, classes)
+    return DataSet(
+        name=path.stem,
+        fingerprint=content_hash(
+            [all_images, all_labels, *parts.values(), "\n".join(classes).encode()]
+        ),
+        classes=classes,
+        in_channels=all_images.shape[3],
+        native_resolution=max(all_images.shape[1:3]),
+        forbids=frozenset(),
+        splits={
+            name: in_memory(all_images[part], all_labels[part]) for name, part in parts.items()
+        },
+    )
+
+
+def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} is not an .npz archive of arrays but a single array.")
+            return {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path} can't be read as an .npz archive of plain arrays: {error}"
+        ) from error
+
+
+def _has(arrays: dict[str, npt.NDArray[Any]], key: str) -> bool:
+    found = [name for name in (f"{key}_images", f"{key}_labels") if name in arrays]
+    if len(found) == 1:
+        raise DataError(
+            f"A split needs both images and labels; of {key!r} there is only {found[0]!r}."
+        )
+    return bool(found)
+
+
+def _images(arrays: dict[str, npt.NDArray[Any]], key: str) -> Images:
+    images = arrays[f"{key}_images"]
+    if images.dtype != np.uint8:
+        raise DataError(f"Images need type uint8; {key}_images has {images.dtype}.")
+    if images.ndim == 3:
+        images = images[..., None]  # (N, H, W, 1)
+    if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
+        raise DataError(
+            "Images need the shape (N, H, W) for gray or (N, H, W, 3) for RGB, and at least one; "
+            f"{key}_images has {arrays[f'{key}_images'].shape}."
+        )
+    return images
+
+
+def _labels(arrays: dict[str, npt.NDArray[Any]], key: str, count: int) -> npt.NDArray[Any]:
+    labels = arrays[f"{key}_labels"]
+    if labels.shape not in ((count,), (count, 1)):
+        raise DataError(
+            f"Labels need the shape ({count},) or ({count}, 1), one label per image; "
+            f"{key}_labels has {labels.shape}."
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"Labels need an integer type; {key}_labels has {labels.dtype}.")
+    return labels.reshape(-1)
+
+
+def _classes(
+    arrays: dict[str, npt.NDArray[Any]], raw: dict[str, npt.NDArray[Any]], path: Path
+) -> tuple[tuple[str, ...], dict[str, Labels]]:
+    """Name the classes and number the labels from 0."""
+    if "classes" not in arrays:
+        values = np.unique(np.concatenate(list(raw.values())))
+        names = tuple(str(value) for value in values)
+        return names, {
+            key: np.searchsorted(values, split).astype(np.int64) for key, split in raw.items()
+        }
+    names = tuple(str(name) for name in arrays["classes"].reshape(-1))
+    for key, split in raw.items():
+        if split.min() < 0 or split.max() >= len(names):
+            raise DataError(
+                f"Labels need to be 0 to {len(names) - 1}, as 'classes' has {len(names)} names; "
+                f"the {key} labels of {path} go from {split.min()} to {split.max()}."
+            )
+    return names, {key: split.astype(np.int64) for key, split in raw.items()}

@@ -1,0 +1,39 @@
+"""A checkpoint is one safetensors file with JSON in its header: nothing is ever unpickled."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+FILE = "checkpoint.safetensors"
+
+
+def save(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors and plain state at once or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{FILE}.{os.getpid()}.tmp"
+    try:
+        save_file(
+            {name: tensor.detach().contiguous() for name, tensor in tensors.items()},
+            temporary,
+            metadata={"state": json.dumps(state)},
+        )
+        os.replace(temporary, folder / FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Read the checkpoint back; None when there is none or it is damaged."""
+    try:
+        with safe_open(folder / FILE, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+            state = json.loads((file.metadata() or {})["state"])
+    except (OSError, SafetensorError, ValueError, KeyError):
+        return None
+    return tensors, state

@@ -1,0 +1,157 @@
+"""The recipe: everything besides the architecture that decides what a training gives. No torch."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from nas.data import DataSet
+from nas.errors import DataError, UserError, unknown
+
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
+"""The metrics that may stand in the objective."""
+
+VERSION = 1  # of the trainer: raise it when the same recipe comes to mean another training
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of each training image, drawn anew in every epoch; 0 or False is none.
+
+    `rotation` in degrees either way; `scale` and `shift` as shares of the image's side;
+    `brightness` in standard deviations of the pixels; `contrast` as a share; `cutout` as the side
+    of a square that is blanked, a share of the image's side.
+    """
+
+    rotation: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    flip: bool = False
+    brightness: float = 0.0
+    contrast: float = 0.0
+    cutout: float = 0.0
+
+    def without(self, operations: frozenset[str]) -> "Augmentation":
+        """Return the same augmentation with these operations switched off."""
+        return Augmentation(**{k: v for k, v in asdict(self).items() if k not in operations})
+
+
+TUNED = Augmentation(
+    rotation=15.0, scale=0.15, shift=0.1, flip=True, brightness=0.3, contrast=0.3, cutout=0.3
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an architecture is trained and scored; `data` and `fingerprint` name the data set.
+
+    The learning rate climbs for `warmup_epochs` and then falls along a cosine to 0, per step.
+    Metrics are those of the exponential moving average of the weights.
+    """
+
+    data: str
+    fingerprint: str
+    epochs: int
+    metric: str = "accuracy"
+    seed: int = 0
+    batch_size: int = 64
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.05
+    warmup_epochs: float = 2.0
+    label_smoothing: float = 0.1
+    ema_decay: float = 0.995
+    clip_norm: float = 2.0
+    balanced_loss: bool = False
+    augmentation: Augmentation = TUNED
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise UserError(unknown("metric", self.metric, METRICS))
+        if self.epochs < 1:
+            raise UserError(f"A training needs at least 1 epoch, not {self.epochs}.")
+        if self.batch_size < 2:
+            raise UserError(f"A batch needs at least 2 images, not {self.batch_size}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recipe as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Recipe":
+        """Read a recipe back; raises UserError when a field is missing or not known."""
+        try:
+            return cls(**{**data, "augmentation": Augmentation(**data["augmentation"])})
+        except (KeyError, TypeError) as error:
+            known = ", ".join(f.name for f in fields(cls))
+            raise UserError(f"Not a recipe: {error}. Its fields: {known}.") from error
+
+    @property
+    def hash(self) -> str:
+        """The recipe's content hash: 16 hex characters."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def describe(self) -> str:
+        """Say in a few sentences what the recipe does."""
+        balanced = ", each class weighing the same" if self.balanced_loss else ""
+        return (
+            f"{self.epochs} epochs in batches of {self.batch_size} with AdamW (learning rate "
+            f"{self.learning_rate:g}, weight decay {self.weight_decay:g}), warm-up and cosine. "
+            f"Each image is changed at random every time: {_changes(self.augmentation)}. "
+            f"Label smoothing {self.label_smoothing:g}{balanced}; gradients clipped at "
+            f"{self.clip_norm:g}. Scored by {self.metric.replace('_', ' ')} of the moving average "
+            f"of the weights, seed {self.seed}."
+        )
+
+
+def _changes(augmentation: Augmentation) -> str:
+    a = augmentation
+    said = {
+        f"turned by up to {a.rotation:g} degrees": a.rotation,
+        f"scaled by up to {a.scale:.0%}": a.scale,
+        f"shifted by up to {a.shift:.0%}": a.shift,
+        "mirrored half of the time": a.flip,
+        f"brightness ±{a.brightness:g} standard deviations": a.brightness,
+        f"contrast ±{a.contrast:.0%}": a.contrast,
+        f"a square of {a.cutout:.0%} of its side blanked": a.cutout,
+    }
+    return ", ".join(text for text, size in said.items() if size) or "not at all"
+
+
+def default_recipe(
+    data: DataSet, *, metric: str = "accuracy", epochs: int | None = None, seed: int = 0
+) -> Recipe:
+    """Return the recipe tuned for small images and short trainings, less what `data` forbids."""
+    return Recipe(
+        data=data.name,
+        fingerprint=data.fingerprint,
+        epochs=default_epochs(len(data.splits["train"])) if epochs is None else epochs,
+        metric=metric,
+        seed=seed,
+        augmentation=TUNED.without(data.forbids),
+    )
+
+
+def default_epochs(images: int) -> int:
+    """Return how many epochs a set of so many training images gets: fewer the larger it is.
+
+    The number of steps still grows, with the square root of the images.
+    """
+    return round(min(60.0, max(5.0, 60 * math.sqrt(1000 / images))))
+
+
+def check_fits(recipe: Recipe, data: DataSet) -> None:
+    """Raise DataError when the recipe is for another data set or does what this one forbids."""
+    if recipe.fingerprint != data.fingerprint:
+        raise DataError(
+            f"The recipe is for {recipe.data!r} with the content {recipe.fingerprint}; "
+            f"{data.name!r} has {data.fingerprint}. Train on the same data, or start a new study."
+        )
+    if recipe.augmentation != recipe.augmentation.without(data.forbids):
+        raise DataError(
+            f"{data.name!r} forbids {', '.join(sorted(data.forbids))}; the recipe does it: "
+            f"{_changes(recipe.augmentation)}."
+        )

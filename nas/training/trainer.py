@@ -1,0 +1,390 @@
+"""Train one architecture under one recipe; stop, resume and score it.
+
+An epoch depends on nothing but the recipe, its number and the state that the last one left: all
+random numbers are drawn from (seed, epoch). So a checkpoint needs no generator states, and what
+was killed goes on bit for bit on the CPU.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas.architecture import Architecture
+from nas.data import DataSet, Split
+from nas.errors import Diverged, Interrupted, OutOfMemory
+from nas.network import build
+from nas.training import checkpoint
+from nas.training.augment import augmenter
+from nas.training.metrics import metrics
+from nas.training.recipe import Recipe, check_fits
+
+Statistics = tuple[float, ...]
+
+_SAMPLE = 20_000  # images that mean and standard deviation are taken from, at most
+_FINITE_EVERY = 8  # steps between two looks at the loss: each look waits for a GPU
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One epoch: loss on the augmented train split, metrics on the validation split.
+
+    `epoch` counts from 1; `seconds` are of training and validation; `learning_rate` is the last
+    step's. `restored` marks an epoch that was trained before and comes from the checkpoint.
+    """
+
+    epoch: int
+    epochs: int
+    train_loss: float
+    metrics: dict[str, float]
+    seconds: float
+    learning_rate: float
+    restored: bool = False
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The last epoch's validation metrics, all epochs' seconds, and the averaged weights."""
+
+    metrics: dict[str, float]
+    seconds: float
+    state: dict[str, Tensor]
+
+
+@dataclass
+class _Training:
+    """What changes while training: all of it goes into a checkpoint."""
+
+    module: nn.Module
+    average: nn.Module
+    optimiser: torch.optim.AdamW
+    scaler: torch.amp.GradScaler
+    history: list[EpochResult]
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What training reads: images (N, R, R, C), labels (N,), and how to standardise a pixel."""
+
+    train: Split
+    validation: Split
+    resolution: int
+    mean: Statistics
+    std: Statistics
+
+
+def train(
+    architecture: Architecture,
+    data: DataSet,
+    recipe: Recipe,
+    *,
+    checkpoint_dir: Path | None = None,
+    on_epoch: Callable[[EpochResult], None] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainResult:
+    """Train an architecture, going on from the checkpoint of the same training where there is one.
+
+    After each epoch a checkpoint is written, then `on_epoch` is called; what it raises passes
+    through. On resuming it is first called again for the epochs before, marked `restored`.
+    Raises Interrupted when `should_stop` (asked before every batch) says so, Diverged,
+    OutOfMemory or UnreadableImage when this training can't go on.
+    """
+    with _reported_out_of_memory(), torch.random.fork_rng(range(torch.cuda.device_count())):
+        torch.manual_seed(_seed(recipe.seed, 0))
+        return train_module(
+            build(architecture),
+            data,
+            recipe,
+            resolution=architecture.resolution,
+            identity=architecture.id,
+            checkpoint_dir=checkpoint_dir,
+            on_epoch=on_epoch,
+            should_stop=should_stop,
+        )
+
+
+def train_module(
+    module: nn.Module,
+    data: DataSet,
+    recipe: Recipe,
+    *,
+    resolution: int,
+    identity: str,
+    checkpoint_dir: Path | None,
+    on_epoch: Callable[[EpochResult], None],
+    should_stop: Callable[[], bool],
+) -> TrainResult:
+    """Train a module as `train` does; checkpoints of another `identity` are not resumed."""
+    check_fits(recipe, data)
+    mean, std = normalisation(data, resolution)
+    material = _Material(data.splits["train"], data.splits["validation"], resolution, mean, std)
+    training = _begin(module, recipe)
+    key = {"identity": identity, "recipe": recipe.hash}
+    if checkpoint_dir is not None:
+        _restore(training, checkpoint_dir, key)
+    for done in training.history:
+        on_epoch(replace(done, restored=True))
+    for epoch in range(len(training.history) + 1, recipe.epochs + 1):
+        result = _epoch(training, material, recipe, epoch=epoch, should_stop=should_stop)
+        training.history.append(result)
+        if checkpoint_dir is not None:
+            _save(training, checkpoint_dir, key)
+        on_epoch(result)
+    return TrainResult(
+        training.history[-1].metrics,
+        sum(result.seconds for result in training.history),
+        {name: value.cpu().contiguous() for name, value in training.average.state_dict().items()},
+    )
+
+
+def evaluate(
+    module: nn.Module, split: Split, resolution: int, mean: Statistics, std: Statistics
+) -> dict[str, float]:
+    """Score a module on a split, in evaluation mode and float32, on the device it lies on.
+
+    Raises Diverged when the network's output is not finite.
+    """
+    device = next(module.parameters()).device
+    was_training = module.training
+    module.eval()
+    images = split.images(resolution)
+    size = min(512, max(16, 2**20 // resolution**2))  # images of about a million pixels at once
+    with torch.inference_mode():
+        logits = torch.cat(
+            [
+                module(_batch(images[at : at + size], mean, std, device)).float().cpu()
+                for at in range(0, len(images), size)
+            ]
+        )
+    module.train(was_training)
+    if not logits.isfinite().all():
+        raise Diverged("The network's output is not finite any more.")
+    return metrics(logits, torch.from_numpy(split.labels))
+
+
+def normalisation(data: DataSet, resolution: int) -> tuple[Statistics, Statistics]:
+    """Return mean and standard deviation of each channel of the train split, pixels in 0..1."""
+    images = data.splits["train"].images(resolution)
+    images = images[:: -(-len(images) // _SAMPLE)]
+    levels = np.arange(256) / 255
+    means, stds = [], []
+    for channel in range(images.shape[3]):
+        counts = np.zeros(256, np.int64)
+        for at in range(0, len(images), 512):
+            counts += np.bincount(images[at : at + 512, :, :, channel].ravel(), minlength=256)
+        share = counts / counts.sum()
+        mean = float(share @ levels)
+        means.append(mean)
+        stds.append(max(1 / 255, float(share @ (levels - mean) ** 2) ** 0.5))
+    return tuple(means), tuple(stds)
+
+
+def _begin(module: nn.Module, recipe: Recipe) -> _Training:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module = module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(module).requires_grad_(False).eval()
+    decayed = [p for p in module.parameters() if p.ndim > 1]
+    others = [p for p in module.parameters() if p.ndim <= 1]  # biases and norms
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+    half = device.type == "cuda" and _amp_type() is torch.float16
+    return _Training(
+        module, average, optimiser, torch.amp.GradScaler(device.type, enabled=half), []
+    )
+
+
+def _epoch(
+    training: _Training,
+    material: _Material,
+    recipe: Recipe,
+    *,
+    epoch: int,
+    should_stop: Callable[[], bool],
+) -> EpochResult:
+    started = time.perf_counter()
+    torch.manual_seed(_seed(recipe.seed, epoch))
+    device = next(training.module.parameters()).device
+    images = material.train.images(material.resolution)
+    labels = torch.from_numpy(material.train.labels)
+    weight = _class_weights(material.train, recipe).to(device)
+    batches = _order(len(images), recipe.batch_size)
+    change = augmenter(recipe.augmentation)
+    total = torch.zeros((), device=device)
+    training.module.train()
+    for index, chosen in enumerate(batches):
+        if should_stop():
+            raise Interrupted(f"Stopped in epoch {epoch} of {recipe.epochs}.")
+        x = _batch(images[chosen], material.mean, material.std, device)
+        x = _channels_last(change(x))
+        step = (epoch - 1) * len(batches) + index
+        _set_learning_rate(training.optimiser, recipe, step, len(batches))
+        loss = _step(training, x, labels[chosen].to(device), weight, recipe, step)
+        total += loss * len(chosen)
+        if index % _FINITE_EVERY == 0 or index == len(batches) - 1:
+            _check_finite(total, epoch, index + 1)
+    scores = evaluate(
+        training.average, material.validation, material.resolution, material.mean, material.std
+    )
+    return EpochResult(
+        epoch=epoch,
+        epochs=recipe.epochs,
+        train_loss=total.item() / len(images),
+        metrics=scores,
+        seconds=time.perf_counter() - started,
+        learning_rate=training.optimiser.param_groups[0]["lr"],
+    )
+
+
+def _step(
+    training: _Training, x: Tensor, labels: Tensor, weight: Tensor, recipe: Recipe, step: int
+) -> Tensor:
+    """Make one step of the optimiser and of the moving average; return the loss, detached."""
+    on_gpu = x.device.type == "cuda"
+    with torch.autocast(x.device.type, dtype=_amp_type() if on_gpu else None, enabled=on_gpu):
+        logits = training.module(x)
+    loss = F.cross_entropy(
+        logits.float(), labels, weight=weight, label_smoothing=recipe.label_smoothing
+    )
+    training.optimiser.zero_grad(set_to_none=True)
+    training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    training.scaler.unscale_(training.optimiser)
+    nn.utils.clip_grad_norm_(training.module.parameters(), recipe.clip_norm, foreach=True)
+    training.scaler.step(training.optimiser)
+    training.scaler.update()
+    _follow(training.average, training.module, min(recipe.ema_decay, (1 + step) / (10 + step)))
+    return loss.detach()
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, module: nn.Module, decay: float) -> None:
+    """Move the averaged weights and running statistics towards the module's."""
+    ours = [*average.parameters(), *average.buffers()]
+    theirs = [*module.parameters(), *module.buffers()]
+    pairs = list(zip(ours, theirs, strict=True))
+    floats = [(a, m) for a, m in pairs if a.is_floating_point()]
+    torch._foreach_lerp_([a for a, _ in floats], [m for _, m in floats], 1 - decay)
+    for a, m in pairs:
+        if not a.is_floating_point():  # the count of batches
+            a.copy_(m)
+
+
+def _order(count: int, batch_size: int) -> list[np.ndarray[Any, Any]]:
+    """Shuffle the indices into batches that differ by one at most: none is left with one image."""
+    order = torch.randperm(count).numpy()
+    return np.array_split(order, max(1, count // batch_size))
+
+
+def _batch(
+    images: np.ndarray[Any, Any], mean: Statistics, std: Statistics, device: torch.device
+) -> Tensor:
+    """Standardise uint8 images (N, R, R, C) into float (N, C, R, R), channels last in memory."""
+    x = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float()
+    scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(1, -1, 1, 1)
+    offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
+    return _channels_last(torch.addcmul(offset.view(1, -1, 1, 1), x, scale))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Lay x out channels last, with the strides of it even where one channel leaves them open."""
+    return torch.empty_like(x, memory_format=torch.channels_last).copy_(x)
+
+
+def _class_weights(split: Split, recipe: Recipe) -> Tensor:
+    counts = torch.from_numpy(np.bincount(split.labels)).float()
+    if not recipe.balanced_loss:
+        return torch.ones_like(counts)
+    return counts.sum() / (len(counts) * counts)
+
+
+def _set_learning_rate(
+    optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, steps_per_epoch: int
+) -> None:
+    """Climb in a line, then fall along a cosine (Loshchilov, Hutter, 2016, arXiv:1608.03983)."""
+    steps = recipe.epochs * steps_per_epoch
+    warmup = min(recipe.warmup_epochs * steps_per_epoch, steps / 4)
+    if step < warmup:
+        share = (step + 1) / (warmup + 1)
+    else:
+        share = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+    for group in optimiser.param_groups:
+        group["lr"] = recipe.learning_rate * share
+
+
+def _check_finite(total: Tensor, epoch: int, step: int) -> None:
+    if not math.isfinite(total.item()):
+        raise Diverged(f"The training loss became {total.item()} in epoch {epoch}, step {step}.")
+
+
+def _amp_type() -> torch.dtype:
+    """Return bfloat16 where the GPU computes in it, else float16."""
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float16
+
+
+def _seed(seed: int, epoch: int) -> int:
+    """Mix a training's seed and an epoch's number into one generator's seed."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+
+
+@contextmanager
+def _reported_out_of_memory() -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise OutOfMemory(str(error) or "Not enough memory.") from error
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):  # how torch says it on the CPU
+            raise
+        raise OutOfMemory(str(error)) from error
+
+
+def _tensors(training: _Training) -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor of the state by name, in the storage in which it is used."""
+    for name, tensor in training.module.state_dict().items():
+        yield f"module.{name}", tensor
+    for name, tensor in training.average.state_dict().items():
+        yield f"average.{name}", tensor
+    for name, parameter in training.module.named_parameters():
+        for key, tensor in training.optimiser.state[parameter].items():
+            yield f"optimiser.{key}.{name}", tensor
+
+
+def _save(training: _Training, folder: Path, key: dict[str, str]) -> None:
+    state = {
+        "key": key,
+        "history": [asdict(result) for result in training.history],
+        "scaler": training.scaler.state_dict(),
+    }
+    checkpoint.save(folder, {name: tensor.cpu() for name, tensor in _tensors(training)}, state)
+
+
+def _restore(training: _Training, folder: Path, key: dict[str, str]) -> None:
+    """Take the state of the last checkpoint over, if it is of this very training."""
+    loaded = checkpoint.load(folder)
+    if loaded is None or loaded[1].get("key") != key:
+        return
+    tensors, state = loaded
+    for name, parameter in training.module.named_parameters():
+        for kind in ("step", "exp_avg", "exp_avg_sq"):
+            shape = tensors[f"optimiser.{kind}.{name}"]
+            place = torch.empty_like(parameter) if shape.ndim else torch.empty_like(shape)
+            training.optimiser.state[parameter][kind] = place
+    with torch.no_grad():
+        for name, tensor in _tensors(training):
+            tensor.copy_(tensors[name])
+    if training.scaler.is_enabled():
+        training.scaler.load_state_dict(state["scaler"])
+    training.history.extend(EpochResult(**result) for result in state["history"])

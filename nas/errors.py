@@ -26,7 +26,11 @@ class UserError(NasError):
 
 
 class SpaceError(UserError):
-    """A search space or an architecture breaks a rule."""
+    """A search space or an architecture breaks a rule; `line` is where in the space's file."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class DataError(UserError):

@@ -1,0 +1,147 @@
+"""What a search space is written with: choices, blocks, stages, the bare description."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas.architecture import Value
+from nas.cost import Limits
+from nas.errors import SpaceError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A value to be chosen among options; one with a name is shared by all places that use it."""
+
+    options: tuple[Any, ...]
+    name: str | None = None
+
+    @property
+    def labels(self) -> tuple[Value, ...]:
+        """The options as a study stores them: a block stands by its name."""
+        return tuple(
+            option.name if isinstance(option, BlockSpec) else option for option in self.options
+        )
+
+
+@dataclass(frozen=True)
+class PerLayer:
+    """A choice that every layer of a stage makes for itself."""
+
+    choice: Choice
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A width as a multiple of a base, rounded to a multiple of `divisor`."""
+
+    base: int
+    multiplier: Any
+    divisor: int = 8
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """A block with values or choices for its options."""
+
+    name: str
+    options: tuple[tuple[str, Any], ...]
+    line: int | None = field(default=None, compare=False, repr=False)
+
+    def at(self, path: str, *, chosen: bool) -> str:
+        """Return the path of the options' names: with the block's name where it is a choice."""
+        return f"{path}.{self.name}" if chosen else path
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Layers of one block at one width; the first layer has the stride."""
+
+    block: Any
+    width: Any
+    depth: Any = 1
+    stride: Any = 1
+    line: int | None = field(default=None, compare=False, repr=False)
+
+    def blocks(self) -> tuple[BlockSpec, ...]:
+        """Return the blocks that the stage may consist of."""
+        chosen = self.block.choice if isinstance(self.block, PerLayer) else self.block
+        return tuple(chosen.options) if isinstance(chosen, Choice) else (chosen,)
+
+    @property
+    def has_block_choice(self) -> bool:
+        """Whether the block itself is chosen, by the stage or by each layer."""
+        return isinstance(self.block, (Choice, PerLayer))
+
+
+@dataclass(frozen=True)
+class Compound:
+    """Compound-scaling coefficients of a space, as values or choices."""
+
+    alpha: Any = 1.0
+    beta: Any = 1.0
+    gamma: Any = 1.0
+    phi: Any = 0.0
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a space's file says, before anything is asked of it."""
+
+    name: str
+    stages: Sequence[Stage]
+    resolution: Any = 224
+    stem: Stage | Sequence[Stage] = ()
+    head: Stage | Sequence[Stage] = ()
+    dropout: Any = 0.0
+    scaling: Compound | None = None
+    limits: Limits = field(default_factory=Limits)
+    in_channels: int = 3
+    classes: int = 1000
+
+    def __post_init__(self) -> None:
+        for part in ("stem", "stages", "head"):
+            given = getattr(self, part)
+            stages = (given,) if isinstance(given, Stage) else given
+            if not isinstance(stages, Sequence) or not all(isinstance(s, Stage) for s in stages):
+                raise SpaceError(f"{part} is a stage or a list of stages, not {given!r}.")
+            object.__setattr__(self, part, tuple(stages))
+
+    def places(self) -> Iterator[tuple[str, str, Stage]]:
+        """Yield (part of the architecture, path in parameter names, stage) in order."""
+        for part, named in (("stem", "stem"), ("stages", "stage"), ("head", "head")):
+            stages: tuple[Stage, ...] = getattr(self, part)
+            for number, stage in enumerate(stages, start=1):
+                alone = part != "stages" and len(stages) == 1
+                yield part, named if alone else f"{named}{number}", stage
+
+
+def choice(*options: Any, name: str | None = None) -> Choice:
+    """Choose one of the options; give a name to share one choice among several places."""
+    return Choice(tuple(options), name)
+
+
+def per_layer(chosen: Choice) -> PerLayer:
+    """Let every layer of the stage choose for itself."""
+    return PerLayer(chosen)
+
+
+def scaled(base: int, multiplier: Any, divisor: int = 8) -> Scaled:
+    """Give a width as a multiple of a base, rounded as compound scaling rounds."""
+    return Scaled(base, multiplier, divisor)
+
+
+def block(name: str, /, **options: Any) -> BlockSpec:
+    """Name a block; each option is a value, a choice, or a choice per layer."""
+    return BlockSpec(name, tuple(sorted(options.items())), _line())
+
+
+def stage(block: Any, /, *, width: Any, depth: Any = 1, stride: Any = 1) -> Stage:
+    """Describe a stage; `block` is a block, a choice of blocks, or one chosen per layer."""
+    return Stage(block, width, depth, stride, _line())
+
+
+def _line() -> int:
+    """Return the line of a space's file that called the DSL, for messages."""
+    return sys._getframe(2).f_lineno

@@ -1,0 +1,268 @@
+"""A search space and what can be asked of it."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+from nas import blocks, network
+from nas.architecture import Architecture, Row, Value
+from nas.cost import Limits
+from nas.errors import SpaceError
+from nas.scaling import Coefficients, round_channels
+from nas.search_space import interchange, rules
+from nas.search_space.nodes import Choice, Description, PerLayer, Scaled, Stage
+from nas.search_space.parameters import Assignment, Parameter, count, in_order
+
+MAX_DRAWS = 10_000
+NO_LIMITS = Limits()
+Ask = Callable[[str, Choice], Any]
+Outline = tuple[int, int]  # width and stride
+
+
+class _Unset(SpaceError):
+    """A parameter was asked for that has no value."""
+
+    def __init__(self, name: str, chosen: Choice) -> None:
+        super().__init__(f"Parameter {name} has no value; one of {rules.names(chosen.labels)}.")
+        self.name, self.chosen = name, chosen
+
+
+@dataclass(frozen=True)
+class SearchSpace(Description):
+    """A set of architectures: stem, stages, head, and what else may vary.
+
+    `in_channels` and `classes` are the defaults for an architecture that nobody asked for at other
+    ones; a study takes both from its data. Raises SpaceError, naming the stage and the option,
+    where the description breaks a rule.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rules.check(self)
+
+    @cached_property
+    def _parameters(self) -> tuple[Parameter, ...]:
+        return in_order(rules.declare(self))
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Return every parameter with its choices and when it is active, parents first."""
+        return self._parameters
+
+    def size(self) -> int:
+        """Count the assignments of active parameters exactly, before constraints."""
+        return count(self._parameters)
+
+    def decode(
+        self, values: Assignment, *, in_channels: int | None = None, classes: int | None = None
+    ) -> Architecture:
+        """Return the canonical architecture of an assignment.
+
+        Raises SpaceError where a parameter is missing or has a value that is not one of its
+        choices. Values of inactive parameters are ignored.
+        """
+        in_channels = self.in_channels if in_channels is None else in_channels
+        classes = self.classes if classes is None else classes
+        ask = _reader(values)
+        parts: dict[str, list[Row]] = {"stem": [], "stages": [], "head": []}
+        for part, item in self._walk(ask, in_channels, classes):
+            if isinstance(item, Row):
+                parts[part].append(item)
+        stem, body, head = (tuple(rows) for rows in parts.values())
+        return Architecture(in_channels, self._resolution(ask), classes, stem, body, head)
+
+    def encode(self, architecture: Architecture) -> dict[str, Value]:
+        """Return an assignment that decodes to this architecture; SpaceError if there is none."""
+        found = self._match(architecture, {})
+        if found is None:
+            raise SpaceError(f"Architecture {architecture.id} is not in space {self.name!r}.")
+        return found
+
+    def sample(self, rng: random.Random, *, limits: Limits = NO_LIMITS) -> dict[str, Value]:
+        """Draw an assignment uniformly choice by choice, within the space's limits and these.
+
+        Raises SpaceError when 10,000 draws give none.
+        """
+        kept = self.limits.tightest(limits)
+        for _ in range(MAX_DRAWS):
+            values: dict[str, Value] = {}
+            for parameter in self._parameters:
+                if parameter.is_active(values):
+                    values[parameter.name] = rng.choice(parameter.choices)
+            if kept == NO_LIMITS or kept.violation(network.cost(self.decode(values))) is None:
+                return values
+        violation = kept.violation(network.cost(self.decode(values)))
+        raise SpaceError(
+            f"None of {MAX_DRAWS:,} samples of {self.name} keeps the limits: {violation}."
+        )
+
+    def neighbours(self, values: Assignment) -> Iterator[dict[str, Value]]:
+        """Yield the assignments with one active parameter changed to any of its other values.
+
+        A parameter that thereby comes to exist takes its first choice.
+        """
+        for parameter in self._parameters:
+            if parameter.is_active(values):
+                for other in parameter.choices:
+                    if other != values[parameter.name]:
+                        yield self.complete({**values, parameter.name: other})
+
+    def complete(self, values: Assignment) -> dict[str, Value]:
+        """Drop inactive parameters; give active ones without a value their first choice."""
+        kept: dict[str, Value] = {}
+        for parameter in self._parameters:
+            if parameter.is_active(kept):
+                kept[parameter.name] = values.get(parameter.name, parameter.choices[0])
+        return kept
+
+    def up_to_resolution(self, largest: int) -> tuple["SearchSpace", tuple[int, ...]]:
+        """Leave out the resolutions above `largest`; return the rest, and those left out.
+
+        The smallest always stays, and a resolution that is no choice stays as it is.
+        """
+        if not isinstance(self.resolution, Choice):
+            return self, ()
+        options = self.resolution.options
+        kept = tuple(size for size in options if size <= largest) or (min(options),)
+        left_out = tuple(size for size in options if size not in kept)
+        if not left_out:
+            return self, ()
+        return replace(self, resolution=replace(self.resolution, options=kept)), left_out
+
+    def at_resolution(self, resolution: int) -> "SearchSpace":
+        """Fix the resolution."""
+        return replace(self, resolution=resolution)
+
+    def describe(self) -> list[str]:
+        """Return one readable line per parameter: its name, its choices, when it exists."""
+        lines = []
+        for parameter in self._parameters:
+            line = f"{parameter.name} = {' | '.join(str(choice) for choice in parameter.choices)}"
+            if parameter.parents:
+                line += "  if " + " or ".join(
+                    " and ".join(
+                        f"{name} in {sorted(map(str, allowed))}" for name, allowed in conjunction
+                    )
+                    for conjunction in parameter.when
+                )
+            lines.append(line)
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the space as plain data that follows `nas/search_space/schema.json`."""
+        return interchange.to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> "SearchSpace":
+        """Read a space back; raises SpaceError where it breaks a rule."""
+        return cls(**interchange.from_json(data))
+
+    def _coefficients(self, ask: Ask) -> Coefficients:
+        if self.scaling is None:
+            return Coefficients()
+        names = Coefficients._fields
+        values = (_value(getattr(self.scaling, name), f"scaling.{name}", ask) for name in names)
+        return Coefficients(*values)
+
+    def _resolution(self, ask: Ask) -> int:
+        return self._coefficients(ask).resolution(_value(self.resolution, "resolution", ask))
+
+    def _walk(self, ask: Ask, channels: int, classes: int) -> Iterator[tuple[str, Row | Outline]]:
+        """Yield each stage's outline and then its canonical rows, asking for values when needed.
+
+        The order of the questions lets `encode` see early that it is on a wrong path.
+        """
+        scale = self._coefficients(ask)
+        for part, path, stage in self.places():
+            width = scale.width(_width(stage.width, path, ask))
+            stride = _value(stage.stride, f"{path}.stride", ask)
+            yield part, (width, stride)
+            layer, layers = 1, 1
+            while layer <= layers:
+                row = _layer_row(stage, path, layer, ask)
+                row = replace(row, out_channels=width, stride=stride if layer == 1 else 1)
+                yield part, _canonical(row, channels)
+                channels = width
+                layers = scale.depth(_value(stage.depth, f"{path}.depth", ask))
+                layer += 1
+        dropout = _value(self.dropout, "classifier.dropout", ask)
+        yield "head", _canonical(Row("classifier", classes, 1, (("dropout", dropout),)), channels)
+
+    def _match(self, target: Architecture, values: dict[str, Value]) -> dict[str, Value] | None:
+        """Follow the walk while it agrees with the target; where it asks, try every answer."""
+        expected = [("stem", row) for row in target.stem]
+        expected += [("stages", row) for row in target.body]
+        expected += [("head", row) for row in target.head]
+        ask, reached = _reader(values), 0
+        try:
+            if self._resolution(ask) != target.resolution:
+                return None
+            for part, item in self._walk(ask, target.in_channels, target.classes):
+                if reached == len(expected) or not _agrees(item, part, *expected[reached]):
+                    return None
+                reached += isinstance(item, Row)
+            return values if reached == len(expected) else None
+        except _Unset as unset:
+            tries = (
+                self._match(target, {**values, unset.name: label}) for label in unset.chosen.labels
+            )
+            return next((found for found in tries if found is not None), None)
+
+
+def _agrees(item: Row | Outline, part: str, expected_part: str, expected: Row) -> bool:
+    if part != expected_part:
+        return False
+    if isinstance(item, Row):
+        return item == expected
+    return item == (expected.out_channels, expected.stride)
+
+
+def _reader(values: Assignment) -> Ask:
+    """Return a function that looks the chosen option up."""
+
+    def ask(path: str, chosen: Choice) -> Any:
+        name = chosen.name or path
+        if name not in values:
+            raise _Unset(name, chosen)
+        value = values[name]
+        for option, label in zip(chosen.options, chosen.labels, strict=True):
+            if label == value and isinstance(label, bool) == isinstance(value, bool):
+                return option
+        raise SpaceError(f"Parameter {name} is one of {rules.names(chosen.labels)}, not {value!r}.")
+
+    return ask
+
+
+def _value(value: Any, path: str, ask: Ask) -> Any:
+    return ask(path, value) if isinstance(value, Choice) else value
+
+
+def _width(width: Any, path: str, ask: Ask) -> int:
+    if isinstance(width, Scaled):
+        multiplier = _value(width.multiplier, f"{path}.width_multiplier", ask)
+        return round_channels(width.base * multiplier, width.divisor)
+    return int(_value(width, f"{path}.width", ask))
+
+
+def _layer_row(stage: Stage, path: str, layer: int, ask: Ask) -> Row:
+    """Return the row of one layer, without its width and stride."""
+    layer_path = f"{path}.layer{layer}"
+    if isinstance(stage.block, PerLayer):
+        path = layer_path
+        spec = _value(stage.block.choice, f"{path}.block", ask)
+    else:
+        spec = _value(stage.block, f"{path}.block", ask)
+    own, own_layer = (spec.at(place, chosen=stage.has_block_choice) for place in (path, layer_path))
+    options = []
+    for name, value in spec.options:
+        if isinstance(value, PerLayer):
+            options.append((name, _value(value.choice, f"{own_layer}.{name}", ask)))
+        else:
+            options.append((name, _value(value, f"{own}.{name}", ask)))
+    return Row(spec.name, 1, 1, tuple(options))
+
+
+@lru_cache(maxsize=65536)
+def _canonical(row: Row, channels: int) -> Row:
+    return blocks.canonical_row(row, channels)

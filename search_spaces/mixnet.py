@@ -1,0 +1,88 @@
+"""MixNet-S, M and L as published, and the kernel sweep of MixNet-S: fixed architectures.
+
+Mixed Depthwise Convolutional Kernels, arXiv:1907.09595, figure 5; the kernel lists, the grouped 1x1
+convolutions and the head are those of the released models. Counted at 224 px and 1000 classes: S
+4,134,606 parameters, M 5,014,382, L 7,329,252.
+"""
+
+from nas.scaling import round_channels
+from nas.search_space import SearchSpace, block, stage
+from nas.search_space.nodes import BlockSpec, Stage
+
+HEAD = stage(block("conv", kernels="1"), width=1536)
+
+
+def separable() -> BlockSpec:
+    """First block of every MixNet: 3x3 depthwise, 1x1."""
+    return block("depthwise_separable", kernels="3")
+
+
+def mixed(
+    kernels: str, expansion: int, *, se: float = 0, groups: tuple[int, int] = (1, 1)
+) -> BlockSpec:
+    """MBConv with MixConv; `groups` are those of the expanding and the projecting 1x1."""
+    return block(
+        "mbconv",
+        kernels=kernels,
+        expansion=expansion,
+        se_ratio=se,
+        activation="silu" if se else "relu",
+        expand_groups=groups[0],
+        project_groups=groups[1],
+    )
+
+
+def small(abc: str = "3.5.7") -> list[Stage]:
+    """MixNet-S; where a kernel list begins with 3.5.7, the sweep puts `abc` in its place."""
+    return [
+        stage(separable(), width=16),
+        stage(mixed("3", 6, groups=(2, 2)), width=24, stride=2),
+        stage(mixed("3", 3, groups=(2, 2)), width=24),
+        stage(mixed(abc, 6, se=0.5), width=40, stride=2),
+        stage(mixed("3.5", 6, se=0.5, groups=(2, 2)), width=40, depth=3),
+        stage(mixed(abc, 6, se=0.25, groups=(1, 2)), width=80, stride=2),
+        stage(mixed("3.5", 6, se=0.25, groups=(1, 2)), width=80, depth=2),
+        stage(mixed(abc, 6, se=0.5, groups=(2, 2)), width=120),
+        stage(mixed(f"{abc}.9", 3, se=0.5, groups=(2, 2)), width=120, depth=2),
+        stage(mixed(f"{abc}.9.11", 6, se=0.5), width=200, stride=2),
+        stage(mixed(f"{abc}.9", 6, se=0.5, groups=(1, 2)), width=200, depth=2),
+    ]
+
+
+def medium(width: float = 1.0) -> list[Stage]:
+    """MixNet-M; L is the same 1.3 times as wide."""
+    c24, c32, c40, c80, c120, c200 = (
+        round_channels(width * channels) for channels in (24, 32, 40, 80, 120, 200)
+    )
+    return [
+        stage(separable(), width=c24),
+        stage(mixed("3.5.7", 6, groups=(2, 2)), width=c32, stride=2),
+        stage(mixed("3", 3, groups=(2, 2)), width=c32),
+        stage(mixed("3.5.7.9", 6, se=0.5), width=c40, stride=2),
+        stage(mixed("3.5", 6, se=0.5, groups=(2, 2)), width=c40, depth=3),
+        stage(mixed("3.5.7", 6, se=0.25), width=c80, stride=2),
+        stage(mixed("3.5.7.9", 6, se=0.25, groups=(2, 2)), width=c80, depth=3),
+        stage(mixed("3", 6, se=0.5), width=c120),
+        stage(mixed("3.5.7.9", 3, se=0.5, groups=(2, 2)), width=c120, depth=3),
+        stage(mixed("3.5.7.9", 6, se=0.5), width=c200, stride=2),
+        stage(mixed("3.5.7.9", 6, se=0.5, groups=(1, 2)), width=c200, depth=3),
+    ]
+
+
+def fixed(name: str, stages: list[Stage], stem: int, classes: int = 1000) -> SearchSpace:
+    """Put stem and head around the stages."""
+    return SearchSpace(
+        name=name,
+        stem=stage(block("conv"), width=stem, stride=2),
+        stages=stages,
+        head=HEAD,
+        classes=classes,
+    )
+
+
+SWEEP = [f"{k}.{k + 2}.{k + 4}" for k in range(3, 18, 2)]
+MEMBERS = {
+    "mixnet_s": fixed("mixnet_s", small(), stem=16),
+    "mixnet_m": fixed("mixnet_m", medium(), stem=24),
+    "mixnet_l": fixed("mixnet_l", medium(1.3), stem=round_channels(1.3 * 24)),
+} | {f"mixnet_s_k{abc}": fixed(f"mixnet_s_k{abc}", small(abc), stem=16, classes=2) for abc in SWEEP}

@@ -1,7 +1,7 @@
 """Data sets: a registered name, an .npz file in MedMNIST's layout, or a folder of images.
 
 A new data set is one file in this package with a function under `@register("its name")`;
-every test of `tests/test_data_sets.py` then runs over it.
+every test of `tests/test_data.py` then runs over it.
 """
 
 from importlib import import_module

@@ -6,6 +6,7 @@ Yang et al., MedMNIST v2, Scientific Data 10, 41, 2023.
 """
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,12 @@ def _data_set(
 
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} is not an .npz archive of arrays but a single array.")
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise DataError(f"{path} is not an .npz archive of arrays but a single array.")
+        with archive:
             return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path} can't be read as an .npz archive of plain arrays: {error}"
         ) from error

@@ -1,0 +1,1 @@
+"""One database: Optuna's tables for studies and trials, ours beside them for what a trial means."""

@@ -1,0 +1,124 @@
+"""Database URLs and engines: SQLite in WAL mode by default, PostgreSQL for several machines."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from nas.errors import StoreError
+
+DEFAULT_URL = "sqlite:///studies/nas.db"
+BUSY_TIMEOUT = 60.0  # seconds a SQLite writer waits for another's transaction
+_EXAMPLES = "sqlite:///studies/nas.db or postgresql+psycopg://user@host/database"
+
+
+def parse(url: str) -> sa.URL:
+    """Return `url` with its driver filled in; raise StoreError for what is no store."""
+    try:
+        parsed = sa.make_url(url)
+    except exc.ArgumentError:
+        raise StoreError(f"A store is named by a database URL, such as {_EXAMPLES}.") from None
+    backend = parsed.get_backend_name()
+    if backend in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise StoreError(f"A store is SQLite or PostgreSQL, not {backend!r}: write {_EXAMPLES}.")
+    if parsed.database in (None, "", ":memory:") or "uri" in parsed.query:
+        raise StoreError("A store outlives its process, so it needs a file: sqlite:///PATH.")
+    return parsed
+
+
+def masked(url: str | sa.URL) -> str:
+    """Return the URL as it may be shown: without password and without query."""
+    parsed = parse(url) if isinstance(url, str) else url
+    return parsed.set(query={}).render_as_string(hide_password=True)
+
+
+def sqlite_file(url: sa.URL) -> Path | None:
+    """Return the file of a SQLite store, None for a server's."""
+    is_file = url.get_backend_name() == "sqlite" and url.database is not None
+    return Path(str(url.database)) if is_file else None
+
+
+def engine_options(url: sa.URL) -> dict[str, Any]:
+    """Return the options of `create_engine` that every engine on this store shares."""
+    if sqlite_file(url) is not None:
+        return {"connect_args": {"timeout": BUSY_TIMEOUT}}
+    return {"pool_pre_ping": True}
+
+
+def set_pragmas(connection: Any, _record: object = None) -> None:
+    """Prepare one SQLite DB-API connection: commits need no fsync in WAL mode (synchronous 1)."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def write_engine(url: sa.URL) -> sa.Engine:
+    """Return an engine whose every transaction takes SQLite's write lock when it begins."""
+    engine = _create_engine(url)
+    if sqlite_file(url) is not None:
+
+        @event.listens_for(engine, "connect")
+        def connect(connection: Any, _record: object) -> None:
+            connection.isolation_level = None  # BEGIN is ours to emit
+            set_pragmas(connection)
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def read_engine(url: sa.URL) -> sa.Engine:
+    """Return an engine that can't write and creates nothing."""
+    path = sqlite_file(url)
+    if path is None:
+        return _create_engine(url).execution_options(postgresql_readonly=True)
+    if not path.is_file():
+        raise StoreError(
+            f"No store at {masked(url)}: there is no such file. "
+            "Name another with --store or NAS_STORE, or run a search first."
+        )
+    uri = url.set(database=path.resolve().as_uri(), query={"mode": "ro", "uri": "true"})
+    return _create_engine(uri)
+
+
+def _create_engine(url: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(url, **engine_options(url))
+    except ImportError:
+        raise StoreError(
+            f"The store {masked(url)} needs psycopg 3: pip install 'nas[postgresql]'."
+        ) from None
+
+
+@contextmanager
+def translated(url: sa.URL, doing: str) -> Iterator[None]:
+    """Turn the database's errors into StoreError, naming the store without its credentials."""
+    try:
+        yield
+    except (exc.SQLAlchemyError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise StoreError(
+            f"Can't {doing} the store {masked(url)}: {_without(url.password, reason)}. "
+            f"Name another with --store or NAS_STORE: {_EXAMPLES}."
+        ) from None
+
+
+def _without(secret: object, text: str) -> str:
+    return text.replace(str(secret), "***").rstrip(".") if secret else text.rstrip(".")
+
+
+def database_seconds(connection: sa.Connection) -> sa.ColumnElement[float]:
+    """Return the database's own clock in Unix seconds: workers' clocks may differ, it is one."""
+    if connection.dialect.name == "sqlite":
+        return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Double())
+    now = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+    return sa.literal_column(now, sa.Double())

@@ -1,0 +1,176 @@
+"""Who may write to an evaluation: claims, leases, fencing, taking over from the dead.
+
+Functions on an open transaction. Time is the database's, so that workers' clocks don't matter.
+"""
+
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from nas.errors import LostLease
+from nas.store import queries
+from nas.store.engine import database_seconds
+from nas.store.models import ArchitectureRow, EvaluationRow, StudyRow, TrialRow
+from nas.store.records import Lease, Outcome, Proposal
+from nas.store.tables import insert_new
+
+
+class Worker(NamedTuple):
+    """Who asks for leases, for which study, and for how many seconds at a time."""
+
+    name: str
+    study_id: int
+    seconds: float
+
+
+class Claim(NamedTuple):
+    """What a claim found: `trial` is (trial id, number) of a trial that goes on, if any."""
+
+    outcome: Outcome
+    evaluation_id: int = 0
+    attempt: int = 0
+    trial: tuple[int, int] | None = None
+
+
+def claim(
+    connection: sa.Connection,
+    worker: Worker,
+    proposal: Proposal,
+    *,
+    budget: int | None,
+    retry_failed: bool,
+) -> Claim:
+    """Begin a proposal's evaluation, or find that it is done, running elsewhere, or over budget."""
+    if budget is not None:  # one claim of a study at a time, so that the count holds
+        connection.execute(
+            sa.select(StudyRow.id).where(StudyRow.id == worker.study_id).with_for_update()
+        )
+    row = _find(connection, proposal)
+    if row is None:
+        if budget is not None and queries.spent(connection, worker.study_id) >= budget:
+            return Claim("budget")
+        if _begin(connection, worker, proposal):
+            return Claim("run", _find(connection, proposal).id, 1)
+        row = _find(connection, proposal)  # another study's worker was first
+    if row.state == "failed" and retry_failed:
+        return _take_over(connection, worker, row)
+    if row.state != "running":
+        return Claim(row.state, row.id, row.attempt)
+    if not row.expired:
+        return Claim("elsewhere", row.id, row.attempt)
+    return _take_over(connection, worker, row)
+
+
+def adopt(connection: sa.Connection, worker: Worker) -> Claim | None:
+    """Take over the study's oldest running trial whose lease has expired; None if there is none."""
+    evaluation, trial = EvaluationRow, TrialRow
+    running = sa.table("trials", sa.column("trial_id"), sa.column("state"))
+    statement = (
+        sa.select(evaluation.id, evaluation.attempt, trial.trial_id, trial.number)
+        .join(trial, trial.evaluation_id == evaluation.id)
+        .join(running, running.c.trial_id == trial.trial_id)
+        .where(trial.study_id == worker.study_id, evaluation.state == "running")
+        .where(sa.literal_column("trials.state") == sa.literal_column("'RUNNING'"))
+        .where(evaluation.expires_at < database_seconds(connection))
+        .order_by(trial.number)
+    )
+    for row in connection.execute(statement).all():
+        if _raise_attempt(connection, worker, row, row.number):
+            return Claim("run", row.id, row.attempt + 1, (row.trial_id, row.number))
+    return None
+
+
+def fenced(connection: sa.Connection, lease: Lease, **values: Any) -> None:
+    """Update a leased evaluation; raise LostLease when the attempt is no longer the lease's."""
+    table = EvaluationRow
+    statement = (
+        sa.update(table)
+        .where(table.id == lease.evaluation_id, table.attempt == lease.attempt)
+        .where(table.state == "running")
+        .values(values)
+    )
+    if connection.execute(statement).rowcount != 1:
+        raise LostLease(
+            f"Trial {lease.number}: attempt {lease.attempt} of {lease.worker} is over; "
+            "another worker has taken the trial over or finished it."
+        )
+
+
+def expiry(connection: sa.Connection, seconds: float) -> sa.ColumnElement[float]:
+    """Return when a lease that begins now ends, as the database will compute it."""
+    return database_seconds(connection) + seconds
+
+
+def set_number(connection: sa.Connection, evaluation_id: int, study_id: int, number: int) -> None:
+    """Say which trial of a study evaluates, where a crash left that open."""
+    table = EvaluationRow
+    statement = sa.update(table).where(table.id == evaluation_id, table.study_id == study_id)
+    connection.execute(statement.where(table.number.is_(None)).values(number=number))
+
+
+def _find(connection: sa.Connection, proposal: Proposal) -> Any:
+    table = EvaluationRow
+    columns = (table.id, table.state, table.attempt, table.study_id, table.number)
+    expired = (table.expires_at < database_seconds(connection)).label("expired")
+    statement = (
+        sa.select(*columns, expired)
+        .where(table.architecture_id == proposal.architecture_id)
+        .where(table.recipe_hash == proposal.recipe_hash, table.fidelity == proposal.fidelity)
+    )
+    return connection.execute(statement).one_or_none()
+
+
+def _begin(connection: sa.Connection, worker: Worker, proposal: Proposal) -> bool:
+    architecture = {
+        "id": proposal.architecture_id,
+        "json": dict(proposal.architecture),
+        "notation": proposal.notation,
+        **proposal.cost._asdict(),
+    }
+    insert_new(connection, ArchitectureRow, architecture)
+    evaluation = {
+        "architecture_id": proposal.architecture_id,
+        "recipe_hash": proposal.recipe_hash,
+        "fidelity": proposal.fidelity,
+        "state": "running",
+        "study_id": worker.study_id,
+        "worker": worker.name,
+        "attempt": 1,
+        "expires_at": expiry(connection, worker.seconds),
+    }
+    return insert_new(connection, EvaluationRow, evaluation)
+
+
+def _take_over(connection: sa.Connection, worker: Worker, row: Any) -> Claim:
+    """Raise the attempt number; a trial of this study goes on, another study's is left to it."""
+    trial = None
+    if row.study_id == worker.study_id and row.number is not None and row.state == "running":
+        key = (TrialRow.study_id == row.study_id) & (TrialRow.number == row.number)
+        trial = (
+            connection.execute(sa.select(TrialRow.trial_id).where(key)).scalar_one(),
+            row.number,
+        )
+    if not _raise_attempt(connection, worker, row, trial[1] if trial else None):
+        return Claim("elsewhere", row.id, row.attempt)
+    return Claim("run", row.id, row.attempt + 1, trial)
+
+
+def _raise_attempt(connection: sa.Connection, worker: Worker, row: Any, number: int | None) -> bool:
+    """Make an evaluation this worker's if nobody else has done so since `row` was read."""
+    table = EvaluationRow
+    free = sa.or_(table.state == "failed", table.expires_at < database_seconds(connection))
+    statement = (
+        sa.update(table)
+        .where(table.id == row.id, table.attempt == row.attempt, free)
+        .values(
+            attempt=row.attempt + 1,
+            state="running",
+            worker=worker.name,
+            study_id=worker.study_id,
+            number=number,
+            reason=None,
+            finished=None,
+            expires_at=expiry(connection, worker.seconds),
+        )
+    )
+    return connection.execute(statement).rowcount == 1

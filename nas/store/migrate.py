@@ -1,0 +1,45 @@
+"""Bring the `nas_` tables of a store to the newest revision; Optuna's tables are left alone."""
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from nas.errors import StoreError
+from nas.store.models import PREFIX
+
+_ADVISORY_LOCK = 0x6E6173  # "nas": one process at a time migrates a PostgreSQL store
+
+
+def is_ours(name: str | None, kind: str, _parents: Any) -> bool:
+    """Tell whether autogenerate may look at a table: only at ours."""
+    return kind != "table" or (name is not None and name.startswith(PREFIX))
+
+
+def config(connection: sa.Connection) -> Any:
+    """Return Alembic's configuration, made in code: a wheel has no alembic.ini."""
+    from alembic.config import Config
+
+    folder = Path(__file__).parent
+    made = Config()
+    made.set_main_option("script_location", str(folder).replace("%", "%%"))
+    made.set_main_option("path_separator", "newline")
+    made.set_main_option("version_locations", str(folder / "versions").replace("%", "%%"))
+    made.attributes["connection"] = connection
+    return made
+
+
+def upgrade(engine: sa.Engine) -> None:
+    """Run the missing migrations in one transaction that excludes other migrating processes."""
+    from alembic import command
+    from alembic.util import CommandError
+
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+        try:
+            command.upgrade(config(connection), "head")
+        except CommandError as error:
+            raise StoreError(
+                f"The store was written by a newer nas ({error}): update nas, or use another store."
+            ) from None

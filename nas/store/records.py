@@ -1,0 +1,96 @@
+"""What goes into the store and comes out of it: plain frozen data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from nas.cost import Cost
+
+Metrics = Mapping[str, float | None]
+Score = Callable[[Metrics, Cost], float]
+Outcome = Literal["run", "complete", "pruned", "failed", "elsewhere", "budget"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """What a sampler wants evaluated: its choices, the architecture they decode to, the key.
+
+    `params` and `distributions` are Optuna's; `fidelity` is the number of epochs.
+    """
+
+    architecture_id: str
+    architecture: Mapping[str, Any]
+    notation: str
+    cost: Cost
+    recipe_hash: str
+    fidelity: int
+    params: Mapping[str, Any]
+    distributions: Mapping[str, Any]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """The validation metrics after one epoch (1-based); `seconds` of training in that epoch."""
+
+    epoch: int
+    metrics: Metrics
+    train_loss: float | None = None
+    seconds: float = 0.0
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """One worker's right to write to one evaluation, until it expires or is taken over."""
+
+    evaluation_id: int
+    attempt: int
+    worker: str
+    seconds: float
+    trial_id: int
+    number: int
+    cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One architecture under one recipe at one fidelity, as it is stored.
+
+    `state` is running, complete, pruned or failed; `study` and `number` name the trial that
+    trains or trained it; `architecture` is the architecture's JSON.
+    """
+
+    id: int
+    state: str
+    architecture_id: str
+    architecture: Mapping[str, Any]
+    notation: str
+    cost: Cost
+    recipe_hash: str
+    fidelity: int
+    study: str
+    number: int | None
+    worker: str
+    attempt: int
+    metrics: Metrics
+    reason: str | None
+    seconds: float | None
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """What became of a proposal.
+
+    run: `lease` is ours, train it (from its last checkpoint when `lease.attempt` > 1).
+    complete, pruned, failed: it was evaluated before; trial `number` has been told so.
+    elsewhere: another worker trains it now (`evaluation.worker`); no trial was made, ask again.
+    budget: the study has its number of trials; no trial was made.
+    """
+
+    outcome: Outcome
+    number: int | None = None
+    lease: Lease | None = None
+    evaluation: Evaluation | None = None
+    value: float | None = None

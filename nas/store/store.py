@@ -1,0 +1,163 @@
+"""The store opened for writing: studies, recipes, looks at the test split, artifacts."""
+
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages import BaseStorage
+from sqlalchemy import exc
+
+from nas.errors import StoreError
+from nas.store import engine as engines
+from nas.store import migrate, models, queries
+from nas.store.optuna_storage import open_storage
+from nas.store.records import Metrics
+from nas.store.tables import finite, insert_new
+
+FIXED = ("parameters", "space", "objective", "recipe_hash")  # what a study's name stands for
+_OPENING_ATTEMPTS = 8  # two processes may create the same tables at the same time
+
+
+class Store:
+    """One database, open for writing; `Store.open` makes it, `close` gives its connections back."""
+
+    def __init__(self, url: sa.URL, engine: sa.Engine, storage: BaseStorage) -> None:
+        self.url = url
+        self.engine = engine
+        self.storage = storage
+
+    @classmethod
+    def open(cls, url: str = engines.DEFAULT_URL) -> "Store":
+        """Open a store, creating or upgrading its tables; raise StoreError where it can't be."""
+        parsed = engines.parse(url)
+        with engines.translated(parsed, "open"):
+            path = engines.sqlite_file(parsed)
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            engine = engines.write_engine(parsed)
+            for attempt in range(_OPENING_ATTEMPTS):
+                try:
+                    migrate.upgrade(engine)
+                    return cls(parsed, engine, open_storage(parsed))
+                except (exc.OperationalError, exc.ProgrammingError, exc.IntegrityError):
+                    if attempt == _OPENING_ATTEMPTS - 1:
+                        raise
+                    time.sleep(random.uniform(0.01, 0.1))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Begin one transaction of ours; database errors become StoreError."""
+        with engines.translated(self.url, "write"), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Begin one short transaction to read in, for `nas.store.queries`."""
+        with self.write() as connection:
+            yield connection
+
+    def create_study(
+        self,
+        name: str,
+        config: Mapping[str, Any],
+        *,
+        direction: Literal["maximize", "minimize"] = "maximize",
+        recipes: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> queries.StudyInfo:
+        """Create a study, or find it again; raise StoreError when its name means something else.
+
+        `config` is JSON; its keys in `FIXED` may not change under a name. `recipes` are stored
+        under their hashes.
+        """
+        plain = json.loads(json.dumps(config))
+        with self.read() as connection:
+            row = {study.name: study for study in queries.studies(connection)}.get(name)
+        if row is not None:
+            _check_same(name, row.config, plain)
+        with engines.translated(self.url, "write"):
+            study = optuna.create_study(
+                study_name=name, storage=self.storage, direction=direction, load_if_exists=True
+            )
+        with self.write() as connection:
+            values = {"id": study._study_id, "name": name, "config": plain}
+            insert_new(connection, models.StudyRow, values)
+            for recipe_hash, recipe in (recipes or {}).items():
+                insert_new(
+                    connection, models.RecipeRow, {"hash": recipe_hash, "json": dict(recipe)}
+                )
+            found = queries.study(connection, name)
+        _check_same(name, found.config, plain)  # another process may have been first
+        return found
+
+    def look_at_test(self, study_id: int, evaluation_id: int, metrics: Metrics) -> int:
+        """Record one look at the test split and return how many the study has had."""
+        row = {"study_id": study_id, "evaluation_id": evaluation_id, "metrics": finite(metrics)}
+        with self.write() as connection:
+            connection.execute(sa.insert(models.TestLookRow).values(row))
+            return len(queries.test_looks(connection, study_id))
+
+    def add_artifact(self, study_id: int, kind: str, path: str) -> None:
+        """Record a file that a study made; the same file is recorded once."""
+        with self.write() as connection:
+            insert_new(
+                connection, models.ArtifactRow, {"study_id": study_id, "kind": kind, "path": path}
+            )
+
+    def set_checkpoint(self, evaluation_id: int, path: str) -> None:
+        """Record where an evaluation's weights lie now."""
+        table = models.EvaluationRow
+        with self.write() as connection:
+            connection.execute(
+                sa.update(table).where(table.id == evaluation_id).values(checkpoint=path)
+            )
+
+
+def _check_same(name: str, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for key in FIXED:
+        was, new = stored.get(key), now.get(key)
+        if was == new:
+            continue
+        label = {"parameters": "space", "recipe_hash": "recipe"}.get(key, key)
+        raise StoreError(
+            f"Study {name!r} exists with another {label}: {_difference(was, new)}. "
+            "Go on with the one it has, or give this search another --study name."
+        )
+
+
+def _difference(was: Any, now: Any, path: str = "") -> str:
+    """Say where two JSON values first differ."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in [*was, *(key for key in now if key not in was)]:
+            here = f"{path}.{key}" if path else str(key)
+            if key not in now:
+                return f"{here} is gone"
+            if key not in was:
+                return f"{here} is new"
+            if was[key] != now[key]:
+                return _difference(was[key], now[key], here)
+    if isinstance(was, list) and isinstance(now, list):
+        if _plain(was) and _plain(now):
+            return f"{path or 'it'} has choices {_listed(was)}, now {_listed(now)}"
+        for index, (left, right) in enumerate(zip(was, now, strict=False)):
+            if left != right:
+                return _difference(left, right, f"{path}[{index}]")
+        return f"{path or 'it'} has {len(was)} entries, now {len(now)}"
+    return f"{path or 'it'} was {was!r}, now {now!r}"
+
+
+def _plain(values: list[Any]) -> bool:
+    return not any(isinstance(value, dict | list) for value in values)
+
+
+def _listed(values: list[Any]) -> str:
+    return ", ".join(str(value) for value in values)

@@ -1,0 +1,349 @@
+"""A study's trials as workers write them: start, report, finish, adopt, repair.
+
+Each step writes our rows first, in one transaction fenced by the lease's attempt number, and then
+shows the same to Optuna through its storage. A crash between the two loses nothing: `repair` shows
+Optuna what is stored.
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+import optuna
+import sqlalchemy as sa
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.cost import Cost
+from nas.store import leases, queries
+from nas.store.engine import translated
+from nas.store.leases import Worker
+from nas.store.models import CurvePointRow, TrialRow, utc_now
+from nas.store.records import CurvePoint, Evaluation, Lease, Metrics, Proposal, Score, Started
+from nas.store.store import Store
+from nas.store.tables import finite, finite_number, insert_new
+
+LEASE_SECONDS = 60.0
+Final = Literal["complete", "pruned", "failed"]
+_STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+    "running": TrialState.RUNNING,
+}
+
+
+class Trials:
+    """The trials of one study in one store, as one worker sees them.
+
+    `score` turns an evaluation's metrics and its architecture's cost into the study's value.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        study: str,
+        *,
+        score: Score,
+        worker: str,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self.store = store
+        self.score = score
+        with store.read() as connection:
+            self.info = queries.study(connection, study)
+        self.worker = Worker(worker, self.info.id, lease_seconds)
+
+    def optuna_study(
+        self,
+        sampler: optuna.samplers.BaseSampler | None = None,
+        pruner: optuna.pruners.BasePruner | None = None,
+    ) -> optuna.Study:
+        """Return Optuna's study, which reads each finished trial from the database once."""
+        return optuna.load_study(
+            study_name=self.info.name, storage=self.store.storage, sampler=sampler, pruner=pruner
+        )
+
+    def spent(self) -> int:
+        """Count the trials that a budget pays for: all but the reused ones."""
+        with self.store.read() as connection:
+            return queries.spent(connection, self.info.id)
+
+    def start(
+        self, proposal: Proposal, *, budget: int | None = None, retry_failed: bool = False
+    ) -> Started:
+        """Claim a proposal's evaluation and make its trial, or say why there is nothing to train.
+
+        With `budget`, no evaluation is begun beyond that number in this study, however many
+        workers ask at once.
+        """
+        with self.store.write() as connection:
+            claim = leases.claim(
+                connection, self.worker, proposal, budget=budget, retry_failed=retry_failed
+            )
+            if claim.outcome == "budget":
+                return Started(outcome="budget")
+            found = queries.evaluation(connection, claim.evaluation_id)
+            fresh = claim.outcome == "run" and claim.attempt == 1
+            points = [] if fresh else queries.curve(connection, found.id)
+        if claim.outcome == "elsewhere":
+            return Started(outcome="elsewhere", evaluation=found)
+        if claim.outcome != "run":
+            return self._reuse(proposal, found, points)
+        if claim.trial is not None:
+            lease = self._lease(found, claim.attempt, claim.trial)
+            return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
+        trial_id = self._create(self._template(proposal, found, "running", points))
+        with self.store.write() as connection:
+            number = self._link(connection, trial_id, found.id)
+            lease = self._lease(found, claim.attempt, (trial_id, number))
+            leases.fenced(connection, lease, number=number)
+        return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
+
+    def report(self, lease: Lease, point: CurvePoint) -> float:
+        """Store one epoch's metrics, renew the lease, and return the value shown to Optuna.
+
+        Raises LostLease, and writes nothing, when another worker has taken the trial over.
+        """
+        row = {
+            "metrics": finite(point.metrics),
+            "train_loss": finite_number(point.train_loss),
+            "seconds": point.seconds,
+            "learning_rate": finite_number(point.learning_rate),
+            "created": utc_now(),
+        }
+        key = {"evaluation_id": lease.evaluation_id, "epoch": point.epoch}
+        with self.store.write() as connection:
+            self._renew(connection, lease)
+            if not insert_new(connection, CurvePointRow, key | row):  # repeated after a crash
+                update = sa.update(CurvePointRow).filter_by(**key).values(row)
+                connection.execute(update)
+        value = self.score(finite(point.metrics), lease.cost)
+        self._show_value(lease.trial_id, point.epoch, value)
+        return value
+
+    def renew(self, lease: Lease) -> None:
+        """Put the lease's end off again; raise LostLease when another worker has it."""
+        with self.store.write() as connection:
+            self._renew(connection, lease)
+
+    def release(self, lease: Lease) -> None:
+        """Let the lease expire now, so that the next worker takes the trial over at once."""
+        with self.store.write() as connection:
+            leases.fenced(connection, lease, expires_at=0.0)
+
+    def finish(
+        self,
+        lease: Lease,
+        state: Final,
+        *,
+        metrics: Metrics | None = None,
+        reason: str | None = None,
+        seconds: float | None = None,
+        checkpoint: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> float | None:
+        """End an evaluation and its trial; return the trial's value, None for a failed one.
+
+        Raises LostLease, and writes nothing, when another worker has taken the trial over.
+        """
+        measured = finite(metrics or {})
+        value = self._value(state, measured, lease.cost)
+        if state == "complete" and value is None:
+            state, reason = "failed", reason or f"the score is not a number: {measured}"
+        values = {
+            "state": state,
+            "metrics": measured,
+            "reason": reason,
+            "seconds": seconds,
+            "checkpoint": checkpoint,
+        }
+        with self.store.write() as connection:
+            leases.fenced(connection, lease, **values, expires_at=None, finished=utc_now())
+        shown = dict(attributes or {}) | _attributes(measured, reason)
+        self._tell(lease.trial_id, state, value, shown)
+        return value
+
+    def should_prune(self, lease: Lease, study: optuna.Study) -> bool:
+        """Ask the study's pruner about a trial, with the values reported so far."""
+        return study.pruner.prune(study, self.store.storage.get_trial(lease.trial_id))
+
+    def adopt(self) -> Started | None:
+        """Take over a trial whose worker is dead; None when there is none.
+
+        The evaluation's curve and checkpoint say how far it came; exactly one worker gets it.
+        """
+        with self.store.write() as connection:
+            self._link_lost(connection)
+            claim = leases.adopt(connection, self.worker)
+            if claim is None or claim.trial is None:
+                return None
+            found = queries.evaluation(connection, claim.evaluation_id)
+        lease = self._lease(found, claim.attempt, claim.trial)
+        return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
+
+    def repair(self) -> int:
+        """Show Optuna what a crash kept from it; return how many trials were told.
+
+        Trials whose evaluation is finished are told, missing intermediate values are set, and lost
+        links between trials and evaluations are made again. To be called on every resume.
+        """
+        told = 0
+        with self.store.write() as connection:
+            self._link_lost(connection)
+            running = queries.running_links(connection, self.info.id)
+            found = [
+                (
+                    trial_id,
+                    number,
+                    queries.evaluation(connection, each),
+                    queries.curve(connection, each),
+                )
+                for trial_id, number, each in running
+            ]
+        for trial_id, number, evaluation, points in found:
+            known = self.store.storage.get_trial(trial_id).intermediate_values
+            for step, value in self._values_of(points, evaluation.cost).items():
+                if step not in known:
+                    self._show_value(trial_id, step, value)
+            if evaluation.state != "running":
+                self._tell_stored(trial_id, number, evaluation)
+                told += 1
+        return told
+
+    def _tell_stored(self, trial_id: int, number: int, evaluation: Evaluation) -> None:
+        shown = _attributes(evaluation.metrics, evaluation.reason)
+        origin = _origin(evaluation)
+        if origin != f"{self.info.name}/{number}":
+            shown["reused_from"] = origin
+            with self.store.write() as connection:
+                update = sa.update(TrialRow).where(TrialRow.trial_id == trial_id)
+                connection.execute(update.values(reused_from=origin))
+        value = self._value(evaluation.state, evaluation.metrics, evaluation.cost)
+        self._tell(trial_id, evaluation.state, value, shown)
+
+    def _link_lost(self, connection: sa.Connection) -> None:
+        for row in queries.unlinked(connection, self.info.id):
+            insert_new(connection, TrialRow, row)
+            if row.get("reused_from") is None:
+                leases.set_number(connection, row["evaluation_id"], self.info.id, row["number"])
+
+    def _lease(self, found: Evaluation, attempt: int, trial: tuple[int, int]) -> Lease:
+        return Lease(
+            evaluation_id=found.id,
+            attempt=attempt,
+            worker=self.worker.name,
+            seconds=self.worker.seconds,
+            trial_id=trial[0],
+            number=trial[1],
+            cost=found.cost,
+        )
+
+    def _renew(self, connection: sa.Connection, lease: Lease) -> None:
+        leases.fenced(connection, lease, expires_at=leases.expiry(connection, lease.seconds))
+
+    def _reuse(self, proposal: Proposal, found: Evaluation, points: list[CurvePoint]) -> Started:
+        """Make a trial that is finished from the start, with what was measured before."""
+        template = self._template(proposal, found, found.state, points)
+        template.user_attrs["reused_from"] = _origin(found)
+        trial_id = self._create(template)
+        with self.store.write() as connection:
+            number = self._link(connection, trial_id, found.id, reused_from=_origin(found))
+        outcome: Final = "complete" if found.state == "complete" else "failed"
+        if found.state == "pruned":
+            outcome = "pruned"
+        return Started(outcome=outcome, number=number, evaluation=found, value=template.value)
+
+    def _template(
+        self, proposal: Proposal, found: Evaluation, state: str, points: list[CurvePoint]
+    ) -> FrozenTrial:
+        now = datetime.now()
+        value = None
+        attributes = {
+            **proposal.attributes,
+            "evaluation": found.id,
+            "architecture_id": found.architecture_id,
+            "notation": found.notation,
+            **found.cost._asdict(),
+            "fidelity": found.fidelity,
+        }
+        if state != "running":
+            attributes |= _attributes(found.metrics, found.reason)
+            value = self._value(state, found.metrics, found.cost)
+        return FrozenTrial(
+            number=-1,
+            trial_id=-1,
+            state=_STATES[state],
+            value=value,
+            datetime_start=now,
+            datetime_complete=None if state == "running" else now,
+            params=dict(proposal.params),
+            distributions=dict(proposal.distributions),
+            user_attrs=attributes,
+            system_attrs={},
+            intermediate_values=self._values_of(points, found.cost),
+        )
+
+    def _create(self, template: FrozenTrial) -> int:
+        with translated(self.store.url, "write"):
+            return self.store.storage.create_new_trial(self.info.id, template_trial=template)
+
+    def _link(
+        self,
+        connection: sa.Connection,
+        trial_id: int,
+        evaluation_id: int,
+        reused_from: str | None = None,
+    ) -> int:
+        """Say which evaluation stands behind a trial and return the trial's number."""
+        number = queries.number_of(connection, trial_id)
+        row = {
+            "trial_id": trial_id,
+            "study_id": self.info.id,
+            "number": number,
+            "evaluation_id": evaluation_id,
+            "reused_from": reused_from,
+        }
+        insert_new(connection, TrialRow, row)
+        return number
+
+    def _show_value(self, trial_id: int, step: int, value: float) -> None:
+        try:
+            self.store.storage.set_trial_intermediate_value(trial_id, step, value)
+        except UpdateFinishedTrialError:
+            return  # another worker has told the trial from the same rows
+
+    def _tell(self, trial_id: int, state: str, value: float | None, shown: dict[str, Any]) -> None:
+        storage = self.store.storage
+        try:
+            for name, attribute in shown.items():
+                storage.set_trial_user_attr(trial_id, name, attribute)
+            values = None if value is None else [value]
+            storage.set_trial_state_values(trial_id, _STATES[state], values)
+        except UpdateFinishedTrialError:
+            return  # another worker has told the trial from the same rows
+
+    def _values_of(self, points: list[CurvePoint], cost: Cost) -> dict[int, float]:
+        return {point.epoch: self.score(point.metrics, cost) for point in points}
+
+    def _value(self, state: str, metrics: Metrics, cost: Cost) -> float | None:
+        """Return the study's value of an evaluation: none where it failed or measured nothing."""
+        if state == "failed" or not metrics:
+            return None
+        value = self.score(metrics, cost)
+        return None if math.isnan(value) else value
+
+
+def _origin(evaluation: Evaluation) -> str:
+    return f"{evaluation.study}/{evaluation.number}"
+
+
+def _attributes(metrics: Metrics, reason: str | None) -> dict[str, Any]:
+    """Return what the dashboard shows of an evaluation."""
+    shown: dict[str, Any] = {"metrics": dict(metrics)} if metrics else {}
+    if reason is not None:
+        shown["reason"] = reason
+    if metrics.get("predicted_classes") == 1:
+        shown["one_class"] = True
+    return shown

@@ -1,0 +1,1 @@
+"""Alembic migrations of the `nas_` tables, oldest first."""

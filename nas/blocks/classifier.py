@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from nas.blocks import Arguments, Block, Options, options
 from nas.cost import Tape
+from nas.errors import SpaceError
 
 
 class Classifier(nn.Module):
@@ -33,8 +34,10 @@ def _arguments(
     values: Options,
     in_channels: int,
     out_channels: int,
-    stride: int,  # noqa: ARG001 - a pooled image has no stride
+    stride: int,
 ) -> Arguments:
+    if stride != 1:
+        raise SpaceError(f"A classifier pools the whole image: its stride is 1, not {stride}.")
     return {
         "in_channels": in_channels,
         "classes": out_channels,

@@ -67,7 +67,7 @@ def _canonical(
     out_channels: int,  # noqa: ARG001
     stride: int,  # noqa: ARG001
 ) -> tuple[str, Options]:
-    return "conv", values
+    return "conv", values | {"kernels": options.canonical_kernels(str(values["kernels"]))}
 
 
 def _is_one_odd_kernel(value: object) -> bool:

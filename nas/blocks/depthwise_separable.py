@@ -104,6 +104,7 @@ def separable_canonical(
     can_skip = stride == 1 and in_channels == out_channels
     skips = can_skip and values["skip"]
     return values | {
+        "kernels": options.canonical_kernels(str(values["kernels"])),
         "partition": canonical_partition(hidden_channels, len(kernels), str(values["partition"])),
         "se_ratio": options.canonical_se_ratio(float(values["se_ratio"]), in_channels),
         "skip": values["skip"] if can_skip else True,

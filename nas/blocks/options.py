@@ -37,6 +37,11 @@ def kernel_sizes(kernels: str) -> tuple[int, ...]:
     return tuple(int(size) for size in kernels.split("."))
 
 
+def canonical_kernels(kernels: str) -> str:
+    """Write kernel groups the one way that stands for all ("03" is "3"); order and repeats stay."""
+    return ".".join(map(str, kernel_sizes(kernels)))
+
+
 def activation() -> Option:
     """Return the option that names an activation function."""
     rule = f"one of {', '.join(ACTIVATIONS)}"

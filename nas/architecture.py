@@ -23,7 +23,7 @@ BLOCK_CODES = {"mbconv": "ir", "depthwise_separable": "ds", "conv": "cn", "class
 ACTIVATION_CODES = {
     "relu": "nre", "relu6": "nr6", "silu": "nsw", "hard_swish": "nhs", "gelu": "nge", "mish": "nmi",
 }  # fmt: skip
-_INTERNED: dict["Row", "Row"] = {}
+_INTERNED: dict[tuple[object, ...], "Row"] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,15 @@ class Row:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Row":
         """Read a row back; raises SpaceError where a field is missing or of the wrong type."""
+        if not isinstance(data, Mapping):
+            raise SpaceError(f"A row is an object, not {data!r}.")
         options = dict(data)
         try:
             block, width = options.pop("block"), options.pop("out_channels")
         except KeyError as missing:
             raise SpaceError(f"A row needs block and out_channels; {missing} is missing.") from None
+        if not isinstance(block, str):
+            raise SpaceError(f"A row's block is a name, not {block!r}.")
         stride = options.pop("stride", 1)
         for name, number in (("out_channels", width), ("stride", stride)):
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
@@ -86,7 +90,7 @@ class Architecture:
         if len(_INTERNED) > 100_000:
             _INTERNED.clear()
         for part in ("stem", "body", "head"):
-            shared = tuple(_INTERNED.setdefault(row, row) for row in getattr(self, part))
+            shared = tuple(_INTERNED.setdefault(_key(row), row) for row in getattr(self, part))
             object.__setattr__(self, part, shared)
 
     @cached_property
@@ -162,9 +166,21 @@ class Architecture:
         for name, number in sizes.items():
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
                 raise SpaceError(f"{name} is a whole number of at least 1, not {number!r}.")
-        body = [row for stage in stages for row in stage]
+        for name, rows in (("stem", stem), ("stages", stages), ("head", head)):
+            if not isinstance(rows, list):
+                raise SpaceError(f"An architecture's {name} is a list, not {rows!r}.")
+        body = []
+        for number, stage in enumerate(stages, start=1):
+            if not isinstance(stage, list):
+                raise SpaceError(f"Stage {number} is a list of rows, not {stage!r}.")
+            body += stage
         parts = (tuple(Row.from_json(row) for row in rows) for rows in (stem, body, head))
         return cls(sizes["in_channels"], sizes["resolution"], sizes["classes"], *parts)
+
+
+def _key(row: Row) -> tuple[object, ...]:
+    """Tell rows apart that are equal but are not the same JSON, as 6 and 6.0 are, or 1 and true."""
+    return (row, *(type(value) for _, value in row.options))
 
 
 def _shorthand(rows: tuple[Row, ...]) -> Iterator[str]:

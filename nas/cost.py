@@ -5,6 +5,7 @@ print as FLOPs. Bias, batch norm, activations and pooling cost no macs (fvcore c
 in its grand total; its conv + linear + matmul handles are what equals ours).
 """
 
+import math
 from typing import NamedTuple
 
 from nas.errors import UserError
@@ -58,7 +59,8 @@ class Limits(NamedTuple):
         for name, limit in limits.items():
             if name not in cls._fields:
                 raise UserError(f"No limit on {name!r}; limits: {', '.join(cls._fields)}.")
-            if limit is not None and (isinstance(limit, bool) or not limit >= 1):
+            number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+            if limit is not None and not (number and 1 <= limit < math.inf):
                 raise UserError(f"A limit on {name} is a number of at least 1, not {limit!r}.")
         return cls(
             **{name: limit if limit is None else int(limit) for name, limit in limits.items()}

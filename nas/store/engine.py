@@ -118,7 +118,12 @@ def _without(secret: object, text: str) -> str:
 
 def database_seconds(connection: sa.Connection) -> sa.ColumnElement[float]:
     """Return the database's own clock in Unix seconds: workers' clocks may differ, it is one."""
-    if connection.dialect.name == "sqlite":
-        return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Double())
+    return seconds_on(connection.dialect.name)
+
+
+def seconds_on(dialect: str) -> sa.ColumnElement[float]:
+    """Return the clock of a kind of database, in Unix seconds."""
     now = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+    if dialect == "sqlite":
+        now = "((julianday('now') - 2440587.5) * 86400.0)"
     return sa.literal_column(now, sa.Double())

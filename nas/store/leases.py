@@ -3,13 +3,14 @@
 Functions on an open transaction. Time is the database's, so that workers' clocks don't matter.
 """
 
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, cast
 
 import sqlalchemy as sa
 
 from nas.errors import LostLease
 from nas.store import queries
-from nas.store.engine import database_seconds
+from nas.store.engine import database_seconds, seconds_on
 from nas.store.models import ArchitectureRow, EvaluationRow, StudyRow, TrialRow
 from nas.store.records import Lease, Outcome, Proposal
 from nas.store.tables import insert_new
@@ -41,22 +42,22 @@ def claim(
     retry_failed: bool,
 ) -> Claim:
     """Begin a proposal's evaluation, or find that it is done, running elsewhere, or over budget."""
-    if budget is not None:  # one claim of a study at a time, so that the count holds
-        connection.execute(
-            sa.select(StudyRow.id).where(StudyRow.id == worker.study_id).with_for_update()
-        )
+    if budget is not None and connection.dialect.name != "sqlite":  # which has one writer anyway
+        row_of_study = sa.select(StudyRow.id).where(StudyRow.id == worker.study_id)
+        connection.execute(row_of_study.with_for_update())  # so that the count holds
     row = _find(connection, proposal)
-    if row is None:
+    if row.id is None:
         if budget is not None and queries.spent(connection, worker.study_id) >= budget:
             return Claim("budget")
-        if _begin(connection, worker, proposal):
-            return Claim("run", _find(connection, proposal).id, 1)
+        evaluation_id = _begin(connection, worker, proposal, row.now)
+        if evaluation_id is not None:
+            return Claim("run", evaluation_id, 1)
         row = _find(connection, proposal)  # another study's worker was first
     if row.state == "failed" and retry_failed:
         return _take_over(connection, worker, row)
     if row.state != "running":
         return Claim(row.state, row.id, row.attempt)
-    if not row.expired:
+    if row.expires_at >= row.now:
         return Claim("elsewhere", row.id, row.attempt)
     return _take_over(connection, worker, row)
 
@@ -81,19 +82,31 @@ def adopt(connection: sa.Connection, worker: Worker) -> Claim | None:
 
 
 def fenced(connection: sa.Connection, lease: Lease, **values: Any) -> None:
-    """Update a leased evaluation; raise LostLease when the attempt is no longer the lease's."""
-    table = EvaluationRow
-    statement = (
-        sa.update(table)
-        .where(table.id == lease.evaluation_id, table.attempt == lease.attempt)
-        .where(table.state == "running")
-        .values(values)
-    )
-    if connection.execute(statement).rowcount != 1:
+    """Update a leased evaluation; raise LostLease when the attempt is no longer the lease's.
+
+    `expires_at` is given as seconds from now.
+    """
+    key = {"evaluation": lease.evaluation_id, "of_attempt": lease.attempt}
+    statement = _fencing(connection.dialect.name, tuple(values))
+    if connection.execute(statement, key | values).rowcount != 1:
         raise LostLease(
             f"Trial {lease.number}: attempt {lease.attempt} of {lease.worker} is over; "
             "another worker has taken the trial over or finished it."
         )
+
+
+@cache
+def _fencing(dialect: str, names: tuple[str, ...]) -> Any:
+    table = EvaluationRow
+    changed: dict[str, Any] = {name: sa.bindparam(name) for name in names}
+    if "expires_at" in names:
+        changed["expires_at"] = seconds_on(dialect) + sa.bindparam("expires_at", type_=sa.Double())
+    return (
+        sa.update(table)
+        .where(table.id == sa.bindparam("evaluation"), table.state == "running")
+        .where(table.attempt == sa.bindparam("of_attempt"))
+        .values(changed)
+    )
 
 
 def expiry(connection: sa.Connection, seconds: float) -> sa.ColumnElement[float]:
@@ -108,19 +121,30 @@ def set_number(connection: sa.Connection, evaluation_id: int, study_id: int, num
     connection.execute(statement.where(table.number.is_(None)).values(number=number))
 
 
-def _find(connection: sa.Connection, proposal: Proposal) -> Any:
+@cache
+def _finding(dialect: str) -> Any:
+    """Return the SELECT of an evaluation by its key: always one row, for the time is in it."""
     table = EvaluationRow
-    columns = (table.id, table.state, table.attempt, table.study_id, table.number)
-    expired = (table.expires_at < database_seconds(connection)).label("expired")
-    statement = (
-        sa.select(*columns, expired)
-        .where(table.architecture_id == proposal.architecture_id)
-        .where(table.recipe_hash == proposal.recipe_hash, table.fidelity == proposal.fidelity)
+    columns = (table.id, table.state, table.attempt, table.study_id, table.number, table.expires_at)
+    key = (
+        (table.architecture_id == sa.bindparam("architecture_id"))
+        & (table.recipe_hash == sa.bindparam("recipe_hash"))
+        & (table.fidelity == sa.bindparam("fidelity"))
     )
-    return connection.execute(statement).one_or_none()
+    clock = sa.select(seconds_on(dialect).label("now")).subquery("clock")
+    return sa.select(clock.c.now, *columns).select_from(clock).outerjoin(table, key)
 
 
-def _begin(connection: sa.Connection, worker: Worker, proposal: Proposal) -> bool:
+def _find(connection: sa.Connection, proposal: Proposal) -> Any:
+    key = {
+        "architecture_id": proposal.architecture_id,
+        "recipe_hash": proposal.recipe_hash,
+        "fidelity": proposal.fidelity,
+    }
+    return connection.execute(_finding(connection.dialect.name), key).one()
+
+
+def _begin(connection: sa.Connection, worker: Worker, proposal: Proposal, now: float) -> int | None:
     architecture = {
         "id": proposal.architecture_id,
         "json": dict(proposal.architecture),
@@ -136,9 +160,9 @@ def _begin(connection: sa.Connection, worker: Worker, proposal: Proposal) -> boo
         "study_id": worker.study_id,
         "worker": worker.name,
         "attempt": 1,
-        "expires_at": expiry(connection, worker.seconds),
+        "expires_at": now + worker.seconds,
     }
-    return insert_new(connection, EvaluationRow, evaluation)
+    return cast("int | None", insert_new(connection, EvaluationRow, evaluation))
 
 
 def _take_over(connection: sa.Connection, worker: Worker, row: Any) -> Claim:

@@ -1,6 +1,7 @@
 """Small things that every write to our tables shares."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,12 +11,16 @@ from nas.store.models import Base
 from nas.store.records import Metrics
 
 
-def insert_new(connection: sa.Connection, table: type[Base], values: Mapping[str, Any]) -> bool:
-    """Insert a row unless one with its key is there; tell whether it was inserted."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(table).values(values).on_conflict_do_nothing()
-    inserted = connection.execute(statement.returning(sa.literal_column("1")))
-    return inserted.first() is not None  # a row count is not known on PostgreSQL
+def insert_new(connection: sa.Connection, table: type[Base], values: Mapping[str, Any]) -> Any:
+    """Insert a row unless one with its key is there; return its key, None if it was there."""
+    return connection.execute(_inserting(connection.dialect.name, table), dict(values)).scalar()
+
+
+@cache
+def _inserting(dialect: str, table: type[Base]) -> Any:
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    key = next(iter(sa.inspect(table).primary_key))
+    return insert(table).on_conflict_do_nothing().returning(key)
 
 
 def finite(metrics: Metrics) -> dict[str, float | None]:

@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.cost import Cost
 from nas.store import leases, queries
-from nas.store.engine import translated
 from nas.store.leases import Worker
 from nas.store.models import CurvePointRow, TrialRow, utc_now
+from nas.store.optuna_storage import reported
 from nas.store.records import CurvePoint, Evaluation, Lease, Metrics, Proposal, Score, Started
 from nas.store.store import Store
 from nas.store.tables import finite, finite_number, insert_new
@@ -32,6 +32,13 @@ _STATES = {
     "failed": TrialState.FAIL,
     "running": TrialState.RUNNING,
 }
+
+
+_LINK = sa.text(
+    "INSERT INTO nas_trials (trial_id, study_id, number, evaluation_id, reused_from)"
+    " SELECT trial_id, study_id, number, :evaluation, :reused_from FROM trials WHERE trial_id = :id"
+    " ON CONFLICT (trial_id) DO UPDATE SET number = excluded.number RETURNING number"
+)
 
 
 class Trials:
@@ -84,8 +91,12 @@ class Trials:
             )
             if claim.outcome == "budget":
                 return Started(outcome="budget")
-            found = queries.evaluation(connection, claim.evaluation_id)
             fresh = claim.outcome == "run" and claim.attempt == 1
+            found = (
+                self._begun(proposal, claim.evaluation_id)
+                if fresh
+                else queries.evaluation(connection, claim.evaluation_id)
+            )
             points = [] if fresh else queries.curve(connection, found.id)
         if claim.outcome == "elsewhere":
             return Started(outcome="elsewhere", evaluation=found)
@@ -116,7 +127,7 @@ class Trials:
         key = {"evaluation_id": lease.evaluation_id, "epoch": point.epoch}
         with self.store.write() as connection:
             self._renew(connection, lease)
-            if not insert_new(connection, CurvePointRow, key | row):  # repeated after a crash
+            if insert_new(connection, CurvePointRow, key | row) is None:  # repeated after a crash
                 update = sa.update(CurvePointRow).filter_by(**key).values(row)
                 connection.execute(update)
         value = self.score(finite(point.metrics), lease.cost)
@@ -131,7 +142,7 @@ class Trials:
     def release(self, lease: Lease) -> None:
         """Let the lease expire now, so that the next worker takes the trial over at once."""
         with self.store.write() as connection:
-            leases.fenced(connection, lease, expires_at=0.0)
+            leases.fenced(connection, lease, expires_at=-1.0)
 
     def finish(
         self,
@@ -241,7 +252,7 @@ class Trials:
         )
 
     def _renew(self, connection: sa.Connection, lease: Lease) -> None:
-        leases.fenced(connection, lease, expires_at=leases.expiry(connection, lease.seconds))
+        leases.fenced(connection, lease, expires_at=lease.seconds)
 
     def _reuse(self, proposal: Proposal, found: Evaluation, points: list[CurvePoint]) -> Started:
         """Make a trial that is finished from the start, with what was measured before."""
@@ -254,6 +265,27 @@ class Trials:
         if found.state == "pruned":
             outcome = "pruned"
         return Started(outcome=outcome, number=number, evaluation=found, value=template.value)
+
+    def _begun(self, proposal: Proposal, evaluation_id: int) -> Evaluation:
+        """Return the evaluation that a claim has just begun."""
+        return Evaluation(
+            id=evaluation_id,
+            state="running",
+            architecture_id=proposal.architecture_id,
+            architecture=proposal.architecture,
+            notation=proposal.notation,
+            cost=proposal.cost,
+            recipe_hash=proposal.recipe_hash,
+            fidelity=proposal.fidelity,
+            study=self.info.name,
+            number=None,
+            worker=self.worker.name,
+            attempt=1,
+            metrics={},
+            reason=None,
+            seconds=None,
+            checkpoint=None,
+        )
 
     def _template(
         self, proposal: Proposal, found: Evaluation, state: str, points: list[CurvePoint]
@@ -286,7 +318,7 @@ class Trials:
         )
 
     def _create(self, template: FrozenTrial) -> int:
-        with translated(self.store.url, "write"):
+        with reported(self.store.url, "write"):
             return self.store.storage.create_new_trial(self.info.id, template_trial=template)
 
     def _link(
@@ -297,30 +329,28 @@ class Trials:
         reused_from: str | None = None,
     ) -> int:
         """Say which evaluation stands behind a trial and return the trial's number."""
-        number = queries.number_of(connection, trial_id)
         row = {
-            "trial_id": trial_id,
-            "study_id": self.info.id,
-            "number": number,
-            "evaluation_id": evaluation_id,
+            "id": trial_id,
+            "evaluation": evaluation_id,
             "reused_from": reused_from,
         }
-        insert_new(connection, TrialRow, row)
-        return number
+        return int(connection.execute(_LINK, row).scalar_one())
 
     def _show_value(self, trial_id: int, step: int, value: float) -> None:
         try:
-            self.store.storage.set_trial_intermediate_value(trial_id, step, value)
+            with reported(self.store.url, "write"):
+                self.store.storage.set_trial_intermediate_value(trial_id, step, value)
         except UpdateFinishedTrialError:
             return  # another worker has told the trial from the same rows
 
     def _tell(self, trial_id: int, state: str, value: float | None, shown: dict[str, Any]) -> None:
         storage = self.store.storage
+        values = None if value is None else [value]
         try:
-            for name, attribute in shown.items():
-                storage.set_trial_user_attr(trial_id, name, attribute)
-            values = None if value is None else [value]
-            storage.set_trial_state_values(trial_id, _STATES[state], values)
+            with reported(self.store.url, "write"):
+                for name, attribute in shown.items():
+                    storage.set_trial_user_attr(trial_id, name, attribute)
+                storage.set_trial_state_values(trial_id, _STATES[state], values)
         except UpdateFinishedTrialError:
             return  # another worker has told the trial from the same rows
 

@@ -1,0 +1,104 @@
+"""Referees that count without a formula of ours: fvcore, and a trace of what is in memory."""
+
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from nas import network
+from nas.architecture import Architecture
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # fvcore is built on torch.jit, which is deprecated
+    from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
+
+# The operators whose macs count; batch norm and pooling are in fvcore's grand total.
+COUNTED = ("conv", "linear", "matmul", "addmm", "bmm", "einsum")
+
+
+def macs_and_activations(module: nn.Module, in_channels: int, size: int) -> tuple[int, int]:
+    """Count one image of (in_channels, size, size) with fvcore."""
+    image = torch.zeros(1, in_channels, size, size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        flops = _quiet(FlopCountAnalysis(module.eval(), image)).by_operator()
+        activations = _quiet(ActivationCountAnalysis(module, image)).total()
+    return sum(int(flops[name]) for name in COUNTED), int(activations)
+
+
+def meta_params(architecture: Architecture) -> int:
+    """Build a network without memory and count its learnable parameters."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in network.build(architecture).parameters())
+
+
+def peak_activation_bytes(module: nn.Module, in_channels: int, size: int) -> int:
+    """Run one image and return the largest sum of tensors alive, each until its last use.
+
+    Views share their storage; parameters and buffers don't count.
+    """
+    module.eval()
+    image = torch.zeros(1, in_channels, size, size)
+    trace = _Trace([*module.parameters(), *module.buffers()])
+    with torch.no_grad(), trace:
+        trace.use(image)
+        trace.step += 1
+        output = module(image)
+    trace.use(output)
+    peaks = [0] * (trace.step + 1)
+    for born, last, size_in_bytes in trace.lives.values():
+        for step in range(born, last + 1):
+            peaks[step] += size_in_bytes
+    return max(peaks)
+
+
+def formatting(source: str) -> str:
+    """Return what `ruff format` would change in this source, as a diff; empty where nothing."""
+    command = (sys.executable, "-m", "ruff", "format", "--isolated", "--line-length=100", "--diff")
+    ruff = subprocess.run([*command, "-"], input=source, capture_output=True, text=True)
+    return ruff.stdout or ruff.stderr * ruff.returncode
+
+
+class _Trace(TorchDispatchMode):
+    """Notes for each storage when it is made, when it is last used, and its size."""
+
+    def __init__(self, constants: list[Tensor]) -> None:
+        super().__init__()
+        self.step = 0
+        self.lives: dict[int, tuple[int, int, int]] = {}
+        self._constants = {_storage(tensor) for tensor in constants}
+        self._kept: list[Tensor] = []  # so that no storage's address is used twice
+
+    def use(self, value: Any) -> None:
+        for tensor in tree_leaves(value):
+            if not isinstance(tensor, Tensor) or _storage(tensor) in self._constants:
+                continue
+            self._kept.append(tensor)
+            key = _storage(tensor)
+            born = self.lives.get(key, (self.step,))[0]
+            self.lives[key] = (born, self.step, tensor.untyped_storage().nbytes())
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self.use((args, kwargs))
+        self.use(made)
+        self.step += 1
+        return made
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _quiet(analysis: Any) -> Any:
+    analysis.unsupported_ops_warnings(False)
+    analysis.uncalled_modules_warnings(False)
+    analysis.tracer_warnings("none")
+    return analysis

@@ -24,7 +24,7 @@ def round_resolution(resolution: float, multiple: int = 8) -> int:
 
 
 class Coefficients(NamedTuple):
-    """The four numbers of compound scaling; phi = 0 leaves a network as it is."""
+    """The four numbers of compound scaling; a factor of 1 leaves what it scales as it is."""
 
     alpha: float = 1.0
     beta: float = 1.0
@@ -32,13 +32,15 @@ class Coefficients(NamedTuple):
     phi: float = 0.0
 
     def depth(self, layers: int) -> int:
-        """Scale a number of layers."""
-        return round_repeats(layers * self.alpha**self.phi) if self.phi else layers
+        """Scale a number of layers; at least one is left."""
+        return max(1, round_repeats(layers * self.alpha**self.phi))
 
     def width(self, channels: int) -> int:
         """Scale a number of channels."""
-        return round_channels(channels * self.beta**self.phi) if self.phi else channels
+        factor = self.beta**self.phi
+        return channels if factor == 1 else round_channels(channels * factor)
 
     def resolution(self, size: int) -> int:
         """Scale an image size in pixels."""
-        return round_resolution(size * self.gamma**self.phi) if self.phi else size
+        factor = self.gamma**self.phi
+        return size if factor == 1 else round_resolution(size * factor)

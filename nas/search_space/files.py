@@ -4,12 +4,12 @@ A Python file exports `SPACE`; one that describes a family exports `MEMBERS` as 
 dict of fixed architectures in the same DSL (spaces without a choice).
 """
 
-import importlib.util
 import json
+import runpy
 import traceback
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import nas.blocks
 from nas.errors import SpaceError, unknown
@@ -29,9 +29,9 @@ def _shipped() -> tuple[dict[str, SearchSpace], dict[str, SearchSpace]]:
     fixed: dict[str, SearchSpace] = {}
     for path in sorted(_folder().glob("[!_]*.py")):
         module = _run(path)
-        if hasattr(module, "SPACE"):
-            found[path.stem] = module.SPACE
-        fixed |= getattr(module, "MEMBERS", {})
+        if "SPACE" in module:
+            found[path.stem] = module["SPACE"]
+        fixed |= module.get("MEMBERS", {})
     return found, fixed
 
 
@@ -56,12 +56,12 @@ def load(source: str | Path) -> SearchSpace:
     Raises SpaceError: for an unknown name with the known ones, for a file with the file, the line,
     the stage and the option.
     """
-    if isinstance(source, str) and (known := (spaces() | members()).get(source)):
-        return known
+    if isinstance(source, str) and (found := (spaces() | members()).get(source)):
+        return found
     path = Path(source)
     if path.suffix not in (".py", ".json"):
-        known_ones = f"{unknown('search space', str(source), names())}"
-        raise SpaceError(f"{known_ones} A file ends in .py or .json.")
+        known = unknown("search space", str(source), names())
+        raise SpaceError(f"{known} A space's file ends in .py or .json.")
     if not path.is_file():
         raise SpaceError(f"No file {path}; shipped spaces: {', '.join(names())}.")
     return _read_python(path) if path.suffix == ".py" else _read_json(path)
@@ -69,40 +69,55 @@ def load(source: str | Path) -> SearchSpace:
 
 def _read_json(path: Path) -> SearchSpace:
     try:
-        return SearchSpace.from_json(json.loads(path.read_text()))
+        text = path.read_text(encoding="utf-8-sig")
+        return SearchSpace.from_json(json.loads(text, object_pairs_hook=_object))
     except json.JSONDecodeError as error:
         raise SpaceError(f"{path}, line {error.lineno}: not JSON: {error.msg}.") from None
     except UnicodeDecodeError:
-        raise SpaceError(f"{path}: not text.") from None
+        raise SpaceError(f"{path}: not text in UTF-8.") from None
+    except RecursionError:
+        raise SpaceError(f"{path}: nested too deeply for a search space.") from None
+    except OSError as error:
+        raise SpaceError(f"{path}: {error.strerror}.") from None
     except SpaceError as error:
         raise SpaceError(f"{path}: {error}") from None
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a JSON object that has a field twice: one of the two would be dropped silently."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SpaceError(f"field {twice!r} is there twice in one object.")
+    return found
+
+
 def _read_python(path: Path) -> SearchSpace:
-    space = getattr(_run(path), "SPACE", None)
+    space = _run(path).get("SPACE")
     if not isinstance(space, SearchSpace):
         raise SpaceError(f"{path}: a space's file exports SPACE = SearchSpace(...).")
     return space
 
 
-def _run(path: Path) -> ModuleType:
-    """Run a space's Python file; whatever goes wrong in it becomes a SpaceError with its line."""
-    spec = importlib.util.spec_from_file_location(f"search_spaces.{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise SpaceError(f"{path} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
+def _run(path: Path) -> dict[str, Any]:
+    """Run a space's Python file; whatever goes wrong in it becomes a SpaceError with its line.
+
+    No bytecode is written beside it, so that an edit is seen at once.
+    """
     try:
-        spec.loader.exec_module(module)
+        return runpy.run_path(str(path), run_name=f"search_spaces.{path.stem}")
     except SyntaxError as error:
-        raise SpaceError(f"{path}, line {error.lineno}: {error.msg}.") from None
-    except Exception as error:
+        at = f", line {error.lineno}" if error.lineno else ""
+        raise SpaceError(f"{path}{at}: {error.msg}.") from None
+    except (Exception, SystemExit) as error:
         line = getattr(error, "line", None) or _line_in(path, error)
+        at = f", line {line}" if line else ""
         kind = "" if isinstance(error, SpaceError) else f"{type(error).__name__}: "
-        raise SpaceError(f"{path}, line {line}: {kind}{error}") from None
-    return module
+        raise SpaceError(f"{path}{at}: {kind}{error}") from None
 
 
-def _line_in(path: Path, error: Exception) -> int | None:
+def _line_in(path: Path, error: BaseException) -> int | None:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(path)]
     return lines[-1] if lines else None

@@ -3,11 +3,13 @@
 `schema.json` beside this file is the published JSON Schema.
 """
 
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nas.architecture import Value
 from nas.cost import Limits
-from nas.errors import SpaceError
+from nas.errors import SpaceError, unknown
 from nas.search_space.nodes import (
     BlockSpec,
     Choice,
@@ -59,63 +61,86 @@ def _write(value: Any) -> Any:
 
 def from_json(data: Any) -> dict[str, Any]:
     """Return the arguments of SearchSpace; raises SpaceError where the form is wrong."""
-    fields = _object(data, "a search space", required=("format", "name", "stages"))
-    if fields.pop("format") != FORMAT:
+    fields = _object(data, "a search space")
+    if fields.pop("format", None) != FORMAT:
         raise SpaceError(f'A search space is an object with "format": "{FORMAT}".')
+    optional = ("stem", "head", "scaling", "limits", *FIELDS)
+    fields = _object(fields, "a search space", required=("name", "stages"), optional=optional)
     arguments: dict[str, Any] = {"name": fields.pop("name")}
     for part in ("stem", "stages", "head"):
-        stages = fields.pop(part, [])
-        if not isinstance(stages, list):
-            raise SpaceError(f"{part} is a list of stages, not {stages!r}.")
-        named = [f"{part} {number}" for number in range(1, len(stages) + 1)]
-        arguments[part] = [_stage(*pair) for pair in zip(stages, named, strict=True)]
+        arguments[part] = _stages(fields.pop(part, []), part)
     if "scaling" in fields:
         scaling = _object(fields.pop("scaling"), "scaling", optional=tuple(vars(Compound())))
-        arguments["scaling"] = Compound(**{k: _value(v, k) for k, v in scaling.items()})
+        values = {name: _value(value, f"scaling.{name}") for name, value in scaling.items()}
+        arguments["scaling"] = Compound(**values)
     if "limits" in fields:
-        arguments["limits"] = Limits.checked(**_object(fields.pop("limits"), "limits"))
-    for name in FIELDS:
-        if name in fields:
-            arguments[name] = _value(fields.pop(name), name)
-    if fields:
-        raise SpaceError(f"A search space has no field {', '.join(map(repr, fields))}.")
-    return arguments
+        arguments["limits"] = _object(fields.pop("limits"), "limits", optional=Limits._fields)
+    return arguments | {name: _value(value, name) for name, value in fields.items()}
+
+
+def _stages(data: Any, part: str) -> list[Stage]:
+    if not isinstance(data, list):
+        raise SpaceError(f"{part} is a list of stages, not {_shown(data)}.")
+    named = "stage" if part == "stages" else part
+    return [_stage(stage, f"{named}{number}") for number, stage in enumerate(data, start=1)]
 
 
 def _stage(data: Any, where: str) -> Stage:
     fields = _object(data, where, required=("block", "width"), optional=("depth", "stride"))
-    arguments = {name: _value(value, where) for name, value in fields.items() if name != "block"}
-    return Stage(block=_value(fields["block"], where, _block), **arguments)
+    block = _value(fields.pop("block"), f"{where}.block", _block)
+    width = _value(fields.pop("width"), f"{where}.width", _width)
+    values = {name: _value(value, f"{where}.{name}") for name, value in fields.items()}
+    return Stage(block=block, width=width, **values)
+
+
+def _width(data: Any, where: str) -> Value | Scaled:
+    if not isinstance(data, Mapping) or "base" not in data:
+        return _plain(data, where)
+    fields = _object(data, where, required=("base", "multiplier"), optional=("divisor",))
+    values = {name: _value(value, f"{where}'s {name}") for name, value in fields.items()}
+    return Scaled(**values)
 
 
 def _value(data: Any, where: str, plain: Read | None = None) -> Any:
     """Read a value, a choice or a choice per layer; `plain` reads what is neither."""
-    if isinstance(data, Mapping):
-        if "choice" in data:
-            fields = _object(data, where, required=("choice",), optional=("name",))
-            if not isinstance(fields["choice"], list):
-                raise SpaceError(f"{where}: a choice is a list, not {fields['choice']!r}.")
-            options = tuple(plain(o, where) if plain else o for o in fields["choice"])
-            return Choice(options, fields.get("name"))
-        if "per_layer" in data:
-            fields = _object(data, where, required=("per_layer",), optional=())
-            chosen = _value(fields["per_layer"], where, plain)
-            if not isinstance(chosen, Choice):
-                raise SpaceError(f"{where}: per_layer holds a choice, not {chosen!r}.")
-            return PerLayer(chosen)
-        if "base" in data:
-            fields = _object(data, where, required=("base", "multiplier"), optional=("divisor",))
-            multiplier = _value(fields["multiplier"], where)
-            return Scaled(fields["base"], multiplier, fields.get("divisor", 8))
-    return plain(data, where) if plain else data
+    plain = plain or _plain
+    if isinstance(data, Mapping) and "per_layer" in data:
+        inner = _object(data, where, required=("per_layer",), optional=())["per_layer"]
+        if not (isinstance(inner, Mapping) and "choice" in inner):
+            raise SpaceError(f"{where}: per_layer holds a choice, not {_shown(inner)}.")
+        return PerLayer(_choice(inner, where, plain))
+    if isinstance(data, Mapping) and "choice" in data:
+        return _choice(data, where, plain)
+    return plain(data, where)
+
+
+def _choice(data: Mapping[str, Any], where: str, plain: Read) -> Choice:
+    fields = _object(data, where, required=("choice",), optional=("name",))
+    if not isinstance(fields["choice"], list):
+        raise SpaceError(f"{where}: a choice is a list, not {_shown(fields['choice'])}.")
+    if "name" in fields and not isinstance(fields["name"], str):
+        raise SpaceError(f"{where}: a shared choice's name is text, not {_shown(fields['name'])}.")
+    return Choice(tuple(plain(option, where) for option in fields["choice"]), fields.get("name"))
+
+
+def _plain(data: Any, where: str) -> Value:
+    """Read text, a number or true/false; JSON does not tell 16.0 from 16, so it becomes whole."""
+    if isinstance(data, Mapping) and data.keys() & {"choice", "per_layer"}:
+        raise SpaceError(f"{where}: a choice can't stand inside another.")
+    if not isinstance(data, Value):
+        raise SpaceError(f"{where} is text, a number or true/false, not {_shown(data)}.")
+    return int(data) if isinstance(data, float) and data.is_integer() else data
 
 
 def _block(data: Any, where: str) -> BlockSpec:
+    if isinstance(data, Mapping) and data.keys() & {"choice", "per_layer"}:
+        raise SpaceError(f"{where}: a choice can't stand inside another.")
     fields = _object(data, where, required=("block",))
     name = fields.pop("block")
     if not isinstance(name, str):
-        raise SpaceError(f"{where}: a block's name is text, not {name!r}.")
-    options = {key: _value(value, f"{where}.{key}") for key, value in fields.items()}
+        raise SpaceError(f"{where}: a block's name is text, not {_shown(name)}.")
+    stage = where.removesuffix(".block")
+    options = {str(key): _value(value, f"{stage}.{key}") for key, value in fields.items()}
     return BlockSpec(name, tuple(sorted(options.items())))
 
 
@@ -127,11 +152,16 @@ def _object(
 ) -> dict[str, Any]:
     """Return a copy of a JSON object that has what it needs; `optional` None allows anything."""
     if not isinstance(data, Mapping):
-        raise SpaceError(f"{where} is an object, not {data!r}.")
+        raise SpaceError(f"{where} is an object, not {_shown(data)}.")
     missing = [name for name in required if name not in data]
     if missing:
         raise SpaceError(f"{where} needs {', '.join(missing)}.")
-    if optional is not None and (unknown := data.keys() - {*required, *optional}):
-        names = ", ".join(sorted(map(str, unknown)))
-        raise SpaceError(f"{where} has no field {names}; fields: {', '.join(required + optional)}.")
+    if optional is not None and (extra := data.keys() - {*required, *optional}):
+        name = min(map(str, extra))
+        raise SpaceError(f"{where}: {unknown('field', name, required + optional)}")
     return dict(data)
+
+
+def _shown(data: Any) -> str:
+    """Write a value for a message; a large one is cut short."""
+    return reprlib.repr(data)

@@ -1,13 +1,13 @@
 """What a search space is written with: choices, blocks, stages, the bare description."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nas.architecture import Value
 from nas.cost import Limits
-from nas.errors import SpaceError
+from nas.errors import SpaceError, UserError
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ class Description:
             if not isinstance(stages, Sequence) or not all(isinstance(s, Stage) for s in stages):
                 raise SpaceError(f"{part} is a stage or a list of stages, not {given!r}.")
             object.__setattr__(self, part, tuple(stages))
+        object.__setattr__(self, "limits", _limits(self.limits))
 
     def places(self) -> Iterator[tuple[str, str, Stage]]:
         """Yield (part of the architecture, path in parameter names, stage) in order."""
@@ -115,6 +116,17 @@ class Description:
             for number, stage in enumerate(stages, start=1):
                 alone = part != "stages" and len(stages) == 1
                 yield part, named if alone else f"{named}{number}", stage
+
+
+def _limits(given: Any) -> Limits:
+    """Check limits, given as Limits or as a mapping; a float such as 1e6 becomes a whole number."""
+    found = given._asdict() if isinstance(given, Limits) else given
+    if not isinstance(found, Mapping):
+        raise SpaceError(f"limits is Limits(...), not {given!r}.")
+    try:
+        return Limits.checked(**found)
+    except UserError as error:
+        raise SpaceError(f"limits: {error}") from None
 
 
 def choice(*options: Any, name: str | None = None) -> Choice:

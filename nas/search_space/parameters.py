@@ -1,5 +1,6 @@
 """Flat parameters, some of which exist only when others have certain values."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
@@ -34,18 +35,30 @@ class Parameter:
 
     def given(self, parent: str, value: Value) -> "Parameter | None":
         """Return the parameter once `parent` has this value; None if it can't exist any more."""
-        left = []
-        for conjunction in self.when:
-            allowed = dict(conjunction).get(parent)
-            if allowed is None or value in allowed:
-                left.append(tuple(pair for pair in conjunction if pair[0] != parent))
-        return replace(self, when=ALWAYS if () in left else tuple(left)) if left else None
+        when = _given(self.when, parent, value)
+        return replace(self, when=when) if when else None
 
 
 def both(left: Iterable[Conjunction], right: Iterable[Conjunction]) -> tuple[Conjunction, ...]:
-    """Return the condition that holds where both do."""
+    """Return the condition that holds where both do; empty where that can't be."""
     right = tuple(right)
-    return tuple((*one, *other) for one in left for other in right)
+    return tuple(
+        joined for one in left for other in right if (joined := _join(one, other)) is not None
+    )
+
+
+def either(left: Iterable[Conjunction], right: Iterable[Conjunction]) -> tuple[Conjunction, ...]:
+    """Return the condition that holds where one of them does."""
+    found = tuple(dict.fromkeys((*left, *right)))
+    return ALWAYS if () in found else found
+
+
+def _join(one: Conjunction, other: Conjunction) -> Conjunction | None:
+    """Return the conjunction of two, each parent in it once; None where they exclude each other."""
+    joined = dict(one)
+    for name, allowed in other:
+        joined[name] = joined.get(name, allowed) & allowed
+    return tuple(joined.items()) if all(joined.values()) else None
 
 
 def in_order(parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
@@ -64,40 +77,107 @@ def in_order(parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
 
 
 def count(parameters: Iterable[Parameter]) -> int:
-    """Count the assignments of active parameters exactly.
+    """Count the assignments of active parameters exactly."""
+    every = tuple(parameters)
+    parents = set().union(*(parameter.parents for parameter in every))
+    weights: dict[tuple[Conjunction, ...], int] = {}
+    for parameter in every:
+        if parameter.name not in parents:
+            weights[parameter.when] = weights.get(parameter.when, 1) * len(parameter.choices)
+    leaves = [_Leaf(weight, when) for when, weight in weights.items()]
+    return _count([parameter for parameter in every if parameter.name in parents], leaves)
 
-    Parameters that have nothing to do with each other multiply; within a group of dependent ones,
-    one that certainly exists is given each of its values in turn, which breaks the group up.
+
+@dataclass(frozen=True)
+class _Leaf:
+    """Parameters that nothing depends on and that exist together: how many values they have.
+
+    With a weight of 0 it forbids what its condition says.
     """
-    return prod(_count_group(group) for group in _groups(tuple(parameters)))
+
+    weight: int
+    when: tuple[Conjunction, ...]
+
+    @property
+    def parents(self) -> set[str]:
+        return {name for conjunction in self.when for name, _ in conjunction}
+
+    @property
+    def is_scattered(self) -> bool:
+        """Whether it exists under conditions that have no parent in common."""
+        names = ({name for name, _ in conjunction} for conjunction in self.when)
+        return not set.intersection(*names)
+
+    def given(self, parent: str, value: Value) -> "_Leaf | None":
+        when = _given(self.when, parent, value)
+        return _Leaf(self.weight, when) if when else None
 
 
-def _count_group(group: tuple[Parameter, ...]) -> int:
-    if len(group) == 1:
-        return len(group[0].choices)
-    parents = set().union(*(parameter.parents for parameter in group))
-    pivot = next(p for p in group if p.when == ALWAYS and p.name in parents)
-    others = [parameter for parameter in group if parameter is not pivot]
+def _count(parents: list[Parameter], leaves: list[_Leaf]) -> int:
+    """Multiply what has nothing to do with each other; break up what has.
+
+    A leaf with scattered conditions (a choice shared by stages) ties their parts together. It is
+    taken out by counting without it and subtracting where it does not exist: w N(all) - (w - 1)
+    N(inactive). Else the parent that most depends on is given each of its values in turn.
+    """
+    total = prod(leaf.weight for leaf in leaves if not leaf.parents)
+    leaves = [leaf for leaf in leaves if leaf.parents]
+    groups = _groups(parents, leaves)
+    if len(groups) != 1:
+        return total * prod(_count(*group) for group in groups) if total else 0
+    shared = next((leaf for leaf in leaves if leaf.is_scattered), None)
+    if total and shared:
+        rest = [leaf for leaf in leaves if leaf is not shared]
+        forbidden = [_Leaf(0, (conjunction,)) for conjunction in shared.when]
+        without = _count(parents, rest + forbidden)
+        return total * (shared.weight * _count(parents, rest) - (shared.weight - 1) * without)
+    return total * _count_by_value(parents, leaves) if total else 0
+
+
+def _count_by_value(parents: list[Parameter], leaves: list[_Leaf]) -> int:
+    """Give the parent that most depends on each of its values."""
+    items: list[Parameter | _Leaf] = [*parents, *leaves]
+    uses = Counter(name for item in items for name in item.parents)
+    pivot = max((p for p in parents if p.when == ALWAYS), key=lambda p: uses[p.name])
     total = 0
     for value in pivot.choices:
-        left = (parameter.given(pivot.name, value) for parameter in others)
-        total += count(parameter for parameter in left if parameter is not None)
+        left = [p.given(pivot.name, value) for p in parents if p is not pivot]
+        below = [leaf.given(pivot.name, value) for leaf in leaves]
+        total += _count([p for p in left if p], [leaf for leaf in below if leaf])
     return total
 
 
-def _groups(parameters: tuple[Parameter, ...]) -> list[tuple[Parameter, ...]]:
+def _given(when: tuple[Conjunction, ...], parent: str, value: Value) -> tuple[Conjunction, ...]:
+    """Return a condition once `parent` has this value; empty if it can't hold any more."""
+    left: list[Conjunction] = []
+    for conjunction in when:
+        allowed = dict(conjunction).get(parent)
+        if allowed is None:
+            left.append(conjunction)
+        elif value in allowed:
+            left.append(tuple(pair for pair in conjunction if pair[0] != parent))
+    return either(left, ())
+
+
+def _groups(
+    parents: list[Parameter], leaves: list[_Leaf]
+) -> list[tuple[list[Parameter], list[_Leaf]]]:
     """Split into groups that share no condition, directly or through others."""
-    leader = {parameter.name: parameter.name for parameter in parameters}
+    leader = {parameter.name: parameter.name for parameter in parents}
 
     def find(name: str) -> str:
         while leader[name] != name:
-            name = leader[name]
+            leader[name] = name = leader[leader[name]]
         return name
 
-    for parameter in parameters:
-        for parent in parameter.parents:
-            leader[find(parameter.name)] = find(parent)
-    groups: dict[str, list[Parameter]] = {}
-    for parameter in parameters:
-        groups.setdefault(find(parameter.name), []).append(parameter)
-    return [tuple(group) for group in groups.values()]
+    items: list[Parameter | _Leaf] = [*parents, *leaves]
+    for item in items:
+        own = item.name if isinstance(item, Parameter) else min(item.parents)
+        for parent in item.parents:
+            leader[find(own)] = find(parent)
+    groups: dict[str, tuple[list[Parameter], list[_Leaf]]] = {}
+    for parameter in parents:
+        groups.setdefault(find(parameter.name), ([], []))[0].append(parameter)
+    for leaf in leaves:
+        groups[find(min(leaf.parents))][1].append(leaf)
+    return list(groups.values())

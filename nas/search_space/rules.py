@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import product
+from math import prod
 from typing import Any
 
 from nas import blocks
@@ -19,9 +20,15 @@ from nas.search_space.nodes import (
     Scaled,
     Stage,
 )
-from nas.search_space.parameters import ALWAYS, Conjunction, Parameter, both
+from nas.search_space.parameters import ALWAYS, Conjunction, Parameter, both, either
 
-MAX_STRUCTURES = 20_000
+MAX_STRUCTURES = 200_000
+MAX_DEPTH = 1000
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+NAME_RULE = "letters, digits, '_', '-', '.', a letter or digit first"
+FACTOR = "a number over 0, to 16"
+WIDTH_SCALE = ("beta", "phi")
+DEPTH_SCALE = ("alpha", "phi")
 Place = tuple[Choice, str, tuple[Conjunction, ...]]
 
 
@@ -32,65 +39,78 @@ def literals(value: Any) -> tuple[Any, ...]:
     return value.options if isinstance(value, Choice) else (value,)
 
 
-def coefficients(space: Description) -> Iterator[tuple[Conjunction, Coefficients]]:
-    """Yield the compound-scaling coefficients that may be chosen, with the condition for each."""
+def coefficients(
+    space: Description, used: tuple[str, ...]
+) -> Iterator[tuple[Conjunction, Coefficients]]:
+    """Yield the values that these coefficients of scaling may have, each with its condition."""
     scaling = space.scaling or Compound()
-    values = [getattr(scaling, name) for name in Coefficients._fields]
-    for chosen in product(*(literals(value) for value in values)):
-        conjunction = tuple(
-            (value.name or f"scaling.{name}", frozenset([option]))
-            for name, value, option in zip(Coefficients._fields, values, chosen, strict=True)
-            if isinstance(value, Choice)
-        )
-        yield conjunction, Coefficients(*chosen)
+    values = {name: getattr(scaling, name) for name in used}
+    for chosen in product(*(literals(value) for value in values.values())):
+        found: tuple[Conjunction, ...] = ALWAYS
+        for (name, value), option in zip(values.items(), chosen, strict=True):
+            if isinstance(value, Choice):
+                found = both(found, [((value.name or f"scaling.{name}", frozenset([option])),)])
+        for conjunction in found:  # none where one shared choice would have two values
+            yield conjunction, Coefficients(**dict(zip(used, chosen, strict=True)))
 
 
-def widths(width: Any, space: Description) -> set[int]:
-    """Return the numbers of channels a stage may have."""
+def widths(width: Any, space: Description) -> list[set[int]]:
+    """Return the numbers of channels a stage may have, for each way to scale widths."""
     if isinstance(width, Scaled):
         plain = {round_channels(width.base * m, width.divisor) for m in literals(width.multiplier)}
     else:
         plain = set(literals(width))
-    return {scale.width(channels) for _, scale in coefficients(space) for channels in plain}
+    scales = coefficients(space, WIDTH_SCALE)
+    return [{scale.width(channels) for channels in plain} for _, scale in scales]
 
 
 def layer_exists(depth: Any, path: str, layer: int, space: Description) -> tuple[Conjunction, ...]:
     """Return when a stage has this many layers: ALWAYS, never (empty), or for which values."""
-    found: list[Conjunction] = []
+    found: tuple[Conjunction, ...] = ()
     certain = True
-    for conjunction, scale in coefficients(space):
+    for conjunction, scale in coefficients(space, DEPTH_SCALE):
         enough = [layers for layers in literals(depth) if scale.depth(layers) >= layer]
         certain = certain and len(enough) == len(literals(depth))
         if isinstance(depth, Choice) and enough:
-            found.append((*conjunction, (depth.name or f"{path}.depth", frozenset(enough))))
+            chosen = ((depth.name or f"{path}.depth", frozenset(enough)),)
+            found = either(found, both([conjunction], [chosen]))
         elif enough:
-            found.append(conjunction)
-    return ALWAYS if certain else tuple(found)
+            found = either(found, [conjunction])
+    return ALWAYS if certain else found
 
 
 def max_depth(depth: Any, space: Description) -> int:
     """Return how many layers a stage may have at the most."""
-    return max(
-        scale.depth(layers) for _, scale in coefficients(space) for layers in literals(depth)
-    )
+    scales = [scale for _, scale in coefficients(space, DEPTH_SCALE)]
+    return max(scale.depth(layers) for scale in scales for layers in literals(depth))
 
 
 def declare(space: Description) -> list[Parameter]:
     """List the parameters of a space in the order of their places; shared ones once."""
     found: dict[str, Parameter] = {}
+    unnamed: set[str] = set()
     for chosen, path, when in _places(space):
         name = chosen.name or path
         before = found.get(name)
         if before is None:
             found[name] = Parameter(name, chosen.labels, when)
-            continue
+        elif chosen.name is None or name in unnamed:
+            raise SpaceError(f"{path}: {name!r} is both a place and the name of a shared choice.")
+        elif _typed(before.choices) != _typed(chosen.labels):
+            raise SpaceError(
+                f"{path}: the shared choice {name!r} has other options elsewhere:"
+                f" {names(before.choices)}, not {names(chosen.labels)}."
+            )
+        else:
+            found[name] = Parameter(name, chosen.labels, either(before.when, when))
         if chosen.name is None:
-            raise SpaceError(f"{path}: two choices have this place.")
-        if before.choices != chosen.labels:
-            raise SpaceError(f"{path}: the shared choice {name!r} has other options elsewhere.")
-        merged = ALWAYS if ALWAYS in (when, before.when) else before.when + when
-        found[name] = Parameter(name, chosen.labels, merged)
+            unnamed.add(name)
     return list(found.values())
+
+
+def _typed(labels: tuple[Value, ...]) -> list[tuple[bool, Value]]:
+    """Tell true from 1 and false from 0, which are equal in Python."""
+    return [(isinstance(label, bool), label) for label in labels]
 
 
 def _places(space: Description) -> Iterator[Place]:
@@ -119,9 +139,11 @@ def _stage_places(stage: Stage, path: str, space: Description) -> Iterator[Place
     exists = {n: layer_exists(stage.depth, path, n, space) for n in layers}
     if isinstance(stage.block, PerLayer):
         for layer, when in exists.items():
-            yield from _block_places(stage.block.choice, f"{path}.layer{layer}", when)
+            yield from _block_places(
+                stage.block.choice, f"{path}.layer{layer}", when, each_layer=True
+            )
         return
-    yield from _block_places(stage.block, path, ALWAYS)
+    yield from _block_places(stage.block, path, ALWAYS, each_layer=False)
     for spec in stage.blocks():
         when_chosen = _chosen(stage.block, path, spec, ALWAYS)
         for name, value in spec.options:
@@ -130,11 +152,15 @@ def _stage_places(stage: Stage, path: str, space: Description) -> Iterator[Place
                 yield from _if_choice(value.choice, f"{where}.{name}", both(when, when_chosen))
 
 
-def _block_places(block: Any, path: str, when: tuple[Conjunction, ...]) -> Iterator[Place]:
+def _block_places(
+    block: Any, path: str, when: tuple[Conjunction, ...], *, each_layer: bool
+) -> Iterator[Place]:
     yield from _if_choice(block, f"{path}.block", when)
     for spec in literals(block):
         where = spec.at(path, chosen=isinstance(block, Choice))
         for name, value in spec.options:
+            # Where the layers choose their block, their options are the layer's own in any case.
+            value = value.choice if each_layer and isinstance(value, PerLayer) else value
             yield from _if_choice(value, f"{where}.{name}", _chosen(block, path, spec, when))
 
 
@@ -148,52 +174,105 @@ def _chosen(
 
 def check(space: Description) -> None:
     """Check a whole description; raises SpaceError naming the stage and the option."""
-    if not isinstance(space.name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", space.name):
-        raise SpaceError(f"A space's name is letters, digits, '_', '-', '.', not {space.name!r}.")
+    if not isinstance(space.name, str) or not NAME.fullmatch(space.name):
+        raise SpaceError(f"A space's name is {NAME_RULE}, not {space.name!r}.")
     if not space.stages:
         raise SpaceError(f"Space {space.name!r} has no stage; it needs at least one.")
-    _check_numbers("resolution", space.resolution, _is_count, "whole numbers of pixels")
     for name in ("in_channels", "classes"):
-        _check_numbers(name, getattr(space, name), _is_count, "a whole number of at least 1")
-    for name in Coefficients._fields if space.scaling else ():
-        value = getattr(space.scaling, name)
-        _check_numbers(f"scaling.{name}", value, _is_number, "a number from 0 to 16")
+        if not _is_count(getattr(space, name)):
+            raise SpaceError(f"{name}: a whole number of 1 or more, not {getattr(space, name)!r}.")
+    _check_numbers("resolution", space.resolution, _is_size, "whole numbers of pixels to 16,384")
+    _check_scaling(space)
     for dropout in _options("classifier.dropout", space.dropout):
-        with _within("classifier.dropout"):
+        with within("classifier.dropout"):
             _check_option("classifier", "dropout", dropout)
-    channels = {space.in_channels}
+    channels = [{space.in_channels} for _ in coefficients(space, WIDTH_SCALE)]
     for _, path, stage in space.places():
-        _check_stage(path, stage)
+        _check_stage(path, stage, space)
         channels = _check_structure(path, stage, channels, space)
-    for parameter in declare(space):
-        if parameter.parents and any(not conjunction for conjunction in parameter.when):
-            raise SpaceError(f"{parameter.name}: conditions contradict each other.")
+    declare(space)
+
+
+def _check_scaling(space: Description) -> None:
+    if space.scaling is None:
+        return
+    if not isinstance(space.scaling, Compound):
+        raise SpaceError(f"scaling is Compound(...), not {space.scaling!r}.")
+    for name in Coefficients._fields:
+        valid, rule = (_is_phi, "a number from 0 to 16") if name == "phi" else (_is_factor, FACTOR)
+        _check_numbers(f"scaling.{name}", getattr(space.scaling, name), valid, rule)
+    for _, scale in coefficients(space, ("gamma", "phi")):
+        for resolution in literals(space.resolution):
+            if not _is_size(scale.resolution(resolution)):
+                raise SpaceError(
+                    f"scaling.gamma: {resolution} px become {scale.resolution(resolution):,}, over"
+                    f" 16,384."
+                )
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 16
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1_000_000
+def _is_phi(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 16
 
 
-def _options(path: str, value: Any, line: int | None = None) -> tuple[Any, ...]:
-    """Return the values that may stand here, refusing a choice that is none."""
-    options = literals(value)
-    if isinstance(value, PerLayer) and value.choice.name:
-        raise SpaceError(f"{path}: a choice per layer can't be shared under a name.", line)
-    chosen = value.choice if isinstance(value, PerLayer) else value
+def _is_factor(value: Any) -> bool:
+    return _is_number(value) and 0 < value <= 16
+
+
+def _is_count(value: Any, largest: int = 1_000_000) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= largest
+
+
+def _is_size(value: Any) -> bool:
+    return _is_count(value, 16_384)
+
+
+def _is_depth(value: Any) -> bool:
+    return _is_count(value, MAX_DEPTH)
+
+
+def _options(
+    path: str, value: Any, line: int | None = None, *, layers: bool = False
+) -> tuple[Any, ...]:
+    """Return the values that may stand here, refusing a choice that is none.
+
+    Where `layers` is true, each layer may have a choice of its own.
+    """
+    chosen = value
+    if isinstance(value, PerLayer):
+        chosen = value.choice
+        if not layers:
+            raise SpaceError(f"{path}: only a block and its options are chosen per layer.", line)
+        if not isinstance(chosen, Choice):
+            raise SpaceError(f"{path}: per_layer(...) holds a choice, not {chosen!r}.", line)
+        if chosen.name is not None:
+            raise SpaceError(f"{path}: a choice per layer can't be shared under a name.", line)
     if isinstance(chosen, Choice):
-        if not options:
-            raise SpaceError(f"{path}: a choice needs at least one option.", line)
-        labels = [(type(label) is bool, label) for label in chosen.labels]
-        if any(labels.count(label) > 1 for label in labels):
-            raise SpaceError(f"{path}: the options of a choice differ from each other.", line)
-    for option in options:
-        if isinstance(option, (Choice, PerLayer, Scaled)):
-            raise SpaceError(f"{path}: a choice can't stand inside another here.", line)
-    return options
+        _check_choice(path, chosen, line)
+    for option in literals(value):
+        if isinstance(option, (Choice, PerLayer)):
+            raise SpaceError(f"{path}: a choice can't stand inside another.", line)
+        if isinstance(option, Scaled):
+            raise SpaceError(f"{path}: scaled(...) stands for a width, outside a choice.", line)
+    return literals(value)
+
+
+def _check_choice(path: str, chosen: Choice, line: int | None) -> None:
+    name = chosen.name
+    if name is not None and not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise SpaceError(f"{path}: a shared choice's name is {NAME_RULE}, not {name!r}.", line)
+    if not chosen.options:
+        raise SpaceError(f"{path}: a choice needs at least one option.", line)
+    labels = _typed(chosen.labels)
+    twice = [label for _, label in labels if labels.count((isinstance(label, bool), label)) > 1]
+    if twice:
+        raise SpaceError(
+            f"{path}: the options of a choice differ from each other; {twice[0]!r} is there twice.",
+            line,
+        )
 
 
 def _check_numbers(
@@ -204,29 +283,37 @@ def _check_numbers(
             raise SpaceError(f"{path}: {rule}, not {option!r}.", line)
 
 
-def _check_stage(path: str, stage: Stage) -> None:
-    width = stage.width
+def _check_stage(path: str, stage: Stage, space: Description) -> None:
+    width, line = stage.width, stage.line
     if isinstance(width, Scaled):
-        _check_numbers(f"{path}.width", width.base, _is_count, "a number of channels", stage.line)
-        _check_numbers(f"{path}.width", width.divisor, _is_count, "a whole divisor", stage.line)
-        multiplier = f"{path}.width_multiplier"
-        _check_numbers(multiplier, width.multiplier, _is_number, "a number to 16", stage.line)
+        base, divisor = f"{path}.width's base", f"{path}.width's divisor"
+        for where, value in ((base, width.base), (divisor, width.divisor)):
+            if not _is_count(value):
+                raise SpaceError(f"{where}: a whole number of 1 or more, not {value!r}.", line)
+        _check_numbers(f"{path}.width_multiplier", width.multiplier, _is_factor, FACTOR, line)
     else:
-        _check_numbers(f"{path}.width", width, _is_count, "a number of channels", stage.line)
-    for name in ("depth", "stride"):
-        value = getattr(stage, name)
-        _check_numbers(
-            f"{path}.{name}", value, _is_count, "a whole number of at least 1", stage.line
-        )
-    for spec in _options(f"{path}.block", stage.block, stage.line):
+        _check_numbers(f"{path}.width", width, _is_count, "a number of channels", line)
+    rule = f"a whole number of layers from 1 to {MAX_DEPTH}"
+    _check_numbers(f"{path}.depth", stage.depth, _is_depth, rule, line)
+    _check_numbers(f"{path}.stride", stage.stride, _is_count, "a whole number of 1 or more", line)
+    if max_depth(stage.depth, space) > MAX_DEPTH:
+        raise SpaceError(f"{path}.depth: scaled, it is over {MAX_DEPTH} layers.", line)
+    if not all(_is_count(channels) for scaled in widths(width, space) for channels in scaled):
+        raise SpaceError(f"{path}.width: scaled, it is over 1,000,000 channels.", line)
+    for spec in _options(f"{path}.block", stage.block, line, layers=True):
         if not isinstance(spec, BlockSpec):
-            raise SpaceError(f"{path}.block is block(...), not {spec!r}.", stage.line)
-        with _within(path, spec.line):
-            blocks.get(spec.name)
-        for name, value in spec.options:
-            for option in _options(f"{path}.{name}", value, spec.line):
-                with _within(path, spec.line):
-                    _check_option(spec.name, name, option)
+            raise SpaceError(f"{path}.block is block(...), not {spec!r}.", line)
+        _check_block(path, spec)
+
+
+def _check_block(path: str, spec: BlockSpec) -> None:
+    with within(path, spec.line):
+        if blocks.get(spec.name).name == "classifier":
+            raise SpaceError("the classifier ends every network by itself; it is no stage's block.")
+    for name, value in spec.options:
+        for option in _options(f"{path}.{name}", value, spec.line, layers=True):
+            with within(path, spec.line):
+                _check_option(spec.name, name, option)
 
 
 def _check_option(block: str, name: str, value: Value) -> None:
@@ -236,7 +323,7 @@ def _check_option(block: str, name: str, value: Value) -> None:
 
 
 @contextmanager
-def _within(path: str, line: int | None = None) -> Iterator[None]:
+def within(path: str, line: int | None = None) -> Iterator[None]:
     """Put the place in front of what a rule says."""
     try:
         yield
@@ -244,31 +331,28 @@ def _within(path: str, line: int | None = None) -> Iterator[None]:
         raise SpaceError(f"{path}: {error}", line) from None
 
 
-def _check_structure(path: str, stage: Stage, channels: set[int], space: Description) -> set[int]:
+def _check_structure(
+    path: str, stage: Stage, channels: list[set[int]], space: Description
+) -> list[set[int]]:
     """Try every block at every width the stage may have; return the widths it may give."""
     own = widths(stage.width, space)
-    pairs = set(product(channels, own)) | (
-        {(w, w) for w in own} if _repeats(stage, space) else set()
-    )
+    pairs = {
+        pair for before, after in zip(channels, own, strict=True) for pair in product(before, after)
+    }
+    if max_depth(stage.depth, space) > 1:
+        pairs |= {(width, width) for scaled in own for width in scaled}
     for spec in stage.blocks():
         block = blocks.get(spec.name)
         given = {name: literals(value) for name, value in spec.options}
         structural = [name for name, option in block.options.items() if option.structural]
         values = [given.get(name, (block.options[name].default,)) for name in structural]
-        tried = product(sorted(pairs), *values)
-        for number, ((before, after), *chosen) in enumerate(tried):
-            if number >= MAX_STRUCTURES:
-                raise SpaceError(
-                    f"{path}: over {MAX_STRUCTURES:,} combinations of widths.", spec.line
-                )
+        if prod(map(len, values)) * len(pairs) > MAX_STRUCTURES:
+            raise SpaceError(f"{path}: over {MAX_STRUCTURES:,} combinations of widths.", spec.line)
+        for (before, after), *chosen in product(sorted(pairs), *values):
             options = block.complete(dict(zip(structural, chosen, strict=True)))
-            with _within(path, spec.line):
+            with within(path, spec.line):
                 block.arguments(options, before, after, 1)
     return own
-
-
-def _repeats(stage: Stage, space: Description) -> bool:
-    return max_depth(stage.depth, space) > 1
 
 
 def names(values: Iterable[Any]) -> str:

@@ -1,19 +1,19 @@
 """A search space and what can be asked of it."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
 from nas import blocks, network
 from nas.architecture import Architecture, Row, Value
-from nas.cost import Limits
-from nas.errors import SpaceError
+from nas.cost import Cost, Limits
+from nas.errors import SpaceError, unknown
 from nas.scaling import Coefficients, round_channels
 from nas.search_space import interchange, rules
 from nas.search_space.nodes import Choice, Description, PerLayer, Scaled, Stage
-from nas.search_space.parameters import Assignment, Parameter, count, in_order
+from nas.search_space.parameters import Assignment, Conjunction, Parameter, count, in_order
 
 MAX_DRAWS = 10_000
 NO_LIMITS = Limits()
@@ -46,6 +46,10 @@ class SearchSpace(Description):
     def _parameters(self) -> tuple[Parameter, ...]:
         return in_order(rules.declare(self))
 
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(parameter.name for parameter in self._parameters)
+
     def parameters(self) -> tuple[Parameter, ...]:
         """Return every parameter with its choices and when it is active, parents first."""
         return self._parameters
@@ -60,8 +64,11 @@ class SearchSpace(Description):
         """Return the canonical architecture of an assignment.
 
         Raises SpaceError where a parameter is missing or has a value that is not one of its
-        choices. Values of inactive parameters are ignored.
+        choices, or where the space has no parameter of a name. Values of inactive parameters are
+        ignored.
         """
+        if foreign := values.keys() - self._names:
+            raise SpaceError(unknown("parameter", min(foreign), self._names))
         in_channels = self.in_channels if in_channels is None else in_channels
         classes = self.classes if classes is None else classes
         ask = _reader(values)
@@ -74,7 +81,7 @@ class SearchSpace(Description):
 
     def encode(self, architecture: Architecture) -> dict[str, Value]:
         """Return an assignment that decodes to this architecture; SpaceError if there is none."""
-        found = self._match(architecture, {})
+        found = self._match(blocks.canonical(architecture))
         if found is None:
             raise SpaceError(f"Architecture {architecture.id} is not in space {self.name!r}.")
         return found
@@ -82,26 +89,39 @@ class SearchSpace(Description):
     def sample(self, rng: random.Random, *, limits: Limits = NO_LIMITS) -> dict[str, Value]:
         """Draw an assignment uniformly choice by choice, within the space's limits and these.
 
-        Raises SpaceError when 10,000 draws give none.
+        Raises SpaceError when 10,000 draws give none, with the draw that comes closest.
         """
         kept = self.limits.tightest(limits)
+        if kept == NO_LIMITS:
+            return self.draw(rng)
+        closest: Cost | None = None
         for _ in range(MAX_DRAWS):
-            values: dict[str, Value] = {}
-            for parameter in self._parameters:
-                if parameter.is_active(values):
-                    values[parameter.name] = rng.choice(parameter.choices)
-            if kept == NO_LIMITS or kept.violation(network.cost(self.decode(values))) is None:
+            values = self.draw(rng)
+            cost = network.cost(self.decode(values))
+            if kept.violation(cost) is None:
                 return values
-        violation = kept.violation(network.cost(self.decode(values)))
+            if closest is None or kept.excess(cost) < kept.excess(closest):
+                closest = cost
+        violation = kept.violation(closest) if closest else "there was none"
         raise SpaceError(
-            f"None of {MAX_DRAWS:,} samples of {self.name} keeps the limits: {violation}."
+            f"None of {MAX_DRAWS:,} samples of {self.name} keeps the limits; the closest has"
+            f" {violation}."
         )
+
+    def draw(self, rng: random.Random) -> dict[str, Value]:
+        """Draw an assignment uniformly choice by choice, whatever the limits say."""
+        values: dict[str, Value] = {}
+        for parameter in self._parameters:
+            if parameter.is_active(values):
+                values[parameter.name] = rng.choice(parameter.choices)
+        return values
 
     def neighbours(self, values: Assignment) -> Iterator[dict[str, Value]]:
         """Yield the assignments with one active parameter changed to any of its other values.
 
         A parameter that thereby comes to exist takes its first choice.
         """
+        self.decode(values)  # says what is wrong with them
         for parameter in self._parameters:
             if parameter.is_active(values):
                 for other in parameter.choices:
@@ -138,16 +158,16 @@ class SearchSpace(Description):
         """Return one readable line per parameter: its name, its choices, when it exists."""
         lines = []
         for parameter in self._parameters:
-            line = f"{parameter.name} = {' | '.join(str(choice) for choice in parameter.choices)}"
+            line = f"{parameter.name} = {_alternatives(parameter.choices)}"
             if parameter.parents:
-                line += "  if " + " or ".join(
-                    " and ".join(
-                        f"{name} in {sorted(map(str, allowed))}" for name, allowed in conjunction
-                    )
-                    for conjunction in parameter.when
-                )
+                line += "  if " + ", or ".join(self._condition(pairs) for pairs in parameter.when)
             lines.append(line)
         return lines
+
+    def _condition(self, conjunction: Conjunction) -> str:
+        choices = {parameter.name: parameter.choices for parameter in self._parameters}
+        kept = ((name, [c for c in choices[name] if c in allowed]) for name, allowed in conjunction)
+        return " and ".join(f"{name} = {_alternatives(values)}" for name, values in kept)
 
     def to_json(self) -> dict[str, Any]:
         """Return the space as plain data that follows `nas/search_space/schema.json`."""
@@ -182,35 +202,83 @@ class SearchSpace(Description):
             while layer <= layers:
                 row = _layer_row(stage, path, layer, ask)
                 row = replace(row, out_channels=width, stride=stride if layer == 1 else 1)
-                yield part, _canonical(row, channels)
+                yield part, _placed(row, channels, path)
                 channels = width
                 layers = scale.depth(_value(stage.depth, f"{path}.depth", ask))
                 layer += 1
         dropout = _value(self.dropout, "classifier.dropout", ask)
-        yield "head", _canonical(Row("classifier", classes, 1, (("dropout", dropout),)), channels)
+        yield (
+            "head",
+            _placed(Row("classifier", classes, 1, (("dropout", dropout),)), channels, "classifier"),
+        )
 
-    def _match(self, target: Architecture, values: dict[str, Value]) -> dict[str, Value] | None:
-        """Follow the walk while it agrees with the target; where it asks, try every answer."""
+    @cached_property
+    def _alignment(self) -> frozenset[str]:
+        """Names of the parameters on which it depends which row of a network is whose."""
+        places = {f"{path}.depth": stage.depth for _, path, stage in self.places()}
+        if self.scaling:
+            places |= {f"scaling.{name}": value for name, value in vars(self.scaling).items()}
+        return frozenset(
+            value.name or path for path, value in places.items() if isinstance(value, Choice)
+        )
+
+    def _match(self, target: Architecture) -> dict[str, Value] | None:
+        """Follow the walk while it agrees with the target; where it asks, try every answer.
+
+        Where it does not agree, some parameters can't have the values they have now, whatever the
+        others are: the answers to other questions are not tried again on their account.
+        """
+        values: dict[str, Value] = {}
+        tries: list[tuple[str, Iterator[Value], set[str]]] = []
+        while True:
+            blamed: set[str] = set()
+            try:
+                if self._agrees(target, _reader(values, blamed), blamed):
+                    return values
+            except _Unset as unset:
+                labels = iter(unset.chosen.labels)
+                values[unset.name] = next(labels)
+                tries.append((unset.name, labels, set()))
+                continue
+            if not _back_up(values, tries, blamed):
+                return None
+
+    def _agrees(self, target: Architecture, ask: Ask, asked: set[str]) -> bool:
+        """Say whether the walk gives the target; keep in `asked` what its last step depends on."""
         expected = [("stem", row) for row in target.stem]
         expected += [("stages", row) for row in target.body]
         expected += [("head", row) for row in target.head]
-        ask, reached = _reader(values), 0
-        try:
-            if self._resolution(ask) != target.resolution:
-                return None
-            for part, item in self._walk(ask, target.in_channels, target.classes):
-                if reached == len(expected) or not _agrees(item, part, *expected[reached]):
-                    return None
-                reached += isinstance(item, Row)
-            return values if reached == len(expected) else None
-        except _Unset as unset:
-            tries = (
-                self._match(target, {**values, unset.name: label}) for label in unset.chosen.labels
-            )
-            return next((found for found in tries if found is not None), None)
+        if self._resolution(ask) != target.resolution:
+            return False
+        reached, before = 0, set(asked)
+        for part, item in self._walk(ask, target.in_channels, target.classes):
+            if reached == len(expected) or not _fits(item, part, *expected[reached]):
+                return False
+            reached += isinstance(item, Row)
+            before |= asked
+            asked.clear()
+            asked |= before & self._alignment
+        return reached == len(expected)
 
 
-def _agrees(item: Row | Outline, part: str, expected_part: str, expected: Row) -> bool:
+def _back_up(
+    values: dict[str, Value], tries: list[tuple[str, Iterator[Value], set[str]]], blamed: set[str]
+) -> bool:
+    """Give the last blamed parameter its next value; False where none is left."""
+    while tries:
+        name, labels, gathered = tries[-1]
+        if name in blamed:
+            gathered |= blamed
+            for label in labels:
+                values[name] = label
+                return True
+            blamed = gathered - {name}
+        tries.pop()
+        del values[name]
+    return False
+
+
+def _fits(item: Row | Outline, part: str, expected_part: str, expected: Row) -> bool:
     if part != expected_part:
         return False
     if isinstance(item, Row):
@@ -218,11 +286,13 @@ def _agrees(item: Row | Outline, part: str, expected_part: str, expected: Row) -
     return item == (expected.out_channels, expected.stride)
 
 
-def _reader(values: Assignment) -> Ask:
-    """Return a function that looks the chosen option up."""
+def _reader(values: Assignment, asked: set[str] | None = None) -> Ask:
+    """Return a function that looks the chosen option up, and notes the name in `asked`."""
 
     def ask(path: str, chosen: Choice) -> Any:
         name = chosen.name or path
+        if asked is not None:
+            asked.add(name)
         if name not in values:
             raise _Unset(name, chosen)
         value = values[name]
@@ -261,6 +331,18 @@ def _layer_row(stage: Stage, path: str, layer: int, ask: Ask) -> Row:
         else:
             options.append((name, _value(value, f"{own}.{name}", ask)))
     return Row(spec.name, 1, 1, tuple(options))
+
+
+def _alternatives(values: Iterable[Value]) -> str:
+    return " | ".join(str(value) for value in values)
+
+
+def _placed(row: Row, channels: int, path: str) -> Row:
+    """Return the canonical row; an error says where it is."""
+    try:
+        return _canonical(row, channels)
+    except SpaceError as error:
+        raise SpaceError(f"{path}: {error}") from None
 
 
 @lru_cache(maxsize=65536)

@@ -1,7 +1,8 @@
 """Neural architecture search for efficient ConvNets.
 
 The root is lazy: `import nas` costs nothing, and a verb's machinery (torch above all) is imported
-when the verb is first used.
+when the verb is first used. The verbs are those of the command line; two of them have longer names
+here, since `nas.cost` and `nas.export` are where the formulas and the exporters live.
 
     study = nas.search(space="mixconv", data="digits", target_flops=2e6, trials=24)
     model = study.best.build()
@@ -11,10 +12,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.commands import cost, export, resume, search, show, space, status, top
+    from nas.commands import (
+        cost_of,
+        export_model,
+        resume,
+        search,
+        show,
+        space_preflight,
+        space_sample,
+        space_validate,
+        spaces,
+        status,
+        top,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["cost", "export", "resume", "search", "show", "space", "status", "top"]
+__all__ = [
+    "cost_of", "export_model", "resume", "search", "show", "space_preflight", "space_sample",
+    "space_validate", "spaces", "status", "top",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

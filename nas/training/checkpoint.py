@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 FILE = "checkpoint.safetensors"
+WEIGHTS = "weights.safetensors"
 
 
 def save(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -37,3 +38,24 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     except (OSError, SafetensorError, ValueError, KeyError):
         return None
     return tensors, state
+
+
+def save_weights(folder: Path, state: Mapping[str, Tensor]) -> Path:
+    """Keep a finished training's weights, and drop the checkpoint that is not needed any more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{WEIGHTS}.{os.getpid()}.tmp"
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
+        os.replace(temporary, folder / WEIGHTS)
+    finally:
+        temporary.unlink(missing_ok=True)
+    (folder / FILE).unlink(missing_ok=True)
+    return folder / WEIGHTS
+
+
+def load_weights(path: Path) -> dict[str, Tensor] | None:
+    """Read a finished training's weights; None when they are gone or damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError):
+        return None

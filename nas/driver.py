@@ -1,0 +1,190 @@
+"""The driver: starts workers, restarts those that die, and shows how far the search is.
+
+It holds no state that matters; when it dies, the same command goes on.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nas.errors import NasError, UserError
+from nas.executors import Executor, Handle, Work
+from nas.executors.in_process import InProcess
+from nas.executors.local import LocalProcesses
+from nas.store import queries
+from nas.store.store import Store
+from nas.study import Config, Job, work
+from nas.study import __name__ as worker_module
+
+TICK = 0.25  # seconds between two looks at the workers
+SHOWN = 1.0  # seconds between two snapshots
+PATIENCE = 30.0  # seconds that workers get to stop when asked
+MAX_RESTARTS = 20
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """How far a search is, for whoever shows it. Times in seconds."""
+
+    study: str
+    budget: int | None
+    counts: queries.Counts
+    best: queries.TrialInfo | None
+    running: tuple[tuple[int, int], ...]  # (trial number, epochs done)
+    epochs: int
+    elapsed: float
+    remaining: float | None
+    metric: str
+
+
+Watch = Callable[[Snapshot], None]
+
+
+@dataclass
+class Driver:
+    """Runs the workers of one study; `estimate` is the seconds of one trial until some are seen."""
+
+    job: Job
+    config: Config
+    workers: int
+    estimate: float
+    watch: Watch
+
+    def run(self) -> bool:
+        """Run workers until there is nothing left to do; return False when a person stopped them.
+
+        Raises the UserError a worker ended with, and NasError when workers die again and again.
+        """
+        executor: Executor = InProcess() if self.workers == 1 else LocalProcesses()
+        names = [f"{socket.gethostname()}:{os.getpid()}:{n}" for n in range(1, self.workers + 1)]
+        handles: dict[str, Handle] = {}
+        try:
+            self._expire(is_dead)
+            for name in names:
+                handles[name] = executor.start(self._work(name))
+            self._supervise(executor, handles)
+        except KeyboardInterrupt:
+            _stop(handles.values())
+            return False
+        except BaseException:
+            _stop(handles.values())
+            raise
+        return True
+
+    def _supervise(self, executor: Executor, handles: dict[str, Handle]) -> None:
+        """Watch the workers; one that died is replaced, its trial free for others at once."""
+        started = shown = time.time()
+        before = self._snapshot(started, None).counts
+        restarts = 0
+        while True:
+            ended = {name: handle.poll() for name, handle in handles.items()}
+            for name, status in ended.items():
+                if status:
+                    restarts += 1
+                    _check_death(handles[name], status, restarts)
+                    self._expire(lambda worker, dead=name: worker == dead)  # type: ignore[misc]
+                    handles[name] = executor.start(self._work(name))
+            if all(status == 0 for status in ended.values()):
+                break
+            if time.time() - shown >= SHOWN:
+                shown = time.time()
+                self.watch(self._snapshot(started, before))
+            time.sleep(TICK)
+        self.watch(self._snapshot(started, before))
+
+    def _expire(self, dead: Callable[[str], bool]) -> None:
+        store = Store.open(self.job.store)
+        try:
+            with store.read() as connection:
+                info = queries.study(connection, self.job.study)
+            store.expire(info.id, dead)
+        finally:
+            store.close()
+
+    def _work(self, name: str) -> Work:
+        job = replace(self.job, worker=name)
+        return Work(
+            run=lambda should_stop: work(job, should_stop),
+            module=worker_module,
+            job=job.to_json(),
+            log=str(Path(self.config.folder, "logs", f"worker{name.rpartition(':')[2]}.log")),
+            threads=job.threads,
+        )
+
+    def _snapshot(self, started: float, before: queries.Counts | None) -> Snapshot:
+        with queries.connect(self.job.store) as connection:
+            study = queries.study(connection, self.job.study)
+            counts = queries.counts(connection, study.id)
+            running = [
+                (trial.number, len(queries.curve(connection, trial.evaluation_id)))
+                for trial in queries.running(connection, study.id)
+            ]
+            best = queries.best(connection, study.id, 1)
+        elapsed = time.time() - started
+        return Snapshot(
+            study=self.job.study,
+            budget=self.job.trials,
+            counts=counts,
+            best=best[0] if best else None,
+            running=tuple(running),
+            epochs=self.config.recipe.epochs,
+            elapsed=elapsed,
+            remaining=self._remaining(counts, before or counts, len(running), elapsed),
+            metric=self.config.recipe.metric,
+        )
+
+    def _remaining(
+        self, now: queries.Counts, before: queries.Counts, running: int, elapsed: float
+    ) -> float | None:
+        """Return the seconds left: by the pace so far, once trials have ended, or the deadline."""
+        limits = [] if self.job.deadline is None else [max(0.0, self.job.deadline - time.time())]
+        if self.job.trials is not None:
+            seen = finished(now) - finished(before)
+            each = elapsed / seen if seen else self.estimate / self.workers
+            left = self.job.trials - finished(now) - running / 2  # those running are half done
+            limits.append(max(0.0, left * each))
+        return min(limits, default=None)
+
+
+def finished(counts: queries.Counts) -> int:
+    """Count the trials that a budget has paid for and that have ended."""
+    return counts.complete + counts.pruned + counts.failed
+
+
+def is_dead(worker: str) -> bool:
+    """Say whether a worker was started on this machine by a driver that is gone."""
+    host, _, rest = worker.partition(":")
+    pid = rest.partition(":")[0]
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return int(pid) == os.getpid()  # nobody works for this driver yet
+
+
+def _check_death(handle: Handle, status: int, restarts: int) -> None:
+    words = handle.last_words()
+    if words.startswith("nas: "):
+        raise UserError(words.removeprefix("nas: "))
+    if restarts > MAX_RESTARTS:
+        raise NasError(f"{restarts} workers died, the last with status {status}: {words}")
+
+
+def _stop(handles: Iterable[Handle]) -> None:
+    """Ask all workers to stop, wait for them, and end those that do not."""
+    stopping = list(handles)
+    try:
+        for handle in stopping:
+            handle.stop()
+        for handle in stopping:
+            handle.wait(PATIENCE)
+    finally:  # a second Ctrl-C ends the waiting
+        for handle in stopping:
+            handle.kill()

@@ -1,0 +1,67 @@
+"""Workers as processes on this machine, each with its share of the threads."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from nas.executors import Work
+
+
+class LocalProcesses:
+    """Runs workers as processes of their own, so that one that dies takes nothing with it."""
+
+    def start(self, work: Work) -> "WorkerProcess":
+        """Start a worker and return at once; the job goes in through a pipe, as JSON."""
+        Path(work.log).parent.mkdir(parents=True, exist_ok=True)
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(work.threads),
+            "OMP_WAIT_POLICY": "passive",  # a waiting thread leaves its core to other workers
+        }
+        with open(work.log, "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", work.module],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment,
+            )
+        if process.stdin is not None:
+            process.stdin.write(work.job.encode())
+            process.stdin.close()
+        return WorkerProcess(process, Path(work.log))
+
+
+class WorkerProcess:
+    """A worker in a process."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process, self.log = process, log
+
+    def poll(self) -> int | None:
+        """Return None while the process runs, 0 when it has ended, else its exit status."""
+        return self.process.poll()
+
+    def stop(self) -> None:
+        """Ask the worker to stop at the next batch."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the process's end, at most this long."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return
+
+    def kill(self) -> None:
+        """End the process now; its lease expires."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def last_words(self) -> str:
+        """Return the last line of the worker's log."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""

@@ -1,0 +1,79 @@
+"""A study at a glance: metric against macs with the target, and the trials' learning curves."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.quantities import short
+from nas.store import queries
+from nas.store.store import Store
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, BEST, PALE = "#334155", "#d1495b", "#94a3b8"
+CURVES = 40
+
+
+def draw_study(store: Store, study_id: int, target_flops: int, folder: Path) -> Path:
+    """Write search.png into the folder and return its path."""
+    from matplotlib.figure import Figure  # a second of import, and no window is ever opened
+
+    with store.read() as connection:
+        info = next(s for s in queries.studies(connection) if s.id == study_id)
+        metric = info.config["recipe"]["metric"]
+        trials = queries.trials(connection, study_id)
+        best = queries.best(connection, study_id, 1)
+        newest = [trial for trial in trials if trial.state in ("complete", "pruned")][-CURVES:]
+        curves = {t.number: queries.curve(connection, t.evaluation_id) for t in newest}
+    figure = Figure(figsize=(11, 4.2), layout="constrained", dpi=120)
+    left, right = figure.subplots(1, 2)
+    _costs(left, trials, best, metric, target_flops)
+    for trial in newest:
+        points = curves[trial.number]
+        is_best = bool(best) and trial.number == best[0].number
+        right.plot(
+            [p.epoch for p in points],
+            [p.metrics.get(metric) for p in points],
+            color=BEST if is_best else PALE,
+            linewidth=2 if is_best else 0.9,
+            zorder=3 if is_best else 2,
+        )
+    right.set(xlabel="epoch", ylabel=f"validation {_words(metric)}", title="Learning curves")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    figure.suptitle(f"{info.name}: {len(trials)} trials", color=INK)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "search.png"
+    figure.savefig(path)
+    return path
+
+
+def _costs(
+    axes: "Axes",
+    trials: list[queries.TrialInfo],
+    best: list[queries.TrialInfo],
+    metric: str,
+    target_flops: int,
+) -> None:
+    """Draw each trial's last metric over its macs."""
+    for state, marker, color in (("complete", "o", INK), ("pruned", "x", PALE)):
+        shown = [t for t in trials if t.state == state and t.metrics.get(metric) is not None]
+        macs = [t.cost.macs for t in shown]
+        values = [t.metrics[metric] or 0.0 for t in shown]
+        axes.scatter(macs, values, marker=marker, color=color, label=state, alpha=0.8)
+    if best:
+        macs, values = [best[0].cost.macs], [best[0].metrics.get(metric) or 0.0]
+        axes.scatter(macs, values, marker="*", s=220, color=BEST, label="best score", zorder=3)
+        majority = best[0].metrics.get("majority_rate")
+        if metric == "accuracy" and majority is not None:
+            axes.axhline(majority, color=PALE, linestyle=":", label="majority class")
+    axes.axvline(target_flops, color=BEST, linestyle="--", linewidth=1, label="target")
+    axes.xaxis.set_major_formatter(lambda value, _: short(value))
+    axes.set(xlabel="multiply-accumulates", ylabel=f"validation {_words(metric)}")
+    axes.set_title("What each network costs and scores")
+    axes.legend(fontsize=8, frameon=False)
+
+
+def _words(metric: str) -> str:
+    return metric.replace("_", " ")

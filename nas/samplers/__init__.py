@@ -1,0 +1,61 @@
+"""The registry of samplers: one file per sampler, found by looking into this folder.
+
+A sampler file has `make(seed)`, which returns an Optuna sampler. The file's name is the sampler's
+name. Looking up the names imports nothing.
+"""
+
+import pkgutil
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+    from nas.search_space import SearchSpace
+
+DEFAULT = "tpe"
+
+
+def names() -> list[str]:
+    """Return the names of all samplers."""
+    return sorted(info.name for info in pkgutil.iter_modules(__path__))
+
+
+def check(name: str) -> None:
+    """Refuse an unknown sampler."""
+    if name not in names():
+        raise UserError(unknown("sampler", name, names()))
+
+
+def get(name: str, seed: int) -> "BaseSampler":
+    """Make a sampler; raises UserError with the available ones."""
+    check(name)
+    made: BaseSampler = import_module(f"{__name__}.{name}").make(seed)
+    return made
+
+
+def propose(space: "SearchSpace", study: Any, sampler: "BaseSampler") -> dict[str, Any]:
+    """Ask a sampler for one assignment before its trial exists; nothing is written.
+
+    Optuna stores each parameter of `study.ask()` in a transaction of its own; a proposal made in
+    memory lets the whole trial be stored in one.
+    """
+    from optuna.distributions import CategoricalDistribution
+    from optuna.trial import TrialState, create_trial
+
+    trial = create_trial(state=TrialState.RUNNING)
+    relative = sampler.sample_relative(
+        study, trial, sampler.infer_relative_search_space(study, trial)
+    )
+    values: dict[str, Any] = {}
+    for parameter in space.parameters():
+        if not parameter.is_active(values):
+            continue
+        value = relative.get(parameter.name)
+        if parameter.name not in relative or value not in parameter.choices:
+            distribution = CategoricalDistribution(parameter.choices)
+            value = sampler.sample_independent(study, trial, parameter.name, distribution)
+        values[parameter.name] = value
+    return values

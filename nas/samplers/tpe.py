@@ -1,0 +1,27 @@
+"""Optuna's tree-structured Parzen estimator: Bergstra et al., NeurIPS 2011; multivariate."""
+
+from typing import Any
+
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial
+
+
+class ProposingTPESampler(TPESampler):
+    """TPE that proposes for a trial which is not stored yet.
+
+    Optuna's own writes what it proposes to the running trial, for other workers to see. Our trials
+    are stored with all their parameters at once, so there is nothing to share and nowhere to.
+    """
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Sample what all trials have in common; see Optuna's BaseSampler."""
+        return self._sample_relative(study, trial, search_space)
+
+
+def make(seed: int) -> BaseSampler:
+    """Make the sampler; trials that run count as poor ones, so that workers spread out."""
+    return ProposingTPESampler(seed=seed, constant_liar=True, multivariate=True)

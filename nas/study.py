@@ -1,0 +1,384 @@
+"""The ask - evaluate - tell loop: one function that every worker runs, wherever it runs.
+
+A worker asks for its own trial, holds a lease on it, trains, reports and tells; all that matters
+is in the store and in the checkpoints, so it may be killed at any instant.
+"""
+
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.samplers import BaseSampler
+
+from nas import network, pruners, samplers
+from nas.architecture import Architecture, Value
+from nas.cost import Cost, Limits
+from nas.data import DataSet, load
+from nas.errors import Interrupted, LostLease, NasError, TrialError, UserError
+from nas.objective import Objective
+from nas.preflight import Subject, repair
+from nas.search_space import SearchSpace
+from nas.store import queries
+from nas.store.records import CurvePoint, Lease, Metrics, Proposal, Started
+from nas.store.store import Store
+from nas.store.trials import Trials
+from nas.training.recipe import Recipe
+
+MAX_DEATHS = 3  # attempts that died without finishing one more epoch
+PATIENCE = (
+    3  # proposals in a row that were known before, until we look for an unknown one ourselves
+)
+WALK = 200  # steps of that walk
+KEPT_WEIGHTS = 10  # of the best trials; others' weights can be trained again
+LEASE_SECONDS = 30.0
+log = logging.getLogger("nas")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is started with, as plain data; the rest is in the store.
+
+    `trials` is the study's budget (None: no limit), `deadline` a Unix time in seconds.
+    """
+
+    store: str
+    study: str
+    worker: str
+    trials: int | None = None
+    deadline: float | None = None
+    threads: int = 1
+
+    def to_json(self) -> str:
+        """Return the job as JSON text."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Config:
+    """A study's configuration as it is stored: what its name stands for."""
+
+    space: SearchSpace
+    data: str
+    classes: int
+    in_channels: int
+    recipe: Recipe
+    objective: Objective
+    limits: Limits
+    sampler: str
+    pruner: str
+    seed: int
+    folder: str
+
+    @property
+    def subject(self) -> Subject:
+        """The space for this data's images and classes."""
+        return Subject(self.space, self.in_channels, self.classes)
+
+    def score(self, metrics: Metrics, cost: Cost) -> float:
+        """Return the objective's value; NaN where the metric is not a number."""
+        value = metrics.get(self.recipe.metric)
+        return float("nan") if value is None else self.objective.score(value, cost.macs)
+
+    def checkpoint_dir(self, architecture_id: str) -> Path:
+        """Return the folder of an evaluation's checkpoint and weights."""
+        return Path(self.folder, "checkpoints", f"{architecture_id}-{self.recipe.hash}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as plain data."""
+        parameters = {p.name: list(p.choices) for p in self.space.parameters()}
+        return {
+            "parameters": parameters,
+            "space": self.space.to_json(),
+            "data": self.data,
+            "classes": self.classes,
+            "in_channels": self.in_channels,
+            "recipe": self.recipe.to_json(),
+            "recipe_hash": self.recipe.hash,
+            "objective": self.objective.to_json(),
+            "limits": self.limits._asdict(),
+            "sampler": self.sampler,
+            "pruner": self.pruner,
+            "seed": self.seed,
+            "folder": self.folder,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Config":
+        """Read a configuration back from the store."""
+        names = ("data", "classes", "in_channels", "sampler", "pruner", "seed", "folder")
+        return cls(
+            space=SearchSpace.from_json(data["space"]),
+            recipe=Recipe.from_json(data["recipe"]),
+            objective=Objective(**data["objective"]),
+            limits=Limits(**data["limits"]),
+            **{name: data[name] for name in names},
+        )
+
+
+def cache_dir(folder: str) -> Path:
+    """Return where resized images are kept: beside the studies."""
+    return Path(folder).parent / ".cache"
+
+
+class Pruned(Exception):
+    """The pruner gave the trial up; carries the last epoch's metrics."""
+
+    def __init__(self, metrics: dict[str, float]) -> None:
+        super().__init__()
+        self.metrics = metrics
+
+
+class Worker:
+    """One worker of one study."""
+
+    def __init__(self, job: Job, store: Store, should_stop: Callable[[], bool]) -> None:
+        self.job, self.store, self.should_stop = job, store, should_stop
+        with store.read() as connection:
+            self.config = Config.from_json(queries.study(connection, job.study).config)
+        self.trials = Trials(
+            store,
+            job.study,
+            score=self.config.score,
+            worker=job.worker,
+            lease_seconds=LEASE_SECONDS,
+        )
+        self.study = self.trials.optuna_study(
+            pruner=pruners.get(self.config.pruner, self.config.recipe.epochs)
+        )
+        self.data: DataSet | None = None
+
+    def run(self) -> None:
+        """Work until the budget is spent, time is up, nothing is left, or somebody asks to stop."""
+        while not self.should_stop():
+            started = self.trials.adopt() or self._begin()
+            if started is not None:
+                self._evaluate(started)
+            elif self._others_run():
+                time.sleep(0.5)  # one of them may die and leave its trial to us
+            else:
+                return
+
+    def _others_run(self) -> bool:
+        with self.store.read() as connection:
+            return bool(queries.running(connection, self.trials.info.id))
+
+    def _begin(self) -> Started | None:
+        """Propose until there is something to train; None when there is nothing (for now)."""
+        for failures in range(WALK):
+            if self.should_stop():
+                return None
+            known = self._known()
+            rng = _random(self.config.seed, len(self.study.get_trials(deepcopy=False)), failures)
+            values = self._propose(rng)
+            if failures >= PATIENCE:
+                unseen = self._unseen(values, known, rng)
+                if unseen is None:
+                    return None
+                values = unseen
+            started = self.trials.start(self._proposal(values), budget=self.job.trials)
+            if started.outcome == "run":
+                return started
+            if started.outcome == "budget":
+                return None
+        return None
+
+    def _known(self) -> set[str]:
+        trials = self.study.get_trials(deepcopy=False)
+        return {trial.user_attrs.get("architecture_id", "") for trial in trials}
+
+    def _propose(self, rng: random.Random) -> dict[str, Value]:
+        """Ask the sampler, and cut the proposal down to the limits where it breaks them."""
+        sampler: BaseSampler = samplers.get(self.config.sampler, rng.randrange(2**31))
+        values = samplers.propose(self.config.space, self.study, sampler)
+        for _ in range(WALK):
+            kept = repair(self.config.subject, values, self.config.limits, rng)
+            if kept is not None:
+                return kept
+            values = self.config.space.draw(rng)
+        raise UserError(f"No architecture of {self.config.space.name} in reach keeps the limits.")
+
+    def _unseen(
+        self, values: dict[str, Value], known: set[str], rng: random.Random
+    ) -> dict[str, Value] | None:
+        """Walk from neighbour to neighbour, within the limits, to an architecture without trial."""
+        limits = self.config.limits.tightest(self.config.space.limits)
+        for _ in range(WALK):
+            inside = []
+            neighbours = list(self.config.space.neighbours(values))
+            rng.shuffle(neighbours)
+            for neighbour in neighbours:
+                architecture = self.config.subject.decode(neighbour)
+                if limits.violation(network.cost(architecture)) is None:
+                    if architecture.id not in known:
+                        return neighbour
+                    inside.append(neighbour)
+            if not inside:
+                return None
+            values = rng.choice(inside)
+        return None
+
+    def _proposal(self, values: dict[str, Value]) -> Proposal:
+        architecture = self.config.subject.decode(values)
+        choices = {p.name: p.choices for p in self.config.space.parameters()}
+        return Proposal(
+            architecture_id=architecture.id,
+            architecture=architecture.to_json(),
+            notation="\n".join(architecture.notation()),
+            cost=network.cost(architecture),
+            recipe_hash=self.config.recipe.hash,
+            fidelity=self.config.recipe.epochs,
+            params=values,
+            distributions={name: CategoricalDistribution(choices[name]) for name in values},
+        )
+
+    def _evaluate(self, started: Started) -> None:
+        """Train one trial to whatever end it comes to, and tell the store."""
+        lease, evaluation = started.lease, started.evaluation
+        if lease is None or evaluation is None:
+            return
+        with self.store.read() as connection:
+            epochs_done = len(queries.curve(connection, evaluation.id))
+        if lease.attempt > MAX_DEATHS + epochs_done:
+            reason = f"given up: {lease.attempt - 1} attempts ended without an epoch's progress"
+            self.trials.finish(lease, "failed", reason=reason)
+            return
+        try:
+            with _heartbeat(self.trials, lease) as lost:
+                self._train(lease, evaluation.architecture, lost)
+        except LostLease as error:
+            log.warning("%s", error)
+
+    def _train(self, lease: Lease, architecture: Mapping[str, Any], lost: threading.Event) -> None:
+        from nas.training.checkpoint import save_weights
+        from nas.training.trainer import EpochResult, train
+
+        def on_epoch(result: EpochResult) -> None:
+            self.trials.report(
+                lease,
+                CurvePoint(
+                    epoch=result.epoch,
+                    metrics=result.metrics,
+                    train_loss=result.train_loss,
+                    seconds=result.seconds,
+                    learning_rate=result.learning_rate,
+                ),
+            )
+            last = result.restored or result.epoch == result.epochs
+            if not last and self.trials.should_prune(lease, self.study):
+                raise Pruned(result.metrics)
+
+        network_of = Architecture.from_json(architecture)
+        folder = self.config.checkpoint_dir(network_of.id)
+        try:
+            self.data = self.data or load(self.config.data, cache_dir=cache_dir(self.config.folder))
+            result = train(
+                network_of,
+                self.data,
+                self.config.recipe,
+                checkpoint_dir=folder,
+                on_epoch=on_epoch,
+                should_stop=lambda: lost.is_set() or self.should_stop(),
+            )
+        except Pruned as pruned:
+            self.trials.finish(lease, "pruned", metrics=pruned.metrics, checkpoint=str(folder))
+        except Interrupted:
+            self.trials.release(lease)
+        except TrialError as error:
+            self.trials.finish(lease, "failed", reason=f"{type(error).__name__}: {error}")
+        except NasError:
+            self.trials.release(lease)
+            raise
+        except Exception as error:  # whatever a network does, it ends its trial, not the search
+            log.exception("trial %d", lease.number)
+            self.trials.finish(lease, "failed", reason=f"{type(error).__name__}: {error}")
+        else:
+            save_weights(folder, result.state)
+            self.trials.finish(
+                lease,
+                "complete",
+                metrics=result.metrics,
+                seconds=result.seconds,
+                checkpoint=str(folder),
+            )
+            self._drop_weights()
+
+    def _drop_weights(self) -> None:
+        """Delete the weights of trials that are not among the best any more."""
+        with self.store.read() as connection:
+            best = queries.best(connection, self.trials.info.id, KEPT_WEIGHTS)
+        kept = {self.config.checkpoint_dir(trial.architecture_id) for trial in best}
+        for path in Path(self.config.folder, "checkpoints").glob("*/weights.safetensors"):
+            if len(best) == KEPT_WEIGHTS and path.parent not in kept:
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _heartbeat(trials: Trials, lease: Lease) -> Iterator[threading.Event]:
+    """Renew a lease in the background; the event is set when another worker has taken it."""
+    over, lost = threading.Event(), threading.Event()
+
+    def beat() -> None:
+        while not over.wait(lease.seconds / 3):
+            try:
+                trials.renew(lease)
+            except LostLease:
+                lost.set()
+                return
+            except NasError as error:  # a busy database: the next beat may get through
+                log.warning("%s", error)
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield lost
+    finally:
+        over.set()
+        thread.join()
+
+
+def _random(*seeds: int) -> random.Random:
+    """Return a generator that depends on the study's seed and the trial's number alone."""
+    return random.Random(":".join(map(str, seeds)))
+
+
+def work(job: Job, should_stop: Callable[[], bool]) -> None:
+    """Run one worker to its end: the same function in this process, in another, on a cluster."""
+    import torch
+
+    torch.set_num_threads(job.threads)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    deadline = float("inf") if job.deadline is None else job.deadline
+    store = Store.open(job.store)
+    try:
+        Worker(job, store, lambda: should_stop() or time.time() > deadline).run()
+    finally:
+        store.close()
+
+
+def main() -> None:
+    """Be a worker process: the job comes as JSON on standard input."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asked, parent = threading.Event(), os.getppid()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    job = Job(**json.loads(sys.stdin.read()))
+    try:
+        work(job, lambda: asked.is_set() or os.getppid() != parent)
+    except UserError as error:
+        sys.exit(f"nas: {error}")
+
+
+if __name__ == "__main__":
+    main()

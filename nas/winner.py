@@ -1,0 +1,176 @@
+"""What a search hands back: the best network as code, its weights, its numbers, a picture."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas import export, network
+from nas.architecture import Architecture
+from nas.data import DataSet, load
+from nas.errors import NasError
+from nas.report.picture import draw_study
+from nas.store import queries
+from nas.store.records import Evaluation
+from nas.store.store import Store
+from nas.study import Config, cache_dir
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best trial of a study: its architecture, its numbers, its weights and its code."""
+
+    trial: queries.TrialInfo
+    architecture: Architecture
+    metric: str
+    test: Mapping[str, float | None]
+    test_looks: int
+    code: Path
+
+    def build(self) -> "nn.Module":
+        """Build the network with the trained weights, ready for inference."""
+        from safetensors.torch import load_file
+
+        module = network.build(self.architecture)
+        module.load_state_dict(load_file(self.code.with_name("model.safetensors")))
+        return module.eval()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the winner as plain data."""
+        return {
+            "score": self.trial.score,
+            "metric": self.metric,
+            "value": self.trial.metrics.get(self.metric),
+            "validation": dict(self.trial.metrics),
+            "test": dict(self.test),
+            "test_looks": self.test_looks,
+            "macs": self.trial.cost.macs,
+            "params": self.trial.cost.params,
+            "architecture_id": self.trial.architecture_id,
+            "trial": self.trial.number,
+            "one_class": self.trial.one_class,
+            "code": str(self.code),
+        }
+
+
+def conclude(store: Store, study: str) -> Best | None:
+    """Write the winner's files and look at the test split once; None where nothing was completed.
+
+    A winner that was looked at before is not looked at again; weights that are gone are trained
+    again, under the same seed.
+    """
+    with store.read() as connection:
+        info = queries.study(connection, study)
+        found = queries.best(connection, info.id, 1)
+        if not found:
+            return None
+        evaluation = queries.evaluation(connection, found[0].evaluation_id)
+        looks = queries.test_looks(connection, info.id)
+    config = Config.from_json(info.config)
+    architecture = Architecture.from_json(evaluation.architecture)
+    data = load(config.data, cache_dir=cache_dir(config.folder))
+    state = trained_weights(store, evaluation, config, data)
+    test = dict(looks).get(evaluation.id)
+    if test is None:
+        test = _look(architecture, state, data)
+        store.look_at_test(info.id, evaluation.id, test)
+        looks = [*looks, (evaluation.id, test)]
+    folder = Path(config.folder, "best")
+    facts = facts_of(found[0], data, architecture, test)
+    code = export.get("python").export(architecture, state, folder, facts)
+    best = Best(found[0], architecture, config.recipe.metric, test, len(looks), code)
+    _write_json(folder / "architecture.json", architecture.to_json())
+    _write_json(Path(config.folder, "result.json"), _result(store, info, best))
+    picture = draw_study(store, info.id, config.objective.target_flops, Path(config.folder))
+    for kind, path in (("code", code), ("picture", picture)):
+        store.add_artifact(info.id, kind, str(path))
+    return best
+
+
+def facts_of(
+    trial: queries.TrialInfo,
+    data: DataSet,
+    architecture: Architecture,
+    test: Mapping[str, float | None],
+) -> export.Facts:
+    """Collect what an exported file says of itself."""
+    from nas.training.trainer import normalisation
+
+    mean, std = normalisation(data, architecture.resolution)
+    return export.Facts(
+        score=trial.score,
+        validation={name: v for name, v in trial.metrics.items() if v is not None},
+        test={name: v for name, v in test.items() if v is not None},
+        data=data.name,
+        class_names=data.classes,
+        date=datetime.now(UTC).date().isoformat(),
+        mean=mean,
+        std=std,
+    )
+
+
+def trained_weights(
+    store: Store, evaluation: Evaluation, config: Config, data: DataSet
+) -> "Mapping[str, Tensor]":
+    """Return an evaluation's weights: kept ones, or the same training once more.
+
+    Raises NasError where the training does not give what is stored (another machine's arithmetic).
+    """
+    from nas.training.checkpoint import WEIGHTS, load_weights, save_weights
+    from nas.training.trainer import train
+
+    kept = load_weights(Path(evaluation.checkpoint or "", WEIGHTS))
+    if kept is not None:
+        return kept
+    again = train(Architecture.from_json(evaluation.architecture), data, config.recipe)
+    metric = config.recipe.metric
+    stored = evaluation.metrics.get(metric)
+    if stored is None or abs(again.metrics[metric] - stored) > 0.02:
+        raise NasError(
+            f"The weights of {evaluation.architecture_id} are gone, and training it again gave"
+            f" {metric} {again.metrics[metric]:.4f} where {stored} is stored."
+        )
+    folder = config.checkpoint_dir(evaluation.architecture_id)
+    save_weights(folder, again.state)
+    store.set_checkpoint(evaluation.id, str(folder))
+    return again.state
+
+
+def _look(
+    architecture: Architecture, state: "Mapping[str, Tensor]", data: DataSet
+) -> dict[str, float]:
+    from nas.training.trainer import evaluate, normalisation
+
+    module = network.build(architecture)
+    module.load_state_dict(dict(state))
+    size = architecture.resolution
+    return evaluate(module, data.splits["test"], size, *normalisation(data, size))
+
+
+def _result(store: Store, info: queries.StudyInfo, best: Best) -> dict[str, Any]:
+    with store.read() as connection:
+        counts = queries.counts(connection, info.id)
+        top = queries.best(connection, info.id, 5)
+    return {
+        "study": info.name,
+        "best": best.to_json(),
+        "trials": vars(counts),
+        "top": [
+            {"trial": t.number, "score": t.score, **t.metrics, "macs": t.cost.macs,
+             "params": t.cost.params, "notation": t.notation.split("\n")}
+            for t in top
+        ],
+        "config": {k: v for k, v in info.config.items() if k not in ("parameters", "space")},
+    }  # fmt: skip
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(data, indent=1) + "\n")
+    os.replace(temporary, path)

@@ -57,6 +57,19 @@ def peak_activation_bytes(module: nn.Module, in_channels: int, size: int) -> int
     return max(peaks)
 
 
+def calibrated(architecture: Architecture, seed: int = 0) -> nn.Module:
+    """Build a network whose logits depend on the image: batch norm has seen a batch of noise."""
+    torch.manual_seed(seed)
+    module = network.build(architecture)
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 1.0
+    size = architecture.resolution
+    with torch.no_grad():
+        module.train()(torch.randn(16, architecture.in_channels, size, size))
+    return module.eval()
+
+
 def formatting(source: str) -> str:
     """Return what `ruff format` would change in this source, as a diff; empty where nothing."""
     command = (sys.executable, "-m", "ruff", "format", "--isolated", "--line-length=100", "--diff")

@@ -130,6 +130,9 @@ def prove(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -
             f"The emitted network's outputs differ by {difference:.1e} from the trained network's;"
             f" {TOLERANCE:.0e} is allowed."
         )
+    for name, tensor in loaded.state_dict().items():
+        if not torch.equal(tensor, state[name]):
+            raise NasError(f"The emitted network's {name} is not what was trained.")
 
 
 def source(architecture: Architecture, facts: Facts) -> str:

@@ -60,7 +60,10 @@ def set_pragmas(connection: Any, _record: object = None) -> None:
 
 
 def write_engine(url: sa.URL) -> sa.Engine:
-    """Return an engine whose every transaction takes SQLite's write lock when it begins."""
+    """Return an engine whose transactions take SQLite's write lock when they begin.
+
+    Not those of connections with the execution option `deferred`, which are for reading.
+    """
     engine = _create_engine(url)
     if sqlite_file(url) is not None:
 
@@ -71,7 +74,8 @@ def write_engine(url: sa.URL) -> sa.Engine:
 
         @event.listens_for(engine, "begin")
         def begin(connection: sa.Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            deferred = connection.get_execution_options().get("deferred", False)
+            connection.exec_driver_sql("BEGIN" if deferred else "BEGIN IMMEDIATE")
 
     return engine
 

@@ -47,19 +47,23 @@ def claim(
         connection.execute(row_of_study.with_for_update())  # so that the count holds
     row = _find(connection, proposal)
     if row.id is None:
-        if budget is not None and queries.spent(connection, worker.study_id) >= budget:
+        if _is_full(connection, worker, budget):
             return Claim("budget")
         evaluation_id = _begin(connection, worker, proposal, row.now)
         if evaluation_id is not None:
             return Claim("run", evaluation_id, 1)
         row = _find(connection, proposal)  # another study's worker was first
-    if row.state == "failed" and retry_failed:
-        return _take_over(connection, worker, row)
-    if row.state != "running":
-        return Claim(row.state, row.id, row.attempt)
-    if row.expires_at >= row.now:
-        return Claim("elsewhere", row.id, row.attempt)
+    dead = row.state == "running" and row.expires_at < row.now
+    if not dead and not (row.state == "failed" and retry_failed):
+        return Claim("elsewhere" if row.state == "running" else row.state, row.id, row.attempt)
+    paid = row.study_id == worker.study_id and row.number is not None
+    if not paid and _is_full(connection, worker, budget):
+        return Claim("budget")
     return _take_over(connection, worker, row)
+
+
+def _is_full(connection: sa.Connection, worker: Worker, budget: int | None) -> bool:
+    return budget is not None and queries.spent(connection, worker.study_id) >= budget
 
 
 def adopt(connection: sa.Connection, worker: Worker) -> Claim | None:

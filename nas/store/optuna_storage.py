@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-import optuna
 import sqlalchemy as sa
 from optuna.distributions import (
     BaseDistribution,
@@ -23,14 +22,15 @@ from optuna.distributions import (
     json_to_distribution,
 )
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event, exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from nas.store.engine import engine_options, set_pragmas, sqlite_file, translated
+from nas.errors import StoreError
+from nas.store.engine import engine_options, masked, set_pragmas, sqlite_file, translated
 
 _TRIALS: sa.Table = models.TrialModel.__table__
 _PARAMS: sa.Table = models.TrialParamModel.__table__
@@ -176,13 +176,6 @@ class BatchedStorage(RDBStorage):
             yield connection
 
 
-def open_storage(url: sa.URL) -> BaseStorage:
-    """Return Optuna's storage of the store, cached as Optuna caches it."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with reported(url, "open"):
-        return get_storage(BatchedStorage(url))
-
-
 @contextmanager
 def reported(url: sa.URL, doing: str) -> Iterator[None]:
     """Turn Optuna's wrapping of a database error into StoreError."""
@@ -191,6 +184,8 @@ def reported(url: sa.URL, doing: str) -> Iterator[None]:
             yield
         except StorageInternalError as error:
             raise error.__cause__ or error from None
+        except RuntimeError as error:  # the tables of another version of Optuna
+            raise StoreError(f"Can't {doing} the store {masked(url)}: {error}") from None
 
 
 def _upsert(insert: Any, table: sa.Table, key: str) -> Any:

@@ -170,6 +170,12 @@ def trial(connection: sa.Connection, study_id: int, number: int) -> TrialInfo:
     return _trial_info(row)
 
 
+def trials(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
+    """Return all trials of a study, by number."""
+    statement = sa.text(_TRIAL + " WHERE t.study_id = :study ORDER BY t.number")
+    return [_trial_info(row) for row in connection.execute(statement, {"study": study_id})]
+
+
 def running(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
     """Return the trials that run now, by number."""
     statement = sa.text(
@@ -245,6 +251,16 @@ def curve(connection: sa.Connection, evaluation_id: int) -> list[CurvePoint]:
         )
         for row in connection.execute(statement, {"id": evaluation_id})
     ]
+
+
+def failures(connection: sa.Connection, study_id: int) -> dict[str, int]:
+    """Count a study's failed evaluations by reason, the most frequent first."""
+    statement = sa.text(
+        "SELECT reason, count(*) AS trials FROM nas_evaluations"
+        " WHERE study_id = :study AND state = 'failed' GROUP BY reason ORDER BY count(*) DESC"
+    )
+    rows = connection.execute(statement, {"study": study_id})
+    return {row.reason or "unknown": row.trials for row in rows}
 
 
 def recipe(connection: sa.Connection, recipe_hash: str) -> Mapping[str, Any]:

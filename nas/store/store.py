@@ -3,55 +3,60 @@
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import optuna
 import sqlalchemy as sa
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, get_storage
 from sqlalchemy import exc
 
 from nas.errors import StoreError
 from nas.store import engine as engines
 from nas.store import migrate, models, queries
-from nas.store.optuna_storage import open_storage
+from nas.store.optuna_storage import BatchedStorage, reported
 from nas.store.records import Metrics
 from nas.store.tables import finite, insert_new
 
-FIXED = ("parameters", "space", "objective", "recipe_hash")  # what a study's name stands for
-_OPENING_ATTEMPTS = 8  # two processes may create the same tables at the same time
+# What a study's name stands for; the first that differs is told.
+FIXED = (
+    "parameters", "space", "data", "objective", "recipe", "recipe_hash", "limits", "sampler",
+    "pruner", "seed",
+)  # fmt: skip
+_OPENING_ATTEMPTS = 8
+_MADE_BY_ANOTHER = ("already exists", "unique", "duplicate")
 
 
 class Store:
     """One database, open for writing; `Store.open` makes it, `close` gives its connections back."""
 
-    def __init__(self, url: sa.URL, engine: sa.Engine, storage: BaseStorage) -> None:
+    def __init__(self, url: sa.URL, engine: sa.Engine, batched: BatchedStorage) -> None:
         self.url = url
         self.engine = engine
-        self.storage = storage
+        self._batched = batched
+        self.storage: BaseStorage = get_storage(batched)  # cached, as Optuna caches it
 
     @classmethod
     def open(cls, url: str = engines.DEFAULT_URL) -> "Store":
         """Open a store, creating or upgrading its tables; raise StoreError where it can't be."""
         parsed = engines.parse(url)
-        with engines.translated(parsed, "open"):
+        with reported(parsed, "open"):
             path = engines.sqlite_file(parsed)
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
             engine = engines.write_engine(parsed)
-            for attempt in range(_OPENING_ATTEMPTS):
-                try:
-                    migrate.upgrade(engine)
-                    return cls(parsed, engine, open_storage(parsed))
-                except (exc.OperationalError, exc.ProgrammingError, exc.IntegrityError):
-                    if attempt == _OPENING_ATTEMPTS - 1:
-                        raise
-                    time.sleep(random.uniform(0.01, 0.1))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            try:
+                migrate.upgrade(engine)
+                return cls(parsed, engine, _optuna_storage(parsed))
+            except BaseException:
+                engine.dispose()
+                raise
 
     def close(self) -> None:
         """Give the connections back."""
+        self._batched.remove_session()
+        self._batched.engine.dispose()
         self.engine.dispose()
 
     @contextmanager
@@ -63,8 +68,8 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Begin one short transaction to read in, for `nas.store.queries`."""
-        with self.write() as connection:
-            yield connection
+        with engines.translated(self.url, "read"), self.engine.connect() as connection:
+            yield connection.execution_options(deferred=True)
 
     def create_study(
         self,
@@ -84,7 +89,7 @@ class Store:
             row = {study.name: study for study in queries.studies(connection)}.get(name)
         if row is not None:
             _check_same(name, row.config, plain)
-        with engines.translated(self.url, "write"):
+        with reported(self.url, "write"), _quiet():
             study = optuna.create_study(
                 study_name=name, storage=self.storage, direction=direction, load_if_exists=True
             )
@@ -98,6 +103,22 @@ class Store:
             found = queries.study(connection, name)
         _check_same(name, found.config, plain)  # another process may have been first
         return found
+
+    def expire(self, study_id: int, is_dead: Callable[[str], bool]) -> int:
+        """Let the leases of workers known to be dead expire now; return how many there were."""
+        table = models.EvaluationRow
+        with self.write() as connection:
+            held = sa.select(table.id, table.attempt, table.worker).where(
+                table.study_id == study_id, table.state == "running"
+            )
+            dead = [row for row in connection.execute(held).all() if is_dead(row.worker)]
+            for row in dead:
+                connection.execute(
+                    sa.update(table)
+                    .where(table.id == row.id, table.attempt == row.attempt)
+                    .values(expires_at=0.0)
+                )
+        return len(dead)
 
     def look_at_test(self, study_id: int, evaluation_id: int, metrics: Metrics) -> int:
         """Record one look at the test split and return how many the study has had."""
@@ -120,6 +141,29 @@ class Store:
             connection.execute(
                 sa.update(table).where(table.id == evaluation_id).values(checkpoint=path)
             )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna from announcing on standard error what the caller will say itself."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _optuna_storage(url: sa.URL) -> BatchedStorage:
+    """Open Optuna's storage; two processes may be creating its tables at the same time."""
+    for _ in range(_OPENING_ATTEMPTS - 1):
+        try:
+            return BatchedStorage(url)
+        except (exc.OperationalError, exc.ProgrammingError, exc.IntegrityError) as error:
+            if not any(sign in str(error).lower() for sign in _MADE_BY_ANOTHER):
+                raise
+            time.sleep(random.uniform(0.01, 0.1))
+    return BatchedStorage(url)
 
 
 def _check_same(name: str, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -159,6 +159,8 @@ class Trials:
 
         Raises LostLease, and writes nothing, when another worker has taken the trial over.
         """
+        if metrics is None and state == "pruned":
+            metrics = self._last_metrics(lease)
         measured = finite(metrics or {})
         value = self._value(state, measured, lease.cost)
         if state == "complete" and value is None:
@@ -239,6 +241,11 @@ class Trials:
             insert_new(connection, TrialRow, row)
             if row.get("reused_from") is None:
                 leases.set_number(connection, row["evaluation_id"], self.info.id, row["number"])
+
+    def _last_metrics(self, lease: Lease) -> Metrics:
+        with self.store.read() as connection:
+            points = queries.curve(connection, lease.evaluation_id)
+        return points[-1].metrics if points else {}
 
     def _lease(self, found: Evaluation, attempt: int, trial: tuple[int, int]) -> Lease:
         return Lease(

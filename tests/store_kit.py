@@ -1,0 +1,156 @@
+"""What the tests of the store share: databases, a small study, workers in their own processes."""
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from optuna.distributions import CategoricalDistribution
+
+from nas.cost import Cost
+from nas.errors import LostLease
+from nas.store.records import CurvePoint, Metrics, Proposal
+from nas.store.store import Store
+from nas.store.trials import Trials
+
+SERVER = "postgresql+psycopg://postgres@127.0.0.1:5432"
+CONFIG = {"space": {"stage3": {"kernels": ["3", "3.5"]}}, "objective": {"w": -0.07}}
+KERNELS = ("3", "5", "3.5")
+
+
+def has_postgresql() -> bool:
+    """Tell whether a PostgreSQL server answers on this machine."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", 5432)) == 0
+
+
+@contextmanager
+def scratch_database() -> Iterator[str]:
+    """Create an empty PostgreSQL database and drop it afterwards."""
+    name = f"nas_test_{uuid.uuid4().hex[:12]}"
+    admin = sa.create_engine(f"{SERVER}/postgres", isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    try:
+        yield f"{SERVER}/{name}"
+    finally:
+        with admin.connect() as connection:
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
+
+
+def score(metrics: Metrics, cost: Cost) -> float:
+    """Return the accuracy: the simplest objective."""
+    del cost
+    return metrics["accuracy"] or 0.0
+
+
+def proposal(name: str = "a", *, fidelity: int = 3, kernels: str = "3.5") -> Proposal:
+    """Return a proposal of the architecture with this id."""
+    return Proposal(
+        architecture_id=name,
+        architecture={"rows": [name]},
+        notation="ir_r1_k3.5_s2_e6_c40",
+        cost=Cost(2_000_000, 30_000, 400_000, 160_000),
+        recipe_hash="r1",
+        fidelity=fidelity,
+        params={"stage3.kernels": kernels},
+        distributions={"stage3.kernels": CategoricalDistribution(KERNELS)},
+    )
+
+
+def point(epoch: int = 1, accuracy: float = 0.5) -> CurvePoint:
+    """Return the metrics of one epoch."""
+    return CurvePoint(epoch=epoch, metrics={"accuracy": accuracy}, train_loss=1.0, seconds=2.0)
+
+
+def trials(store: Store, *, worker: str = "w1", study: str = "s", lease: float = 60.0) -> Trials:
+    """Return the trials of a study, created if need be, as one worker sees them."""
+    store.create_study(study, CONFIG, recipes={"r1": {"epochs": 3}})
+    return Trials(store, study, score=score, worker=worker, lease_seconds=lease)
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Store]:
+    """Open a store and close it."""
+    store = Store.open(url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def file_url(folder: Path, name: str = "nas.db") -> str:
+    """Return the URL of a SQLite store in a folder."""
+    return f"sqlite:///{folder / name}"
+
+
+def train_until_killed(url: str, said: Any) -> None:
+    """Run in a process of its own: start a trial, report two epochs, then hang with the lease."""
+    with opened(url) as store:
+        mine = trials(store, worker=f"pid{os.getpid()}", lease=1.0)
+        lease = mine.start(proposal()).lease
+        assert lease is not None
+        mine.report(lease, point(1, 0.4))
+        mine.report(lease, point(2, 0.6))
+        said.put(lease.number)
+        time.sleep(60)
+
+
+def adopt_at(begin: Any, said: Any, url: str, worker: str) -> None:
+    """Run in a process of its own: adopt when told to, and say which attempt it is."""
+    with opened(url) as store:
+        mine = trials(store, worker=worker)
+        begin.wait()
+        started = mine.adopt()
+        said.put(None if started is None or started.lease is None else started.lease.attempt)
+
+
+def start_at(begin: Any, said: Any, url: str, worker: str, names: list[str], budget: int) -> None:
+    """Run in a process of its own: start these architectures when told to, say what came of it."""
+    with opened(url) as store:
+        mine = trials(store, worker=worker)
+        begin.wait()
+        outcomes = []
+        for name in names:
+            started = mine.start(proposal(name), budget=budget)
+            outcomes.append(started.outcome)
+            if started.lease is not None:
+                mine.report(started.lease, point())
+                mine.finish(started.lease, "complete", metrics={"accuracy": 0.5})
+        said.put(outcomes)
+
+
+def open_at(begin: Any, said: Any, url: str) -> None:
+    """Run in a process of its own: open a store that does not exist yet, when told to."""
+    begin.wait()
+    try:
+        with opened(url) as store:
+            trials(store)
+        said.put("opened")
+    except BaseException as error:
+        said.put(repr(error))
+        raise
+
+
+def write_too_late(mine: Trials, lease: Any) -> list[str]:
+    """Try every kind of write with a lease that was lost; return those that were not refused."""
+    kept = []
+    for name, write in {
+        "report": lambda: mine.report(lease, point(9, 0.9)),
+        "renew": lambda: mine.renew(lease),
+        "release": lambda: mine.release(lease),
+        "finish": lambda: mine.finish(lease, "complete", metrics={"accuracy": 0.9}),
+    }.items():
+        try:
+            write()
+            kept.append(name)
+        except LostLease:
+            continue
+    return kept

@@ -1,0 +1,195 @@
+"""Crashes and races, with real processes: SIGKILL, one lease, one key, one budget, one new file."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from store_kit import (
+    adopt_at,
+    file_url,
+    has_postgresql,
+    open_at,
+    opened,
+    point,
+    proposal,
+    scratch_database,
+    start_at,
+    train_until_killed,
+    trials,
+)
+
+from nas.store import queries
+from nas.store.trials import Trials
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        yield file_url(tmp_path)
+        return
+    if not has_postgresql():
+        pytest.skip("no PostgreSQL answers at 127.0.0.1:5432")
+    with scratch_database() as made:
+        yield made
+
+
+def race(target: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list[Any]:
+    """Run a function in as many processes at the same moment and return what they said."""
+    begin, said = SPAWN.Barrier(len(arguments)), SPAWN.Queue()
+    workers = [SPAWN.Process(target=target, args=(begin, said, *each)) for each in arguments]
+    for worker in workers:
+        worker.start()
+    answers = [said.get(timeout=30) for _ in workers]
+    for worker in workers:
+        worker.join()
+    return answers
+
+
+def test_a_killed_worker_loses_nothing_it_reported(url: str) -> None:
+    """After SIGKILL the lease runs out, and the next worker goes on with the same trial."""
+    said = SPAWN.Queue()
+    worker = SPAWN.Process(target=train_until_killed, args=(url, said))
+    worker.start()
+    number = said.get(timeout=30)
+    os.kill(worker.pid or 0, signal.SIGKILL)
+    worker.join()
+    with opened(url) as store:
+        mine = trials(store, worker="next")
+        deadline = time.monotonic() + 5
+        while (adopted := mine.adopt()) is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert adopted is not None
+        assert adopted.lease is not None
+        with store.read() as connection:
+            epochs = [each.epoch for each in queries.curve(connection, adopted.lease.evaluation_id)]
+        assert (adopted.number, adopted.lease.attempt, epochs) == (number, 2, [1, 2])
+        mine.finish(adopted.lease, "complete", metrics={"accuracy": 0.7})
+        assert mine.optuna_study().best_value == 0.7
+
+
+def test_one_of_several_workers_gets_an_expired_lease(url: str) -> None:
+    """The attempt number goes up by one, once."""
+    with opened(url) as store:
+        mine = trials(store)
+        lease = mine.start(proposal()).lease
+        assert lease is not None
+        mine.release(lease)
+    answers = race(adopt_at, [(url, f"w{index}") for index in range(3)])
+    assert sorted(answers, key=str) == [2, None, None]
+
+
+def test_one_key_is_evaluated_once_and_the_budget_holds(url: str) -> None:
+    """Workers that propose the same architectures at once share them out, within the budget."""
+    names = [f"a{index}" for index in range(6)]
+    with opened(url) as store:
+        trials(store)
+    answers = race(start_at, [(url, f"w{index}", names, 4) for index in range(3)])
+    outcomes = [outcome for answer in answers for outcome in answer]
+    assert outcomes.count("run") == 4
+    assert set(outcomes) <= {"run", "elsewhere", "complete", "budget"}
+    with opened(url) as store:
+        mine = trials(store)
+        told = mine.optuna_study().trials
+        assert [trial.number for trial in told] == list(range(len(told)))
+        assert all(trial.state is TrialState.COMPLETE for trial in told)
+        own = [trial for trial in told if "reused_from" not in trial.user_attrs]
+        assert len(own) == mine.spent() == 4
+        assert len({trial.user_attrs["architecture_id"] for trial in own}) == 4
+
+
+def test_several_processes_may_create_a_store_at_once(url: str) -> None:
+    """Whoever is first makes the tables and the study; the others find them."""
+    assert race(open_at, [(url,)] * 3) == ["opened"] * 3
+
+
+class Crash(Exception):
+    """Stands for the process's end at this point."""
+
+
+def crash(*_arguments: object, **_named: object) -> None:
+    """End the process here."""
+    raise Crash
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
+def test_a_crash_before_optuna_is_told_is_repaired(
+    state: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The evaluation is finished in our tables; repairing tells Optuna the same, once."""
+    with opened(url) as store:
+        mine = trials(store)
+        lease = mine.start(proposal()).lease
+        assert lease is not None
+        mine.report(lease, point(1, 0.5))
+        with monkeypatch.context() as patch:
+            patch.setattr(Trials, "_tell", crash)
+            with pytest.raises(Crash):
+                mine.finish(lease, state, metrics={"accuracy": 0.5}, reason="r")  # type: ignore[arg-type]
+        assert mine.adopt() is None
+        assert (mine.repair(), mine.repair()) == (1, 0)
+        (told,) = mine.optuna_study().trials
+        assert told.state.name.lower().startswith(state[:4])
+        assert told.value == (None if state == "failed" else 0.5)
+        assert "reused_from" not in told.user_attrs
+
+
+def test_a_crash_before_a_value_is_shown_is_repaired(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Intermediate values are a projection of the curve and are made again from it."""
+    with opened(url) as store:
+        mine = trials(store)
+        lease = mine.start(proposal()).lease
+        assert lease is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(Trials, "_show_value", crash)
+            with pytest.raises(Crash):
+                mine.report(lease, point(1, 0.5))
+        assert mine.repair() == 0
+        assert mine.optuna_study().trials[0].intermediate_values == {1: 0.5}
+        mine.report(lease, point(2, 0.6))  # the lease was left alone
+
+
+def test_a_crash_before_the_trial_is_linked_is_repaired(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial's own attributes say which evaluation it is; another worker goes on with it."""
+    with opened(url) as store:
+        dead, alive = trials(store, lease=0.2), trials(store, worker="w2")
+        with monkeypatch.context() as patch:
+            patch.setattr(Trials, "_link", crash)
+            with pytest.raises(Crash):
+                dead.start(proposal())
+        time.sleep(0.3)
+        adopted = alive.adopt()
+        assert adopted is not None
+        assert adopted.lease is not None
+        assert (adopted.number, adopted.lease.attempt) == (0, 2)
+        alive.finish(adopted.lease, "complete", metrics={"accuracy": 0.5})
+        assert [trial.state for trial in alive.optuna_study().trials] == [TrialState.COMPLETE]
+
+
+def test_a_crash_before_the_trial_is_made_costs_nothing(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim without a trial isn't paid for, and its architecture can be proposed again."""
+    with opened(url) as store:
+        dead, alive = trials(store, lease=0.2), trials(store, worker="w2")
+        with monkeypatch.context() as patch:
+            patch.setattr(Trials, "_create", crash)
+            with pytest.raises(Crash):
+                dead.start(proposal(), budget=1)
+        time.sleep(0.3)
+        assert (alive.spent(), alive.adopt()) == (0, None)
+        assert alive.start(proposal(), budget=0).outcome == "budget"
+        assert alive.start(proposal(), budget=1).outcome == "run"
+        assert alive.spent() == 1

@@ -163,12 +163,14 @@ def _status(connection: Any, info: queries.StudyInfo) -> Status:
     )
 
 
-def top(study: str, *, store: str | None = None, n: int = 5) -> list[queries.TrialInfo]:
-    """Return a study's n best trials of different architectures, the best first."""
+def top(
+    study: str | None = None, *, store: str | None = None, n: int = 5
+) -> list[queries.TrialInfo]:
+    """Return the n best trials of different architectures of a study, by default the newest."""
     if n < 1:
         raise UserError(f"The number of trials to show is at least 1, not {n}.")
     with queries.connect(store_url(store)) as connection:
-        return queries.best(connection, queries.study(connection, study).id, n)
+        return queries.best(connection, _study(connection, study).id, n)
 
 
 @dataclass(frozen=True)
@@ -181,14 +183,31 @@ class TrialView:
     metric: str
 
 
-def show(study: str, number: int | None = None, *, store: str | None = None) -> TrialView:
-    """Return one trial of a study; the best where no number is given."""
+def show(
+    study: str | None = None, number: int | None = None, *, store: str | None = None
+) -> TrialView:
+    """Return one trial of a study, by default the best of the newest."""
     with queries.connect(store_url(store)) as connection:
-        info = queries.study(connection, study)
+        info = _study(connection, study)
         trial = _trial(connection, info, number)
         evaluation = queries.evaluation(connection, trial.evaluation_id)
         curve = queries.curve(connection, trial.evaluation_id)
     return TrialView(trial, evaluation.architecture, curve, info.config["recipe"]["metric"])
+
+
+def newest(store: str | None = None) -> str:
+    """Return the name of the newest study."""
+    with queries.connect(store_url(store)) as connection:
+        return _study(connection, None).name
+
+
+def _study(connection: Any, name: str | None) -> queries.StudyInfo:
+    if name is not None:
+        return queries.study(connection, name)
+    studies = queries.studies(connection)
+    if not studies:
+        raise StoreError("The store has no study yet; nas search makes one.")
+    return studies[-1]
 
 
 def _trial(connection: Any, info: queries.StudyInfo, number: int | None) -> queries.TrialInfo:
@@ -201,7 +220,7 @@ def _trial(connection: Any, info: queries.StudyInfo, number: int | None) -> quer
 
 
 def export_model(
-    study: str,
+    study: str | None = None,
     *,
     out: str,
     format: str = "python",  # noqa: A002 - the option's name
@@ -214,7 +233,7 @@ def export_model(
     exporter = exporters.get(format)
     url = store_url(store)
     with queries.connect(url) as connection:
-        info = queries.study(connection, study)
+        info = _study(connection, study)
         chosen = _trial(connection, info, trial)
         if chosen.state != "complete":
             raise UserError(

@@ -1,0 +1,32 @@
+# Two commands do everything on a fresh machine: `make search` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+NAS = $(VENV)/bin/nas
+
+.PHONY: search test check clean
+
+search: $(VENV)/.installed ## install, then search MixConv networks on digits
+	$(NAS) search --space mixconv --target-flops 2M --max-flops 2M
+
+test: $(VENV)/.installed-dev ## install, then run the tests
+	$(VENV)/bin/python -m pytest
+
+check: $(VENV)/.installed-dev ## lint, types and the import contract
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+# torch first and alone: a pin that another package's wish can't widen to a build with CUDA.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,postgresql]'
+	touch $@
+
+clean: ## remove what was installed
+	rm -rf $(VENV)

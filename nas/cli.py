@@ -1,0 +1,426 @@
+"""The command line: argv -> commands -> print or JSON. The only place that prints errors."""
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.errors import NasError, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.commands import Study
+
+# A worker whose OpenMP threads spin while they wait takes the cores from the others; this has to
+# be said before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+app = typer.Typer(
+    help="Search for an efficient ConvNet on your own images; get it back as PyTorch code.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+space_app = typer.Typer(help="Look at, sample and check search spaces.", no_args_is_help=True)
+app.add_typer(space_app, name="space")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option("--store", help="Database URL; else NAS_STORE, else sqlite:///studies/nas.db."),
+]
+StudyName = Annotated[
+    str | None, typer.Option("--study", help="Name; the newest study if left out.")
+]
+Count = Annotated[str | None, typer.Option(help="A number such as 300M.")]
+
+
+def _verb(function: Callable[..., None]) -> Callable[..., None]:
+    """Turn errors into one message on standard error and an exit code: 2 for a user's mistake."""
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except UserError as error:
+            typer.echo(f"nas: {error}", err=True)
+            raise typer.Exit(2) from None
+        except NasError as error:
+            typer.echo(f"nas: {error}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            typer.echo("nas: stopped.", err=True)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:  # the reader, `head` say, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return run
+
+
+@app.command()
+@_verb
+def search(
+    space: Annotated[str, typer.Option(help="Name, or path of a .py or .json file.")] = "mixconv",
+    target_flops: Annotated[str | None, typer.Option(help="FLOPs target T, such as 300M.")] = None,
+    data: Annotated[
+        str, typer.Option(help="Name, .npz file, or folder of images per class.")
+    ] = "digits",
+    objective: Annotated[str, typer.Option(help="soft or hard.")] = "soft",
+    w: Annotated[float | None, typer.Option("--w", help="Weight of FLOPs / T: -0.07.")] = None,
+    max_flops: Count = None,
+    max_params: Count = None,
+    metric: Annotated[
+        str, typer.Option(help="accuracy, balanced_accuracy, macro_f1 or auroc.")
+    ] = "accuracy",
+    trials: Annotated[int | None, typer.Option(help="Number of trials: 24.")] = None,
+    time: Annotated[str | None, typer.Option(help="Time limit, such as 30m.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of a trial; by the data's size.")
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(help="Fix the image size in pixels.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes: one per core.")] = None,
+    sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
+    pruner: Annotated[str, typer.Option(help="median, successive_halving or none.")] = "median",
+    seed: Annotated[int, typer.Option(help="Seed of proposals and trainings.")] = 0,
+    study: Annotated[str | None, typer.Option(help="Name; else space, data and target.")] = None,
+    store: StoreUrl = None,
+    out: Annotated[str, typer.Option(help="Folder of the study folders.")] = "studies",
+    json_: Json = False,
+) -> None:
+    """Search a space for the best network near a FLOPs target; the same command goes on."""
+    from nas import commands
+
+    with _progress() as (console, watch):
+        result = commands.search(
+            space,
+            data,
+            target_flops,
+            objective=objective,
+            w=w,
+            max_flops=max_flops,
+            max_params=max_params,
+            metric=metric,
+            trials=trials,
+            time=time,
+            epochs=epochs,
+            resolution=resolution,
+            workers=workers,
+            sampler=sampler,
+            pruner=pruner,
+            seed=seed,
+            study=study,
+            store=store,
+            out=out,
+            say=lambda line: console.print(line, highlight=False, soft_wrap=True),
+            watch=watch,
+        )
+    _print_result(result, as_json=json_)
+
+
+@app.command()
+@_verb
+def resume(
+    study: Annotated[str, typer.Option(help="Name of the study.")],
+    trials: Annotated[int | None, typer.Option(help="New number of trials.")] = None,
+    time: Annotated[str | None, typer.Option(help="Time limit, such as 30m.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes: one per core.")] = None,
+    store: StoreUrl = None,
+    json_: Json = False,
+) -> None:
+    """Go on with a study as it was configured."""
+    from nas import commands
+
+    with _progress() as (_, watch):
+        result = commands.resume(
+            study, store=store, trials=trials, time=time, workers=workers, watch=watch
+        )
+    _print_result(result, as_json=json_)
+
+
+@app.command()
+@_verb
+def status(study: StudyName = None, store: StoreUrl = None, json_: Json = False) -> None:
+    """Show how far a study is, or all of them."""
+    from nas import commands
+    from nas.report import terminal
+
+    found = commands.status(study, store=store)
+    if json_:
+        objects = [_status_json(one) for one in found]
+        _print_json(objects[0] if study else objects)
+        return
+    for one in found:
+        typer.echo(f"{one.study}: {terminal.counts_line(one.counts)}")
+        metric = one.config["recipe"]["metric"]
+        if one.best:
+            typer.echo(f"  best {terminal.trial_line(one.best, metric)}")
+        for trial, epochs in one.running:
+            typer.echo(f"  trial {trial.number} runs: epoch {epochs} of {trial.fidelity}")
+        for reason, count in one.failures.items():
+            typer.echo(f"  {count} failed: {reason}")
+
+
+@app.command()
+@_verb
+def top(
+    study: StudyName = None,
+    n: Annotated[int, typer.Option("--n", "-n", help="How many.")] = 5,
+    store: StoreUrl = None,
+    json_: Json = False,
+) -> None:
+    """Show a study's best trials."""
+    from nas import commands
+    from nas.report import terminal
+
+    trials = commands.top(study, store=store, n=n)
+    if json_:
+        _print_json([_trial_json(trial) for trial in trials])
+        return
+    metric = commands.status(study or commands.newest(store), store=store)[0].config["recipe"][
+        "metric"
+    ]
+    _console().print(terminal.top_table(trials, metric))
+
+
+@app.command()
+@_verb
+def show(
+    study: StudyName = None,
+    trial: Annotated[int | None, typer.Option(help="Number; the best if left out.")] = None,
+    store: StoreUrl = None,
+    json_: Json = False,
+) -> None:
+    """Show one trial: its network, its numbers, its learning curve."""
+    from nas import commands
+    from nas.report import terminal
+
+    view = commands.show(study, trial, store=store)
+    if json_:
+        curve = [dataclasses.asdict(point) for point in view.curve]
+        _print_json(_trial_json(view.trial) | {"architecture": view.architecture, "curve": curve})
+        return
+    typer.echo(f"{terminal.trial_line(view.trial, view.metric)} ({view.trial.state})")
+    typer.echo(view.trial.notation)
+    if view.trial.reason:
+        typer.echo(view.trial.reason)
+    _console().print(terminal.curve_table(view.curve, view.metric))
+
+
+@app.command()
+@_verb
+def export(
+    out: Annotated[str, typer.Option(help="Folder to write to.")],
+    study: StudyName = None,
+    format_: Annotated[str, typer.Option("--format", help="python.")] = "python",
+    trial: Annotated[int | None, typer.Option(help="Number; the best if left out.")] = None,
+    store: StoreUrl = None,
+    json_: Json = False,
+) -> None:
+    """Write a trial's network as code, with its weights."""
+    from nas import commands
+
+    path = commands.export_model(study, out=out, format=format_, trial=trial, store=store)
+    _print_json({"code": str(path)}) if json_ else typer.echo(path)
+
+
+@app.command()
+@_verb
+def cost(
+    name: Annotated[str, typer.Argument(help="Family member, or an architecture's JSON file.")],
+    resolution: Annotated[int | None, typer.Option(help="Image size in pixels.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    in_channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
+    json_: Json = False,
+) -> None:
+    """Count a network's macs, parameters, activations and peak activation memory."""
+    from nas import commands
+    from nas.report import terminal
+
+    architecture, numbers = commands.cost_of(
+        name, resolution=resolution, classes=classes, in_channels=in_channels
+    )
+    if json_:
+        _print_json(numbers)
+        return
+    size = f"{architecture.in_channels}x{architecture.resolution}x{architecture.resolution}"
+    typer.echo(f"{name} ({architecture.id}): {size} images, {architecture.classes} classes")
+    _console().print(terminal.cost_table(numbers))
+    typer.echo(f"peak activation memory {numbers['peak_activation_bytes']:,} bytes")
+
+
+@space_app.command("list")
+@_verb
+def space_list(json_: Json = False) -> None:
+    """List the search spaces and family members that come with nas."""
+    from nas import commands
+    from nas.report import terminal
+
+    found = commands.spaces()
+    if json_:
+        _print_json(found)
+        return
+    rows = ([one["name"], one["kind"], f"{one['size']:.3g}"] for one in found)
+    _console().print(terminal.table(["name", "kind", "#size"], rows))
+
+
+@space_app.command("show")
+@_verb
+def space_show(
+    name: Annotated[str, typer.Argument(help="Name, or path of a .py or .json file.")],
+    target_flops: Count = None,
+    max_flops: Count = None,
+    max_params: Count = None,
+    resolution: Annotated[int | None, typer.Option(help="Fix the image size.")] = None,
+    in_channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    json_: Json = False,
+) -> None:
+    """Show a space: its parameters, size, cost range, and the share of it near a target."""
+    from nas import commands
+    from nas.quantities import short
+
+    space, flight = commands.space_preflight(
+        name, target_flops=target_flops, max_flops=max_flops, max_params=max_params,
+        resolution=resolution, in_channels=in_channels, classes=classes,
+    )  # fmt: skip
+    if json_:
+        _print_json(flight.to_json())
+        return
+    typer.echo("\n".join(space.describe()))
+    typer.echo(f"\n{space.name}: {flight.size:,} assignments of {flight.parameters} parameters")
+    for what, (low, high) in (("FLOPs", flight.macs), ("parameters", flight.params)):
+        typer.echo(f"{short(low)} to {short(high)} {what}")
+    if flight.near_target is not None:
+        typer.echo(f"{flight.near_target:.1%} within 10 % of the target")
+    typer.echo(f"{flight.within_limits:.1%} within the limits")
+    typer.echo(f"example, {short(flight.example_macs)} FLOPs:")
+    typer.echo("\n".join(f"  {line}" for line in flight.example_notation))
+
+
+@space_app.command("sample")
+@_verb
+def space_sample(
+    name: Annotated[str, typer.Argument(help="Name, or path of a .py or .json file.")],
+    n: Annotated[int, typer.Option("--n", "-n", help="How many.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    json_: Json = False,
+) -> None:
+    """Draw random architectures of a space."""
+    from nas import commands
+
+    found = commands.space_sample(name, n=n, seed=seed)
+    if json_:
+        _print_json([architecture.to_json() for architecture in found])
+        return
+    for architecture in found:
+        size = f"{architecture.resolution} px"
+        typer.echo(f"{architecture.id} {size}: {' | '.join(architecture.notation())}")
+
+
+@space_app.command("validate")
+@_verb
+def space_validate(
+    name: Annotated[str, typer.Argument(help="Name, or path of a .py or .json file.")],
+    json_: Json = False,
+) -> None:
+    """Check a space; with --json print it as JSON, as it travels over a wire."""
+    from nas import commands
+
+    space = commands.space_validate(name)
+    if json_:
+        _print_json(space.to_json())
+    else:
+        typer.echo(f"{space.name} is valid: {space.size():,} assignments.")
+
+
+def _console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+@contextmanager
+def _progress() -> "Iterator[tuple[Console, Any]]":
+    """Show a search's progress on standard error."""
+    from nas.report.terminal import Progress
+
+    console = _console(stderr=True)
+    with Progress(console) as progress:
+        yield console, progress.show
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, allow_nan=False))
+
+
+def _trial_json(trial: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = {k: v for k, v in vars(trial).items() if k != "cost"}
+    cost: dict[str, int] = trial.cost._asdict()
+    return {**fields, **cost, "one_class": trial.one_class}
+
+
+def _status_json(status: Any) -> dict[str, Any]:
+    return {
+        "study": status.study,
+        "trials": vars(status.counts),
+        "running": [{"trial": trial.number, "epoch": epoch} for trial, epoch in status.running],
+        "best": _trial_json(status.best) if status.best else None,
+        "failures": status.failures,
+    }
+
+
+def _print_result(result: "Study", *, as_json: bool) -> None:
+    """Print a search's end: the winner, the five best, where the code lies."""
+    from nas.report import terminal
+
+    if as_json and (result.completed or result.winner):
+        _print_json(result.to_json())
+    if not result.completed:
+        typer.echo(
+            f"nas: stopped; {terminal.counts_line(result.counts)} kept. The same command, or "
+            f"nas resume --study {result.name}, goes on.",
+            err=True,
+        )
+        raise typer.Exit(130)
+    if result.winner is None:
+        from nas import commands
+
+        reasons = commands.status(result.name, store=result.store)[0].failures
+        why = "; ".join(f"{count} failed: {reason}" for reason, count in reasons.items())
+        typer.echo(f"nas: no trial was completed. {why or 'Give it more time.'}", err=True)
+        raise typer.Exit(1)
+    if not as_json:
+        _print_winner(result)
+
+
+def _print_winner(result: "Study") -> None:
+    from nas.report import terminal
+
+    best = result.best
+    typer.echo(f"trials: {terminal.counts_line(result.counts)}")
+    _console().print(terminal.top_table(result.top(5), best.metric))
+    if best.trial.one_class:
+        typer.echo("nas: the winner predicts a single class: it has learnt nothing.", err=True)
+    shown = {k: best.test.get(k) for k in ("accuracy", "balanced_accuracy", "auroc")}
+    numbers = ", ".join(f"{name} {terminal.number(value)}" for name, value in shown.items())
+    majority = terminal.number(best.test.get("majority_rate"))
+    typer.echo(f"test, looked at {best.test_looks}x: {numbers} (majority class {majority})")
+    typer.echo(f"picture: {Path(best.code).parent.parent / 'search.png'}")
+    typer.echo(f"code: {best.code}")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

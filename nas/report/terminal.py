@@ -1,0 +1,165 @@
+"""What the terminal shows: progress while a search runs, tables afterwards. Imports no torch."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nas.quantities import duration, short
+from nas.store.queries import Counts, TrialInfo
+
+if TYPE_CHECKING:
+    from nas.store.records import CurvePoint
+
+ONE_CLASS = "predicts a single class"
+QUIET = 15.0  # seconds between two lines where nobody watches a live display
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
+    """Make a plain table; columns whose name begins with '#' hold numbers."""
+    made = Table(title=title or None, box=None, pad_edge=False, title_justify="left")
+    for column in columns:
+        made.add_column(column.lstrip("#"), justify="right" if column[0] == "#" else "left")
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
+    return made
+
+
+def number(value: float | None) -> str:
+    """Write a metric with four digits, a missing one as a dash."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def counts_line(counts: Counts) -> str:
+    """Say how many trials are in which state."""
+    return ", ".join(f"{count} {state}" for state, count in vars(counts).items() if count) or "none"
+
+
+def trial_line(trial: TrialInfo, metric: str) -> str:
+    """Say what a trial is worth, beside the majority-class rate."""
+    flag = f" [{ONE_CLASS}]" if trial.one_class else ""
+    return (
+        f"trial {trial.number}: score {number(trial.score)}, {metric} "
+        f"{number(trial.metrics.get(metric))} (majority class "
+        f"{number(trial.metrics.get('majority_rate'))}), {short(trial.cost.macs)} FLOPs, "
+        f"{short(trial.cost.params)} parameters{flag}"
+    )
+
+
+def top_table(trials: Sequence[TrialInfo], metric: str) -> Table:
+    """Show the best trials, each beside the majority-class rate."""
+    names = list(dict.fromkeys([metric, "balanced_accuracy", "auroc"]))
+    columns = [
+        "#trial",
+        "#score",
+        *(f"#{name}" for name in names),
+        "#majority",
+        "#FLOPs",
+        "#params",
+    ]
+    rows = []
+    for trial in trials:
+        metrics = [number(trial.metrics.get(name)) for name in names]
+        majority = number(trial.metrics.get("majority_rate"))
+        cost = [short(trial.cost.macs), short(trial.cost.params)]
+        note = Text(ONE_CLASS, style="bold red") if trial.one_class else trial.architecture_id
+        rows.append([trial.number, number(trial.score), *metrics, majority, *cost, note])
+    return table([*columns, "architecture"], rows)
+
+
+def curve_table(points: "Sequence[CurvePoint]", metric: str) -> Table:
+    """Show a learning curve, epoch by epoch."""
+    columns = ["#epoch", "#train loss", "#validation loss", f"#{metric}", "#seconds"]
+    return table(
+        columns,
+        (
+            [
+                point.epoch,
+                number(point.train_loss),
+                number(point.metrics.get("loss")),
+                number(point.metrics.get(metric)),
+                f"{point.seconds:.1f}",
+            ]
+            for point in points
+        ),
+    )
+
+
+def cost_table(numbers: Mapping[str, Any]) -> Table:
+    """Show a network's cost block by block, with each block's share of the macs."""
+    rows = []
+    for block in numbers["blocks"]:
+        size = f"{block['size']}x{block['size']}x{block['in_channels']}"
+        share = block["macs"] / max(1, numbers["macs"])
+        width = block["out_channels"]
+        counted = (f"{block[name]:,}" for name in ("macs", "params", "activations"))
+        rows.append([block["part"], block["block"], size, width, *counted, f"{share:.1%}"])
+    total = (f"{numbers[name]:,}" for name in ("macs", "params", "activations"))
+    rows.append(["total", "", "", "", *total, "100%"])
+    columns = ["part", "block", "#input", "#width", "#macs", "#params", "#activations", "#share"]
+    return table(columns, rows)
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """Shows snapshots of a search: live where somebody watches, else a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self.told: Counts | None = None
+        self.told_at = 0.0
+
+    def __enter__(self) -> "Progress":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.live:
+            self.live.stop()
+
+    def show(self, snapshot: Any) -> None:
+        """Show a `nas.driver.Snapshot`."""
+        if self.live:
+            self.live.update(self._panel(snapshot))
+        elif snapshot.counts != self.told or time.monotonic() - self.told_at > QUIET:
+            self.told, self.told_at = snapshot.counts, time.monotonic()
+            self.console.print(self._line(snapshot), highlight=False, soft_wrap=True)
+
+    def _line(self, snapshot: Any) -> str:
+        budget = f" of {snapshot.budget}" if snapshot.budget else ""
+        text = f"{duration(snapshot.elapsed)}: trials{budget}: {counts_line(snapshot.counts)}"
+        if snapshot.remaining is not None:
+            text += f"; about {duration(snapshot.remaining)} left"
+        return text + (
+            f"; best {trial_line(snapshot.best, snapshot.metric)}" if snapshot.best else ""
+        )
+
+    def _panel(self, snapshot: Any) -> RenderableType:
+        counts: Counts = snapshot.counts
+        done = counts.complete + counts.pruned + counts.failed
+        lines: list[RenderableType] = []
+        if snapshot.budget:
+            lines.append(ProgressBar(total=snapshot.budget, completed=done, width=60))
+        lines.append(Text(self._line(snapshot)))
+        for trial, epochs in snapshot.running:
+            bar = Table.grid(padding=(0, 1))
+            bar.add_row(
+                f"trial {trial}",
+                ProgressBar(total=snapshot.epochs, completed=epochs, width=40),
+                f"epoch {epochs} of {snapshot.epochs}",
+            )
+            lines.append(bar)
+        return Group(*lines)

@@ -110,9 +110,12 @@ def test_values_are_not_clipped() -> None:
 
 @pytest.mark.parametrize("size", [8, 28, 57, 96])
 def test_sizes_are_shares_of_the_side(size: int) -> None:
-    """Cutout blanks the same share of an image at any resolution."""
-    y = augmenter(Augmentation(cutout=0.5))(torch.ones(50, 1, size, size))
-    assert (y == 0).float().mean().item() == pytest.approx(0.25, abs=0.05)
+    """Cutout blanks the same share of half of the images at any resolution."""
+    torch.manual_seed(0)
+    y = augmenter(Augmentation(cutout=0.5))(torch.ones(200, 1, size, size))
+    blank = (y == 0).float().mean((1, 2, 3))
+    assert (blank > 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
+    assert blank[blank > 0].mean().item() == pytest.approx(0.25, abs=0.05)
 
 
 def scores_of(answers: list[int], labels: list[int], classes: int) -> dict[str, float]:

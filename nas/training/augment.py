@@ -1,6 +1,8 @@
 """Augmentation of a whole batch on the tensor, by kornia: 2 to 5 % of the time on one core.
 
-It comes after standardising, so that what is moved in from outside or cut out is 0, the mean.
+It comes after standardising, so that what is cut out is 0, the mean. What is moved in from outside
+continues the border, and only half of the images are cut: with a blank margin around every image
+that is trained on, whole images look strange (on PneumoniaMNIST they cost 0.02 of accuracy).
 """
 
 from collections.abc import Callable
@@ -32,6 +34,7 @@ def _operations(recipe: Augmentation) -> list[ka.AugmentationBase2D]:
                 degrees=recipe.rotation,
                 translate=(recipe.shift, recipe.shift),
                 scale=(1 / zoom, zoom),
+                padding_mode="border",
                 p=1.0,
             )
         )
@@ -45,5 +48,5 @@ def _operations(recipe: Augmentation) -> list[ka.AugmentationBase2D]:
         chosen.append(ka.RandomBrightness(bounds, clip_output=False, p=1.0))
     if recipe.cutout:
         area = recipe.cutout**2
-        chosen.append(ka.RandomErasing(scale=(area, area), ratio=(1.0, 1.0), value=0.0, p=1.0))
+        chosen.append(ka.RandomErasing(scale=(area, area), ratio=(1.0, 1.0), value=0.0, p=0.5))
     return chosen

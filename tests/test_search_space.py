@@ -1,0 +1,379 @@
+"""What holds for any search space: properties over generated ones, and examples of meanings."""
+
+import json
+import random
+from itertools import islice
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from space_strategies import assignments, every_assignment, search_spaces
+
+from nas import blocks, network
+from nas.architecture import Architecture, Value
+from nas.cost import Limits
+from nas.errors import SpaceError
+from nas.search_space import Compound, SearchSpace, block, choice, per_layer, scaled, stage
+
+MANY = 1500
+thorough = settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+Assigned = tuple[SearchSpace, dict[str, Value]]
+
+
+@thorough
+@given(search_spaces())
+def test_size_is_the_number_of_assignments(space: SearchSpace) -> None:
+    """The counted size equals that of a brute-force enumeration, up to a number it can reach."""
+    found = list(islice(every_assignment(space), MANY))
+    assert len({tuple(sorted(values.items())) for values in found}) == len(found)
+    assert space.size() == len(found) if len(found) < MANY else space.size() >= MANY
+
+
+@thorough
+@given(assignments())
+def test_a_sample_is_what_decode_asks_for(drawn: Assigned) -> None:
+    """A sample holds every active parameter, no other, and each value is one of its choices."""
+    space, values = drawn
+    active = [p for p in space.parameters() if p.is_active(values)]
+    assert list(values) == [parameter.name for parameter in active]
+    assert all(values[p.name] in p.choices for p in active)
+    for name in values:
+        with pytest.raises(SpaceError, match=f"Parameter {name} has no value"):
+            space.decode({key: value for key, value in values.items() if key != name})
+
+
+@thorough
+@given(assignments())
+def test_a_sample_decodes_to_a_canonical_architecture(drawn: Assigned) -> None:
+    """It is canonical already, survives JSON, and can be built and counted."""
+    space, values = drawn
+    architecture = space.decode(values)
+    assert blocks.canonical(architecture) == architecture
+    assert Architecture.from_json(architecture.to_json()) == architecture
+    assert network.cost(architecture).params > 0
+
+
+@thorough
+@given(assignments())
+def test_encode_is_the_inverse_of_decode(drawn: Assigned) -> None:
+    """An encoded architecture decodes to itself, whichever of its assignments is found."""
+    space, values = drawn
+    architecture = space.decode(values)
+    encoded = space.encode(architecture)
+    assert space.decode(encoded) == architecture
+    assert encoded == space.complete(encoded)
+
+
+@thorough
+@given(search_spaces())
+def test_a_space_survives_json(space: SearchSpace) -> None:
+    """Written as text and read back it is equal, with the same parameters and size."""
+    back = SearchSpace.from_json(json.loads(json.dumps(space.to_json())))
+    assert back == space
+    assert back.parameters() == space.parameters()
+
+
+@thorough
+@given(search_spaces())
+def test_parents_come_first(space: SearchSpace) -> None:
+    """A parameter's conditions name parameters before it, and values that these can have."""
+    before: dict[str, tuple[Value, ...]] = {}
+    for parameter in space.parameters():
+        for conjunction in parameter.when:
+            assert all(allowed <= set(before[name]) for name, allowed in conjunction)
+        before[parameter.name] = parameter.choices
+
+
+@thorough
+@given(assignments())
+def test_neighbours_differ_in_one_active_parameter(drawn: Assigned) -> None:
+    """Each other value of each active parameter once; the rest is what that activates or ends."""
+    space, values = drawn
+    neighbours = list(space.neighbours(values))
+    active = [p for p in space.parameters() if p.name in values]
+    assert len(neighbours) == sum(len(p.choices) - 1 for p in active)
+    assert len({tuple(sorted(n.items())) for n in neighbours}) == len(neighbours)
+    for neighbour in neighbours:
+        changed = [n for n in values.keys() & neighbour.keys() if values[n] != neighbour[n]]
+        assert len(changed) == 1
+        assert neighbour == space.complete(neighbour)
+        space.decode(neighbour)
+
+
+@thorough
+@given(search_spaces())
+def test_every_parameter_has_a_line_in_the_printout(space: SearchSpace) -> None:
+    """The printout has one line per parameter, with its name and its choices."""
+    for parameter, line in zip(space.parameters(), space.describe(), strict=True):
+        shown = " | ".join(map(str, parameter.choices))
+        assert line.startswith(f"{parameter.name} = {shown}")
+
+
+def test_the_printout_says_when_a_parameter_exists() -> None:
+    """Conditions are written with the names and values that a reader knows."""
+    chosen = choice(block("conv"), block("mbconv", kernels=per_layer(choice("3", "3.5"))))
+    space = SearchSpace(name="s", stages=[stage(chosen, width=16, depth=choice(1, 2, 3))])
+    where = "stage1.layer{}.mbconv.kernels = 3 | 3.5  if {}stage1.block = mbconv"
+    assert space.describe() == [
+        "stage1.depth = 1 | 2 | 3",
+        "stage1.block = conv | mbconv",
+        where.format(1, ""),
+        where.format(2, "stage1.depth = 2 | 3 and "),
+        where.format(3, "stage1.depth = 3 and "),
+    ]
+
+
+def tiny(kernels: object = "3", **options: object) -> SearchSpace:
+    """A stem of 16 channels and one stage of two MBConv layers, 16 channels, stride 2."""
+    return SearchSpace(
+        name="tiny",
+        resolution=16,
+        stem=stage(block("conv"), width=16),
+        stages=[stage(block("mbconv", kernels=kernels, **options), width=16, depth=1, stride=2)],
+    )
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        tiny(partition=choice("equal", "exponential")),
+        tiny("3.5", partition=choice("equal", "exponential")),
+        tiny(skip=choice(True, False)),
+        tiny(drop_path=choice(0, 0.2)),
+        tiny(se_ratio=choice(0.25, 0.26)),
+        tiny(choice("3", "03")),
+        tiny(expansion=choice(3, 3.0001)),
+    ],
+    ids=["one_group", "halves", "skip", "drop_path", "squeeze", "spelling", "expansion"],
+)
+def test_assignments_that_give_the_same_network_have_one_id(space: SearchSpace) -> None:
+    """An option without effect changes neither architecture nor id; the space counts both."""
+    ids = {space.decode(values).id for values in every_assignment(space)}
+    assert (space.size(), len(ids)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        tiny("3.5.7", partition=choice("equal", "exponential")),
+        tiny(se_ratio=choice(0, 0.25)),
+        tiny(choice("3.5", "5.3")),
+        tiny(activation=choice("relu", "relu6")),
+    ],
+    ids=["partition", "squeeze", "order", "activation"],
+)
+def test_assignments_that_give_other_networks_have_other_ids(space: SearchSpace) -> None:
+    """An option with an effect changes the id."""
+    ids = {space.decode(values).id for values in every_assignment(space)}
+    assert (space.size(), len(ids)) == (2, 2)
+
+
+def test_a_chosen_blocks_options_exist_only_where_it_is_chosen() -> None:
+    """stage1.block decides which of the options' parameters are active; the size adds up."""
+    chosen = choice(
+        block("conv", kernels=choice("1", "3")), block("mbconv", se_ratio=choice(0, 0.5, 1))
+    )
+    space = SearchSpace(name="s", stages=[stage(chosen, width=16)])
+    names = [parameter.name for parameter in space.parameters()]
+    assert names == ["stage1.block", "stage1.conv.kernels", "stage1.mbconv.se_ratio"]
+    assert space.size() == 2 + 3
+
+
+def test_layers_choose_for_themselves() -> None:
+    """Per layer there is a parameter for every layer that a stage may have; sizes multiply."""
+    chosen = per_layer(
+        choice(block("conv"), block("mbconv", kernels=per_layer(choice("3", "5", "7"))))
+    )
+    space = SearchSpace(name="s", stages=[stage(chosen, width=16, depth=choice(1, 3))])
+    assert "stage1.layer3.mbconv.kernels" in [parameter.name for parameter in space.parameters()]
+    assert space.size() == 4 + 4**3
+
+
+def test_a_shared_choice_is_one_parameter() -> None:
+    """It is named as told, exists where any of its places does, and counts once."""
+    shared = choice("relu", "silu", "mish", name="activation")
+    chosen = choice(block("conv"), block("mbconv", activation=shared))
+    space = SearchSpace(name="s", stages=[stage(chosen, width=16), stage(chosen, width=16)])
+    assert [p.name for p in space.parameters()] == ["stage1.block", "stage2.block", "activation"]
+    assert space.size() == 1 + 3 * 3
+
+
+def test_a_width_is_a_multiple_of_a_base() -> None:
+    """scaled(40, m) is 40 m, rounded to a multiple of 8 and not under 90 %."""
+    width = scaled(40, choice(0.75, 1.0, 1.25))
+    space = SearchSpace(name="s", stages=[stage(block("conv"), width=width)])
+    widths = [
+        space.decode({"stage1.width_multiplier": m}).body[0].out_channels for m in (0.75, 1.0, 1.25)
+    ]
+    assert widths == [32, 40, 48]
+
+
+def test_compound_scaling_scales_depth_width_and_resolution() -> None:
+    """Layers times alpha^phi, channels times beta^phi, pixels times gamma^phi."""
+    space = SearchSpace(
+        name="s",
+        resolution=32,
+        stages=[stage(block("conv"), width=16, depth=2)],
+        scaling=Compound(alpha=1.5, beta=2.0, gamma=1.25, phi=choice(0, 1, 2)),
+    )
+    found = [space.decode({"scaling.phi": phi}) for phi in (0, 1, 2)]
+    assert [(len(a.body), a.body[0].out_channels, a.resolution) for a in found] == [
+        (2, 16, 32), (3, 32, 40), (5, 64, 48),
+    ]  # fmt: skip
+
+
+def test_coefficients_may_share_a_choice() -> None:
+    """One shared choice for alpha and beta never has two values at once."""
+    factor = choice(1.0, 2.0, name="factor")
+    kernels = per_layer(choice("3", "5"))
+    stages = [stage(block("mbconv", kernels=kernels), width=16, depth=1)]
+    space = SearchSpace(name="s", stages=stages, scaling=Compound(alpha=factor, beta=factor, phi=1))
+    assert space.size() == len(list(every_assignment(space))) == 2 + 4
+
+
+@pytest.mark.parametrize("limit", ["macs", "params", "activations", "peak_activation_bytes"])
+def test_samples_keep_the_limits(limit: str) -> None:
+    """Every sample costs at most what the space's limits and those of the call allow."""
+    space = SearchSpace(
+        name="s",
+        resolution=choice(16, 32),
+        stages=[stage(block("mbconv", expansion=choice(2, 6)), width=choice(16, 64), stride=2)],
+    )
+    costs = [network.cost(space.decode(values)) for values in every_assignment(space)]
+    middle = sorted(getattr(cost, limit) for cost in costs)[len(costs) // 2]
+    rng = random.Random(0)
+    for _ in range(30):
+        values = space.sample(rng, limits=Limits(**{limit: middle}))
+        assert getattr(network.cost(space.decode(values)), limit) <= middle
+
+
+def test_a_limit_in_a_space_may_be_a_float() -> None:
+    """1e6, as JSON has it, is the whole number 1,000,000; it holds for samples and in JSON."""
+    stages = [stage(block("mbconv"), width=choice(16, 64))]
+    limits = Limits.checked(peak_activation_bytes=1e6)
+    space = SearchSpace(name="s", resolution=64, stages=stages, limits=limits)
+    data = space.to_json() | {"limits": {"peak_activation_bytes": 1e6}}
+    assert SearchSpace.from_json(data) == space
+    assert space.to_json()["limits"] == {"peak_activation_bytes": 1_000_000}
+    assert repr(space.limits.peak_activation_bytes) == "1000000"
+
+
+def test_an_impossible_limit_is_refused() -> None:
+    """The message names the space, the limit and how close the closest sample comes."""
+    cheapest = network.cost(tiny(choice("3", "5")).decode({"stage1.kernels": "3"})).params
+    message = rf"samples of tiny keeps the limits; the closest has params {cheapest:,} over .* 9"
+    with pytest.raises(SpaceError, match=message):
+        tiny(choice("3", "5")).sample(random.Random(0), limits=Limits(params=9))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "Parameter stage1.kernels has no value; one of '3', '5'."),
+        ({"stage1.kernels": "7"}, "Parameter stage1.kernels is one of '3', '5', not '7'."),
+        ({"stage1.kernels": 3}, "Parameter stage1.kernels is one of '3', '5', not 3."),
+        ({"stage1.kernels": ["3"]}, "Parameter stage1.kernels is one of '3', '5', not ['3']."),
+        (
+            {"stage1.kernels": "3", "stage1.kernel": "3"},
+            "No parameter named 'stage1.kernel'. Did you mean 'stage1.kernels'? "
+            "Available: stage1.kernels.",
+        ),
+    ],
+)
+def test_decode_says_what_is_wrong_with_values(values: dict[str, Value], message: str) -> None:
+    """Missing, foreign and unknown parameters are each refused with what is valid."""
+    with pytest.raises(SpaceError) as raised:
+        tiny(choice("3", "5")).decode(values)
+    assert str(raised.value) == message
+    with pytest.raises(SpaceError):
+        list(tiny(choice("3", "5")).neighbours(values))
+
+
+def test_true_is_not_one() -> None:
+    """A truth value is not taken for the number that Python finds equal to it."""
+    with pytest.raises(SpaceError, match="not 1"):
+        tiny(skip=choice(True, False)).decode({"stage1.skip": 1})
+
+
+def test_values_of_inactive_parameters_are_ignored() -> None:
+    """What another block's option would be makes no difference."""
+    chosen = choice(block("conv", kernels=choice("1", "3")), block("mbconv"))
+    space = SearchSpace(name="s", stages=[stage(chosen, width=16)])
+    values = {"stage1.block": "mbconv"}
+    assert space.decode(values) == space.decode({**values, "stage1.conv.kernels": "3"})
+
+
+def test_an_architecture_of_another_space_can_not_be_encoded() -> None:
+    """The message names the architecture and the space."""
+    foreign = tiny("7").decode({})
+    with pytest.raises(SpaceError, match=f"Architecture {foreign.id} is not in space 'tiny'"):
+        tiny(choice("3", "5")).encode(foreign)
+
+
+def test_encode_does_not_try_what_makes_no_difference() -> None:
+    """2^40 options without effect stand before a choice whose first value is wrong."""
+    wrong = choice("relu", "silu", name="activation")
+    free = [
+        stage(
+            block("conv", activation=wrong)
+            if number == 40
+            else block("mbconv", skip=choice(True, False)),
+            width=16,
+            stride=2,
+        )
+        for number in range(41)
+    ]
+    start = stage(block("mbconv", partition=choice("equal", "exponential", name="p")), width=16)
+    end = stage(
+        block("mbconv", kernels="3.5.7", partition=choice("equal", "exponential", name="p")),
+        width=16,
+    )
+    space = SearchSpace(name="s", stages=[start, *free, end])
+    values = space.complete({"activation": "silu", "p": "exponential"})
+    architecture = space.decode(values)
+    assert space.decode(space.encode(architecture)) == architecture
+
+
+def test_size_counts_a_choice_shared_by_hundreds_of_layers() -> None:
+    """8 stages of 1 to 8 layers choosing among 4 blocks, two of which share an activation."""
+    shared = choice("relu", "silu", name="activation")
+    chosen = per_layer(
+        choice(
+            block("conv", kernels=choice("1", "3")), block("mbconv", activation=shared),
+            block("depthwise_separable", activation=shared),
+        )
+    )  # fmt: skip
+    stages = [stage(chosen, width=16, depth=choice(*range(1, 9))) for _ in range(8)]
+    everything = sum(4**layers for layers in range(1, 9)) ** 8
+    without = sum(2**layers for layers in range(1, 9)) ** 8
+    assert SearchSpace(name="s", stages=stages).size() == 2 * everything - without
+
+
+def test_resolutions_above_the_largest_are_left_out() -> None:
+    """The smallest always stays; a space with one resolution stays as it is."""
+    space = SearchSpace(
+        name="s", resolution=choice(32, 64, 96), stages=[stage(block("conv"), width=16)]
+    )
+    smaller, left_out = space.up_to_resolution(64)
+    assert (smaller.resolution, left_out) == (choice(32, 64), (96,))
+    assert space.up_to_resolution(1)[0].resolution == choice(32)
+    assert space.up_to_resolution(96) == (space, ())
+    assert space.at_resolution(50).up_to_resolution(8) == (space.at_resolution(50), ())
+
+
+def test_images_and_classes_are_those_asked_for() -> None:
+    """The space's own are defaults; decode takes others, and encode reads them back."""
+    space = tiny(choice("3", "5"))
+    other = space.decode({"stage1.kernels": "5"}, in_channels=1, classes=2)
+    assert (other.in_channels, other.classes) == (1, 2)
+    assert space.encode(other) == {"stage1.kernels": "5"}
+
+
+def test_channels_that_a_block_can_not_take_are_refused_with_the_place() -> None:
+    """A stem in 3 groups is fine for RGB and impossible for gray images."""
+    space = SearchSpace(name="s", stages=[stage(block("conv", groups=3), width=6)])
+    with pytest.raises(SpaceError, match=r"stage1: conv\.groups divides the channels, 1 in"):
+        space.decode({}, in_channels=1)

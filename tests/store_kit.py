@@ -1,14 +1,18 @@
 """What the tests of the store share: databases, a small study, workers in their own processes."""
 
+import atexit
 import os
 import socket
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from optuna.distributions import CategoricalDistribution
 
@@ -31,18 +35,59 @@ def has_postgresql() -> bool:
 
 
 @contextmanager
-def scratch_database() -> Iterator[str]:
-    """Create an empty PostgreSQL database and drop it afterwards."""
+def scratch_database(template: str = "template0") -> Iterator[str]:
+    """Create a PostgreSQL database as a copy of another and drop it afterwards."""
     name = f"nas_test_{uuid.uuid4().hex[:12]}"
-    admin = sa.create_engine(f"{SERVER}/postgres", isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    _administer(f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield f"{SERVER}/{name}"
     finally:
-        with admin.connect() as connection:
-            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-        admin.dispose()
+        _administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _administer(statement: str) -> None:
+    admin = sa.create_engine(f"{SERVER}/postgres", isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(statement))
+    admin.dispose()
+
+
+@cache
+def _empty_file() -> bytes:
+    """Return the file of a store without studies; made once, for making tables takes a while."""
+    with TemporaryDirectory() as folder:
+        with opened(file_url(Path(folder))):
+            pass
+        return (Path(folder) / "nas.db").read_bytes()
+
+
+@cache
+def _empty_database() -> str:
+    """Return the name of a PostgreSQL store without studies, dropped when the tests are over."""
+    context = scratch_database()
+    url = context.__enter__()
+    atexit.register(context.__exit__, None, None, None)
+    with opened(url):
+        pass
+    return url.rpartition("/")[2]
+
+
+def ready_file(folder: Path) -> str:
+    """Return the URL of a new SQLite store without studies."""
+    (folder / "nas.db").write_bytes(_empty_file())
+    return file_url(folder)
+
+
+@contextmanager
+def ready(kind: str, folder: Path) -> Iterator[str]:
+    """Yield the URL of a new store without studies; skip the test where there is no server."""
+    if kind == "sqlite":
+        yield ready_file(folder)
+        return
+    if not has_postgresql():
+        pytest.skip("no PostgreSQL answers at 127.0.0.1:5432")
+    with scratch_database(_empty_database()) as url:
+        yield url
 
 
 def score(metrics: Metrics, cost: Cost) -> float:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from store_kit import CONFIG, file_url, has_postgresql, opened, point, proposal, scratch_database
+from store_kit import CONFIG, file_url, opened, point, proposal, ready
 from store_kit import trials as trials_of
 
 from nas.errors import StoreError
@@ -17,18 +17,11 @@ from nas.store import engine, migrate, queries
 from nas.store.models import VERSION_TABLE, Base
 from nas.store.store import Store
 
-DATABASES = ["sqlite", "postgresql"]
 
-
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of an empty database of each kind."""
-    if request.param == "sqlite":
-        yield file_url(tmp_path)
-        return
-    if not has_postgresql():
-        pytest.skip("no PostgreSQL answers at 127.0.0.1:5432")
-    with scratch_database() as made:
+    """Return the URL of a store without studies on each kind of database."""
+    with ready(request.param, tmp_path) as made:
         yield made
 
 

@@ -18,6 +18,7 @@ from store_kit import (
     opened,
     point,
     proposal,
+    ready,
     scratch_database,
     start_at,
     train_until_killed,
@@ -32,13 +33,8 @@ SPAWN = multiprocessing.get_context("spawn")
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of an empty database of each kind."""
-    if request.param == "sqlite":
-        yield file_url(tmp_path)
-        return
-    if not has_postgresql():
-        pytest.skip("no PostgreSQL answers at 127.0.0.1:5432")
-    with scratch_database() as made:
+    """Return the URL of a store without studies on each kind of database."""
+    with ready(request.param, tmp_path) as made:
         yield made
 
 
@@ -106,9 +102,16 @@ def test_one_key_is_evaluated_once_and_the_budget_holds(url: str) -> None:
         assert len({trial.user_attrs["architecture_id"] for trial in own}) == 4
 
 
-def test_several_processes_may_create_a_store_at_once(url: str) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_several_processes_may_create_a_store_at_once(kind: str, tmp_path: Path) -> None:
     """Whoever is first makes the tables and the study; the others find them."""
-    assert race(open_at, [(url,)] * 3) == ["opened"] * 3
+    if kind == "sqlite":
+        assert race(open_at, [(file_url(tmp_path),)] * 3) == ["opened"] * 3
+        return
+    if not has_postgresql():
+        pytest.skip("no PostgreSQL answers at 127.0.0.1:5432")
+    with scratch_database() as url:
+        assert race(open_at, [(url,)] * 3) == ["opened"] * 3
 
 
 class Crash(Exception):

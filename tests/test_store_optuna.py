@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import FrozenTrial, TrialState
+from store_kit import ready_file
 
 from nas.store.engine import parse
 from nas.store.optuna_storage import BatchedStorage
@@ -22,7 +23,7 @@ class TestOptunaStorageInterface(StorageTestCase):
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Iterator[BaseStorage]:
         """Return a fresh cached storage."""
-        storage = get_storage(BatchedStorage(parse(f"sqlite:///{tmp_path / 'optuna.db'}")))
+        storage = get_storage(BatchedStorage(parse(ready_file(tmp_path))))
         yield storage
         storage._backend.engine.dispose()  # type: ignore[attr-defined]
 

@@ -8,11 +8,10 @@ import pytest
 from optuna.trial import TrialState
 from store_kit import (
     file_url,
-    has_postgresql,
     opened,
     point,
     proposal,
-    scratch_database,
+    ready,
     trials,
     write_too_late,
 )
@@ -27,13 +26,7 @@ from nas.store.trials import Trials
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Return a new store on each kind of database."""
-    if request.param == "sqlite":
-        with opened(file_url(tmp_path)) as made:
-            yield made
-        return
-    if not has_postgresql():
-        pytest.skip("no PostgreSQL answers at 127.0.0.1:5432")
-    with scratch_database() as url, opened(url) as made:
+    with ready(request.param, tmp_path) as url, opened(url) as made:
         yield made
 
 

@@ -71,6 +71,16 @@ def test_nothing_is_written_beside_a_file_and_an_edit_is_seen(tmp_path: Path) ->
     assert os.listdir(tmp_path) == ["mine.py"]
 
 
+def test_what_a_file_prints_goes_to_standard_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command's JSON on standard output stays JSON."""
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD + "print(SPACE.size())\n")
+    load(path)
+    assert capsys.readouterr() == ("", "4\n")
+
+
 PYTHON = {
     "even kernel": (
         GOOD.replace('"3.5"', '"4"'),

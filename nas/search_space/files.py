@@ -6,7 +6,9 @@ dict of fixed architectures in the same DSL (spaces without a choice).
 
 import json
 import runpy
+import sys
 import traceback
+from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -103,10 +105,12 @@ def _read_python(path: Path) -> SearchSpace:
 def _run(path: Path) -> dict[str, Any]:
     """Run a space's Python file; whatever goes wrong in it becomes a SpaceError with its line.
 
-    No bytecode is written beside it, so that an edit is seen at once.
+    No bytecode is written beside it, so that an edit is seen at once. What it prints goes to
+    standard error, so that it does not get into a command's JSON.
     """
     try:
-        return runpy.run_path(str(path), run_name=f"search_spaces.{path.stem}")
+        with redirect_stdout(sys.stderr):
+            return runpy.run_path(str(path), run_name=f"search_spaces.{path.stem}")
     except SyntaxError as error:
         at = f", line {error.lineno}" if error.lineno else ""
         raise SpaceError(f"{path}{at}: {error.msg}.") from None

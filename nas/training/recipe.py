@@ -57,7 +57,7 @@ class Recipe:
     metric: str = "accuracy"
     seed: int = 0
     batch_size: int = 64
-    learning_rate: float = 4e-3
+    learning_rate: float = 8e-3
     weight_decay: float = 0.05
     warmup_epochs: float = 2.0
     label_smoothing: float = 0.1

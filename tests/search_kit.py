@@ -1,0 +1,74 @@
+"""A search small enough for a test: separable images, a space of a few tiny networks."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+SPACE = """
+from nas.search_space import SearchSpace, block, choice, stage
+
+SPACE = SearchSpace(
+    name="tiny",
+    resolution=8,
+    stem=stage(block("conv"), width=8),
+    stages=[
+        stage(
+            block("mbconv", kernels=choice("3", "3.5"), expansion=choice(2, 3, 4)),
+            width=choice(8, 16),
+            depth=choice(1, 2),
+            stride=2,
+        )
+    ],
+)
+"""
+
+
+def write_inputs(folder: Path, images: int = 96) -> tuple[str, str]:
+    """Write a space and a data set whose two classes are dark and bright; return their paths."""
+    random = np.random.RandomState(0)
+    arrays = {}
+    for split, count in (("train", images), ("val", 32), ("test", 32)):
+        labels = np.arange(count) % 2
+        pixels = random.randint(0, 120, (count, 8, 8)) + 120 * labels[:, None, None]
+        arrays |= {f"{split}_images": pixels.astype(np.uint8), f"{split}_labels": labels}
+    np.savez(folder / "tones.npz", **arrays)
+    (folder / "tiny.py").write_text(SPACE)
+    return str(folder / "tiny.py"), str(folder / "tones.npz")
+
+
+def arguments(folder: Path, **options: object) -> list[str]:
+    """Return the arguments of a tiny search in a folder; options override."""
+    space, data = write_inputs(folder, int(str(options.pop("images", 96))))
+    chosen: dict[str, object] = {
+        "space": space, "data": data, "target_flops": "50k", "trials": 3, "epochs": 2,
+        "workers": 1, "study": "tiny", "pruner": "none",
+        "store": f"sqlite:///{folder}/nas.db", "out": str(folder / "studies"),
+    }  # fmt: skip
+    chosen |= options
+    return [part for k, v in chosen.items() for part in (f"--{k.replace('_', '-')}", str(v))]
+
+
+def command(*words: str) -> list[str]:
+    """Return how the command line is called."""
+    return [sys.executable, "-m", "nas.cli", *words]
+
+
+def nas(*words: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run the command line to its end."""
+    environment = {k: v for k, v in os.environ.items() if k != "NAS_STORE"}
+    return subprocess.run(
+        command(*words), capture_output=True, text=True, timeout=300, cwd=cwd, env=environment
+    )
+
+
+def result(run: "subprocess.CompletedProcess[str]") -> Any:
+    """Return the JSON that a run printed last; fail with its errors where it did not end well."""
+    if run.returncode:
+        raise AssertionError(f"exit {run.returncode}: {run.stderr[-2000:]}")
+    return json.loads(run.stdout.strip().splitlines()[-1])

@@ -145,6 +145,26 @@ def test_a_crash_before_optuna_is_told_is_repaired(
         assert "reused_from" not in told.user_attrs
 
 
+def test_a_trial_that_was_never_told_is_told_in_passing(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that looks for something to adopt tells it, once a living one would have."""
+    with opened(url) as store:
+        mine = trials(store)
+        lease = mine.start(proposal()).lease
+        assert lease is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(Trials, "_tell", crash)
+            with pytest.raises(Crash):
+                mine.finish(lease, "complete", metrics={"accuracy": 0.5})
+        states = []
+        for seconds in (5.0, 0.0):
+            monkeypatch.setattr("nas.store.trials.TELLING_SECONDS", seconds)
+            assert mine.adopt() is None
+            states.append(mine.optuna_study().trials[0].state)
+        assert states == [TrialState.RUNNING, TrialState.COMPLETE]
+
+
 def test_a_crash_before_a_value_is_shown_is_repaired(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -310,13 +310,16 @@ def number_of(connection: sa.Connection, trial_id: int) -> int:
     return int(connection.execute(statement, {"id": trial_id}).scalar_one())
 
 
-def unlinked(connection: sa.Connection, study_id: int) -> list[dict[str, Any]]:
+def unlinked(
+    connection: sa.Connection, study_id: int, *, only_running: bool = False
+) -> list[dict[str, Any]]:
     """Return the trials whose link to their evaluation was lost in a crash, as rows to insert."""
+    state = " AND o.state = 'RUNNING'" if only_running else ""
     statement = sa.text(
         "SELECT o.trial_id, o.number, u.key, u.value_json FROM trials o"
         " JOIN trial_user_attributes u ON u.trial_id = o.trial_id"
         " LEFT JOIN nas_trials t ON t.trial_id = o.trial_id WHERE o.study_id = :study"
-        " AND t.trial_id IS NULL AND u.key IN ('evaluation', 'reused_from')"
+        f" AND t.trial_id IS NULL AND u.key IN ('evaluation', 'reused_from'){state}"
     )
     rows: dict[int, dict[str, Any]] = {}
     for row in connection.execute(statement, {"study": study_id}):
@@ -326,15 +329,21 @@ def unlinked(connection: sa.Connection, study_id: int) -> list[dict[str, Any]]:
     return [row for row in rows.values() if "evaluation_id" in row]
 
 
-def running_links(connection: sa.Connection, study_id: int) -> list[tuple[int, int, int]]:
-    """Return trial id, number and evaluation id of each trial that runs in Optuna's eyes."""
+def running_links(
+    connection: sa.Connection, study_id: int
+) -> list[tuple[int, int, int, datetime | None]]:
+    """Return each trial that runs in Optuna's eyes: its id, number, evaluation id, and end (UTC).
+
+    The end is that of the evaluation: there is one where Optuna hasn't been told, yet or ever.
+    """
     statement = sa.text(
-        "SELECT t.trial_id, t.number, t.evaluation_id FROM nas_trials t JOIN trials o"
-        " ON o.trial_id = t.trial_id WHERE o.study_id = :study AND o.state = 'RUNNING'"
-        " ORDER BY t.number"
-    )
+        "SELECT t.trial_id, t.number, t.evaluation_id, e.finished FROM nas_trials t"
+        " JOIN trials o ON o.trial_id = t.trial_id"
+        " JOIN nas_evaluations e ON e.id = t.evaluation_id"
+        " WHERE o.study_id = :study AND o.state = 'RUNNING' ORDER BY t.number"
+    ).columns(finished=sa.DateTime())
     rows = connection.execute(statement, {"study": study_id})
-    return [(row.trial_id, row.number, row.evaluation_id) for row in rows]
+    return [(row.trial_id, row.number, row.evaluation_id, row.finished) for row in rows]
 
 
 def _json(value: Any) -> Any:

@@ -7,7 +7,7 @@ Optuna what is stored.
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import optuna
@@ -25,6 +25,7 @@ from nas.store.store import Store
 from nas.store.tables import finite, finite_number, insert_new
 
 LEASE_SECONDS = 60.0
+TELLING_SECONDS = 5.0  # a living worker has told Optuna by then
 Final = Literal["complete", "pruned", "failed"]
 _STATES = {
     "complete": TrialState.COMPLETE,
@@ -185,16 +186,21 @@ class Trials:
     def adopt(self) -> Started | None:
         """Take over a trial whose worker is dead; None when there is none.
 
-        The evaluation's curve and checkpoint say how far it came; exactly one worker gets it.
+        The evaluation's curve and checkpoint say how far it came; exactly one worker gets it. What
+        a worker finished but died before telling Optuna is told here.
         """
         with self.store.write() as connection:
-            self._link_lost(connection)
+            self._link_lost(connection, only_running=True)
             claim = leases.adopt(connection, self.worker)
-            if claim is None or claim.trial is None:
-                return None
-            found = queries.evaluation(connection, claim.evaluation_id)
-        lease = self._lease(found, claim.attempt, claim.trial)
-        return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
+            if claim is not None and claim.trial is not None:
+                found = queries.evaluation(connection, claim.evaluation_id)
+                lease = self._lease(found, claim.attempt, claim.trial)
+                return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
+            running = queries.running_links(connection, self.info.id)
+        settled = utc_now() - timedelta(seconds=TELLING_SECONDS)
+        if any(finished is not None and finished < settled for *_, finished in running):
+            self.repair()
+        return None
 
     def repair(self) -> int:
         """Show Optuna what a crash kept from it; return how many trials were told.
@@ -202,19 +208,18 @@ class Trials:
         Trials whose evaluation is finished are told, missing intermediate values are set, and lost
         links between trials and evaluations are made again. To be called on every resume.
         """
-        told = 0
         with self.store.write() as connection:
             self._link_lost(connection)
-            running = queries.running_links(connection, self.info.id)
             found = [
                 (
                     trial_id,
                     number,
-                    queries.evaluation(connection, each),
-                    queries.curve(connection, each),
+                    queries.evaluation(connection, key),
+                    queries.curve(connection, key),
                 )
-                for trial_id, number, each in running
+                for trial_id, number, key, _ in queries.running_links(connection, self.info.id)
             ]
+        told = 0
         for trial_id, number, evaluation, points in found:
             known = self.store.storage.get_trial(trial_id).intermediate_values
             for step, value in self._values_of(points, evaluation.cost).items():
@@ -236,8 +241,8 @@ class Trials:
         value = self._value(evaluation.state, evaluation.metrics, evaluation.cost)
         self._tell(trial_id, evaluation.state, value, shown)
 
-    def _link_lost(self, connection: sa.Connection) -> None:
-        for row in queries.unlinked(connection, self.info.id):
+    def _link_lost(self, connection: sa.Connection, *, only_running: bool = False) -> None:
+        for row in queries.unlinked(connection, self.info.id, only_running=only_running):
             insert_new(connection, TrialRow, row)
             if row.get("reused_from") is None:
                 leases.set_number(connection, row["evaluation_id"], self.info.id, row["number"])

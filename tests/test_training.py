@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from nas import data
@@ -315,6 +316,18 @@ def test_images_reach_the_network_channels_last() -> None:
     y = nn.Conv2d(1, 4, 3).to(memory_format=torch.channels_last)(x)  # type: ignore[call-overload]
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert torch.all(x == -5)
+
+
+def test_trains_on_images_mapped_from_disk(tmp_path: Path) -> None:
+    """A folder of images, kept on disk, is trained on and scored without a warning."""
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 8, 8), dtype=np.uint8)
+    for index, image in enumerate(pixels):
+        folder = tmp_path / "set" / "ab"[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{index}.png")
+    found = data.load(tmp_path / "set", cache_dir=tmp_path / "cache")
+    result = trainer.train(TINY.at(classes=2), found, default_recipe(found, epochs=1))
+    assert np.isfinite(result.metrics["loss"])
 
 
 def test_normalisation(digits: DataSet) -> None:

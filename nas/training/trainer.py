@@ -291,7 +291,8 @@ def _batch(
     images: np.ndarray[Any, Any], mean: Statistics, std: Statistics, device: torch.device
 ) -> Tensor:
     """Standardise uint8 images (N, R, R, C) into float (N, C, R, R), channels last in memory."""
-    x = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float()
+    pixels = torch.from_numpy(np.array(images))  # a copy: a mapped file can't be written to
+    x = pixels.to(device).permute(0, 3, 1, 2).float()
     scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(1, -1, 1, 1)
     offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
     return _channels_last(torch.addcmul(offset.view(1, -1, 1, 1), x, scale))

@@ -6,7 +6,8 @@ Importing this module imports no torch: `status` and `top` never do.
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     from nas.driver import Watch
     from nas.preflight import Preflight
     from nas.search_space import SearchSpace
+    from nas.store.store import Store
     from nas.study import Config
     from nas.winner import Best
 
 DEFAULT_TRIALS = 24
 DEFAULT_TIME = "30m"
 MAX_DEFAULT_WORKERS = 8
+CACHE = ".cache"  # folder of resized images, beside the studies
 
 
 class SearchOptions(TypedDict, total=False):
@@ -101,10 +104,12 @@ def search(
     written, for what can't be searched.
     """
     say = options.get("say", _silent)
-    prepared = _prepare(space, data, target_flops, options)
+    with _taken_back(Path(options.get("out", "studies"), CACHE)):
+        prepared = _prepare(space, data, target_flops, options)
+        store = _open(prepared)
     for line in _announce(prepared):
         say(line)
-    return _run(prepared, options.get("watch", lambda _: None))
+    return _run(prepared, store, options.get("watch", lambda _: None))
 
 
 def resume(
@@ -125,7 +130,7 @@ def resume(
     config = Config.from_json(info.config)
     budget = _budget(trials if trials is not None else info.config.get("trials"), time)
     prepared = _Prepared(study, url, config, *budget, _workers(workers), 0.0, None, ())
-    return _run(prepared, watch or (lambda _: None))
+    return _run(prepared, _open(prepared), watch or (lambda _: None))
 
 
 @dataclass(frozen=True)
@@ -231,6 +236,7 @@ def export_model(
     from nas import export as exporters
 
     exporter = exporters.get(format)
+    _check_folder(Path(out))
     url = store_url(store)
     with queries.connect(url) as connection:
         info = _study(connection, study)
@@ -297,7 +303,17 @@ def cost_of(
 def _positive(**numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and number < 1:
-            raise UserError(f"{name} is a whole number of at least 1, not {number}.")
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} is a whole number of at least 1, not {number}.")
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse a folder for --out that can't be made or written."""
+    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not nearest.is_dir():
+        raise UserError(f"--out is a folder to write to, not {str(path)!r}: {nearest} is a file.")
+    if not os.access(nearest, os.W_OK):
+        raise UserError(f"--out is a folder to write to; {nearest} can't be written.")
 
 
 def _architecture(name: str) -> "Architecture":
@@ -429,6 +445,8 @@ def _prepare(
     sampler = options.get("sampler", samplers.DEFAULT)
     pruner = options.get("pruner", pruners.DEFAULT)
     seed = options.get("seed", 0)
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed is a whole number from 0 to 4294967295, not {seed}.")
     _positive(epochs=options.get("epochs"), resolution=options.get("resolution"))
     samplers.check(sampler)
     pruners.check(pruner)
@@ -436,7 +454,8 @@ def _prepare(
     workers = _workers(options.get("workers"))
     space = _space(space_name)
     out = options.get("out", "studies")
-    data = load_data(data_name, cache_dir=Path(out, ".cache"))
+    _check_folder(Path(out))
+    data = load_data(data_name, cache_dir=Path(out, CACHE))
     metric = options.get("metric", "accuracy")
     recipe = default_recipe(data, metric=metric, epochs=options.get("epochs"), seed=seed)
     space, left_out = _for_data(space, data, options.get("resolution"))
@@ -460,6 +479,22 @@ def _prepare(
     estimate = _estimate(preflight, config, data)
     url = store_url(options.get("store"))
     return _Prepared(name, url, config, *budget, workers, estimate, preflight, left_out)
+
+
+@contextmanager
+def _taken_back(cache: Path) -> Iterator[None]:
+    """After a user's mistake, remove what loading the data left: nothing is written."""
+    missing = [folder for folder in (cache, *cache.parents) if not folder.exists()]
+    before = set(cache.glob("*"))
+    try:
+        yield
+    except UserError:
+        for path in set(cache.glob("*")) - before:
+            path.unlink(missing_ok=True)
+        for folder in missing:
+            with suppress(OSError):  # another search has begun to use it
+                folder.rmdir()
+        raise
 
 
 def _space(name: str) -> "SearchSpace":
@@ -548,12 +583,9 @@ def _time_line(prepared: _Prepared) -> str:
     return f"time: about {each} a trial on {workers}; {', '.join(parts)}"
 
 
-def _run(prepared: _Prepared, watch: "Watch") -> Study:
-    """Create or find the study, run its workers, conclude it."""
-    from nas.driver import Driver
+def _open(prepared: _Prepared) -> "Store":
+    """Open the store and create the study, or find it with the same meaning."""
     from nas.store.store import Store
-    from nas.study import Job
-    from nas.winner import conclude
 
     config = prepared.config
     store = Store.open(prepared.store)
@@ -561,16 +593,30 @@ def _run(prepared: _Prepared, watch: "Watch") -> Study:
         stored = config.to_json() | {"trials": prepared.trials}
         recipes = {config.recipe.hash: config.recipe.to_json()}
         store.create_study(prepared.name, stored, recipes=recipes)
-        deadline = None if prepared.seconds is None else time.time() + prepared.seconds
-        job = Job(
-            store=prepared.store,
-            study=prepared.name,
-            worker="",
-            trials=prepared.trials,
-            deadline=deadline,
-            threads=_threads(prepared.workers),
-        )
-        completed = Driver(job, config, prepared.workers, prepared.estimate, watch).run()
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _run(prepared: _Prepared, store: "Store", watch: "Watch") -> Study:
+    """Run a study's workers, conclude it, close the store."""
+    from nas.driver import Driver
+    from nas.study import Job
+    from nas.winner import conclude
+
+    deadline = None if prepared.seconds is None else time.time() + prepared.seconds
+    job = Job(
+        store=prepared.store,
+        study=prepared.name,
+        worker="",
+        trials=prepared.trials,
+        deadline=deadline,
+        threads=_threads(prepared.workers),
+    )
+    try:
+        driver = Driver(job, prepared.config, prepared.workers, prepared.estimate, watch)
+        completed = driver.run()
         winner = conclude(store, prepared.name) if completed else None
         with store.read() as connection:
             info = queries.study(connection, prepared.name)

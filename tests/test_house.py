@@ -1,0 +1,158 @@
+"""The rules of the house: docstrings, imports that only go down, a wheel that stands alone."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from search_kit import ROOT
+
+PACKAGE = [*sorted((ROOT / "nas").rglob("*.py")), *sorted((ROOT / "search_spaces").glob("*.py"))]
+TESTS = sorted((ROOT / "tests").glob("*.py"))
+LONGEST = 60  # lines of a function
+# In parts, so that this file does not hold what it looks for.
+FORBIDDEN = {
+    "a path of one machine": re.compile(r"(?<![\w.<~-])/(?:home|Users|root|work|mnt)/\w"),
+    "a package registry": re.compile(
+        r"py" r"pi\.org|download\.py" r"torch|/sim" r"ple/|index[-_]url\s*[= ]\s*http"
+    ),
+    "a password in a URL": re.compile(r"https?://[^\s/@]+:[^\s/@]+@"),
+}
+
+
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return every function in a file."""
+    tree = ast.walk(ast.parse(path.read_text()))
+    return [node for node in tree if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def test_every_test_says_what_it_holds() -> None:
+    """Each test function has a docstring that states behaviour."""
+    silent = [
+        f"{path.name}: {function.name}"
+        for path in TESTS
+        for function in functions(path)
+        if function.name.startswith("test_") and not ast.get_docstring(function)
+    ]
+    assert silent == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    """Each module of the package and each file of spaces begins with a docstring."""
+    assert [p for p in PACKAGE if not ast.get_docstring(ast.parse(p.read_text()))] == []
+
+
+def test_functions_fit_in_the_eye() -> None:
+    """No function of the package has more than 60 lines; migrations, which list tables, may."""
+    long = [
+        f"{path.relative_to(ROOT)}: {function.name}"
+        for path in PACKAGE
+        for function in functions(path)
+        if (function.end_lineno or 0) - function.lineno >= LONGEST
+        and path.parent.name != "versions"
+    ]
+    assert long == []
+
+
+def test_imports_only_go_down() -> None:
+    """The floors of the house hold: import-linter keeps its contract."""
+    code = "from importlinter.cli import lint_imports_command as lint; lint()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert re.search(r"[1-9]\d* kept, 0 broken", ended.stdout)
+
+
+def tracked() -> list[Path]:
+    """Return the files that git tracks; skip where there is no git."""
+    listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    found = (ROOT / name for name in listed.stdout.split("\0") if name)
+    return [path for path in found if path.is_file()]
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_nothing_of_one_machine_is_committed(what: str) -> None:
+    """No tracked text file holds a machine's paths, a registry's address or a password."""
+    found = []
+    for path in tracked():
+        try:
+            lines = path.read_text().splitlines()
+        except UnicodeDecodeError:  # a picture, weights
+            continue
+        found += [f"{path.relative_to(ROOT)}: {x}" for x in lines if FORBIDDEN[what].search(x)]
+    assert found == []
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build a wheel from the sources and install it, alone, into a folder."""
+    folder = tmp_path_factory.mktemp("wheel")
+    sources = folder / "sources"
+    for name in ("nas", "search_spaces"):
+        shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, sources)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    recent = int(version("setuptools").partition(".")[0]) >= 77
+    isolation = ["--no-build-isolation"] if recent else []  # an old one: pip fetches a newer
+    build = [*pip, "wheel", "--no-deps", *isolation, "--wheel-dir", str(folder), str(sources)]
+    subprocess.run(build, check=True, timeout=300)
+    wheel = str(next(folder.glob("nas-*.whl")))
+    target = folder / "installed"
+    install = [*pip, "install", "--no-deps", "--no-index", "--target", str(target), wheel]
+    subprocess.run(install, check=True, timeout=300)
+    return target
+
+
+def from_wheel(installed: Path, empty: Path, *words: str) -> str:
+    """Run Python from an empty folder on the installed wheel; return what it printed."""
+    ended = subprocess.run(
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=empty,
+        env=os.environ | {"PYTHONPATH": str(installed)},
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_the_wheel_has_one_package(installed: Path) -> None:
+    """Nothing but `nas` lands in site-packages: no `search_spaces`, no `tests`."""
+    names = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
+    assert names - {"bin"} == {"nas"}
+    assert (installed / "nas" / "search_spaces" / "mixconv.py").is_file()
+    assert (installed / "nas" / "search_space" / "schema.json").is_file()
+    assert (installed / "nas" / "py.typed").is_file()
+
+
+def test_the_wheel_works_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    """`nas cost mixnet_s` and `nas space list` work from the wheel, without the checkout."""
+    where = from_wheel(installed, tmp_path, "-c", "import nas; print(nas.__file__)").strip()
+    assert Path(where).is_relative_to(installed)
+    cost = json.loads(
+        from_wheel(installed, tmp_path, "-m", "nas.cli", "cost", "mixnet_s", "--json")
+    )
+    assert cost["params"] == 4_134_606
+    spaces = json.loads(from_wheel(installed, tmp_path, "-m", "nas.cli", "space", "list", "--json"))
+    assert {"mixconv", "mixnet_s"} <= {one["name"] for one in spaces}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_everything_public_has_a_name_that_resolves() -> None:
+    """Every name of `nas.__all__` can be imported from the lazy root, and others are told."""
+    import nas
+
+    assert all(callable(getattr(nas, name)) for name in nas.__all__)
+    with pytest.raises(AttributeError, match="it has: cost_of"):
+        _ = nas.no_such_verb

@@ -33,13 +33,15 @@ if TYPE_CHECKING:
 DEFAULT_TRIALS = 24
 DEFAULT_TIME = "30m"
 MAX_DEFAULT_WORKERS = 8
+OVER_TARGET = 1.5  # times the target: the hard limit on FLOPs where none is given
 CACHE = ".cache"  # folder of resized images, beside the studies
 
 
 class SearchOptions(TypedDict, total=False):
     """What may be said of a search besides its space, data and target.
 
-    `objective` is soft or hard, with weight `w`; `max_flops` and `max_params` are hard limits.
+    `objective` is soft or hard, with weight `w`; `max_flops` and `max_params` are hard limits, the
+    former 1.5 times the target unless said otherwise: beyond it trainings are long and rarely win.
     `trials` and `time` (seconds, or "30m") end the search; 24 trials or 30 minutes without either.
     `workers` are processes, by default one per core, and one where there is a GPU. `say` receives
     the pre-flight's lines, `watch` a snapshot every second.
@@ -441,7 +443,10 @@ def _prepare(
         raise UserError("A search needs a FLOPs target, such as --target-flops 300M.")
     target = quantities.count(target_flops, "--target-flops")
     goal = make_objective(target, options.get("objective", "soft"), options.get("w"))
-    limits = _limits(options.get("max_flops"), options.get("max_params"))
+    max_flops = options.get("max_flops")
+    limits = _limits(
+        OVER_TARGET * target if max_flops is None else max_flops, options.get("max_params")
+    )
     sampler = options.get("sampler", samplers.DEFAULT)
     pruner = options.get("pruner", pruners.DEFAULT)
     seed = options.get("seed", 0)
@@ -509,7 +514,7 @@ def _for_data(
     """Fix the resolution if one was asked for; else leave out those far above the data's own."""
     if resolution is not None:
         return space.at_resolution(resolution), ()
-    return space.up_to_resolution(2 * data.native_resolution)
+    return space.for_images(data.native_resolution)
 
 
 def _check_name(name: str) -> None:
@@ -565,7 +570,7 @@ def _announce(prepared: _Prepared) -> list[str]:
     ]
     if prepared.left_out:
         sizes = ", ".join(map(str, prepared.left_out))
-        lines.append(f"resolutions left out, over twice the images' own: {sizes}")
+        lines.append(f"resolutions left out, too large or too small for these images: {sizes}")
     lines.append(f"objective: {config.objective.describe(config.recipe.metric)}")
     lines.append(f"recipe: {config.recipe.describe()}")
     lines.append(_time_line(prepared))

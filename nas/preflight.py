@@ -155,16 +155,19 @@ def _check_reach(
     found: tuple[tuple[int, int], list[dict[str, Value]], list[Cost]],
 ) -> None:
     (low, high), samples, costs = found
+    _check_range(subject, target, low, high)
     cheapest = samples[min(range(len(samples)), key=lambda i: (limits.excess(costs[i]), costs[i]))]
-    start = repair(subject, cheapest, limits, random.Random(0))
-    if start is None:
+    if repair(subject, cheapest, limits, random.Random(0)) is None:
         closest = _descend(subject, cheapest, limits.excess)
         raise UserError(
             f"No architecture of {subject.space.name} in reach keeps the limits: at the least, "
             f"{limits.violation(subject.cost(closest))}. Raise the limit or choose another space."
         )
     if limits.macs is not None:
-        high = min(high, limits.macs)
+        _check_range(subject, target, low, min(high, limits.macs))
+
+
+def _check_range(subject: Subject, target: int, low: int, high: int) -> None:
     if not low / (1 + NEAR) <= target <= high * (1 + NEAR):
         nearest = low if target < low else high
         raise UserError(

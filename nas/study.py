@@ -6,6 +6,7 @@ is in the store and in the checkpoints, so it may be killed at any instant.
 
 import json
 import logging
+import math
 import os
 import random
 import signal
@@ -41,6 +42,8 @@ PATIENCE = (
     3  # proposals in a row that were known before, until we look for an unknown one ourselves
 )
 WALK = 200  # steps of that walk
+OPENING = 10  # trials drawn near the target before the sampler is asked
+OPENING_DRAWS = 16
 KEPT_WEIGHTS = 10  # of the best trials; others' weights can be trained again
 LEASE_SECONDS = 30.0
 log = logging.getLogger("nas")
@@ -161,6 +164,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until the budget is spent, time is up, nothing is left, or somebody asks to stop."""
+        self.trials.repair()
         while not self.should_stop():
             started = self.trials.adopt() or self._begin()
             if started is not None:
@@ -179,11 +183,11 @@ class Worker:
         for failures in range(WALK):
             if self.should_stop():
                 return None
-            known = self._known()
-            rng = _random(self.config.seed, len(self.study.get_trials(deepcopy=False)), failures)
-            values = self._propose(rng)
+            number = self._count()
+            rng = _random(self.config.seed, number, failures)
+            values = self._within(self._propose(number, rng), rng)
             if failures >= PATIENCE:
-                unseen = self._unseen(values, known, rng)
+                unseen = self._unseen(values, self._known(), rng)
                 if unseen is None:
                     return None
                 values = unseen
@@ -194,14 +198,33 @@ class Worker:
                 return None
         return None
 
+    def _count(self) -> int:
+        with self.store.read() as connection:
+            return queries.counts(connection, self.trials.info.id).total
+
     def _known(self) -> set[str]:
         trials = self.study.get_trials(deepcopy=False)
         return {trial.user_attrs.get("architecture_id", "") for trial in trials}
 
-    def _propose(self, rng: random.Random) -> dict[str, Value]:
-        """Ask the sampler, and cut the proposal down to the limits where it breaks them."""
-        sampler: BaseSampler = samplers.get(self.config.sampler, rng.randrange(2**31))
-        values = samplers.propose(self.config.space, self.study, sampler)
+    def _propose(self, number: int, rng: random.Random) -> dict[str, Value]:
+        """Ask the sampler; a model-based one has nothing to go by for the first trials.
+
+        Those are drawn near the target, so that what is learnt first is learnt about networks of
+        the cost that was asked for. The random sampler stays what it is, the plain baseline.
+        """
+        config = self.config
+        if number < OPENING and config.sampler != "random":
+            draws = [config.space.draw(rng) for _ in range(OPENING_DRAWS)]
+            return min(draws, key=self._distance_from_target)
+        sampler: BaseSampler = samplers.get(config.sampler, rng.randrange(2**31))
+        return samplers.propose(config.space, self.study, sampler)
+
+    def _distance_from_target(self, values: dict[str, Value]) -> float:
+        macs = self.config.subject.cost(values).macs
+        return abs(math.log(macs / self.config.objective.target_flops))
+
+    def _within(self, values: dict[str, Value], rng: random.Random) -> dict[str, Value]:
+        """Cut a proposal down to the limits where it breaks them."""
         for _ in range(WALK):
             kept = repair(self.config.subject, values, self.config.limits, rng)
             if kept is not None:

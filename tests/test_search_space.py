@@ -352,16 +352,17 @@ def test_size_counts_a_choice_shared_by_hundreds_of_layers() -> None:
     assert SearchSpace(name="s", stages=stages).size() == 2 * everything - without
 
 
-def test_resolutions_above_the_largest_are_left_out() -> None:
-    """The smallest always stays; a space with one resolution stays as it is."""
+def test_resolutions_that_do_not_suit_the_images_are_left_out() -> None:
+    """Over twice the images' size, and under that of tiny images; the nearest always stays."""
     space = SearchSpace(
-        name="s", resolution=choice(32, 64, 96), stages=[stage(block("conv"), width=16)]
+        name="s", resolution=choice(16, 28, 64, 96), stages=[stage(block("conv"), width=16)]
     )
-    smaller, left_out = space.up_to_resolution(64)
-    assert (smaller.resolution, left_out) == (choice(32, 64), (96,))
-    assert space.up_to_resolution(1)[0].resolution == choice(32)
-    assert space.up_to_resolution(96) == (space, ())
-    assert space.at_resolution(50).up_to_resolution(8) == (space.at_resolution(50), ())
+    smaller, left_out = space.for_images(28)
+    assert (smaller.resolution, left_out) == (choice(28), (16, 64, 96))
+    assert space.for_images(40)[1] == (96,)
+    assert space.for_images(4)[0].resolution == choice(16)
+    assert space.for_images(48) == (space, ())
+    assert space.at_resolution(50).for_images(8) == (space.at_resolution(50), ())
 
 
 def test_images_and_classes_are_those_asked_for() -> None:

@@ -65,14 +65,28 @@ def _costs(
     if best:
         macs, values = [best[0].cost.macs], [best[0].metrics.get(metric) or 0.0]
         axes.scatter(macs, values, marker="*", s=220, color=BEST, label="best score", zorder=3)
-        majority = best[0].metrics.get("majority_rate")
-        if metric == "accuracy" and majority is not None:
-            axes.axhline(majority, color=PALE, linestyle=":", label="majority class")
+        _floor(axes, best[0], metric)
     axes.axvline(target_flops, color=BEST, linestyle="--", linewidth=1, label="target")
-    axes.xaxis.set_major_formatter(lambda value, _: short(value))
+    axes.set_xscale("log")
+    for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis(lambda value, _: short(value))
+    axes.tick_params(axis="x", which="both", labelsize=8)
     axes.set(xlabel="multiply-accumulates", ylabel=f"validation {_words(metric)}")
     axes.set_title("What each network costs and scores")
     axes.legend(fontsize=8, frameon=False)
+
+
+def _floor(axes: "Axes", best: queries.TrialInfo, metric: str) -> None:
+    """Show the majority-class rate: as a line where it is near the trials, else in the legend."""
+    majority = best.metrics.get("majority_rate")
+    if metric != "accuracy" or majority is None:
+        return
+    low, high = axes.get_ylim()
+    label = f"majority class {majority:.3f}"
+    if majority > low - (high - low):
+        axes.axhline(majority, color=PALE, linestyle=":", label=label)
+    else:
+        axes.plot([], [], color=PALE, linestyle=":", label=f"{label}, far below")
 
 
 def _words(metric: str) -> str:

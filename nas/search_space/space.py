@@ -16,6 +16,7 @@ from nas.search_space.nodes import Choice, Description, PerLayer, Scaled, Stage
 from nas.search_space.parameters import Assignment, Conjunction, Parameter, count, in_order
 
 MAX_DRAWS = 10_000
+SMALL_IMAGES = 32  # pixels
 NO_LIMITS = Limits()
 Ask = Callable[[str, Choice], Any]
 Outline = tuple[int, int]  # width and stride
@@ -136,15 +137,18 @@ class SearchSpace(Description):
                 kept[parameter.name] = values.get(parameter.name, parameter.choices[0])
         return kept
 
-    def up_to_resolution(self, largest: int) -> tuple["SearchSpace", tuple[int, ...]]:
-        """Leave out the resolutions above `largest`; return the rest, and those left out.
+    def for_images(self, native: int) -> tuple["SearchSpace", tuple[int, ...]]:
+        """Leave out resolutions that do not suit images of this size; return the rest, and those.
 
-        The smallest always stays, and a resolution that is no choice stays as it is.
+        Over twice the images' own size there is nothing more to see, and images of under 32 px are
+        not shrunk. The nearest always stays, and a resolution that is no choice stays as it is.
         """
         if not isinstance(self.resolution, Choice):
             return self, ()
         options = self.resolution.options
-        kept = tuple(size for size in options if size <= largest) or (min(options),)
+        lowest = native if native < SMALL_IMAGES else 0
+        kept = tuple(size for size in options if lowest <= size <= 2 * native)
+        kept = kept or (min(options, key=lambda size: abs(size - native)),)
         left_out = tuple(size for size in options if size not in kept)
         if not left_out:
             return self, ()

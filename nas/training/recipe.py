@@ -48,7 +48,8 @@ class Recipe:
     """How an architecture is trained and scored; `data` and `fingerprint` name the data set.
 
     The learning rate climbs for `warmup_epochs` and then falls along a cosine to 0, per step.
-    Metrics are those of the exponential moving average of the weights.
+    Metrics are those of the exponential moving average of the weights. In the loss a class with n
+    images weighs n^-class_balance: 0 is plain, 1 lets all classes weigh the same.
     """
 
     data: str
@@ -63,7 +64,7 @@ class Recipe:
     label_smoothing: float = 0.1
     ema_decay: float = 0.995
     clip_norm: float = 2.0
-    balanced_loss: bool = False
+    class_balance: float = 0.0
     augmentation: Augmentation = TUNED
     version: int = VERSION
 
@@ -96,7 +97,8 @@ class Recipe:
 
     def describe(self) -> str:
         """Say in a few sentences what the recipe does."""
-        balanced = ", each class weighing the same" if self.balanced_loss else ""
+        power = f", a class of n images weighing n^-{self.class_balance:g}"
+        balanced = power if self.class_balance else ""
         return (
             f"{self.epochs} epochs in batches of {self.batch_size} with AdamW (learning rate "
             f"{self.learning_rate:g}, weight decay {self.weight_decay:g}), warm-up and cosine. "

@@ -305,9 +305,8 @@ def _channels_last(x: Tensor) -> Tensor:
 
 def _class_weights(split: Split, recipe: Recipe) -> Tensor:
     counts = torch.from_numpy(np.bincount(split.labels)).float()
-    if not recipe.balanced_loss:
-        return torch.ones_like(counts)
-    return counts.sum() / (len(counts) * counts)
+    weights = counts**-recipe.class_balance
+    return weights * counts.sum() / (weights @ counts)  # an image weighs 1 on average
 
 
 def _set_learning_rate(

@@ -65,9 +65,7 @@ def test_a_search_prints_what_machines_read(searched: tuple[Path, dict[str, obje
         "failed": 0,
         "running": 0,
         "reused": 0,
-    } or (
-        found["trials"]["complete"] == 3  # type: ignore[index]
-    )
+    } or (found["trials"]["complete"] == 3)
     assert {"score", "metric", "value", "validation", "test", "macs", "params"} <= best.keys()
     assert best["value"] == best["validation"]["accuracy"]
     assert best["code"] == str(folder / "studies" / "tiny" / "best" / "model.py")
@@ -76,12 +74,12 @@ def test_a_search_prints_what_machines_read(searched: tuple[Path, dict[str, obje
 def test_the_emitted_file_runs_with_torch_alone(searched: tuple[Path, dict[str, object]]) -> None:
     """The winner's file checks itself in an interpreter that can't import nas."""
     folder, found = searched
-    code = str(found["best"]["code"])  # type: ignore[index]
+    code = str(found["best"]["code"])
     run = subprocess.run(
         [sys.executable, "-I", code], capture_output=True, text=True, cwd=folder, timeout=120
     )
     assert run.returncode == 0, run.stderr
-    assert f"params: {found['best']['params']}, as stated" in run.stdout  # type: ignore[index]
+    assert f"params: {found['best']['params']}, as stated" in run.stdout
     assert "import nas" not in Path(code).read_text()
 
 
@@ -97,7 +95,7 @@ def test_optuna_sees_every_trial(searched: tuple[Path, dict[str, object]]) -> No
     """Optuna's own reader finds the study with parameters, values and curves: the dashboard's view."""
     folder, found = searched
     study = optuna.load_study(study_name="tiny", storage=store_of(folder))
-    assert study.best_value == found["best"]["score"]  # type: ignore[index]
+    assert study.best_value == found["best"]["score"]
     assert {"stage1.kernels", "stage1.width", "stage1.depth"} <= study.trials[0].params.keys()
     assert all(
         list(trial.intermediate_values) == [1, 2]
@@ -110,7 +108,7 @@ def test_the_test_split_is_looked_at_once(searched: tuple[Path, dict[str, object
     """One search makes one counted look at the test split, at its winner."""
     folder, found = searched
     assert rows(folder, "SELECT count(*) FROM nas_test_looks") == [(1,)]
-    assert found["best"]["test_looks"] == 1  # type: ignore[index]
+    assert found["best"]["test_looks"] == 1
 
 
 def test_export_gives_the_trained_outputs(
@@ -122,7 +120,7 @@ def test_export_gives_the_trained_outputs(
     words = ("export", "--study", "tiny", "--store", store_of(folder), "--format", "python")
     run = nas(*words, "--out", str(out))
     assert run.returncode == 0, run.stderr
-    best = Path(str(found["best"]["code"])).parent  # type: ignore[index]
+    best = Path(str(found["best"]["code"])).parent
     for name in ("model.py", "model.safetensors"):
         assert (out / name).read_bytes() == (best / name).read_bytes()
 
@@ -169,7 +167,7 @@ def test_no_trial_breaks_a_hard_limit(tmp_path: Path) -> None:
     """With --max-params every trial's parameters are within the limit before it trains."""
     words = arguments(tmp_path, trials=4, epochs=1, max_params=2000, images=32)
     result(nas("search", *words, "--json"))
-    assert max(rows(tmp_path, "SELECT params FROM nas_architectures"))[0] <= 2000  # type: ignore[operator]
+    assert max(rows(tmp_path, "SELECT params FROM nas_architectures"))[0] <= 2000
 
 
 def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:
@@ -188,7 +186,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> Non
     assert done < 80
     assert result(nas(*words))["trials"]["complete"] == 2
     assert points(tmp_path) == 80
-    assert not [p for p in rows(tmp_path, "SELECT attempt FROM nas_evaluations") if p[0] > 2]  # type: ignore[operator]
+    assert not [p for p in rows(tmp_path, "SELECT attempt FROM nas_evaluations") if p[0] > 2]
 
 
 @pytest.fixture
@@ -258,7 +256,7 @@ def test_orphaned_workers_stop(
     until(lambda: not any(Path("/proc", str(pid)).exists() for pid in workers), 60)
     free = rows(folder, "SELECT expires_at FROM nas_evaluations WHERE state = 'running'")
     assert free
-    assert all(row[0] <= time.time() for row in free)  # type: ignore[operator]
+    assert all(row[0] <= time.time() for row in free)
 
 
 def test_a_sequential_search_repeats_itself(tmp_path: Path) -> None:

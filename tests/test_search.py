@@ -59,13 +59,7 @@ def test_a_search_prints_what_machines_read(searched: tuple[Path, dict[str, obje
     best = found["best"]
     assert isinstance(best, dict)
     assert found["study"] == "tiny"
-    assert found["trials"] == {
-        "complete": 3,
-        "pruned": 0,
-        "failed": 0,
-        "running": 0,
-        "reused": 0,
-    } or (found["trials"]["complete"] == 3)
+    assert found["trials"]["complete"] == 3
     assert {"score", "metric", "value", "validation", "test", "macs", "params"} <= best.keys()
     assert best["value"] == best["validation"]["accuracy"]
     assert best["code"] == str(folder / "studies" / "tiny" / "best" / "model.py")
@@ -92,7 +86,7 @@ def test_the_same_command_again_trains_nothing(searched: tuple[Path, dict[str, o
 
 
 def test_optuna_sees_every_trial(searched: tuple[Path, dict[str, object]]) -> None:
-    """Optuna's own reader finds the study with parameters, values and curves: the dashboard's view."""
+    """Optuna's own reader, the dashboard's view, finds parameters, values and curves."""
     folder, found = searched
     study = optuna.load_study(study_name="tiny", storage=store_of(folder))
     assert study.best_value == found["best"]["score"]
@@ -171,7 +165,7 @@ def test_no_trial_breaks_a_hard_limit(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    """SIGINT leaves a message and exit code 130; the same command completes the interrupted trial."""
+    """SIGINT: a message and exit code 130; the same command completes the interrupted trial."""
     words = ["search", *arguments(tmp_path, trials=2, epochs=40, images=640), "--json"]
     process = subprocess.Popen(
         command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -186,7 +180,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> Non
     assert done < 80
     assert result(nas(*words))["trials"]["complete"] == 2
     assert points(tmp_path) == 80
-    assert not [p for p in rows(tmp_path, "SELECT attempt FROM nas_evaluations") if p[0] > 2]
+    assert max(rows(tmp_path, "SELECT attempt FROM nas_evaluations")) == (2,)
 
 
 @pytest.fixture
@@ -221,7 +215,7 @@ def assert_whole(folder: Path, trials: int, epochs: int) -> None:
 def test_a_killed_worker_costs_an_epoch_and_nothing_else(
     two_workers: "tuple[Path, subprocess.Popen[str], list[str]]",
 ) -> None:
-    """SIGKILL of a worker in mid-epoch: its trial goes on from its checkpoint, the search ends whole."""
+    """SIGKILL of a worker in mid-epoch: its trial goes on from its checkpoint; all ends whole."""
     folder, process, _ = two_workers
     os.kill(children(process.pid)[0], signal.SIGKILL)
     out, errors = process.communicate(timeout=240)
@@ -234,7 +228,7 @@ def test_a_killed_worker_costs_an_epoch_and_nothing_else(
 def test_a_killed_driver_is_resumed_by_the_same_command(
     two_workers: "tuple[Path, subprocess.Popen[str], list[str]]",
 ) -> None:
-    """SIGKILL of the driver and its workers: the same command ends with every epoch trained once."""
+    """SIGKILL of driver and workers: the same command ends with every epoch stored once."""
     folder, process, words = two_workers
     for pid in [process.pid, *children(process.pid)]:
         os.kill(pid, signal.SIGKILL)

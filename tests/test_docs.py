@@ -1,0 +1,286 @@
+"""Documents can't lie: their commands and Python run, their links resolve, no option is left out.
+
+All of it runs in one temporary folder with tiny real images. What is changed of a command, so that
+it takes seconds: a search gets `--trials 1 --epochs 1 --workers 1` appended (a study that is
+resumed, `--trials 1 --workers 1`), and `nas.search(...)` in Python the same; all else runs as it
+stands. Not run: `make` (its target must exist), `pip install` (its extra must exist), `. activate`,
+`.ci/run`, and the dashboard's server (its store must open).
+"""
+
+import ast
+import io
+import re
+import shlex
+import sqlite3
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from search_kit import ROOT
+from typer.testing import CliRunner
+
+import nas
+from nas.cli import app
+from nas.store import queries
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+SHELL = ("sh", "bash", "console")
+PYTHON, SQL = "python", "sql"
+QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "1"]}
+QUICK["resume"] = ["--trials", "1", "--workers", "1"]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A fenced block: its language, its text, and the file that the text above says to save."""
+
+    language: str
+    text: str
+    save_as: str | None
+
+
+def fences(path: Path) -> list[Fence]:
+    """Return the fenced blocks of a document, in order."""
+    text = path.read_text()
+    found = []
+    for match in FENCE.finditer(text):
+        above = text[: match.start()].rstrip().rpartition("\n")[2]
+        saved = re.search(r"[Ss]ave this as `([\w.]+)`", above)
+        found.append(Fence(match[1], match[2], saved[1] if saved else None))
+    return found
+
+
+def having(*languages: str) -> list[Path]:
+    """Return the documents that have a block in one of these languages."""
+    return [p for p in DOCUMENTS if any(fence.language in languages for fence in fences(p))]
+
+
+def named(path: Path) -> str:
+    """Name a document in a test's id."""
+    return str(path.relative_to(ROOT))
+
+
+def write_images(folder: Path) -> None:
+    """Write the images that the documents speak of: an .npz file and a folder, of two classes."""
+    random = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    pixels = (random.integers(0, 128, (40, 16, 16)) + 100 * labels[:, None, None]).astype(np.uint8)
+    np.savez(folder / "scans.npz", train_images=pixels, train_labels=labels)
+    for index, image in enumerate(pixels):
+        path = folder / "my_images" / ("cat", "dog")[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Work in a folder with images, a space of one's own, and the finished study of the README."""
+    folder = tmp_path_factory.mktemp("docs")
+    write_images(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("NAS_STORE", raising=False)
+        run_nas("search --space mixconv --data digits --target-flops 2M")
+        yield folder
+
+
+def run_nas(line: str) -> str:
+    """Run a command of ours in this process, a long one made quick; return what it printed."""
+    words = shlex.split(line, comments=True)
+    ended = CliRunner().invoke(app, words + QUICK.get(words[0], []))
+    if ended.exception and not isinstance(ended.exception, SystemExit):
+        raise ended.exception
+    assert ended.exit_code == 0, f"nas {line}: {ended.stderr}"
+    return ended.stdout
+
+
+def check_make(target: str) -> None:
+    """Hold that the Makefile has a target."""
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+def check_install(what: str) -> None:
+    """Hold that what pip is told to install is this project, with an extra that it has."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    match = re.fullmatch(r"\.\[(\w+)\]", what)
+    assert match, what
+    assert match[1] in extras
+
+
+def check_dashboard(url: str) -> None:
+    """Hold that the dashboard is installed and the store it is given opens."""
+    assert find_spec("optuna_dashboard")
+    with queries.connect(url) as connection:
+        assert queries.studies(connection)
+
+
+def run_python_file(path: str) -> None:
+    """Run a Python file, an exported one, in a process of its own."""
+    ended = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+
+
+def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
+    """Run one shell line of a document, or hold what can be held of it; see the module's text."""
+    words = shlex.split(line, comments=True)
+    match words:
+        case ["nas", *_]:
+            run_nas(line.removeprefix("nas "))
+        case ["make", target]:
+            check_make(target)
+        case ["pip", "install", what]:
+            check_install(what)
+        case ["optuna-dashboard", url]:
+            check_dashboard(url)
+        case ["python", path]:
+            run_python_file(path)
+        case ["export", setting]:
+            patch.setenv(*setting.split("=", 1))
+        case [".", ".venv/bin/activate"]:
+            assert re.search(r"^VENV \?= \.venv$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        case [".ci/run"]:
+            assert (ROOT / ".ci/run").is_file()
+        case _:
+            raise AssertionError(f"no rule for this command: {line}")
+
+
+def lines_of(fence: Fence) -> list[str]:
+    """Return a shell block's commands; in a console, what follows the prompt."""
+    lines = fence.text.replace("\\\n", " ").splitlines()
+    if fence.language == "console":
+        lines = [line[2:] for line in lines if line.startswith("$ ")]
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def save_files(path: Path) -> None:
+    """Save the blocks that the document says to save."""
+    for fence in fences(path):
+        if fence.save_as:
+            Path(fence.save_as).write_text(fence.text)
+
+
+@pytest.mark.parametrize("path", having(*SHELL), ids=named)
+def test_commands_run(path: Path, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command of a document ends well."""
+    save_files(path)
+    for fence in fences(path):
+        if fence.language in SHELL:
+            for line in lines_of(fence):
+                run_line(line, monkeypatch)
+
+
+@pytest.mark.parametrize("path", having(PYTHON), ids=named)
+def test_python_runs(path: Path, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every Python block of a document runs, each on its own."""
+    search = nas.search
+
+    def quick(**options: object) -> object:
+        return search(**{**options, "trials": 1, "epochs": 1, "workers": 1})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(nas, "search", quick)
+    kept = (world / "scans.npz").read_bytes()
+    for fence in fences(path):
+        if fence.language == PYTHON:
+            with redirect_stdout(io.StringIO()):
+                exec(compile(fence.text, named(path), "exec"), {"__name__": "__main__"})  # noqa: S102
+    (world / "scans.npz").write_bytes(kept)
+
+
+@pytest.mark.parametrize("path", having(SQL), ids=named)
+def test_sql_runs(path: Path, world: Path) -> None:
+    """Every SQL block of a document gives rows on the store."""
+    with sqlite3.connect("file:studies/nas.db?mode=ro", uri=True) as connection:
+        for fence in fences(path):
+            if fence.language == SQL:
+                assert connection.execute(fence.text).fetchall(), fence.text
+    connection.close()
+
+
+def test_the_tree_of_a_study_is_the_one_documented(world: Path) -> None:
+    """The files that the README lists are those that a search writes; one worker needs no logs."""
+    tree = next(
+        f.text for f in fences(ROOT / "README.md") if "studies/" in f.text and "├" in f.text
+    )
+    listed = re.findall(r"[├└]── (\S+?)/?\s", tree)
+    study = world / "studies" / "mixconv-digits-2M"
+    made = {path.name for path in [*study.iterdir(), *(study / "best").iterdir()]} | {"logs"}
+    assert made == set(listed) - {"nas.db", study.name}
+
+
+def slug(heading: str) -> str:
+    """Return the anchor of a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_links_resolve(path: Path) -> None:
+    """Every relative link of a document leads to a file, every anchor to a heading."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", path.read_text())):
+        if re.match(r"[a-z]+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), f"{link} in {named(path)}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+            assert anchor in map(slug, headings), f"{link} in {named(path)}"
+
+
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield the commands of a command line with their full names."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield name, command
+        return
+    for word, one in inner.items():
+        yield from commands(one, f"{name} {word}")
+
+
+COMMANDS = dict(commands(typer.main.get_command(app), "nas"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_and_options_are_documented(name: str) -> None:
+    """Every command, and every option of it, is in a document."""
+    text = "\n".join(path.read_text() for path in DOCUMENTS)
+    assert name in text
+    options = [max(p.opts, key=len) for p in COMMANDS[name].params if p.opts[0].startswith("-")]
+    assert [o for o in options if not re.search(rf"{re.escape(o)}\b", text)] == []
+
+
+def test_every_name_in_the_docs_of_the_api_exists() -> None:
+    """What the documents call `nas.<verb>` is in the package's list of verbs, and all are there."""
+    text = "\n".join(path.read_text() for path in DOCUMENTS)
+    assert set(nas.__all__) <= set(re.findall(r"`nas\.(\w+)`", text))
+
+
+def test_python_blocks_parse() -> None:
+    """A block that is marked as Python is Python, also where it is only shown."""
+    for path in DOCUMENTS:
+        for fence in fences(path):
+            if fence.language == PYTHON:
+                ast.parse(fence.text)
+
+
+def test_every_dependency_has_its_reason() -> None:
+    """Each dependency of the project has a line that says why it is there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[>\[<=]", wish)[0] for wish in project["dependencies"]]
+    for wishes in project["optional-dependencies"].values():
+        names += [re.split(r"[>\[<=]", wish)[0] for wish in wishes]
+    text = (ROOT / "docs/dependencies.md").read_text()
+    assert [name for name in names if name not in text and name != "nas"] == []

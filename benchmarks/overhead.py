@@ -28,13 +28,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas import network, samplers
 from nas.search_space import SearchSpace, block, choice, stage
+from nas.store import queries
 from nas.store.records import CurvePoint, Proposal
 from nas.store.store import Store
 from nas.store.trials import Trials
 
 RESULT = Path(__file__).parent / "results" / "overhead.json"
 BUDGET = 1 / 5  # of plain Optuna's time, for the storage part of ours; a tenth is wished
-STORAGE = ("read", "start", "finish")  # read: the trials that are new since the last one
+STORAGE = ("adopt", "start", "finish")  # adopt: look for a dead worker's trial, count the trials
+SAMPLER = ("history", "propose")  # history: read the trials that are new since the last proposal
 Times = dict[str, list[float]]  # milliseconds by step
 
 
@@ -68,6 +70,7 @@ class Ours:
     def __init__(self, store: Store, sampler: str) -> None:
         name = f"ours-{sampler}"
         store.create_study(name, {"space": SPACE.to_json()}, recipes={sampler: {}})
+        self.store = store
         self.recipe = sampler  # one recipe per study, so that nothing is reused across them
         self.sampler = samplers.get(sampler, seed=0)
         self.trials = Trials(store, name, score=lambda metrics, _: metrics["x"] or 0, worker="w")
@@ -76,8 +79,13 @@ class Ours:
     def one(self, times: Times) -> None:
         """Run a trial from proposal to end, adding the milliseconds of each step."""
         clock = Clock(times)
-        self.study.get_trials(deepcopy=False)
-        clock.lap("read")
+        self.trials.adopt()
+        with self.store.read() as connection:
+            queries.total(connection, self.trials.info.id)
+        clock.lap("adopt")
+        if self.recipe != "random":  # which looks at no trial
+            self.study.get_trials(deepcopy=False)
+        clock.lap("history")
         values = samplers.propose(SPACE, self.study, self.sampler)
         clock.lap("propose")
         architecture = SPACE.decode(values, in_channels=1, classes=10)
@@ -218,7 +226,7 @@ def main() -> None:
         store.close()
     plain = by_sampler["random"]["plain_all_but_report_ms"]  # its sampler takes next to nothing
     storage = by_sampler["random"]["ours_storage_ms"]
-    share, reading = storage / plain, by_sampler["random"]["ours_ms"]["read"]
+    share = storage / plain
     result = {
         "choices": len(DISTRIBUTIONS),
         "stored_trials": options.stored,
@@ -226,7 +234,6 @@ def main() -> None:
         "database": url.split(":")[0],
         **by_sampler,
         "storage_share_of_plain": round(share, 4),
-        "writing_share_of_plain": round((storage - reading) / plain, 4),
         "machine": machine(),
     }
     if options.store is None:
@@ -246,22 +253,22 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         f"{result['stored_trials']:,} trials stored, {result['database']}, "
         f"{result['measured_trials']} trials of each kind in turn, no training; medians in ms.",
         "",
-        "| sampler | propose | decode | cost | read new trials | start | finish | storage "
+        "| sampler | history | propose | decode | cost | adopt | start | finish | storage "
         "| one report | plain ask + tell | plain report |",
-        "| --- " * 11 + "|",
+        "| --- " * 12 + "|",
     ]
     for name in ("random", "tpe"):
         row = result[name]
-        mine = [row["ours_ms"][step] for step in ("propose", "decode", "cost", *STORAGE)]
+        mine = [row["ours_ms"][step] for step in (*SAMPLER, "decode", "cost", *STORAGE)]
         cells = [*mine, row["ours_storage_ms"], row["ours_ms"]["report"]]
         cells += [row["plain_all_but_report_ms"], row["plain_ms"]["report"]]
         lines.append(f"| {name} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
     share = result["storage_share_of_plain"]
     lines += [
         "",
-        f"Storage (read + start + finish) costs {share:.1%} of plain Optuna's ask + tell with the "
-        f"random sampler: 1/{1 / share:.1f}; writing alone {result['writing_share_of_plain']:.1%}. "
-        "The budget is 1/5, the wish 1/10.",
+        f"Storage (adopt + start + finish) costs {share:.1%} of plain Optuna's ask + tell with the "
+        f"random sampler: 1/{1 / share:.1f}. The budget is 1/5, the wish 1/10. History and propose "
+        "are the sampler's own time: the random one reads no history, TPE reads what is new.",
         "",
         "Machine: " + ", ".join(f"{key} {value}" for key, value in result["machine"].items()) + ".",
     ]

@@ -200,7 +200,7 @@ class Worker:
 
     def _count(self) -> int:
         with self.store.read() as connection:
-            return queries.counts(connection, self.trials.info.id).total
+            return queries.total(connection, self.trials.info.id)
 
     def _known(self) -> set[str]:
         trials = self.study.get_trials(deepcopy=False)

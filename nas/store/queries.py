@@ -125,6 +125,12 @@ def counts(connection: sa.Connection, study_id: int) -> Counts:
     )
 
 
+def total(connection: sa.Connection, study_id: int) -> int:
+    """Count a study's trials, whatever their state."""
+    statement = sa.text("SELECT count(*) FROM trials WHERE study_id = :study")
+    return int(connection.execute(statement, {"study": study_id}).scalar_one())
+
+
 _TRIAL = (
     "SELECT t.number, CAST(o.state AS VARCHAR(16)) AS state, v.value AS score,"
     " t.evaluation_id, e.architecture_id, a.notation, a.macs, a.params, a.activations,"

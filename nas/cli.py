@@ -75,8 +75,8 @@ def search(
     ] = "digits",
     objective: Annotated[str, typer.Option(help="soft or hard.")] = "soft",
     w: Annotated[float | None, typer.Option("--w", help="Weight of FLOPs / T: -0.07.")] = None,
-    max_flops: Count = None,
-    max_params: Count = None,
+    max_flops: Annotated[str | None, typer.Option(help="Hard limit: 1.5 times the target.")] = None,
+    max_params: Annotated[str | None, typer.Option(help="Hard limit, such as 5M.")] = None,
     metric: Annotated[
         str, typer.Option(help="accuracy, balanced_accuracy, macro_f1 or auroc.")
     ] = "accuracy",

@@ -470,7 +470,7 @@ def _prepare(
     _check_name(name)
     config = Config(
         space=space,
-        data=str(data_name),
+        data=str(Path(data_name)),  # images/ is images
         classes=len(data.classes),
         in_channels=data.in_channels,
         recipe=recipe,

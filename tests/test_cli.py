@@ -363,6 +363,14 @@ def test_an_unknown_trial_is_refused(stored: Path) -> None:
     held(run("export", "--study", "tiny", "--trial", "99", "--out", "x"), ["99", "2"])
 
 
+def test_a_folder_is_the_same_with_a_slash_or_without(inputs: Path, here: Path) -> None:
+    """`images/` and `images` are one data set: the second command goes on with the same study."""
+    write_images(here / "images", ["cat", "dog"], 8)
+    for name in ("images/", "images"):
+        ended = run(*search(inputs, data=name))
+        assert ended.exit_code == 0, ended.stderr
+
+
 def test_an_export_that_can_not_be_written_is_refused(stored: Path) -> None:
     """A file where the folder of the export would be is a mistake that is told."""
     Path("file").write_text("not a folder")

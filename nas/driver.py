@@ -23,6 +23,7 @@ TICK = 0.25  # seconds between two looks at the workers
 SHOWN = 1.0  # seconds between two snapshots
 PATIENCE = 30.0  # seconds that workers get to stop when asked
 MAX_RESTARTS = 20
+SEEN_ENOUGH = 0.5  # trials, until the pace is believed
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,13 @@ class Snapshot:
     elapsed: float
     remaining: float | None
     metric: str
+
+    @property
+    def done(self) -> float:
+        """Trials that have ended, and what share of the others was trained."""
+        counts = self.counts
+        ended = counts.complete + counts.pruned + counts.failed
+        return ended + sum(epochs / self.epochs for _, epochs in self.running)
 
 
 Watch = Callable[[Snapshot], None]
@@ -77,7 +85,7 @@ class Driver:
     def _supervise(self, executor: Executor, handles: dict[str, Handle]) -> None:
         """Watch the workers; one that died is replaced, its trial free for others at once."""
         started = shown = time.time()
-        before = self._snapshot(started, None).counts
+        before = self._snapshot(started, 0.0).done
         restarts = 0
         while True:
             ended = {name: handle.poll() for name, handle in handles.items()}
@@ -114,7 +122,7 @@ class Driver:
             threads=job.threads,
         )
 
-    def _snapshot(self, started: float, before: queries.Counts | None) -> Snapshot:
+    def _snapshot(self, started: float, before: float) -> Snapshot:
         with queries.connect(self.job.store) as connection:
             study = queries.study(connection, self.job.study)
             counts = queries.counts(connection, study.id)
@@ -123,35 +131,28 @@ class Driver:
                 for trial in queries.running(connection, study.id)
             ]
             best = queries.best(connection, study.id, 1)
-        elapsed = time.time() - started
-        return Snapshot(
+        snapshot = Snapshot(
             study=self.job.study,
             budget=self.job.trials,
             counts=counts,
             best=best[0] if best else None,
             running=tuple(running),
             epochs=self.config.recipe.epochs,
-            elapsed=elapsed,
-            remaining=self._remaining(counts, before or counts, len(running), elapsed),
+            elapsed=time.time() - started,
+            remaining=None,
             metric=self.config.recipe.metric,
         )
+        return replace(snapshot, remaining=self._remaining(snapshot, before))
 
-    def _remaining(
-        self, now: queries.Counts, before: queries.Counts, running: int, elapsed: float
-    ) -> float | None:
-        """Return the seconds left: by the pace so far, once trials have ended, or the deadline."""
+    def _remaining(self, now: Snapshot, before: float) -> float | None:
+        """Return the seconds left: by the pace so far once it can be told, or the deadline."""
         limits = [] if self.job.deadline is None else [max(0.0, self.job.deadline - time.time())]
         if self.job.trials is not None:
-            seen = finished(now) - finished(before)
-            each = elapsed / seen if seen else self.estimate / self.workers
-            left = self.job.trials - finished(now) - running / 2  # those running are half done
-            limits.append(max(0.0, left * each))
+            seen = now.done - before
+            each = now.elapsed / seen if seen > SEEN_ENOUGH else self.estimate / self.workers
+            if each:
+                limits.append(max(0.0, (self.job.trials - now.done) * each))
         return min(limits, default=None)
-
-
-def finished(counts: queries.Counts) -> int:
-    """Count the trials that a budget has paid for and that have ended."""
-    return counts.complete + counts.pruned + counts.failed
 
 
 def is_dead(worker: str) -> bool:

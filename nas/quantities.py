@@ -42,3 +42,11 @@ def duration(value: float) -> str:
     if value < 90:
         return f"{value:.0f} s"
     return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
+
+
+def check_positive(**options: int | None) -> None:
+    """Refuse an option that is given and not at least 1; `in_channels` is --in-channels."""
+    for name, number in options.items():
+        if number is not None and number < 1:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} is a whole number of at least 1, not {number}.")

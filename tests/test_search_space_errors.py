@@ -71,7 +71,7 @@ BLOCKS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "more groups than channels": (
         lambda: space(stage(block("depthwise_separable", kernels=".".join("3" * 17)), width=8)),
-        "stage2: 17 kernel groups need at least 17 channels, not 16.",
+        "stage2: kernels: 17 groups need at least 17 channels, not 16.",
     ),
     "groups at one of the widths": (
         lambda: space(stage(block("mbconv", project_groups=choice(1, 3)), width=choice(24, 32))),

@@ -59,7 +59,7 @@ JUNK = (
 RULES = (
     "No block named", "No option named", " is odd kernel", " is one odd", " is one of",
     " is a number from", " is true or false", "mbconv.se_ratio is", "ends every network by itself",
-    "has other options elsewhere", "groups is a whole", "kernel groups need", "divides the",
+    "has other options elsewhere", "groups is a whole", "groups need", "divides the",
     "'activation' is both a place", "'conv' is there twice", "'mbconv' is there twice",
 )  # fmt: skip
 Path = tuple[str | int, ...]

@@ -48,7 +48,9 @@ def partition_channels(channels: int, groups: int, partition: str = "equal") -> 
     more groups than channels, or where the first group is left with none.
     """
     if groups > channels:
-        raise SpaceError(f"{groups} kernel groups need at least {groups} channels, not {channels}.")
+        raise SpaceError(
+            f"kernels: {groups} groups need at least {groups} channels, not {channels}."
+        )
     if partition == "equal":
         share = channels // groups
         return (channels - share * (groups - 1), *[share] * (groups - 1))

@@ -1,5 +1,6 @@
 """Database URLs and engines: SQLite in WAL mode by default, PostgreSQL for several machines."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,11 @@ def parse(url: str) -> sa.URL:
     if parsed.database in (None, "", ":memory:") or "uri" in parsed.query:
         raise StoreError("A store outlives its process, so it needs a file: sqlite:///PATH.")
     return parsed
+
+
+def resolve(url: str | None) -> str:
+    """Return the store's URL: the one given, else NAS_STORE, else the default."""
+    return url or os.environ.get("NAS_STORE") or DEFAULT_URL
 
 
 def masked(url: str | sa.URL) -> str:

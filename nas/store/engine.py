@@ -13,15 +13,29 @@ from nas.errors import StoreError
 
 DEFAULT_URL = "sqlite:///studies/nas.db"
 BUSY_TIMEOUT = 60.0  # seconds a SQLite writer waits for another's transaction
+_ENCODED = "postgresql://user:pass%40word@host:5432/database"
 _EXAMPLES = "sqlite:///studies/nas.db or postgresql+psycopg://user@host/database"
 
 
 def parse(url: str) -> sa.URL:
-    """Return `url` with its driver filled in; raise StoreError for what is no store."""
+    """Return `url` with its driver filled in; raise StoreError for what is no store.
+
+    No message shows any part of what may be a password.
+    """
+    if not url.startswith("sqlite") and url.count("@") > 1:  # where does the password end?
+        raise StoreError(
+            "A store's URL has one '@', before its host: percent-encode the password and the "
+            f"user's name ('@' is %40), as in {_ENCODED}."
+        )
     try:
         parsed = sa.make_url(url)
     except exc.ArgumentError:
         raise StoreError(f"A store is named by a database URL, such as {_EXAMPLES}.") from None
+    except ValueError:
+        raise StoreError(
+            "The store's URL can't be read: a port is a number, an IPv6 host is in brackets, and "
+            f"a password is percent-encoded, as in {_ENCODED}."
+        ) from None
     backend = parsed.get_backend_name()
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")

@@ -12,12 +12,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import optuna
 import pytest
 import sqlalchemy as sa
 from optuna.distributions import CategoricalDistribution
+from optuna.storages import RDBStorage
 
 from nas.cost import Cost
 from nas.errors import LostLease
+from nas.store import queries
 from nas.store.records import CurvePoint, Metrics, Proposal
 from nas.store.store import Store
 from nas.store.trials import Trials
@@ -119,6 +122,20 @@ def trials(store: Store, *, worker: str = "w1", study: str = "s", lease: float =
     """Return the trials of a study, created if need be, as one worker sees them."""
     store.create_study(study, CONFIG, recipes={"r1": {"epochs": 3}})
     return Trials(store, study, score=score, worker=worker, lease_seconds=lease)
+
+
+def spent(mine: Trials) -> int:
+    """Return how many trials of its budget a study has used."""
+    with mine.store.read() as connection:
+        return queries.spent(connection, mine.info.id)
+
+
+def delete_study(url: str, name: str) -> None:
+    """Delete a study as Optuna's dashboard does: in a process that knows nothing of our tables."""
+    storage = RDBStorage(url)
+    optuna.delete_study(study_name=name, storage=storage)
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 @contextmanager

@@ -129,12 +129,40 @@ def test_credentials_are_masked() -> None:
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hush@h:port/db",
+        "postgresql://u:a@hush:c@h/db",
+        "postgresql://u:pa@hush@127.0.0.1/db",
+        "postgresql://us@hush@127.0.0.1/db",
+        "postgresql://u:pa@hu/hush@h/db",
+        "postgresql://u:hush@[::1/db",
+    ],
+)
+def test_an_ambiguous_url_is_refused(url: str) -> None:
+    """Where it is not clear where a password ends, no part of it is shown."""
+    with pytest.raises(StoreError, match="percent-encode") as caught:
+        Store.open(url)
+    assert "hush" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_an_encoded_password_is_read() -> None:
+    """Percent-encoding says what the password is."""
+    parsed = engine.parse("postgresql://u:pa%40ss@127.0.0.1/db")
+    assert (parsed.password, parsed.host) == ("pa@ss", "127.0.0.1")
+
+
 def test_a_study_is_found_again(url: str) -> None:
-    """The same name with the same meaning is the same study, whatever else its config says."""
+    """The same name with the same meaning is the same study; what may change is as given last."""
     with opened(url) as store:
-        first = store.create_study("s", CONFIG | {"trials": 24})
-        again = store.create_study("s", CONFIG | {"trials": 48})
-    assert (again.id, again.config["trials"]) == (first.id, 24)
+        first = store.create_study("s", CONFIG | {"trials": 24, "data": "digits", "folder": "a"})
+        again = store.create_study("s", CONFIG | {"trials": 48, "data": "digits/"})
+    changed = CONFIG | {"trials": 48, "data": "digits/", "folder": "a"}
+    assert (again.id, again.config) == (first.id, changed)
+    with queries.connect(url) as connection:
+        assert queries.study(connection, "s").config == changed
 
 
 @pytest.mark.parametrize(
@@ -148,6 +176,7 @@ def test_a_study_is_found_again(url: str) -> None:
         ({"space": {"stage3": {}}}, "space: stage3.kernels is gone"),
         ({"objective": {"w": -0.1}}, "objective: w was -0.07, now -0.1"),
         ({"recipe_hash": "r2"}, "recipe: it was 'r1', now 'r2'"),
+        ({"recipe_hash": "r2", "recipe": {"data": "b", "epochs": 6}}, "epochs was 3, now 6"),
     ],
 )
 def test_a_study_of_another_meaning_is_refused(
@@ -155,6 +184,8 @@ def test_a_study_of_another_meaning_is_refused(
 ) -> None:
     """The message names the first difference."""
     config = CONFIG | {"parameters": {"stage3.kernels": ["3", "3.5"]}, "recipe_hash": "r1"}
+    if "recipe" in change:
+        config["recipe"] = {"data": "a", "epochs": 3}
     with opened(file_url(tmp_path)) as store:
         store.create_study("s", config)
         with pytest.raises(StoreError, match="'s' exists with another") as caught:

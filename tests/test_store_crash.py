@@ -20,6 +20,7 @@ from store_kit import (
     proposal,
     ready,
     scratch_database,
+    spent,
     start_at,
     train_until_killed,
     trials,
@@ -98,7 +99,7 @@ def test_one_key_is_evaluated_once_and_the_budget_holds(url: str) -> None:
         assert [trial.number for trial in told] == list(range(len(told)))
         assert all(trial.state is TrialState.COMPLETE for trial in told)
         own = [trial for trial in told if "reused_from" not in trial.user_attrs]
-        assert len(own) == mine.spent() == 4
+        assert len(own) == spent(mine) == 4
         assert len({trial.user_attrs["architecture_id"] for trial in own}) == 4
 
 
@@ -212,7 +213,7 @@ def test_a_crash_before_the_trial_is_made_costs_nothing(
             with pytest.raises(Crash):
                 dead.start(proposal(), budget=1)
         time.sleep(0.3)
-        assert (alive.spent(), alive.adopt()) == (0, None)
+        assert (spent(alive), alive.adopt()) == (0, None)
         assert alive.start(proposal(), budget=0).outcome == "budget"
         assert alive.start(proposal(), budget=1).outcome == "run"
-        assert alive.spent() == 1
+        assert spent(alive) == 1

@@ -12,6 +12,7 @@ from store_kit import (
     point,
     proposal,
     ready,
+    spent,
     trials,
     write_too_late,
 )
@@ -126,7 +127,7 @@ def test_what_was_evaluated_is_reused(state: str, store: Store) -> None:
     assert second.intermediate_values == {1: 0.5}
     assert second.user_attrs["reused_from"] == "s/0"
     assert second.datetime_complete is not None
-    assert mine.spent() == 1
+    assert spent(mine) == 1
 
 
 def test_reuse_crosses_studies_but_not_fidelities(store: Store) -> None:
@@ -137,7 +138,7 @@ def test_reuse_crosses_studies_but_not_fidelities(store: Store) -> None:
     assert other.start(proposal()).outcome == "complete"
     assert other.start(proposal(fidelity=6)).outcome == "run"
     assert other.optuna_study().trials[0].user_attrs["reused_from"] == "s/0"
-    assert other.spent() == 1
+    assert spent(other) == 1
 
 
 def test_a_failed_evaluation_is_retried_when_asked(store: Store) -> None:
@@ -147,6 +148,20 @@ def test_a_failed_evaluation_is_retried_when_asked(store: Store) -> None:
     retried = mine.start(proposal(), retry_failed=True)
     assert retried.lease is not None
     assert (retried.lease.attempt, retried.number) == (2, 1)
+
+
+def test_a_failure_of_another_study_is_tried_again(store: Store) -> None:
+    """What failed in this study is reused as failed; what failed in another has a new chance."""
+    mine, other = trials(store), trials(store, worker="w2", study="other")
+    mine.finish(leased(mine), "failed", reason="out of memory")
+    assert mine.start(proposal(), budget=1).outcome == "failed"
+    assert other.start(proposal(), budget=0).outcome == "budget"
+    again = other.start(proposal(), budget=1)
+    assert again.lease is not None
+    assert again.evaluation is not None
+    assert (again.number, again.lease.attempt, again.evaluation.deaths) == (0, 2, 0)
+    other.finish(again.lease, "complete", metrics={"accuracy": 0.5})
+    assert other.optuna_study().best_value == 0.5
 
 
 def test_what_runs_elsewhere_makes_no_trial(store: Store) -> None:
@@ -185,6 +200,42 @@ def test_an_expired_lease_is_taken_over_once(store: Store) -> None:
     second.finish(adopted.lease, "complete", metrics={"accuracy": 0.6})
     (told,) = second.optuna_study().trials
     assert (told.value, told.intermediate_values) == (0.6, {1: 0.4, 2: 0.6})
+
+
+def test_deaths_are_counted_apart_from_attempts(store: Store) -> None:
+    """A worker that dies counts, one that lets go doesn't, and an epoch makes up for all."""
+    deaths, workers = [], [trials(store, worker=f"w{index}") for index in range(5)]
+    lease = leased(workers[0])
+    for index, dies in enumerate((True, False, True, True), start=1):
+        if dies:
+            assert store.expire(workers[0].info.id, lease.worker.__eq__) == 1
+        else:
+            workers[index - 1].release(lease)
+        adopted = workers[index].adopt()
+        assert adopted is not None
+        assert adopted.lease is not None
+        assert adopted.evaluation is not None
+        lease = adopted.lease
+        deaths.append(adopted.evaluation.deaths)
+        if index == 3:
+            workers[index].report(lease, point())
+    assert (deaths, lease.attempt) == ([1, 1, 2, 1], 5)
+
+
+def test_a_trial_that_nobody_trains_is_stopped(store: Store) -> None:
+    """Running in Optuna's eyes, by the database's clock it is free to be taken over."""
+    mine = trials(store)
+    kept, let_go = leased(mine, "a"), leased(mine, "b")
+    mine.release(let_go)
+    with store.read() as connection:
+        running = queries.running(connection, mine.info.id)
+    assert [(trial.number, trial.stopped, trial.worker) for trial in running] == [
+        (kept.number, False, "w1"),
+        (let_go.number, True, ""),
+    ]
+    assert mine.adopt() is not None
+    with store.read() as connection:
+        assert not any(each.stopped for each in queries.running(connection, mine.info.id))
 
 
 def test_a_renewed_lease_is_kept(store: Store) -> None:
@@ -229,7 +280,7 @@ def test_another_study_takes_over_and_the_first_learns_of_it(store: Store) -> No
     (told,) = dead.optuna_study().trials
     assert (told.value, told.user_attrs["reused_from"]) == (0.7, "other/0")
     assert alive.optuna_study().trials[0].intermediate_values == {1: 0.4}
-    assert (dead.spent(), alive.spent()) == (0, 1)
+    assert (spent(dead), spent(alive)) == (0, 1)
 
 
 def test_an_epoch_repeated_after_a_crash_replaces_itself(store: Store) -> None:
@@ -263,3 +314,5 @@ def test_a_lost_database_is_a_store_error(tmp_path: Path) -> None:
                 connection.exec_driver_sql(f"DROP TABLE {table}")
             with pytest.raises(StoreError, match="Can't write the store"):
                 mine.report(lease, point())
+        with pytest.raises(StoreError, match="Can't read the store"):
+            mine.should_prune(lease, mine.optuna_study(pruner=optuna.pruners.MedianPruner()))

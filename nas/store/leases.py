@@ -54,7 +54,8 @@ def claim(
             return Claim("run", evaluation_id, 1)
         row = _find(connection, proposal)  # another study's worker was first
     dead = row.state == "running" and row.expires_at < row.now
-    if not dead and not (row.state == "failed" and retry_failed):
+    elsewhere = row.study_id != worker.study_id  # where it failed for reasons of that search
+    if not dead and not (row.state == "failed" and (retry_failed or elsewhere)):
         return Claim("elsewhere" if row.state == "running" else row.state, row.id, row.attempt)
     paid = row.study_id == worker.study_id and row.number is not None
     if not paid and _is_full(connection, worker, budget):
@@ -111,11 +112,6 @@ def _fencing(dialect: str, names: tuple[str, ...]) -> Any:
         .where(table.attempt == sa.bindparam("of_attempt"))
         .values(changed)
     )
-
-
-def expiry(connection: sa.Connection, seconds: float) -> sa.ColumnElement[float]:
-    """Return when a lease that begins now ends, as the database will compute it."""
-    return database_seconds(connection) + seconds
 
 
 def set_number(connection: sa.Connection, evaluation_id: int, study_id: int, number: int) -> None:
@@ -192,13 +188,22 @@ def _raise_attempt(connection: sa.Connection, worker: Worker, row: Any, number: 
         .where(table.id == row.id, table.attempt == row.attempt, free)
         .values(
             attempt=row.attempt + 1,
+            deaths=_deaths(),
             state="running",
             worker=worker.name,
             study_id=worker.study_id,
             number=number,
             reason=None,
             finished=None,
-            expires_at=expiry(connection, worker.seconds),
+            expires_at=database_seconds(connection) + worker.seconds,
         )
     )
     return connection.execute(statement).rowcount == 1
+
+
+def _deaths() -> sa.ColumnElement[int]:
+    """Count one more death, unless the holder let go (worker '') or the evaluation had ended."""
+    table = EvaluationRow
+    return sa.case(
+        (table.state != "running", 0), (table.worker == "", table.deaths), else_=table.deaths + 1
+    )

@@ -69,7 +69,9 @@ class EvaluationRow(Base):
     """One architecture under one recipe at one fidelity, and while it runs the lease on it.
 
     `study_id` and `number` say which trial trains or trained it. `attempt` fences: a write with an
-    older number than the row's is refused. `expires_at` is in the database's Unix seconds.
+    older number than the row's is refused. `deaths` counts the workers that died over it since it
+    last came further; `worker` is '' after a release. `expires_at` is in the database's Unix
+    seconds. A deleted study leaves its evaluations to the others, without `study_id` and `number`.
     """
 
     __tablename__ = "nas_evaluations"
@@ -79,10 +81,11 @@ class EvaluationRow(Base):
     recipe_hash: Mapped[str] = mapped_column(sa.ForeignKey("nas_recipes.hash"))
     fidelity: Mapped[int]
     state: Mapped[str] = mapped_column(sa.String(16))
-    study_id: Mapped[int] = mapped_column(sa.ForeignKey("nas_studies.id"), index=True)
+    study_id: Mapped[int | None] = mapped_column(sa.ForeignKey("nas_studies.id"), index=True)
     number: Mapped[int | None]
     worker: Mapped[str] = mapped_column(sa.String(255))
     attempt: Mapped[int]
+    deaths: Mapped[int] = mapped_column(default=0)
     expires_at: Mapped[float | None]
     metrics: Mapped[dict[str, Any] | None]
     reason: Mapped[str | None] = mapped_column(sa.Text)

@@ -46,7 +46,10 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialInfo:
-    """One trial with what was measured; `score` is Optuna's value, None while it runs."""
+    """One trial with what was measured; `score` is Optuna's value, None while it runs.
+
+    stopped: it runs in Optuna's eyes, but its worker died or let go and none has taken it over.
+    """
 
     number: int
     state: str
@@ -62,6 +65,7 @@ class TrialInfo:
     attempt: int
     worker: str
     reused_from: str | None
+    stopped: bool
 
     @property
     def one_class(self) -> bool:
@@ -135,12 +139,18 @@ _TRIAL = (
     "SELECT t.number, CAST(o.state AS VARCHAR(16)) AS state, v.value AS score,"
     " t.evaluation_id, e.architecture_id, a.notation, a.macs, a.params, a.activations,"
     " a.peak_activation_bytes, e.metrics, e.reason, e.seconds, e.fidelity, e.attempt, e.worker,"
-    " t.reused_from FROM nas_trials t"
+    " t.reused_from, (o.state = 'RUNNING' AND e.state = 'running' AND e.expires_at < {now})"
+    " AS stopped FROM nas_trials t"
     " JOIN trials o ON o.trial_id = t.trial_id"
     " JOIN nas_evaluations e ON e.id = t.evaluation_id"
     " JOIN nas_architectures a ON a.id = e.architecture_id"
     " LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0"
 )
+
+
+def _trial_sql(connection: sa.Connection) -> str:
+    """Return the SELECT of trials, with the database's own clock in it."""
+    return _TRIAL.format(now=engines.database_seconds(connection))
 
 
 def best(connection: sa.Connection, study_id: int, n: int = 5) -> list[TrialInfo]:
@@ -151,7 +161,7 @@ def best(connection: sa.Connection, study_id: int, n: int = 5) -> list[TrialInfo
     minimise = connection.execute(sa.text(direction), {"study": study_id}).scalar() == "MINIMIZE"
     order = "ASC" if minimise else "DESC"
     statement = sa.text(
-        f"{_TRIAL} WHERE t.trial_id IN (SELECT o.trial_id FROM trials o"
+        f"{_trial_sql(connection)} WHERE t.trial_id IN (SELECT o.trial_id FROM trials o"
         " JOIN trial_values v ON v.trial_id = o.trial_id"
         " WHERE o.study_id = :study AND o.state = 'COMPLETE' AND v.objective = 0"
         f" ORDER BY v.value {order}, o.trial_id LIMIT :limit) ORDER BY v.value {order}, t.trial_id"
@@ -169,7 +179,9 @@ def best(connection: sa.Connection, study_id: int, n: int = 5) -> list[TrialInfo
 
 def trial(connection: sa.Connection, study_id: int, number: int) -> TrialInfo:
     """Return one trial by its number; raise StoreError when there is none."""
-    statement = sa.text(_TRIAL + " WHERE t.study_id = :study AND t.number = :number")
+    statement = sa.text(
+        _trial_sql(connection) + " WHERE t.study_id = :study AND t.number = :number"
+    )
     row = connection.execute(statement, {"study": study_id, "number": number}).one_or_none()
     if row is None:
         raise StoreError(f"No trial {number} in this study; it has {counts(connection, study_id)}.")
@@ -178,14 +190,15 @@ def trial(connection: sa.Connection, study_id: int, number: int) -> TrialInfo:
 
 def trials(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
     """Return all trials of a study, by number."""
-    statement = sa.text(_TRIAL + " WHERE t.study_id = :study ORDER BY t.number")
+    statement = sa.text(_trial_sql(connection) + " WHERE t.study_id = :study ORDER BY t.number")
     return [_trial_info(row) for row in connection.execute(statement, {"study": study_id})]
 
 
 def running(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
-    """Return the trials that run now, by number."""
+    """Return the trials that run in Optuna's eyes, by number; some may be `stopped`."""
     statement = sa.text(
-        _TRIAL + " WHERE o.study_id = :study AND o.state = 'RUNNING' ORDER BY t.number"
+        _trial_sql(connection)
+        + " WHERE o.study_id = :study AND o.state = 'RUNNING' ORDER BY t.number"
     )
     return [_trial_info(row) for row in connection.execute(statement, {"study": study_id})]
 
@@ -206,6 +219,7 @@ def _trial_info(row: Any) -> TrialInfo:
         attempt=row.attempt,
         worker=row.worker,
         reused_from=row.reused_from,
+        stopped=bool(row.stopped),
     )
 
 
@@ -214,9 +228,10 @@ def evaluation(connection: sa.Connection, evaluation_id: int) -> Evaluation:
     statement = sa.text(
         "SELECT e.id, e.state, e.architecture_id, a.json AS architecture, a.notation, a.macs,"
         " a.params, a.activations, a.peak_activation_bytes, e.recipe_hash, e.fidelity,"
-        " s.name AS study, e.number, e.worker, e.attempt, e.metrics, e.reason, e.seconds,"
-        " e.checkpoint FROM nas_evaluations e JOIN nas_architectures a ON a.id = e.architecture_id"
-        " JOIN nas_studies s ON s.id = e.study_id WHERE e.id = :id"
+        " s.name AS study, e.number, e.worker, e.attempt, e.deaths, e.metrics, e.reason,"
+        " e.seconds, e.checkpoint FROM nas_evaluations e"
+        " JOIN nas_architectures a ON a.id = e.architecture_id"
+        " LEFT JOIN nas_studies s ON s.id = e.study_id WHERE e.id = :id"
     )
     row = connection.execute(statement, {"id": evaluation_id}).one_or_none()
     if row is None:
@@ -234,6 +249,7 @@ def evaluation(connection: sa.Connection, evaluation_id: int) -> Evaluation:
         number=row.number,
         worker=row.worker,
         attempt=row.attempt,
+        deaths=row.deaths,
         metrics=_json(row.metrics) or {},
         reason=row.reason,
         seconds=row.seconds,
@@ -308,12 +324,6 @@ def spent(connection: sa.Connection, study_id: int) -> int:
         f" (number IS NOT NULL OR expires_at >= {now})"
     )
     return int(connection.execute(statement, {"study": study_id}).scalar_one())
-
-
-def number_of(connection: sa.Connection, trial_id: int) -> int:
-    """Return the number of Optuna's trial in its study."""
-    statement = sa.text("SELECT number FROM trials WHERE trial_id = :id")
-    return int(connection.execute(statement, {"id": trial_id}).scalar_one())
 
 
 def unlinked(

@@ -1,7 +1,7 @@
 """What goes into the store and comes out of it: plain frozen data."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from nas.cost import Cost
@@ -26,7 +26,6 @@ class Proposal:
     fidelity: int
     params: Mapping[str, Any]
     distributions: Mapping[str, Any]
-    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,8 @@ class Evaluation:
     """One architecture under one recipe at one fidelity, as it is stored.
 
     `state` is running, complete, pruned or failed; `study` and `number` name the trial that
-    trains or trained it; `architecture` is the architecture's JSON.
+    trains or trained it, None once that study is deleted; `worker` is '' after a release; `deaths`
+    counts the workers that died over it since its last epoch; `architecture` is JSON.
     """
 
     id: int
@@ -69,10 +69,11 @@ class Evaluation:
     cost: Cost
     recipe_hash: str
     fidelity: int
-    study: str
+    study: str | None
     number: int | None
     worker: str
     attempt: int
+    deaths: int
     metrics: Metrics
     reason: str | None
     seconds: float | None

@@ -15,14 +15,14 @@ from sqlalchemy import exc
 from nas.errors import StoreError
 from nas.store import engine as engines
 from nas.store import migrate, models, queries
+from nas.store.forget import forget_deleted
 from nas.store.optuna_storage import BatchedStorage, reported
 from nas.store.records import Metrics
 from nas.store.tables import finite, insert_new
 
 # What a study's name stands for; the first that differs is told.
 FIXED = (
-    "parameters", "space", "data", "objective", "recipe", "recipe_hash", "limits", "sampler",
-    "pruner", "seed",
+    "parameters", "space", "objective", "recipe_hash", "limits", "sampler", "pruner", "seed",
 )  # fmt: skip
 _OPENING_ATTEMPTS = 8
 _MADE_BY_ANOTHER = ("already exists", "unique", "duplicate")
@@ -81,11 +81,12 @@ class Store:
     ) -> queries.StudyInfo:
         """Create a study, or find it again; raise StoreError when its name means something else.
 
-        `config` is JSON; its keys in `FIXED` may not change under a name. `recipes` are stored
-        under their hashes.
+        `config` is JSON; its keys in `FIXED` may not change under a name, the others are stored as
+        they are now. `recipes` are stored under their hashes.
         """
         plain = json.loads(json.dumps(config))
-        with self.read() as connection:
+        with self.write() as connection:
+            forget_deleted(connection)
             row = {study.name: study for study in queries.studies(connection)}.get(name)
         if row is not None:
             _check_same(name, row.config, plain)
@@ -95,21 +96,20 @@ class Store:
             )
         with self.write() as connection:
             values = {"id": study._study_id, "name": name, "config": plain}
-            insert_new(connection, models.StudyRow, values)
+            if insert_new(connection, models.StudyRow, values) is None:
+                _update_config(connection, name, plain)
             for recipe_hash, recipe in (recipes or {}).items():
                 insert_new(
                     connection, models.RecipeRow, {"hash": recipe_hash, "json": dict(recipe)}
                 )
-            found = queries.study(connection, name)
-        _check_same(name, found.config, plain)  # another process may have been first
-        return found
+            return queries.study(connection, name)
 
     def expire(self, study_id: int, is_dead: Callable[[str], bool]) -> int:
         """Let the leases of workers known to be dead expire now; return how many there were."""
         table = models.EvaluationRow
         with self.write() as connection:
             held = sa.select(table.id, table.attempt, table.worker).where(
-                table.study_id == study_id, table.state == "running"
+                table.study_id == study_id, table.state == "running", table.worker != ""
             )
             dead = [row for row in connection.execute(held).all() if is_dead(row.worker)]
             for row in dead:
@@ -166,16 +166,33 @@ def _optuna_storage(url: sa.URL) -> BatchedStorage:
     return BatchedStorage(url)
 
 
+def _update_config(connection: sa.Connection, name: str, now: Mapping[str, Any]) -> None:
+    """Give a study the keys of its configuration that may change."""
+    found = queries.study(connection, name)
+    _check_same(name, found.config, now)  # another process may have been first
+    merged = {**found.config, **now}
+    if merged != found.config:
+        table = models.StudyRow
+        connection.execute(sa.update(table).where(table.id == found.id).values(config=merged))
+
+
 def _check_same(name: str, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for key in FIXED:
         was, new = stored.get(key), now.get(key)
         if was == new:
             continue
         label = {"parameters": "space", "recipe_hash": "recipe"}.get(key, key)
+        if key == "recipe_hash" and _recipe(stored) != _recipe(now):
+            was, new = _recipe(stored), _recipe(now)
         raise StoreError(
             f"Study {name!r} exists with another {label}: {_difference(was, new)}. "
             "Go on with the one it has, or give this search another --study name."
         )
+
+
+def _recipe(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration's recipe without the data's name, which is no part of its hash."""
+    return {key: value for key, value in config.get("recipe", {}).items() if key != "data"}
 
 
 def _difference(was: Any, now: Any, path: str = "") -> str:

@@ -6,7 +6,6 @@ Optuna what is stored.
 """
 
 import math
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.cost import Cost
 from nas.store import leases, queries
+from nas.store.forget import forget_deleted
 from nas.store.leases import Worker
 from nas.store.models import CurvePointRow, TrialRow, utc_now
 from nas.store.optuna_storage import reported
@@ -38,7 +38,8 @@ _STATES = {
 _LINK = sa.text(
     "INSERT INTO nas_trials (trial_id, study_id, number, evaluation_id, reused_from)"
     " SELECT trial_id, study_id, number, :evaluation, :reused_from FROM trials WHERE trial_id = :id"
-    " ON CONFLICT (trial_id) DO UPDATE SET number = excluded.number RETURNING number"
+    " ON CONFLICT (trial_id) DO UPDATE SET study_id = excluded.study_id, number = excluded.number,"
+    " evaluation_id = excluded.evaluation_id, reused_from = excluded.reused_from RETURNING number"
 )
 
 
@@ -69,14 +70,11 @@ class Trials:
         pruner: optuna.pruners.BasePruner | None = None,
     ) -> optuna.Study:
         """Return Optuna's study, which reads each finished trial from the database once."""
-        return optuna.load_study(
-            study_name=self.info.name, storage=self.store.storage, sampler=sampler, pruner=pruner
-        )
-
-    def spent(self) -> int:
-        """Count the trials that a budget pays for: all but the reused ones."""
-        with self.store.read() as connection:
-            return queries.spent(connection, self.info.id)
+        name, storage = self.info.name, self.store.storage
+        with reported(self.store.url, "read"):
+            return optuna.load_study(
+                study_name=name, storage=storage, sampler=sampler, pruner=pruner
+            )
 
     def start(
         self, proposal: Proposal, *, budget: int | None = None, retry_failed: bool = False
@@ -127,7 +125,7 @@ class Trials:
         }
         key = {"evaluation_id": lease.evaluation_id, "epoch": point.epoch}
         with self.store.write() as connection:
-            self._renew(connection, lease)
+            self._renew(connection, lease, deaths=0)  # the trial has come further
             if insert_new(connection, CurvePointRow, key | row) is None:  # repeated after a crash
                 update = sa.update(CurvePointRow).filter_by(**key).values(row)
                 connection.execute(update)
@@ -141,9 +139,12 @@ class Trials:
             self._renew(connection, lease)
 
     def release(self, lease: Lease) -> None:
-        """Let the lease expire now, so that the next worker takes the trial over at once."""
+        """Let the lease expire now, so that the next worker takes the trial over at once.
+
+        The row names no worker then: whoever takes it over knows that nobody died.
+        """
         with self.store.write() as connection:
-            leases.fenced(connection, lease, expires_at=-1.0)
+            leases.fenced(connection, lease, expires_at=-1.0, worker="")
 
     def finish(
         self,
@@ -154,7 +155,6 @@ class Trials:
         reason: str | None = None,
         seconds: float | None = None,
         checkpoint: str | None = None,
-        attributes: Mapping[str, Any] | None = None,
     ) -> float | None:
         """End an evaluation and its trial; return the trial's value, None for a failed one.
 
@@ -175,13 +175,13 @@ class Trials:
         }
         with self.store.write() as connection:
             leases.fenced(connection, lease, **values, expires_at=None, finished=utc_now())
-        shown = dict(attributes or {}) | _attributes(measured, reason)
-        self._tell(lease.trial_id, state, value, shown)
+        self._tell(lease.trial_id, state, value, _attributes(measured, reason))
         return value
 
     def should_prune(self, lease: Lease, study: optuna.Study) -> bool:
         """Ask the study's pruner about a trial, with the values reported so far."""
-        return study.pruner.prune(study, self.store.storage.get_trial(lease.trial_id))
+        with reported(self.store.url, "read"):
+            return study.pruner.prune(study, self.store.storage.get_trial(lease.trial_id))
 
     def adopt(self) -> Started | None:
         """Take over a trial whose worker is dead; None when there is none.
@@ -206,9 +206,11 @@ class Trials:
         """Show Optuna what a crash kept from it; return how many trials were told.
 
         Trials whose evaluation is finished are told, missing intermediate values are set, and lost
-        links between trials and evaluations are made again. To be called on every resume.
+        links between trials and evaluations are made again; what Optuna has deleted is forgotten.
+        To be called on every resume.
         """
         with self.store.write() as connection:
+            forget_deleted(connection)
             self._link_lost(connection)
             found = [
                 (
@@ -221,7 +223,8 @@ class Trials:
             ]
         told = 0
         for trial_id, number, evaluation, points in found:
-            known = self.store.storage.get_trial(trial_id).intermediate_values
+            with reported(self.store.url, "read"):
+                known = self.store.storage.get_trial(trial_id).intermediate_values
             for step, value in self._values_of(points, evaluation.cost).items():
                 if step not in known:
                     self._show_value(trial_id, step, value)
@@ -263,8 +266,8 @@ class Trials:
             cost=found.cost,
         )
 
-    def _renew(self, connection: sa.Connection, lease: Lease) -> None:
-        leases.fenced(connection, lease, expires_at=lease.seconds)
+    def _renew(self, connection: sa.Connection, lease: Lease, **values: Any) -> None:
+        leases.fenced(connection, lease, expires_at=lease.seconds, worker=lease.worker, **values)
 
     def _reuse(self, proposal: Proposal, found: Evaluation, points: list[CurvePoint]) -> Started:
         """Make a trial that is finished from the start, with what was measured before."""
@@ -293,6 +296,7 @@ class Trials:
             number=None,
             worker=self.worker.name,
             attempt=1,
+            deaths=0,
             metrics={},
             reason=None,
             seconds=None,
@@ -305,7 +309,6 @@ class Trials:
         now = datetime.now()
         value = None
         attributes = {
-            **proposal.attributes,
             "evaluation": found.id,
             "architecture_id": found.architecture_id,
             "notation": found.notation,
@@ -378,6 +381,9 @@ class Trials:
 
 
 def _origin(evaluation: Evaluation) -> str:
+    """Return STUDY/NUMBER of the trial that trained an evaluation, so far as it is known."""
+    if evaluation.study is None:
+        return "a deleted study"
     return f"{evaluation.study}/{evaluation.number}"
 
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -86,7 +85,9 @@ def search(
         int | None, typer.Option(help="Epochs of a trial; by the data's size.")
     ] = None,
     resolution: Annotated[int | None, typer.Option(help="Fix the image size in pixels.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes: one per core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes: one per core; 0: in this one.")
+    ] = None,
     sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
     pruner: Annotated[str, typer.Option(help="median, successive_halving or none.")] = "median",
     seed: Annotated[int, typer.Option(help="Seed of proposals and trainings.")] = 0,
@@ -119,7 +120,7 @@ def search(
             study=study,
             store=store,
             out=out,
-            say=lambda line: console.print(line, highlight=False, soft_wrap=True),
+            say=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
             watch=watch,
         )
     _print_result(result, as_json=json_)
@@ -131,7 +132,9 @@ def resume(
     study: Annotated[str, typer.Option(help="Name of the study.")],
     trials: Annotated[int | None, typer.Option(help="New number of trials.")] = None,
     time: Annotated[str | None, typer.Option(help="Time limit, such as 30m.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes: one per core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes: one per core; 0: in this one.")
+    ] = None,
     store: StoreUrl = None,
     json_: Json = False,
 ) -> None:
@@ -147,7 +150,11 @@ def resume(
 
 @app.command()
 @_verb
-def status(study: StudyName = None, store: StoreUrl = None, json_: Json = False) -> None:
+def status(
+    study: Annotated[str | None, typer.Option("--study", help="Name; all if left out.")] = None,
+    store: StoreUrl = None,
+    json_: Json = False,
+) -> None:
     """Show how far a study is, or all of them."""
     from nas import commands
     from nas.report import terminal
@@ -163,7 +170,8 @@ def status(study: StudyName = None, store: StoreUrl = None, json_: Json = False)
         if one.best:
             typer.echo(f"  best {terminal.trial_line(one.best, metric)}")
         for trial, epochs in one.running:
-            typer.echo(f"  trial {trial.number} runs: epoch {epochs} of {trial.fidelity}")
+            state = "stopped, nas resume goes on" if trial.stopped else "runs"
+            typer.echo(f"  trial {trial.number} {state}: epoch {epochs} of {trial.fidelity}")
         for reason, count in one.failures.items():
             typer.echo(f"  {count} failed: {reason}")
 
@@ -402,6 +410,7 @@ def _print_result(result: "Study", *, as_json: bool) -> None:
 
 
 def _print_winner(result: "Study") -> None:
+    from nas.quantities import from_here
     from nas.report import terminal
 
     best = result.best
@@ -413,8 +422,8 @@ def _print_winner(result: "Study") -> None:
     numbers = ", ".join(f"{name} {terminal.number(value)}" for name, value in shown.items())
     majority = terminal.number(best.test.get("majority_rate"))
     typer.echo(f"test, looked at {best.test_looks}x: {numbers} (majority class {majority})")
-    typer.echo(f"picture: {Path(best.code).parent.parent / 'search.png'}")
-    typer.echo(f"code: {best.code}")
+    typer.echo(f"picture: {from_here(best.code.parent.parent / 'search.png')}")
+    typer.echo(f"code: {from_here(best.code)}")
 
 
 def main() -> None:

@@ -38,9 +38,10 @@ class Study:
 
     @property
     def best(self) -> "Best":
-        """The winner; raises NasError where no trial was completed."""
+        """The winner; raises NasError where the search was stopped, or no trial was completed."""
         if self.winner is None:
-            raise NasError(f"Study {self.name!r} has no complete trial.")
+            why = "has no complete trial" if self.completed else "was stopped before its end"
+            raise NasError(f"Study {self.name!r} {why}.")
         return self.winner
 
     def top(self, n: int = 5) -> list[queries.TrialInfo]:
@@ -84,7 +85,10 @@ def resume(
     workers: int | None = None,
     watch: "Watch | None" = None,
 ) -> Study:
-    """Go on with a study as it was configured, up to its number of trials or a new one."""
+    """Go on with a study as it was configured, with its own budget of trials and time or a new one.
+
+    A time limit counts anew each time.
+    """
     from nas.preparation import Prepared, count_workers, open_study, read_budget
     from nas.study import Config
 
@@ -92,7 +96,10 @@ def resume(
     with queries.connect(url) as connection:
         info = queries.study(connection, study)
     config = Config.from_json(info.config)
-    budget = read_budget(trials if trials is not None else info.config.get("trials"), time)
+    budget = read_budget(
+        info.config.get("trials") if trials is None else trials,
+        info.config.get("seconds") if time is None else time,
+    )
     prepared = Prepared(study, url, config, *budget, count_workers(workers), 0.0, None, ())
     return _run(prepared, open_study(prepared), watch or _silent)
 
@@ -297,23 +304,29 @@ def cost_of(
     return architecture, numbers
 
 
+def _read_json(name: str) -> Mapping[str, Any]:
+    """Return the object in a JSON file; an empty one for a name that is no such file."""
+    if Path(name).suffix != ".json":
+        return {}
+    try:
+        data = json.loads(Path(name).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SpaceError(f"Can't read {name}: {error.strerror}.") from None
+    except ValueError as error:
+        raise SpaceError(f"{name} is not JSON: {error}.") from None
+    return data if isinstance(data, dict) else {}
+
+
 def _architecture(name: str) -> "Architecture":
     from nas import blocks, search_space
-    from nas.architecture import Architecture
+    from nas.architecture import FORMAT, Architecture
 
-    path = Path(name)
-    if path.suffix == ".json":
+    data = _read_json(name)
+    if data.get("format") == FORMAT:
         try:
-            data = json.loads(path.read_text())
-        except OSError as error:
-            raise SpaceError(f"Can't read {path}: {error.strerror}.") from None
-        except ValueError as error:
-            raise SpaceError(f"{path} is not JSON: {error}.") from None
-        if isinstance(data, dict) and "stages" in data and "rows" not in data:
-            try:
-                return blocks.canonical(Architecture.from_json(data))
-            except SpaceError as error:
-                raise SpaceError(f"{path}: {error}") from None
+            return blocks.canonical(Architecture.from_json(data))
+        except SpaceError as error:
+            raise SpaceError(f"{name}: {error}") from None
     space = search_space.load(name)
     if space.size() > 1:
         raise SpaceError(

@@ -7,22 +7,24 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas.errors import NasError, UserError
+from nas.errors import NasError, StoreError, UserError
 from nas.executors import Executor, Handle, Work
 from nas.executors.in_process import InProcess
 from nas.executors.local import LocalProcesses
 from nas.store import queries
 from nas.store.store import Store
-from nas.study import Config, Job, work
+from nas.study import MISTAKE, Config, Job, work
 from nas.study import __name__ as worker_module
 
 TICK = 0.25  # seconds between two looks at the workers
 SHOWN = 1.0  # seconds between two snapshots
 PATIENCE = 30.0  # seconds that workers get to stop when asked
 MAX_RESTARTS = 20
+MAX_WAIT = 10  # seconds before a worker is replaced, more each time
 SEEN_ENOUGH = 0.5  # trials, until the pace is believed
 
 
@@ -53,7 +55,10 @@ Watch = Callable[[Snapshot], None]
 
 @dataclass
 class Driver:
-    """Runs the workers of one study; `estimate` is the seconds of one trial until some are seen."""
+    """Runs the workers of one study: as many processes, or one in this process for 0 `workers`.
+
+    `estimate` is the seconds of one trial until some are seen.
+    """
 
     job: Job
     config: Config
@@ -61,13 +66,20 @@ class Driver:
     estimate: float
     watch: Watch
 
+    @property
+    def at_once(self) -> int:
+        """How many trials run at once."""
+        return max(1, self.workers)
+
     def run(self) -> bool:
         """Run workers until there is nothing left to do; return False when a person stopped them.
 
         Raises the UserError a worker ended with, and NasError when workers die again and again.
         """
-        executor: Executor = InProcess() if self.workers == 1 else LocalProcesses()
-        names = [f"{socket.gethostname()}:{os.getpid()}:{n}" for n in range(1, self.workers + 1)]
+        executor: Executor = LocalProcesses() if self.workers else InProcess()
+        names = [
+            f"{socket.gethostname()}:{os.getpid()}:{n}" for n in range(1, max(1, self.workers) + 1)
+        ]
         handles: dict[str, Handle] = {}
         try:
             self._expire(is_dead)
@@ -94,14 +106,19 @@ class Driver:
                     restarts += 1
                     _check_death(handles[name], status, restarts)
                     self._expire(lambda worker, dead=name: worker == dead)  # type: ignore[misc]
+                    time.sleep(min(restarts, MAX_WAIT))
                     handles[name] = executor.start(self._work(name))
             if all(status == 0 for status in ended.values()):
                 break
             if time.time() - shown >= SHOWN:
                 shown = time.time()
-                self.watch(self._snapshot(started, before))
+                self._show(started, before)
             time.sleep(TICK)
-        self.watch(self._snapshot(started, before))
+        self._show(started, before)
+
+    def _show(self, started: float, before: float) -> None:
+        with suppress(StoreError):  # a busy database shows itself again a second later
+            self.watch(self._snapshot(started, before))
 
     def _expire(self, dead: Callable[[str], bool]) -> None:
         store = Store.open(self.job.store)
@@ -113,7 +130,7 @@ class Driver:
             store.close()
 
     def _work(self, name: str) -> Work:
-        job = replace(self.job, worker=name)
+        job = replace(self.job, worker=name, driver=os.getpid())
         return Work(
             run=lambda should_stop: work(job, should_stop),
             module=worker_module,
@@ -149,7 +166,7 @@ class Driver:
         limits = [] if self.job.deadline is None else [max(0.0, self.job.deadline - time.time())]
         if self.job.trials is not None:
             seen = now.done - before
-            each = now.elapsed / seen if seen > SEEN_ENOUGH else self.estimate / self.workers
+            each = now.elapsed / seen if seen > SEEN_ENOUGH else self.estimate / self.at_once
             if each:
                 limits.append(max(0.0, (self.job.trials - now.done) * each))
         return min(limits, default=None)
@@ -172,8 +189,8 @@ def is_dead(worker: str) -> bool:
 
 def _check_death(handle: Handle, status: int, restarts: int) -> None:
     words = handle.last_words()
-    if words.startswith("nas: "):
-        raise UserError(words.removeprefix("nas: "))
+    if words.startswith(MISTAKE):
+        raise UserError(words.removeprefix(MISTAKE))
     if restarts > MAX_RESTARTS:
         raise NasError(f"{restarts} workers died, the last with status {status}: {words}")
 

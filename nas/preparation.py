@@ -113,7 +113,7 @@ def prepare(
     _check_name(name)
     config = Config(
         space=space,
-        data=str(Path(data_name)),  # images/ is images
+        data=str(Path(data_name).absolute()) if Path(data_name).exists() else data_name,
         classes=len(data.classes),
         in_channels=data.in_channels,
         recipe=recipe,
@@ -122,7 +122,7 @@ def prepare(
         sampler=sampler,
         pruner=pruner,
         seed=seed,
-        folder=str(Path(out, name)),
+        folder=str(Path(out, name).absolute()),
     )
     estimate = _estimate(preflight, config, data, workers)
     url = resolve(options.get("store"))
@@ -131,13 +131,16 @@ def prepare(
 
 @contextmanager
 def taken_back(cache: Path) -> Iterator[None]:
-    """After a user's mistake, remove what loading the data left: nothing is written."""
+    """After a user's mistake, remove what loading the data left: nothing is written.
+
+    That is a folder's manifest and its lock; images that another search is resizing stay.
+    """
     missing = [folder for folder in (cache, *cache.parents) if not folder.exists()]
-    before = set(cache.glob("*"))
+    before = {*cache.glob("*.json"), *cache.glob("*.lock")}
     try:
         yield
     except UserError:
-        for path in set(cache.glob("*")) - before:
+        for path in {*cache.glob("*.json"), *cache.glob("*.lock")} - before:
             path.unlink(missing_ok=True)
         for folder in missing:
             with suppress(OSError):  # another search has begun to use it
@@ -169,10 +172,15 @@ def read_budget(trials: int | None, time: str | float | None) -> tuple[int | Non
 
 
 def count_workers(asked: int | None) -> int:
-    """Return the number of workers: as asked, one where there is a GPU, else one per core."""
-    if asked is not None and asked < 1:
-        raise UserError(f"--workers is a whole number of at least 1, not {asked}.")
-    return asked or (1 if torch.cuda.is_available() else min(_cores(), MAX_DEFAULT_WORKERS))
+    """Return the number of workers: as asked, one where there is a GPU, else one per core.
+
+    0 is one worker in this very process, for debuggers.
+    """
+    if asked is not None:
+        if asked < 0:
+            raise UserError(f"--workers is a whole number of at least 0, not {asked}.")
+        return asked
+    return 1 if torch.cuda.is_available() else min(_cores(), MAX_DEFAULT_WORKERS)
 
 
 def _cores() -> int:
@@ -181,13 +189,16 @@ def _cores() -> int:
 
 def threads_of(workers: int) -> int:
     """Return how many threads each worker gets of this machine's cores."""
-    return max(1, _cores() // workers)
+    return max(1, _cores() // max(1, workers))
 
 
 def _estimate(preflight: Preflight, config: Config, data: DataSet, workers: int) -> float:
     """Return the seconds of one trial of the pre-flight's example, on one worker's threads."""
     example, images = Architecture.from_json(preflight.example), len(data.splits["train"])
-    return training_seconds(example, config.recipe, images, threads_of(workers))
+    try:
+        return training_seconds(example, config.recipe, images, threads_of(workers))
+    except (MemoryError, RuntimeError):  # it does not fit; trials will say so themselves
+        return 0.0
 
 
 def announce(prepared: Prepared) -> list[str]:
@@ -196,7 +207,7 @@ def announce(prepared: Prepared) -> list[str]:
     if flight is None:
         return []
     lines = [
-        f"study {prepared.name} in {config.folder}",
+        f"study {prepared.name} in {quantities.from_here(config.folder)}",
         f"space {flight.space}: {flight.size:.3g} assignments of {flight.parameters} parameters, "
         f"{quantities.short(flight.macs[0])} to {quantities.short(flight.macs[1])} FLOPs, "
         f"{quantities.short(flight.params[0])} to {quantities.short(flight.params[1])} parameters; "
@@ -214,12 +225,14 @@ def announce(prepared: Prepared) -> list[str]:
 
 def _time_line(prepared: Prepared) -> str:
     each, parts = quantities.duration(prepared.estimate), []
+    if not prepared.estimate:
+        return "time: a trial could not be measured, the example does not fit into memory"
     if prepared.trials is not None:
-        whole = prepared.estimate * prepared.trials / prepared.workers
+        whole = prepared.estimate * prepared.trials / max(1, prepared.workers)
         parts.append(f"{prepared.trials} trials in about {quantities.duration(whole)} or less")
     if prepared.seconds is not None:
         parts.append(f"at most {quantities.duration(prepared.seconds)}")
-    workers = f"{prepared.workers} worker{'s' if prepared.workers > 1 else ''}"
+    workers = f"{max(1, prepared.workers)} worker{'s' if prepared.workers > 1 else ''}"
     return f"time: about {each} a trial on {workers}; {', '.join(parts)}"
 
 
@@ -228,7 +241,7 @@ def open_study(prepared: Prepared) -> Store:
     config = prepared.config
     store = Store.open(prepared.store)
     try:
-        stored = config.to_json() | {"trials": prepared.trials}
+        stored = config.to_json() | {"trials": prepared.trials, "seconds": prepared.seconds}
         recipes = {config.recipe.hash: config.recipe.to_json()}
         store.create_study(prepared.name, stored, recipes=recipes)
     except BaseException:

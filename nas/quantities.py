@@ -1,7 +1,8 @@
-"""Numbers as people write them: 300M multiply-accumulates, 30m of time."""
+"""Numbers and paths as people write them: 300M multiply-accumulates, 30m of time."""
 
 import math
 import re
+from pathlib import Path
 
 from nas.errors import UserError
 
@@ -42,6 +43,14 @@ def duration(value: float) -> str:
     if value < 90:
         return f"{value:.0f} s"
     return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
+
+
+def from_here(path: str | Path) -> str:
+    """Write a path relative to the current folder where it lies below it."""
+    absolute = Path(path).absolute()
+    return str(
+        absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute
+    )
 
 
 def check_positive(**options: int | None) -> None:

@@ -13,8 +13,9 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from nas import network, pruners, samplers
 from nas.architecture import Architecture, Value
 from nas.cost import Cost, Limits
 from nas.data import DataSet, load
-from nas.errors import Interrupted, LostLease, NasError, TrialError, UserError
+from nas.errors import Interrupted, LostLease, NasError, StoreError, TrialError, UserError
 from nas.objective import Objective
 from nas.preflight import Subject, repair
 from nas.search_space import SearchSpace
@@ -37,15 +38,17 @@ from nas.store.store import Store
 from nas.store.trials import Trials
 from nas.training.recipe import Recipe
 
-MAX_DEATHS = 3  # attempts that died without finishing one more epoch
+MAX_DEATHS = 3  # workers that died without finishing one more epoch
 PATIENCE = (
     3  # proposals in a row that were known before, until we look for an unknown one ourselves
 )
 WALK = 200  # steps of that walk
+WAIT = 0.5  # seconds between two looks at what others do
 OPENING = 10  # trials drawn near the target before the sampler is asked
 OPENING_DRAWS = 16
 KEPT_WEIGHTS = 10  # of the best trials; others' weights can be trained again
 LEASE_SECONDS = 30.0
+MISTAKE = "nas: "  # begins the last words of a worker whose user has to change something
 log = logging.getLogger("nas")
 
 
@@ -53,7 +56,8 @@ log = logging.getLogger("nas")
 class Job:
     """What a worker is started with, as plain data; the rest is in the store.
 
-    `trials` is the study's budget (None: no limit), `deadline` a Unix time in seconds.
+    `trials` is the study's budget (None: no limit), `deadline` a Unix time in seconds, `driver`
+    the process that started the worker: without it the worker stops.
     """
 
     store: str
@@ -62,6 +66,7 @@ class Job:
     trials: int | None = None
     deadline: float | None = None
     threads: int = 1
+    driver: int = 0
 
     def to_json(self) -> str:
         """Return the job as JSON text."""
@@ -170,7 +175,7 @@ class Worker:
             if started is not None:
                 self._evaluate(started)
             elif self._others_run():
-                time.sleep(0.5)  # one of them may die and leave its trial to us
+                time.sleep(WAIT)  # one of them may die and leave its trial to us
             else:
                 return
 
@@ -180,31 +185,40 @@ class Worker:
 
     def _begin(self) -> Started | None:
         """Propose until there is something to train; None when there is nothing (for now)."""
-        for failures in range(WALK):
-            if self.should_stop():
-                return None
+        repeats = 0  # proposals in a row that this study has seen, or that others train now
+        while not (self.should_stop() or self._is_spent()):
             number = self._count()
-            rng = _random(self.config.seed, number, failures)
+            rng = _random(self.config.seed, number, repeats)
             values = self._within(self._propose(number, rng), rng)
-            if failures >= PATIENCE:
-                unseen = self._unseen(values, self._known(), rng)
+            if repeats >= PATIENCE:
+                unseen = self._unseen(values, rng)
                 if unseen is None:
                     return None
                 values = unseen
-            started = self.trials.start(self._proposal(values), budget=self.job.trials)
+            proposal = self._proposal(values)
+            started = self.trials.start(proposal, budget=self.job.trials)
             if started.outcome == "run":
                 return started
             if started.outcome == "budget":
                 return None
+            if started.outcome == "elsewhere" and repeats >= PATIENCE:
+                time.sleep(WAIT)
+            is_new = started.outcome != "elsewhere" and self._known()[proposal.architecture_id] == 1
+            repeats = 0 if is_new else repeats + 1
         return None
+
+    def _is_spent(self) -> bool:
+        with self.store.read() as connection:
+            spent = queries.spent(connection, self.trials.info.id)
+        return self.job.trials is not None and spent >= self.job.trials
 
     def _count(self) -> int:
         with self.store.read() as connection:
             return queries.total(connection, self.trials.info.id)
 
-    def _known(self) -> set[str]:
+    def _known(self) -> Counter[str]:
         trials = self.study.get_trials(deepcopy=False)
-        return {trial.user_attrs.get("architecture_id", "") for trial in trials}
+        return Counter(trial.user_attrs.get("architecture_id", "") for trial in trials)
 
     def _propose(self, number: int, rng: random.Random) -> dict[str, Value]:
         """Ask the sampler; a model-based one has nothing to go by for the first trials.
@@ -232,10 +246,9 @@ class Worker:
             values = self.config.space.draw(rng)
         raise UserError(f"No architecture of {self.config.space.name} in reach keeps the limits.")
 
-    def _unseen(
-        self, values: dict[str, Value], known: set[str], rng: random.Random
-    ) -> dict[str, Value] | None:
+    def _unseen(self, values: dict[str, Value], rng: random.Random) -> dict[str, Value] | None:
         """Walk from neighbour to neighbour, within the limits, to an architecture without trial."""
+        known = self._known()
         limits = self.config.limits.tightest(self.config.space.limits)
         for _ in range(WALK):
             inside = []
@@ -271,10 +284,8 @@ class Worker:
         lease, evaluation = started.lease, started.evaluation
         if lease is None or evaluation is None:
             return
-        with self.store.read() as connection:
-            epochs_done = len(queries.curve(connection, evaluation.id))
-        if lease.attempt > MAX_DEATHS + epochs_done:
-            reason = f"given up: {lease.attempt - 1} attempts ended without an epoch's progress"
+        if evaluation.deaths >= MAX_DEATHS:
+            reason = f"given up: {evaluation.deaths} workers died without finishing an epoch"
             self.trials.finish(lease, "failed", reason=reason)
             return
         try:
@@ -284,7 +295,7 @@ class Worker:
             log.warning("%s", error)
 
     def _train(self, lease: Lease, architecture: Mapping[str, Any], lost: threading.Event) -> None:
-        from nas.training.checkpoint import save_weights
+        from nas.training.checkpoint import drop, save_weights
         from nas.training.trainer import EpochResult, train
 
         def on_epoch(result: EpochResult) -> None:
@@ -320,8 +331,11 @@ class Worker:
             self.trials.release(lease)
         except TrialError as error:
             self.trials.finish(lease, "failed", reason=f"{type(error).__name__}: {error}")
-        except NasError:
-            self.trials.release(lease)
+        except LostLease:
+            raise
+        except (NasError, OSError):  # the database, the disk, the data: no fault of the network
+            with suppress(NasError):
+                self.trials.release(lease)
             raise
         except Exception as error:  # whatever a network does, it ends its trial, not the search
             log.exception("trial %d", lease.number)
@@ -335,13 +349,15 @@ class Worker:
                 seconds=result.seconds,
                 checkpoint=str(folder),
             )
+            drop(folder)
             self._drop_weights()
 
     def _drop_weights(self) -> None:
         """Delete the weights of trials that are not among the best any more."""
         with self.store.read() as connection:
             best = queries.best(connection, self.trials.info.id, KEPT_WEIGHTS)
-        kept = {self.config.checkpoint_dir(trial.architecture_id) for trial in best}
+            running = queries.running(connection, self.trials.info.id)  # they may be finishing
+        kept = {self.config.checkpoint_dir(trial.architecture_id) for trial in best + running}
         for path in Path(self.config.folder, "checkpoints").glob("*/weights.safetensors"):
             if len(best) == KEPT_WEIGHTS and path.parent not in kept:
                 path.unlink(missing_ok=True)
@@ -393,14 +409,16 @@ def work(job: Job, should_stop: Callable[[], bool]) -> None:
 def main() -> None:
     """Be a worker process: the job comes as JSON on standard input."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asked, parent = threading.Event(), os.getppid()
+    asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())
     job = Job(**json.loads(sys.stdin.read()))
     try:
-        work(job, lambda: asked.is_set() or os.getppid() != parent)
+        work(job, lambda: asked.is_set() or os.getppid() != job.driver)
+    except StoreError as error:  # the database may come back: the driver tries again
+        sys.exit(str(error))
     except UserError as error:
-        sys.exit(f"nas: {error}")
+        sys.exit(f"{MISTAKE}{error}")
 
 
 if __name__ == "__main__":

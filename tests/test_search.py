@@ -121,7 +121,7 @@ def test_export_gives_the_trained_outputs(
 
 def test_another_study_reuses_what_was_trained(searched: tuple[Path, dict[str, object]]) -> None:
     """A second study with the same recipe takes equal architectures from the store, untrained."""
-    folder, found = searched
+    folder, _ = searched
     before = points(folder)
     again = result(nas("search", *arguments(folder, study="again", trials=1), "--json"))
     assert again["trials"]["reused"] >= 1
@@ -265,6 +265,18 @@ def test_a_sequential_search_repeats_itself(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+def test_a_study_goes_on_from_another_folder(
+    searched: tuple[Path, dict[str, object]], tmp_path: Path
+) -> None:
+    """nas resume with the store's URL alone finds data, checkpoints and the study's folder."""
+    folder, _ = searched
+    words = ("--study", "tiny", "--store", store_of(folder), "--trials", "4", "--json")
+    again = result(nas("resume", *words, cwd=tmp_path))
+    assert again["trials"]["complete"] + again["trials"]["pruned"] == 4
+    assert Path(again["best"]["code"]).is_relative_to(folder)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_three_lines_of_the_python_api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`nas.search(...)` from a plain script with two workers gives a study whose best builds."""
     words = arguments(tmp_path)
@@ -301,7 +313,7 @@ def test_a_failing_trial_is_recorded_and_the_search_goes_on(
     monkeypatch.setattr(trainer, "train", fails_first)
     words = arguments(tmp_path)
     options = dict(zip((w[2:].replace("-", "_") for w in words[::2]), words[1::2], strict=True))
-    options |= {"trials": 3, "epochs": 1, "workers": 1}
+    options |= {"trials": 3, "epochs": 1, "workers": 0}
     found = commands.search(**options)  # type: ignore[arg-type]
     assert (found.counts.failed, found.counts.complete) == (1, 2)
     with queries.connect(store_of(tmp_path)) as connection:

@@ -10,7 +10,10 @@ from nas.executors import Work
 
 
 class LocalProcesses:
-    """Runs workers as processes of their own, so that one that dies takes nothing with it."""
+    """Runs workers as processes of their own, so that one that dies takes nothing with it.
+
+    Python's -P keeps the current folder off their path: a `random.py` there is the user's.
+    """
 
     def start(self, work: Work) -> "WorkerProcess":
         """Start a worker and return at once; the job goes in through a pipe, as JSON."""
@@ -20,8 +23,9 @@ class LocalProcesses:
             "OMP_WAIT_POLICY": "passive",  # a waiting thread leaves its core to other workers
         }
         with open(work.log, "ab") as log:
+            begun = log.tell()
             process = subprocess.Popen(
-                [sys.executable, "-m", work.module],
+                [sys.executable, "-P", "-m", work.module],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -30,14 +34,14 @@ class LocalProcesses:
         if process.stdin is not None:
             process.stdin.write(work.job.encode())
             process.stdin.close()
-        return WorkerProcess(process, Path(work.log))
+        return WorkerProcess(process, Path(work.log), begun)
 
 
 class WorkerProcess:
     """A worker in a process."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
-        self.process, self.log = process, log
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, begun: int) -> None:
+        self.process, self.log, self.begun = process, log, begun
 
     def poll(self) -> int | None:
         """Return None while the process runs, 0 when it has ended, else its exit status."""
@@ -62,6 +66,7 @@ class WorkerProcess:
             self.process.wait()
 
     def last_words(self) -> str:
-        """Return the last line of the worker's log."""
-        lines = self.log.read_text(errors="replace").strip().splitlines()
+        """Return the last line that this worker wrote to its log."""
+        text = self.log.read_bytes()[self.begun :].decode(errors="replace")
+        lines = text.strip().splitlines()
         return lines[-1] if lines else ""

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -18,7 +18,7 @@ from nas.store.queries import Counts, TrialInfo
 if TYPE_CHECKING:
     from nas.store.records import CurvePoint
 
-ONE_CLASS = "predicts a single class"
+ONE_CLASS = "predicts one class"
 QUIET = 15.0  # seconds between two lines where nobody watches a live display
 
 
@@ -26,7 +26,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     """Make a plain table; columns whose name begins with '#' hold numbers."""
     made = Table(title=title or None, box=None, pad_edge=False, title_justify="left")
     for column in columns:
-        made.add_column(column.lstrip("#"), justify="right" if column[0] == "#" else "left")
+        justify: JustifyMethod = "right" if column[0] == "#" else "left"
+        made.add_column(column.lstrip("#"), justify=justify, no_wrap=True)
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
     return made
@@ -136,7 +137,7 @@ class Progress(AbstractContextManager["Progress"]):
             self.live.update(self._panel(snapshot))
         elif snapshot.counts != self.told or time.monotonic() - self.told_at > QUIET:
             self.told, self.told_at = snapshot.counts, time.monotonic()
-            self.console.print(self._line(snapshot), highlight=False, soft_wrap=True)
+            self.console.print(self._line(snapshot), markup=False, highlight=False, soft_wrap=True)
 
     def _line(self, snapshot: Any) -> str:
         budget = f" of {snapshot.budget}" if snapshot.budget else ""

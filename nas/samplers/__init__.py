@@ -54,7 +54,9 @@ def propose(space: "SearchSpace", study: Any, sampler: "BaseSampler") -> dict[st
         if not parameter.is_active(values):
             continue
         value = relative.get(parameter.name)
-        if parameter.name not in relative or value not in parameter.choices:
+        if len(parameter.choices) == 1:
+            value = parameter.choices[0]
+        elif parameter.name not in relative or value not in parameter.choices:
             distribution = CategoricalDistribution(parameter.choices)
             value = sampler.sample_independent(study, trial, parameter.name, distribution)
         values[parameter.name] = value

@@ -19,9 +19,19 @@ class ProposingTPESampler(TPESampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Sample what all trials have in common; see Optuna's BaseSampler."""
-        return self._sample_relative(study, trial, search_space)
+        if not self._group or self._search_space_group is None:
+            return self._sample_relative(study, trial, search_space)
+        values: dict[str, Any] = {}
+        for group in self._search_space_group.search_spaces:
+            wanted = {name: group[name] for name in sorted(group) if name in search_space}
+            values |= self._sample_relative(study, trial, wanted)
+        return values
 
 
 def make(seed: int) -> BaseSampler:
-    """Make the sampler; trials that run count as poor ones, so that workers spread out."""
-    return ProposingTPESampler(seed=seed, constant_liar=True, multivariate=True)
+    """Make the sampler.
+
+    Trials that run count as poor ones, so that workers spread out; parameters that exist together
+    are modelled together.
+    """
+    return ProposingTPESampler(seed=seed, constant_liar=True, multivariate=True, group=True)

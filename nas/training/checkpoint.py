@@ -41,7 +41,7 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 
 
 def save_weights(folder: Path, state: Mapping[str, Tensor]) -> Path:
-    """Keep a finished training's weights, and drop the checkpoint that is not needed any more."""
+    """Keep a finished training's weights, beside the checkpoint until `drop`."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{WEIGHTS}.{os.getpid()}.tmp"
     try:
@@ -49,8 +49,12 @@ def save_weights(folder: Path, state: Mapping[str, Tensor]) -> Path:
         os.replace(temporary, folder / WEIGHTS)
     finally:
         temporary.unlink(missing_ok=True)
-    (folder / FILE).unlink(missing_ok=True)
     return folder / WEIGHTS
+
+
+def drop(folder: Path) -> None:
+    """Delete a checkpoint that is not needed any more."""
+    (folder / FILE).unlink(missing_ok=True)
 
 
 def load_weights(path: Path) -> dict[str, Tensor] | None:

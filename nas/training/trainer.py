@@ -380,7 +380,8 @@ def _restore(training: _Training, folder: Path, key: dict[str, str]) -> None:
     for name, parameter in training.module.named_parameters():
         for kind in ("step", "exp_avg", "exp_avg_sq"):
             shape = tensors[f"optimiser.{kind}.{name}"]
-            place = torch.empty_like(parameter) if shape.ndim else torch.empty_like(shape)
+            like = parameter if shape.ndim else shape  # the fused step counter lies on the device
+            place = torch.empty_like(like, device=parameter.device)
             training.optimiser.state[parameter][kind] = place
     with torch.no_grad():
         for name, tensor in _tensors(training):

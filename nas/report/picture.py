@@ -38,6 +38,7 @@ def draw_study(store: Store, study_id: int, target_flops: int, folder: Path) -> 
             linewidth=2 if is_best else 0.9,
             zorder=3 if is_best else 2,
         )
+    right.xaxis.get_major_locator().set_params(integer=True)
     right.set(xlabel="epoch", ylabel=f"validation {_words(metric)}", title="Learning curves")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)

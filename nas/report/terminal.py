@@ -57,10 +57,11 @@ def trial_line(trial: TrialInfo, metric: str) -> str:
 def top_table(trials: Sequence[TrialInfo], metric: str) -> Table:
     """Show the best trials, each beside the majority-class rate."""
     names = list(dict.fromkeys([metric, "balanced_accuracy", "auroc"]))
+    heads = (name.removesuffix("_accuracy").replace("_", " ") for name in names)
     columns = [
         "#trial",
         "#score",
-        *(f"#{name}" for name in names),
+        *(f"#{head}" for head in heads),
         "#majority",
         "#FLOPs",
         "#params",
@@ -70,7 +71,7 @@ def top_table(trials: Sequence[TrialInfo], metric: str) -> Table:
         metrics = [number(trial.metrics.get(name)) for name in names]
         majority = number(trial.metrics.get("majority_rate"))
         cost = [short(trial.cost.macs), short(trial.cost.params)]
-        note = Text(ONE_CLASS, style="bold red") if trial.one_class else trial.architecture_id
+        note = Text(ONE_CLASS, style="bold red") if trial.one_class else trial.architecture_id[:8]
         rows.append([trial.number, number(trial.score), *metrics, majority, *cost, note])
     return table([*columns, "architecture"], rows)
 

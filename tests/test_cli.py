@@ -160,7 +160,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "more groups than channels": (
         edited('"3.5"), expansion=choice(2, 3, 4)', '"3.5.7.9.11.13.15.17.19"), expansion=1'),
-        ["edited.py, line ", "stage1", "9 kernel groups", "not 8"],
+        ["edited.py, line ", "stage1", "kernels: 9 groups", "not 8"],
     ),
     "no target": (option(target_flops=None), ["target", "--target-flops 300M"]),
     "target of 0": (option(target_flops=0), ["--target-flops", "at least 1", "300M", "'0'"]),
@@ -199,7 +199,7 @@ MISTAKES: dict[str, Mistake] = {
     "weight above 0": (option(w=0.5), ["w", "0.5", "-0.07"]),
     "bad time": (option(time="soon"), ["--time", "'soon'", "30m"]),
     "no trials": (option(trials=0), ["--trials", "at least 1", "not 0"]),
-    "no workers": (option(workers=0), ["--workers", "at least 1", "not 0"]),
+    "negative workers": (option(workers=-1), ["--workers", "at least 0", "not -1"]),
     "no epochs": (option(epochs=0), ["--epochs", "at least 1", "not 0"]),
     "no resolution": (option(resolution=0), ["--resolution", "at least 1", "not 0"]),
     "path as study": (option(study="../x"), ["study", "name of a folder", "'../x'"]),
@@ -422,3 +422,31 @@ def test_a_reader_that_has_seen_enough_is_no_error(words: str, here: Path) -> No
     )  # fmt: skip
     assert ended.returncode == 0
     assert ended.stderr == ""
+
+
+def test_a_network_that_predicts_one_class_is_flagged(capsys: pytest.CaptureFixture[str]) -> None:
+    """The progress line, read as it is and not as markup, and the table say so."""
+    from rich.console import Console
+
+    from nas.cost import Cost
+    from nas.driver import Snapshot
+    from nas.report.terminal import Progress, top_table
+    from nas.store.queries import Counts, TrialInfo
+
+    trial = TrialInfo(
+        number=3, state="complete", score=0.7, evaluation_id=1, architecture_id="a" * 16,
+        notation="", cost=Cost(10, 10, 10, 10), reason=None, seconds=1.0, fidelity=1, attempt=1,
+        metrics={"accuracy": 0.7551, "majority_rate": 0.7551, "predicted_classes": 1.0},
+        worker="w", reused_from=None, stopped=False,
+    )  # fmt: skip
+    snapshot = Snapshot(
+        study="[s]", budget=4, counts=Counts(complete=1), best=trial, running=(), epochs=1,
+        elapsed=1.0, remaining=None, metric="accuracy",
+    )  # fmt: skip
+    console = Console(width=80, force_terminal=False)
+    Progress(console).show(snapshot)
+    console.print(top_table([trial], "accuracy"))
+    out = capsys.readouterr().out
+    assert "accuracy 0.7551 (majority class 0.7551)" in out
+    assert "[predicts one class]" in out
+    assert "one class!" in out

@@ -71,7 +71,8 @@ def top_table(trials: Sequence[TrialInfo], metric: str) -> Table:
         metrics = [number(trial.metrics.get(name)) for name in names]
         majority = number(trial.metrics.get("majority_rate"))
         cost = [short(trial.cost.macs), short(trial.cost.params)]
-        note = Text(ONE_CLASS, style="bold red") if trial.one_class else trial.architecture_id[:8]
+        flag = Text("one class!", style="bold red")
+        note = flag if trial.one_class else trial.architecture_id[:8]
         rows.append([trial.number, number(trial.score), *metrics, majority, *cost, note])
     return table([*columns, "architecture"], rows)
 

@@ -152,7 +152,8 @@ def test_a_space_edited_under_a_study_is_refused(searched: tuple[Path, dict[str,
 
 def test_an_exhausted_space_ends_the_search(tmp_path: Path) -> None:
     """A search that asks for more trials than the space has architectures trains each once."""
-    found = result(nas("search", *arguments(tmp_path, trials=60, epochs=1, images=32), "--json"))
+    words = arguments(tmp_path, trials=60, epochs=1, images=32, max_flops="1M")
+    found = result(nas("search", *words, "--json"))
     ids = rows(tmp_path, "SELECT architecture_id FROM nas_evaluations")
     assert found["trials"]["complete"] == len(set(ids)) == len(ids) == 24
 

@@ -1,9 +1,11 @@
 """Optuna's tree-structured Parzen estimator: Bergstra et al., NeurIPS 2011; multivariate."""
 
+import warnings
 from typing import Any
 
 from optuna import Study
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial
 
@@ -34,4 +36,6 @@ def make(seed: int) -> BaseSampler:
     Trials that run count as poor ones, so that workers spread out; parameters that exist together
     are modelled together.
     """
-    return ProposingTPESampler(seed=seed, constant_liar=True, multivariate=True, group=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # `group` has been one since 2021
+        return ProposingTPESampler(seed=seed, constant_liar=True, multivariate=True, group=True)

@@ -14,6 +14,7 @@ from nas.architecture import Architecture
 from nas.cost import Limits
 from nas.data import DataSet
 from nas.data import load as load_data
+from nas.data import names as data_names
 from nas.driver import Watch
 from nas.errors import UserError
 from nas.objective import objective
@@ -113,7 +114,7 @@ def prepare(
     _check_name(name)
     config = Config(
         space=space,
-        data=str(Path(data_name).absolute()) if Path(data_name).exists() else data_name,
+        data=data_name if data_name in data_names() else str(Path(data_name).expanduser().absolute()),
         classes=len(data.classes),
         in_channels=data.in_channels,
         recipe=recipe,

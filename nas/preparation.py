@@ -114,7 +114,7 @@ def prepare(
     _check_name(name)
     config = Config(
         space=space,
-        data=data_name if data_name in data_names() else str(Path(data_name).expanduser().absolute()),
+        data=_from_anywhere(data_name),
         classes=len(data.classes),
         in_channels=data.in_channels,
         recipe=recipe,
@@ -147,6 +147,11 @@ def taken_back(cache: Path) -> Iterator[None]:
             with suppress(OSError):  # another search has begun to use it
                 folder.rmdir()
         raise
+
+
+def _from_anywhere(data_name: str) -> str:
+    """Return a data set's name as it is, a path as one that holds in any folder."""
+    return data_name if data_name in data_names() else str(Path(data_name).expanduser().absolute())
 
 
 def _for_data(

@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("fields", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     data = divided(load(options.data))
     recipe = changed(default_recipe(data, epochs=options.epochs, seed=options.seed), options.fields)

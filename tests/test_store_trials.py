@@ -141,15 +141,6 @@ def test_reuse_crosses_studies_but_not_fidelities(store: Store) -> None:
     assert spent(other) == 1
 
 
-def test_a_failed_evaluation_is_retried_when_asked(store: Store) -> None:
-    """A retry is a new attempt at the same evaluation, in a trial of its own."""
-    mine = trials(store)
-    mine.finish(leased(mine), "failed", reason="out of memory")
-    retried = mine.start(proposal(), retry_failed=True)
-    assert retried.lease is not None
-    assert (retried.lease.attempt, retried.number) == (2, 1)
-
-
 def test_a_failure_of_another_study_is_tried_again(store: Store) -> None:
     """What failed in this study is reused as failed; what failed in another has a new chance."""
     mine, other = trials(store), trials(store, worker="w2", study="other")

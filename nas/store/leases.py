@@ -39,7 +39,6 @@ def claim(
     proposal: Proposal,
     *,
     budget: int | None,
-    retry_failed: bool,
 ) -> Claim:
     """Begin a proposal's evaluation, or find that it is done, running elsewhere, or over budget."""
     if budget is not None and connection.dialect.name != "sqlite":  # which has one writer anyway
@@ -55,7 +54,7 @@ def claim(
         row = _find(connection, proposal)  # another study's worker was first
     dead = row.state == "running" and row.expires_at < row.now
     elsewhere = row.study_id != worker.study_id  # where it failed for reasons of that search
-    if not dead and not (row.state == "failed" and (retry_failed or elsewhere)):
+    if not dead and not (row.state == "failed" and elsewhere):
         return Claim("elsewhere" if row.state == "running" else row.state, row.id, row.attempt)
     paid = row.study_id == worker.study_id and row.number is not None
     if not paid and _is_full(connection, worker, budget):

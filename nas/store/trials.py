@@ -76,18 +76,14 @@ class Trials:
                 study_name=name, storage=storage, sampler=sampler, pruner=pruner
             )
 
-    def start(
-        self, proposal: Proposal, *, budget: int | None = None, retry_failed: bool = False
-    ) -> Started:
+    def start(self, proposal: Proposal, *, budget: int | None = None) -> Started:
         """Claim a proposal's evaluation and make its trial, or say why there is nothing to train.
 
         With `budget`, no evaluation is begun beyond that number in this study, however many
         workers ask at once.
         """
         with self.store.write() as connection:
-            claim = leases.claim(
-                connection, self.worker, proposal, budget=budget, retry_failed=retry_failed
-            )
+            claim = leases.claim(connection, self.worker, proposal, budget=budget)
             if claim.outcome == "budget":
                 return Started(outcome="budget")
             fresh = claim.outcome == "run" and claim.attempt == 1

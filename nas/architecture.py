@@ -19,7 +19,10 @@ Value = str | int | float | bool
 
 # timm's shorthand (`ir_r2_k3.5_s2_e6_c40_se0.5_nsw`), and our words for what it lacks: _nge (GELU),
 # _kexp (exponential partition of the kernel groups), _d (stochastic depth).
-BLOCK_CODES = {"mbconv": "ir", "depthwise_separable": "ds", "conv": "cn", "classifier": "fc"}
+BLOCK_CODES = {
+    "mbconv": "ir", "depthwise_separable": "ds", "fused_mbconv": "er", "conv": "cn",
+    "classifier": "fc",
+}  # fmt: skip
 ACTIVATION_CODES = {
     "relu": "nre", "relu6": "nr6", "silu": "nsw", "hard_swish": "nhs", "gelu": "nge", "mish": "nmi",
 }  # fmt: skip
@@ -212,7 +215,7 @@ def _option_word(name: str, value: Value) -> str:
     if name in ("expand_groups", "project_groups"):
         return name[0].replace("e", "a") + ".".join("1" * int(value))
     if name == "skip":
-        return "skip" if value else "noskip"
+        return {"identity": "skip", "none": "noskip"}.get(str(value), f"skip{value}")
     short = {"se_ratio": "se", "partition": "k", "drop_path": "d", "dropout": "do", "groups": "g"}
     text = str(value)[:3] if isinstance(value, str) else f"{value:g}"
     return short.get(name, name) + text

@@ -67,6 +67,14 @@ class Limits(NamedTuple):
         )
 
 
+class Held(NamedTuple):
+    """A tensor that is kept for later: (channels, size, size); `elements` as it was counted."""
+
+    channels: int
+    size: int
+    elements: int
+
+
 class Tape:
     """Walks through a block operator by operator and adds up what each one costs.
 
@@ -124,6 +132,21 @@ class Tape:
         """Count a batch norm and an activation function, which needs no more memory than it."""
         self.norm()
 
+    def layer_norm(self) -> None:
+        """Count a layer norm over the channels, which keeps each place's mean and deviation."""
+        self.params += 2 * self.channels
+        self._need(self.elements + 2 * self.size * self.size)
+        self._produce(self.elements)
+
+    def pointwise(self) -> None:
+        """Count a function of each element: an activation, say."""
+        self._produce(self.elements)
+
+    def layer_scale(self) -> None:
+        """Count the product with one learnable number per channel."""
+        self.params += self.channels
+        self._produce(self.elements)
+
     def squeeze_excite(self, reduced: int) -> None:
         """Count pool, 1x1 reduce, activation, 1x1 expand, gate, multiply (both 1x1 with bias)."""
         channels, elements = self.channels, self.elements
@@ -135,16 +158,35 @@ class Tape:
         self._need(working)
         self.own = elements
 
-    def hold(self) -> int:
-        """Keep the tensor at hand for later; return its elements, which `add` lets go."""
+    def hold(self) -> Held:
+        """Keep the tensor at hand for later, until `take`, `add` or `concat` lets it go."""
+        held = Held(self.channels, self.size, self.own)
         self.held += self.own
         self.own = 0
-        return self.elements
+        return held
 
-    def add(self, held: int) -> None:
+    def take(self, held: Held) -> None:
+        """Go back to a tensor that was held; the one at hand is let go unless it is held too."""
+        self.channels, self.size = held.channels, held.size
+        self.elements = held.channels * held.size * held.size
+        self.held -= held.elements
+        self.own = held.elements
+
+    def add(self, held: Held) -> None:
         """Count the sum with a tensor that was held for it, and let that one go."""
         self._produce(self.elements)
-        self.held -= held
+        self.held -= held.elements
+
+    def concat(self, held: Held) -> None:
+        """Count the concatenation with a tensor that was held for it, and let that one go."""
+        self._produce(self.elements + held.channels * held.size * held.size)
+        self.channels += held.channels
+        self.held -= held.elements
+
+    def local_pool(self, stride: int) -> None:
+        """Count a pooling of neighbours: out size ceil(size / stride)."""
+        self.size = -(-self.size // stride)
+        self._produce(self.channels * self.size * self.size)
 
     def pool(self) -> None:
         """Count a global average pool."""

@@ -29,7 +29,7 @@ def walk(architecture: Architecture) -> Iterator[tuple[Row, int, int]]:
     for row in architecture.rows:
         yield row, channels, size
         channels = row.out_channels
-        size = -(-size // row.stride)
+        size = blocks.out_size(row, size)
 
 
 def build(architecture: Architecture) -> nn.Module:

@@ -1,26 +1,11 @@
 """Compound scaling: depth alpha^phi, width beta^phi, resolution gamma^phi.
 
-Source: EfficientNet, arXiv:1905.11946, section 3.3; the rounding is that of its reference code.
+Source: EfficientNet, arXiv:1905.11946, section 3.3.
 """
 
-import math
 from typing import NamedTuple
 
-
-def round_channels(channels: float, divisor: int = 8) -> int:
-    """Round to a multiple of `divisor`, never under 90 % of `channels` nor under `divisor`."""
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * channels else rounded
-
-
-def round_repeats(repeats: float) -> int:
-    """Round a number of layers up; a hair's breadth of floating point is not a layer."""
-    return math.ceil(repeats - 1e-9)
-
-
-def round_resolution(resolution: float, multiple: int = 8) -> int:
-    """Round to the nearest multiple, at least one."""
-    return max(1, round(resolution / multiple)) * multiple
+from nas.rounding import round_channels, round_repeats, round_resolution
 
 
 class Coefficients(NamedTuple):

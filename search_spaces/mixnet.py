@@ -5,7 +5,7 @@ convolutions and the head are those of the released models. Counted at 224 px an
 4,134,606 parameters, M 5,014,382, L 7,329,252.
 """
 
-from nas.scaling import round_channels
+from nas.rounding import round_channels
 from nas.search_space import SearchSpace, block, stage
 from nas.search_space.nodes import BlockSpec, Stage
 

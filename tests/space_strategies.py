@@ -15,7 +15,7 @@ from nas.search_space.nodes import BlockSpec, Stage
 SHARED = {
     "activation": choice("relu", "silu", name="activation"),
     "se_ratio": choice(0, 0.5, name="se_ratio"),
-    "skip": choice(True, False, name="skip"),
+    "skip": choice("identity", "none", name="skip"),
     "depth": choice(1, 2, name="depth"),
     "width": choice(8, 16, name="width"),
     "factor": choice(1.0, 1.5, name="factor"),
@@ -24,12 +24,13 @@ OPTIONS: dict[str, dict[str, tuple[Value, ...]]] = {
     "conv": {"kernels": ("1", "3"), "groups": (1, 2), "activation": ("relu", "mish")},
     "depthwise_separable": {
         "kernels": ("3", "3.5"), "partition": ("equal", "exponential"), "se_ratio": (0, 0.25),
-        "activation": ("relu", "gelu"), "skip": (True, False), "drop_path": (0.0, 0.1),
+        "activation": ("relu", "gelu"), "skip": ("identity", "pool", "none"),
+        "drop_path": (0.0, 0.1),
     },
     "mbconv": {
         "kernels": ("3", "5", "3.5.7"), "partition": ("equal", "exponential"),
         "expansion": (1, 1.5, 3), "se_ratio": (0, 0.25), "project_groups": (1, 2),
-        "activation": ("relu6", "hard_swish"), "skip": (True, False),
+        "activation": ("relu6", "hard_swish"), "skip": ("identity", "pool", "none"),
     },
 }  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -77,10 +76,10 @@ def test_a_block_counts_the_memory_that_a_trace_sees(name: str, data: st.DataObj
 @often
 @given(data=st.data())
 def test_a_block_gives_the_shape_its_row_says(name: str, data: st.DataObject) -> None:
-    """Out come out_channels maps of ceil(size / stride), or a vector of out_channels."""
+    """Out come out_channels maps of the size the block states, or a vector of out_channels."""
     placed = data.draw(placed_rows(name))
     shape = build(placed)(images(placed)).shape
-    size = math.ceil(placed.size / placed.row.stride)
+    size = blocks.out_size(placed.row, placed.size)
     assert shape in ((2, placed.row.out_channels, size, size), (2, placed.row.out_channels))
 
 
@@ -88,11 +87,12 @@ def test_a_block_gives_the_shape_its_row_says(name: str, data: st.DataObject) ->
 @often
 @given(data=st.data())
 def test_gradients_reach_every_parameter(name: str, data: st.DataObject) -> None:
-    """With small positive weights, where no activation function is flat, no gradient is zero."""
+    """With positive weights that keep sums near 1, where nothing is flat, no gradient is zero."""
     placed = data.draw(placed_rows(name))
     module = build(placed)
     for parameter in module.parameters():
-        nn.init.uniform_(parameter, 0.02, 0.1)
+        fan_in = parameter[0].numel() if parameter.ndim > 1 else 5
+        nn.init.uniform_(parameter, 0.5 / fan_in, 1 / fan_in)
     module(images(placed).abs()).sum().backward()
     dead = [
         name
@@ -279,7 +279,8 @@ def test_a_block_from_elsewhere_can_be_registered(monkeypatch: pytest.MonkeyPatc
 
 def test_ratios_that_give_the_same_squeeze_become_one() -> None:
     """At 16 channels 0.25, 0.26 and 0.3 all squeeze to 4: the usual one stands for them."""
-    assert {options.canonical_se_ratio(ratio, 16) for ratio in (0.25, 0.26, 0.3)} == {0.25}
+    rows = [Row("mbconv", 16, 1, (("se_ratio", ratio),)) for ratio in (0.25, 0.26, 0.3)]
+    assert {blocks.canonical_row(row, 16).options for row in rows} == {(("se_ratio", 0.25),)}
 
 
 def test_every_canonical_ratio_keeps_the_width() -> None:
@@ -287,7 +288,8 @@ def test_every_canonical_ratio_keeps_the_width() -> None:
     for channels in range(1, 130):
         for percent in range(1, 101):
             ratio = percent / 100
-            kept = options.canonical_se_ratio(ratio, channels)
-            assert options.se_channels(kept, channels) == options.se_channels(ratio, channels)
+            width = max(1, int(ratio * channels))
+            kept = options.canonical_se_ratio(ratio, channels, width)
+            assert max(1, int(kept * channels)) == width
             wider = options.canonical_expansion(1 + percent / 20, channels)
             assert int(wider * channels) == int((1 + percent / 20) * channels)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.scaling import Coefficients, round_channels, round_repeats, round_resolution
+from nas.rounding import round_channels, round_repeats, round_resolution
+from nas.scaling import Coefficients
 
 
 @given(st.floats(1, 5000), st.sampled_from((1, 2, 4, 8, 16)))

@@ -1,11 +1,15 @@
 """The registry of blocks: one file per published idea, found by looking into this folder.
 
+A folder named in the environment variable NAS_BLOCKS (several, separated as in PATH) is looked into
+as well, in every process: a block of your own is one file there.
+
 A block file holds an `nn.Module` that reads as the architecture does, the function `cost` that
 counts the same operators on a tape, and a `BLOCK` that says which options it has and how a row of
 data becomes the module's arguments. The module's source is also what the exported code consists of,
 so it uses torch and other classes of this folder, nothing else.
 """
 
+import os
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +22,8 @@ from torch import nn
 from nas.architecture import Architecture, Row, Value
 from nas.cost import Cost, Tape
 from nas.errors import SpaceError, unknown
+
+__path__.extend(filter(None, os.environ.get("NAS_BLOCKS", "").split(os.pathsep)))
 
 Options = dict[str, Value]
 Arguments = dict[str, Any]
@@ -36,14 +42,20 @@ class Option(NamedTuple):
     structural: bool = False
 
 
+def ceil_size(size: int, stride: int) -> int:
+    """Return the output size of a convolution or pooling with 'same' padding."""
+    return -(-size // stride)
+
+
 @dataclass(frozen=True)
 class Block:
     """What the rest of the house knows of a block.
 
     `arguments(options, in_channels, out_channels, stride)` gives the literal keyword arguments with
     which both `module(**arguments)` and `cost(tape, **arguments)` are called; it raises SpaceError
-    where the widths do not allow the options. `canonical` (same arguments, returns block name and
-    options) drops what has no effect.
+    where the widths do not allow the options. `cost` names the arguments it counts with and takes
+    the others as `**_`. `canonical` (same arguments, returns block name and options) drops what has
+    no effect. `out_size(size, stride)` is the height and width of the output.
     """
 
     name: str
@@ -52,6 +64,7 @@ class Block:
     arguments: Callable[[Options, int, int, int], Arguments]
     cost: Callable[..., None]
     canonical: Callable[[Options, int, int, int], tuple[str, Options]]
+    out_size: Callable[[int, int], int] = ceil_size
 
     def check(self, name: str, value: Value) -> None:
         """Refuse an option this block does not have, or a value that breaks its rule."""
@@ -99,6 +112,11 @@ def arguments(row: Row, in_channels: int) -> Arguments:
     block = get(row.block)
     options = block.complete(dict(row.options))
     return block.arguments(options, in_channels, row.out_channels, row.stride)
+
+
+def out_size(row: Row, size: int) -> int:
+    """Return the height and width of a row's output."""
+    return size if row.stride == 1 else get(row.block).out_size(size, row.stride)
 
 
 def build(row: Row, in_channels: int) -> nn.Module:

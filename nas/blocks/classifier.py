@@ -1,32 +1,49 @@
-"""The end of a network: global average pool, dropout, fully connected layer."""
+"""The end of a network: global average pool, dropout, fully connected layer; with a hidden layer as
+in MobileNetV3 (arXiv:1905.02244), or a layer norm as in ConvNeXt (arXiv:2201.03545).
+"""
 
 from torch import Tensor, nn
 
-from nas.blocks import Arguments, Block, Options, options
+from nas.blocks import Arguments, Block, Option, Options, options
 from nas.cost import Tape
 from nas.errors import SpaceError
 
 
 class Classifier(nn.Module):
-    """Global average pool, dropout, linear."""
+    """Global average pool [+ layer norm] [+ linear, activation], dropout, linear."""
 
-    def __init__(self, in_channels: int, classes: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        dropout: float = 0.0,
+        hidden_channels: int = 0,
+        activation: type[nn.Module] = nn.ReLU,
+        layer_norm: bool = False,
+    ) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(in_channels, eps=1e-6) if layer_norm else nn.Identity()
+        self.hidden = (
+            nn.Sequential(nn.Linear(in_channels, hidden_channels), activation())
+            if hidden_channels
+            else nn.Identity()
+        )
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(in_channels, classes)
+        self.linear = nn.Linear(hidden_channels or in_channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.dropout(x.mean((2, 3))))  # (N, C, H, W) -> (N, classes)
+        x = self.norm(x.mean((2, 3)))  # (N, C, H, W) -> (N, C)
+        return self.linear(self.dropout(self.hidden(x)))  # (N, classes)
 
 
-def cost(
-    tape: Tape,
-    in_channels: int,  # noqa: ARG001 - the tape knows; the signature is the module's
-    classes: int,
-    dropout: float,  # noqa: ARG001 - the identity at inference
-) -> None:
+def cost(tape: Tape, *, classes: int, hidden_channels: int, layer_norm: bool, **_: object) -> None:
     """Count what Classifier does."""
     tape.pool()
+    if layer_norm:
+        tape.layer_norm()
+    if hidden_channels:
+        tape.linear(hidden_channels)
+        tape.pointwise()
     tape.linear(classes)
 
 
@@ -38,26 +55,39 @@ def _arguments(
 ) -> Arguments:
     if stride != 1:
         raise SpaceError(f"A classifier pools the whole image: its stride is 1, not {stride}.")
+    hidden = int(values["hidden_channels"])
     return {
         "in_channels": in_channels,
         "classes": out_channels,
         "dropout": float(values["dropout"]),
+        "hidden_channels": hidden,
+        "activation": options.ACTIVATIONS[str(values["activation"])] if hidden else nn.ReLU,
+        "layer_norm": bool(values["layer_norm"]),
     }
 
 
 def _canonical(
     values: Options,
-    in_channels: int,  # noqa: ARG001 - dropout has its effect at any width
+    in_channels: int,  # noqa: ARG001 - the options have their effect at any width
     out_channels: int,  # noqa: ARG001
     stride: int,  # noqa: ARG001
 ) -> tuple[str, Options]:
-    return "classifier", values
+    return "classifier", values if values["hidden_channels"] else values | {"activation": "relu"}
+
+
+def _is_width(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000
 
 
 BLOCK = Block(
     name="classifier",
     module=Classifier,
-    options={"dropout": options.rate()},
+    options={
+        "dropout": options.rate(),
+        "hidden_channels": Option(0, "a number of channels, or 0 for no hidden layer", _is_width),
+        "activation": options.activation(),
+        "layer_norm": options.flag(False),
+    },
     arguments=_arguments,
     cost=cost,
     canonical=_canonical,

@@ -2,9 +2,8 @@
 
 from torch import Tensor, nn
 
-from nas.blocks import Arguments, Block, Option, Options, options
+from nas.blocks import Arguments, Block, Options, options
 from nas.cost import Tape
-from nas.errors import SpaceError
 
 
 class ConvNormAct(nn.Module):
@@ -31,13 +30,7 @@ class ConvNormAct(nn.Module):
 
 
 def cost(
-    tape: Tape,
-    in_channels: int,  # noqa: ARG001 - the tape knows; the signature is the module's
-    out_channels: int,
-    kernel: int,
-    stride: int,
-    groups: int,
-    activation: type[nn.Module],  # noqa: ARG001 - costs no macs; its memory is in norm_act
+    tape: Tape, *, out_channels: int, kernel: int, stride: int, groups: int, **_: object
 ) -> None:
     """Count what ConvNormAct does."""
     tape.conv(out_channels, kernel, stride, groups)
@@ -46,11 +39,7 @@ def cost(
 
 def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
     groups = int(values["groups"])
-    if in_channels % groups or out_channels % groups:
-        raise SpaceError(
-            f"conv.groups divides the channels, {in_channels} in and {out_channels} out;"
-            f" {groups} does not."
-        )
+    options.check_groups("conv.groups", groups, in_channels, out_channels)
     return {
         "in_channels": in_channels,
         "out_channels": out_channels,
@@ -70,15 +59,11 @@ def _canonical(
     return "conv", values | {"kernels": options.canonical_kernels(str(values["kernels"]))}
 
 
-def _is_one_odd_kernel(value: object) -> bool:
-    return isinstance(value, str) and value.isascii() and value.isdigit() and int(value) % 2 == 1
-
-
 BLOCK = Block(
     name="conv",
     module=ConvNormAct,
     options={
-        "kernels": Option("3", 'one odd kernel size such as "3"', _is_one_odd_kernel),
+        "kernels": options.kernel(),
         "groups": options.groups(),
         "activation": options.activation(),
     },

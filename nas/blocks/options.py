@@ -1,11 +1,14 @@
 """Options that several blocks share, and the arithmetic that turns ratios into widths."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from torch import nn
 
 from nas.architecture import Value
-from nas.blocks import Option
+from nas.blocks import Arguments, Option, Options
+from nas.errors import SpaceError
+from nas.rounding import round_channels
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -15,6 +18,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "mish": nn.Mish,
 }
+GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
+SKIPS = ("identity", "pool", "none")
+SE_FROM = ("input", "expanded")
+MAX_RATIO = 32.0
 PREFERRED_RATIOS = (0.25, 0.5, 0.125, 0.0625, 0.75, 1.0)
 
 
@@ -42,10 +49,22 @@ def canonical_kernels(kernels: str) -> str:
     return ".".join(map(str, kernel_sizes(kernels)))
 
 
-def activation() -> Option:
+def one_of(default: str, names: Iterable[str], structural: bool = False) -> Option:
+    """Return an option that is one of these names."""
+    allowed = tuple(names)
+    rule = f"one of {', '.join(allowed)}"
+    return Option(default, rule, lambda value: value in allowed, structural)
+
+
+def activation(default: str = "relu") -> Option:
     """Return the option that names an activation function."""
-    rule = f"one of {', '.join(ACTIVATIONS)}"
-    return Option("relu", rule, lambda value: value in ACTIVATIONS)
+    return one_of(default, ACTIVATIONS)
+
+
+def kernel(default: str = "3") -> Option:
+    """Return the option for the one kernel size of a plain convolution."""
+    rule = 'one odd kernel size such as "3"'
+    return Option(default, rule, lambda value: _are_kernels(value) and "." not in str(value))
 
 
 def kernels() -> Option:
@@ -59,9 +78,14 @@ def partition() -> Option:
     return Option("equal", "equal or exponential", lambda value: value in names, structural=True)
 
 
+def count(default: int, *, structural: bool = False) -> Option:
+    """Return an option that counts something: groups, experts, splits."""
+    return Option(default, "a whole number of at least 1", _is_count, structural)
+
+
 def groups() -> Option:
     """Return the option that counts the groups of a convolution."""
-    return Option(1, "a whole number of at least 1", _is_count, structural=True)
+    return count(1, structural=True)
 
 
 def flag(default: bool) -> Option:
@@ -81,9 +105,104 @@ def rate() -> Option:
     return Option(0.0, rule, lambda value: _is_number(value) and 0 <= float(value) < 1)
 
 
-def se_channels(se_ratio: float, in_channels: int) -> int:
-    """Width of the squeeze: int(ratio x block input), at least 1; 0 where there is no SE."""
-    return max(1, int(se_ratio * in_channels)) if se_ratio else 0
+def expansion(default: float = 6) -> Option:
+    """Return the option that says how many times as wide as its input a block is inside."""
+    return ratio(default, low=1, high=MAX_RATIO, structural=True)
+
+
+def squeeze_excite() -> dict[str, Option]:
+    """Return the options of squeeze-and-excitation; without a ratio there is none.
+
+    The squeeze has int(se_ratio x width) channels, at least 1: the width of the block's input, or
+    the expanded one. Where `se_divisor` is not 1 it is rounded to a multiple of it instead.
+    """
+    return {
+        "se_ratio": ratio(0.0, high=MAX_RATIO, structural=True),
+        "se_from": one_of("input", SE_FROM, structural=True),
+        "se_divisor": count(1, structural=True),
+        "se_gate": one_of("sigmoid", GATES),
+        "se_activation": one_of("same", ("same", *ACTIVATIONS)),
+    }
+
+
+def squeeze_excite_arguments(values: Options, in_channels: int, hidden: int) -> Arguments:
+    """Return a module's arguments for its squeeze-and-excitation."""
+    reduced = _se_channels(values, in_channels, hidden)
+    if not reduced:
+        return {"se_channels": 0, "se_gate": nn.Sigmoid, "se_activation": nn.ReLU}
+    named = str(values["se_activation"])
+    same = str(values["activation"]) if named == "same" else named
+    gate = GATES[str(values["se_gate"])]
+    return {"se_channels": reduced, "se_gate": gate, "se_activation": ACTIVATIONS[same]}
+
+
+def canonical_squeeze_excite(values: Options, in_channels: int, hidden: int) -> Options:
+    """Write every squeeze as a share of the input's width, and drop what has no effect."""
+    reduced = _se_channels(values, in_channels, hidden)
+    plain: Options = {"se_ratio": 0.0, "se_from": "input", "se_divisor": 1}
+    if not reduced:
+        return plain | {"se_gate": "sigmoid", "se_activation": "same"}
+    kept: Options = {"se_gate": values["se_gate"], "se_activation": values["se_activation"]}
+    if kept["se_activation"] == values["activation"]:
+        kept["se_activation"] = "same"
+    given = (
+        float(values["se_ratio"])
+        if (values["se_from"], values["se_divisor"]) == ("input", 1)
+        else reduced / in_channels
+    )
+    return plain | kept | {"se_ratio": canonical_se_ratio(given, in_channels, reduced)}
+
+
+def _se_channels(values: Options, in_channels: int, hidden: int) -> int:
+    share, divisor = float(values["se_ratio"]), int(values["se_divisor"])
+    if not share:
+        return 0
+    width = share * (in_channels if values["se_from"] == "input" else hidden)
+    reduced = max(1, int(width)) if divisor == 1 else round_channels(width, divisor)
+    if reduced > MAX_RATIO * in_channels:
+        raise SpaceError(
+            f"A squeeze has at most {MAX_RATIO:g} times the {in_channels} input channels, not"
+            f" {reduced}."
+        )
+    return reduced
+
+
+def residual() -> dict[str, Option]:
+    """Return the options of what a block adds of its input to its output.
+
+    "identity" has an effect where the shapes agree, "pool" (3x3 average) where the widths do.
+    """
+    return {"skip": one_of("identity", SKIPS), "drop_path": rate()}
+
+
+def residual_arguments(
+    values: Options, in_channels: int, out_channels: int, stride: int
+) -> Arguments:
+    """Return a module's arguments for its skip; one that the shapes do not allow is none."""
+    kind = str(values["skip"])
+    possible = ("identity", "pool") if stride == 1 else ("pool",)
+    skips = in_channels == out_channels and kind in possible
+    return {
+        "skip": kind if skips else "none",
+        "drop_path": float(values["drop_path"]) if skips else 0.0,
+    }
+
+
+def canonical_residual(
+    values: Options, in_channels: int, out_channels: int, stride: int
+) -> Options:
+    """Drop a skip that the shapes do not allow, and stochastic depth without a skip."""
+    kept = residual_arguments(values, in_channels, out_channels, stride)
+    if kept["skip"] == "none" and not (stride == 1 and in_channels == out_channels):
+        return {"skip": "identity", "drop_path": 0.0}
+    return {"skip": kept["skip"], "drop_path": values["drop_path"] if kept["drop_path"] else 0.0}
+
+
+def check_groups(what: str, groups: int, *widths: int) -> None:
+    """Refuse groups that do not divide the channels of a convolution."""
+    if any(width % groups for width in widths):
+        numbers = " in and ".join(map(str, widths)) + " out"
+        raise SpaceError(f"{what} divides the channels, {numbers}; {groups} does not.")
 
 
 def hidden_channels(expansion: float, in_channels: int) -> int:
@@ -92,19 +211,16 @@ def hidden_channels(expansion: float, in_channels: int) -> int:
 
 
 @lru_cache(maxsize=65536)
-def canonical_se_ratio(se_ratio: float, in_channels: int) -> float:
-    """Return the one ratio that stands for all that give the same squeeze at this input width.
+def canonical_se_ratio(given: float, in_channels: int, width: int) -> float:
+    """Return the one ratio that stands for all that give a squeeze of `width` at this input.
 
     A usual ratio if one does (1/4 before 1/2 ...), else the shortest decimal.
     """
-    width = se_channels(se_ratio, in_channels)
-    if not width:
-        return 0.0
     decimals = (-(-width * 10**d // in_channels) / 10**d for d in range(1, 9))
     for candidate in (*PREFERRED_RATIOS, *decimals):
-        if se_channels(candidate, in_channels) == width:
+        if max(1, int(candidate * in_channels)) == width:
             return candidate
-    return se_ratio
+    return given
 
 
 @lru_cache(maxsize=65536)

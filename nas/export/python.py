@@ -166,9 +166,11 @@ def _network(architecture: Architecture, definitions: Definitions) -> str:
         calls = []
         for _, (row, channels, size) in zip(rows, steps):  # noqa: B905 - the part ends first
             module = blocks.get(row.block).module
-            definitions.add(sys.modules[module.__module__], module.__name__)
-            calls.append(_constructor(module, blocks.arguments(row, channels), INDENT * 3))
-            channels, size = row.out_channels, -(-size // row.stride)
+            arguments = blocks.arguments(row, channels)
+            for used in (module, *filter(_is_own, arguments.values())):
+                definitions.add(sys.modules[used.__module__], used.__name__)
+            calls.append(_constructor(module, arguments, INDENT * 3))
+            channels, size = row.out_channels, blocks.out_size(row, size)
         lines = "".join(f"\n{INDENT * 3}{call}," for call in calls)
         end = f"\n{INDENT * 2})" if calls else ")"
         parts.append(f"self.{name} = nn.Sequential({lines}{end}")
@@ -217,7 +219,7 @@ def _fitted(value: object, indent: str, before: str) -> str:
     return "(" + "".join(f"\n{indent}{INDENT}{_literal(item)}," for item in value) + f"\n{indent})"
 
 
-def _literal(value: object) -> str:
+def _literal(value: Any) -> str:
     """Write a value as a literal."""
     if isinstance(value, str):
         return _string(value)
@@ -227,7 +229,14 @@ def _literal(value: object) -> str:
         return repr(value)
     if isinstance(value, type) and value in vars(nn).values():
         return f"nn.{value.__name__}"
+    if _is_own(value):
+        return str(value.__name__)
     raise NasError(f"{value!r} can't be written as a literal.")
+
+
+def _is_own(value: Any) -> bool:
+    """Say whether a value is a class of a block file."""
+    return isinstance(value, type) and value.__module__.startswith(f"{blocks.__name__}.")
 
 
 def _string(text: str) -> str:

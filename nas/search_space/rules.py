@@ -10,7 +10,8 @@ from typing import Any
 from nas import blocks
 from nas.architecture import Value
 from nas.errors import SpaceError
-from nas.scaling import Coefficients, round_channels
+from nas.rounding import round_channels
+from nas.scaling import Coefficients
 from nas.search_space.nodes import (
     BlockSpec,
     Choice,

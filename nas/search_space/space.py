@@ -10,7 +10,8 @@ from nas import blocks, network
 from nas.architecture import Architecture, Row, Value
 from nas.cost import Cost, Limits
 from nas.errors import SpaceError, unknown
-from nas.scaling import Coefficients, round_channels
+from nas.rounding import round_channels
+from nas.scaling import Coefficients
 from nas.search_space import interchange, rules
 from nas.search_space.nodes import Choice, Description, PerLayer, Scaled, Stage
 from nas.search_space.parameters import Assignment, Conjunction, Parameter, count, in_order

@@ -20,6 +20,7 @@ SHARED = {
     "width": choice(8, 16, name="width"),
     "factor": choice(1.0, 1.5, name="factor"),
 }
+SIZES = ("small", "large")  # labels under which one choice sets depths, widths and more
 OPTIONS: dict[str, dict[str, tuple[Value, ...]]] = {
     "conv": {"kernels": ("1", "3"), "groups": (1, 2), "activation": ("relu", "mish")},
     "depthwise_separable": {
@@ -36,13 +37,19 @@ OPTIONS: dict[str, dict[str, tuple[Value, ...]]] = {
 
 
 def value(draw: Any, pool: Sequence[Any], shared: str = "", *, layers: bool = False) -> Any:
-    """Draw a value, a choice, a choice per layer or a shared choice."""
-    kinds = ["value", "value", "choice"] + ["layers"] * layers + ["shared"] * (shared in SHARED)
+    """Draw a value, a choice, a choice per layer, a shared choice or one linked by its labels."""
+    kinds = (
+        ["value", "value", "choice", "linked"]
+        + ["layers"] * layers
+        + ["shared"] * (shared in SHARED)
+    )
     kind = draw(st.sampled_from(kinds))
     if kind == "value":
         return draw(st.sampled_from(pool))
     if kind == "shared":
         return SHARED[shared]
+    if kind == "linked":
+        return choice(*draw(st.tuples(*[st.sampled_from(pool)] * 2)), name="size", labels=SIZES)
     options = draw(st.lists(st.sampled_from(pool), min_size=1, max_size=3, unique=True))
     return per_layer(choice(*options)) if kind == "layers" else choice(*options)
 
@@ -84,6 +91,9 @@ def search_spaces(draw: Any) -> SearchSpace:
         stages=[drawn_stage(draw) for _ in range(draw(st.integers(1, 3)))],
         head=[stage(block("conv"), width=value(draw, (8, 16), "width"))] * draw(st.integers(0, 1)),
         dropout=value(draw, (0.0, 0.2)),
+        classifier=draw(
+            st.sampled_from(({}, {"hidden_channels": value(draw, (0, 8)), "layer_norm": True}))
+        ),
         scaling=draw(st.sampled_from((None, scaling))),
     )
 

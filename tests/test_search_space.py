@@ -141,7 +141,7 @@ def tiny(kernels: object = "3", **options: object) -> SearchSpace:
     [
         tiny(partition=choice("equal", "exponential")),
         tiny("3.5", partition=choice("equal", "exponential")),
-        tiny(skip=choice(True, False)),
+        tiny(skip=choice("identity", "none")),
         tiny(drop_path=choice(0, 0.2)),
         tiny(se_ratio=choice(0.25, 0.26)),
         tiny(choice("3", "03")),
@@ -295,7 +295,11 @@ def test_decode_says_what_is_wrong_with_values(values: dict[str, Value], message
 def test_true_is_not_one() -> None:
     """A truth value is not taken for the number that Python finds equal to it."""
     with pytest.raises(SpaceError, match="not 1"):
-        tiny(skip=choice(True, False)).decode({"stage1.skip": 1})
+        SearchSpace(
+            name="s",
+            stages=[stage(block("conv"), width=16)],
+            classifier={"layer_norm": choice(True, False)},
+        ).decode({"classifier.layer_norm": 1})
 
 
 def test_values_of_inactive_parameters_are_ignored() -> None:
@@ -304,6 +308,43 @@ def test_values_of_inactive_parameters_are_ignored() -> None:
     space = SearchSpace(name="s", stages=[stage(chosen, width=16)])
     values = {"stage1.block": "mbconv"}
     assert space.decode(values) == space.decode({**values, "stage1.conv.kernels": "3"})
+
+
+def test_places_that_share_labels_differ_in_their_options() -> None:
+    """One decision, stored under its label, sets width, depth and kernels of a stage."""
+    labels = ("small", "large")
+    space = SearchSpace(
+        name="linked",
+        resolution=16,
+        stages=[
+            stage(
+                block("mbconv", kernels=choice("3", "3.5", name="size", labels=labels)),
+                width=choice(16, 32, name="size", labels=labels),
+                depth=choice(1, 3, name="size", labels=labels),
+            ),
+            stage(block("conv"), width=choice(64, 64, name="size", labels=labels)),
+        ],
+        classifier={"hidden_channels": choice(0, 128, name="size", labels=labels)},
+    )
+    assert (space.size(), [p.name for p in space.parameters()]) == (2, ["size"])
+    large = space.decode({"size": "large"})
+    assert (len(large.body), large.body[0].out_channels) == (4, 32)
+    assert dict(large.head[0].options) == {"hidden_channels": 128}
+    assert space.encode(large) == {"size": "large"}
+    assert {space.decode(values).id for values in every_assignment(space)} == {
+        space.decode({"size": label}).id for label in labels
+    }
+
+
+def test_a_label_decides_which_layers_exist() -> None:
+    """Choices of a third layer exist only under the label whose option is three layers."""
+    depth = choice(1, 3, name="depth", labels=("shallow", "deep"))
+    kernels = per_layer(choice("3", "5"))
+    space = SearchSpace(
+        name="s", stages=[stage(block("mbconv", kernels=kernels), width=16, depth=depth)]
+    )
+    assert space.size() == 2 + 2**3
+    assert sum(1 for _ in every_assignment(space)) == space.size()
 
 
 def test_an_architecture_of_another_space_can_not_be_encoded() -> None:
@@ -320,7 +361,7 @@ def test_encode_does_not_try_what_makes_no_difference() -> None:
         stage(
             block("conv", activation=wrong)
             if number == 40
-            else block("mbconv", skip=choice(True, False)),
+            else block("mbconv", skip=choice("identity", "none")),
             width=16,
             stride=2,
         )

@@ -54,16 +54,16 @@ BLOCKS: dict[str, tuple[Callable[[], Any], str]] = {
         "stage2: conv.activation is one of relu, relu6, silu, hard_swish, gelu, mish, not 'swish'.",
     ),
     "ratio out of range": (
-        lambda: of("mbconv", se_ratio=per_layer(choice(0, 1.5))),
-        "stage2: mbconv.se_ratio is a number from 0 to 1, not 1.5.",
+        lambda: of("mbconv", se_ratio=per_layer(choice(0, 40))),
+        "stage2: mbconv.se_ratio is a number from 0 to 32, not 40.",
     ),
     "truth value for a number": (
         lambda: of("mbconv", expansion=True),
         "stage2: mbconv.expansion is a number from 1 to 32, not True.",
     ),
     "number for a truth value": (
-        lambda: of("mbconv", skip=1),
-        "stage2: mbconv.skip is true or false, not 1.",
+        lambda: space(classifier={"layer_norm": 1}),
+        "classifier.layer_norm: classifier.layer_norm is true or false, not 1.",
     ),
     "no value": (
         lambda: of("mbconv", skip=None),
@@ -137,8 +137,21 @@ CHOICES: dict[str, tuple[Callable[[], Any], str]] = {
         "'relu', 'silu', not 'silu', 'relu'.",
     ),
     "shared name for other kinds": (
-        lambda: of("mbconv", se_ratio=choice(0, 1, name="x"), skip=choice(False, True, name="x")),
-        "stage2.skip: the shared choice 'x' has other options elsewhere: 0, 1, not False, True.",
+        lambda: space(
+            stage(block("mbconv", se_ratio=choice(0, 1, name="x")), width=8),
+            classifier={"layer_norm": choice(False, True, name="x")},
+        ),
+        "classifier.layer_norm: the shared choice 'x' has other options elsewhere: "
+        "0, 1, not False, True.",
+    ),
+    "too few labels": (
+        lambda: of("mbconv", kernels=choice("3", "5", labels=("small",))),
+        "stage2.kernels: labels are text, numbers or true/false, one for each of the 2 options,"
+        " not ('small',).",
+    ),
+    "one label twice": (
+        lambda: of("mbconv", kernels=choice("3", "5", labels=("a", "a"))),
+        "stage2.kernels: the options of a choice differ from each other; 'a' is there twice.",
     ),
     "shared name that is a place": (
         lambda: space(
@@ -209,6 +222,11 @@ REST: dict[str, tuple[Callable[[], Any], str]] = {
     "resolution": (
         lambda: space(resolution=choice(32, 0)),
         "resolution: whole numbers of pixels to 16,384, not 0.",
+    ),
+    "dropout twice": (
+        lambda: space(classifier={"dropout": 0.1}),
+        "classifier is a mapping of the classifier's options; dropout, a field of its own, is not"
+        " among them. Not {'dropout': 0.1}.",
     ),
     "dropout": (
         lambda: space(dropout=choice(0.2, 1)),

@@ -30,6 +30,8 @@ def to_json(space: Description) -> dict[str, Any]:
     """Return the space as plain data."""
     data: dict[str, Any] = {"format": FORMAT, "name": space.name}
     data |= {name: _write(getattr(space, name)) for name in FIELDS}
+    if space.classifier:
+        data["classifier"] = {name: _write(value) for name, value in space.classifier.items()}
     if space.scaling:
         data["scaling"] = {name: _write(value) for name, value in vars(space.scaling).items()}
     limits = {name: limit for name, limit in space.limits._asdict().items() if limit is not None}
@@ -45,10 +47,10 @@ def to_json(space: Description) -> dict[str, Any]:
 
 def _write(value: Any) -> Any:
     match value:
-        case Choice(options, None):
-            return {"choice": [_write(option) for option in options]}
-        case Choice(options, name):
-            return {"choice": [_write(option) for option in options], "name": name}
+        case Choice(options, name, written):
+            data: dict[str, Any] = {"choice": [_write(option) for option in options]}
+            data |= {} if name is None else {"name": name}
+            return data | ({} if written is None else {"labels": list(written)})
         case PerLayer(chosen):
             return {"per_layer": _write(chosen)}
         case Scaled(base, multiplier, divisor):
@@ -64,11 +66,16 @@ def from_json(data: Any) -> dict[str, Any]:
     fields = _object(data, "a search space")
     if fields.pop("format", None) != FORMAT:
         raise SpaceError(f'A search space is an object with "format": "{FORMAT}".')
-    optional = ("stem", "head", "scaling", "limits", *FIELDS)
+    optional = ("stem", "head", "classifier", "scaling", "limits", *FIELDS)
     fields = _object(fields, "a search space", required=("name", "stages"), optional=optional)
     arguments: dict[str, Any] = {"name": fields.pop("name")}
     for part in ("stem", "stages", "head"):
         arguments[part] = _stages(fields.pop(part, []), part)
+    if "classifier" in fields:
+        classifier = _object(fields.pop("classifier"), "classifier")
+        arguments["classifier"] = {
+            str(name): _value(value, f"classifier.{name}") for name, value in classifier.items()
+        }
     if "scaling" in fields:
         scaling = _object(fields.pop("scaling"), "scaling", optional=tuple(vars(Compound())))
         values = {name: _value(value, f"scaling.{name}") for name, value in scaling.items()}
@@ -115,12 +122,18 @@ def _value(data: Any, where: str, plain: Read | None = None) -> Any:
 
 
 def _choice(data: Mapping[str, Any], where: str, plain: Read) -> Choice:
-    fields = _object(data, where, required=("choice",), optional=("name",))
+    fields = _object(data, where, required=("choice",), optional=("name", "labels"))
     if not isinstance(fields["choice"], list):
         raise SpaceError(f"{where}: a choice is a list, not {_shown(fields['choice'])}.")
     if "name" in fields and not isinstance(fields["name"], str):
         raise SpaceError(f"{where}: a shared choice's name is text, not {_shown(fields['name'])}.")
-    return Choice(tuple(plain(option, where) for option in fields["choice"]), fields.get("name"))
+    labels = fields.get("labels")
+    if labels is not None and not isinstance(labels, list):
+        raise SpaceError(f"{where}: a choice's labels are a list, not {_shown(labels)}.")
+    written = None if labels is None else tuple(_plain(label, where) for label in labels)
+    return Choice(
+        tuple(plain(option, where) for option in fields["choice"]), fields.get("name"), written
+    )
 
 
 def _plain(data: Any, where: str) -> Value:

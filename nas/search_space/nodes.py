@@ -1,7 +1,7 @@
 """What a search space is written with: choices, blocks, stages, the bare description."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,17 +12,29 @@ from nas.errors import SpaceError, UserError
 
 @dataclass(frozen=True)
 class Choice:
-    """A value to be chosen among options; one with a name is shared by all places that use it."""
+    """A value to be chosen among options; one with a name is shared by all places that use it.
+
+    A study stores an option's label: one of `written`, else a block's name, else the option itself.
+    Places that share a choice have the same labels, and may have other options under them.
+    """
 
     options: tuple[Any, ...]
     name: str | None = None
+    written: tuple[Value, ...] | None = None
 
     @property
     def labels(self) -> tuple[Value, ...]:
-        """The options as a study stores them: a block stands by its name."""
+        """The options as a study stores them."""
+        if self.written is not None:
+            return self.written
         return tuple(
             option.name if isinstance(option, BlockSpec) else option for option in self.options
         )
+
+    def labels_of(self, wanted: Callable[[Any], bool]) -> frozenset[Value]:
+        """Return the labels of the options that are wanted."""
+        pairs = zip(self.options, self.labels, strict=True)
+        return frozenset(label for option, label in pairs if wanted(option))
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,7 @@ class Description:
     stem: Stage | Sequence[Stage] = ()
     head: Stage | Sequence[Stage] = ()
     dropout: Any = 0.0
+    classifier: Mapping[str, Any] = field(default_factory=dict)
     scaling: Compound | None = None
     limits: Limits = field(default_factory=Limits)
     in_channels: int = 3
@@ -108,6 +121,15 @@ class Description:
                 raise SpaceError(f"{part} is a stage or a list of stages, not {given!r}.")
             object.__setattr__(self, part, tuple(stages))
         object.__setattr__(self, "limits", _limits(self.limits))
+        if not isinstance(self.classifier, Mapping) or "dropout" in self.classifier:
+            raise SpaceError(
+                "classifier is a mapping of the classifier's options; dropout, a field of its own,"
+                f" is not among them. Not {self.classifier!r}."
+            )
+
+    def ending(self) -> dict[str, Any]:
+        """Return the classifier's options, dropout first."""
+        return {"dropout": self.dropout, **self.classifier}
 
     def places(self) -> Iterator[tuple[str, str, Stage]]:
         """Yield (part of the architecture, path in parameter names, stage) in order."""
@@ -129,9 +151,13 @@ def _limits(given: Any) -> Limits:
         raise SpaceError(f"limits: {error}") from None
 
 
-def choice(*options: Any, name: str | None = None) -> Choice:
-    """Choose one of the options; give a name to share one choice among several places."""
-    return Choice(tuple(options), name)
+def choice(*options: Any, name: str | None = None, labels: Sequence[Value] | None = None) -> Choice:
+    """Choose one of the options; give a name to share one choice among several places.
+
+    `labels`, one for each option, are what a study stores instead of the options. Places that share
+    a name and labels may differ in their options: one decision then changes all of them.
+    """
+    return Choice(tuple(options), name, None if labels is None else tuple(labels))
 
 
 def per_layer(chosen: Choice) -> PerLayer:

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import product
 from math import prod
+from operator import eq
 from typing import Any
 
 from nas import blocks
@@ -50,7 +52,8 @@ def coefficients(
         found: tuple[Conjunction, ...] = ALWAYS
         for (name, value), option in zip(values.items(), chosen, strict=True):
             if isinstance(value, Choice):
-                found = both(found, [((value.name or f"scaling.{name}", frozenset([option])),)])
+                allowed = value.labels_of(partial(eq, option))
+                found = both(found, [((value.name or f"scaling.{name}", allowed),)])
         for conjunction in found:  # none where one shared choice would have two values
             yield conjunction, Coefficients(**dict(zip(used, chosen, strict=True)))
 
@@ -73,7 +76,7 @@ def layer_exists(depth: Any, path: str, layer: int, space: Description) -> tuple
         enough = [layers for layers in literals(depth) if scale.depth(layers) >= layer]
         certain = certain and len(enough) == len(literals(depth))
         if isinstance(depth, Choice) and enough:
-            chosen = ((depth.name or f"{path}.depth", frozenset(enough)),)
+            chosen = ((depth.name or f"{path}.depth", depth.labels_of(enough.__contains__)),)
             found = either(found, both([conjunction], [chosen]))
         elif enough:
             found = either(found, [conjunction])
@@ -121,7 +124,8 @@ def _places(space: Description) -> Iterator[Place]:
             yield from _if_choice(getattr(space.scaling, name), f"scaling.{name}", ALWAYS)
     for _, path, stage in space.places():
         yield from _stage_places(stage, path, space)
-    yield from _if_choice(space.dropout, "classifier.dropout", ALWAYS)
+    for name, value in space.ending().items():
+        yield from _if_choice(value, f"classifier.{name}", ALWAYS)
 
 
 def _if_choice(value: Any, path: str, when: tuple[Conjunction, ...]) -> Iterator[Place]:
@@ -170,7 +174,8 @@ def _chosen(
 ) -> tuple[Conjunction, ...]:
     if not isinstance(block, Choice):
         return when
-    return both(when, [((block.name or f"{path}.block", frozenset([spec.name])),)])
+    allowed = block.labels_of(lambda other: other is spec)
+    return both(when, [((block.name or f"{path}.block", allowed),)])
 
 
 def check(space: Description) -> None:
@@ -184,9 +189,10 @@ def check(space: Description) -> None:
             raise SpaceError(f"{name}: a whole number of 1 or more, not {getattr(space, name)!r}.")
     _check_numbers("resolution", space.resolution, _is_size, "whole numbers of pixels to 16,384")
     _check_scaling(space)
-    for dropout in _options("classifier.dropout", space.dropout):
-        with within("classifier.dropout"):
-            _check_option("classifier", "dropout", dropout)
+    for name, value in space.ending().items():
+        for option in _options(f"classifier.{name}", value):
+            with within(f"classifier.{name}"):
+                _check_option("classifier", str(name), option)
     channels = [{space.in_channels} for _ in coefficients(space, WIDTH_SCALE)]
     for _, path, stage in space.places():
         _check_stage(path, stage, space)
@@ -267,6 +273,15 @@ def _check_choice(path: str, chosen: Choice, line: int | None) -> None:
         raise SpaceError(f"{path}: a shared choice's name is {NAME_RULE}, not {name!r}.", line)
     if not chosen.options:
         raise SpaceError(f"{path}: a choice needs at least one option.", line)
+    if chosen.written is not None and not (
+        len(chosen.written) == len(chosen.options)
+        and all(isinstance(label, Value) for label in chosen.written)
+    ):
+        raise SpaceError(
+            f"{path}: labels are text, numbers or true/false, one for each of the"
+            f" {len(chosen.options)} options, not {chosen.written!r}.",
+            line,
+        )
     labels = _typed(chosen.labels)
     twice = [label for _, label in labels if labels.count((isinstance(label, bool), label)) > 1]
     if twice:

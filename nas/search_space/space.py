@@ -211,11 +211,12 @@ class SearchSpace(Description):
                 channels = width
                 layers = scale.depth(_value(stage.depth, f"{path}.depth", ask))
                 layer += 1
-        dropout = _value(self.dropout, "classifier.dropout", ask)
-        yield (
-            "head",
-            _placed(Row("classifier", classes, 1, (("dropout", dropout),)), channels, "classifier"),
-        )
+        ending = [
+            (name, _value(value, f"classifier.{name}", ask))
+            for name, value in self.ending().items()
+        ]
+        classifier = Row("classifier", classes, 1, tuple(sorted(ending)))
+        yield "head", _placed(classifier, channels, "classifier")
 
     @cached_property
     def _alignment(self) -> frozenset[str]:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
         cost_of,
         export_model,
         resume,
+        scale,
         search,
         show,
+        space_diagram,
         space_preflight,
         space_sample,
         space_validate,
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "cost_of", "export_model", "resume", "search", "show", "space_preflight", "space_sample",
-    "space_validate", "spaces", "status", "top",
+    "cost_of", "export_model", "resume", "scale", "search", "show", "space_diagram",
+    "space_preflight", "space_sample", "space_validate", "spaces", "status", "top",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from nas.errors import NasError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from nas.commands import Study
 
@@ -120,7 +121,7 @@ def search(
             study=study,
             store=store,
             out=out,
-            say=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
+            say=_say(console),
             watch=watch,
         )
     _print_result(result, as_json=json_)
@@ -242,26 +243,84 @@ def export(
 @app.command()
 @_verb
 def cost(
-    name: Annotated[str, typer.Argument(help="Family member, or an architecture's JSON file.")],
+    names: Annotated[
+        list[str], typer.Argument(help="Family members, or architectures' JSON files.")
+    ],
     resolution: Annotated[int | None, typer.Option(help="Image size in pixels.")] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
     in_channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
+    blocks: Annotated[bool, typer.Option("--blocks", help="Block by block.")] = False,
     json_: Json = False,
 ) -> None:
-    """Count a network's macs, parameters, activations and peak activation memory."""
+    """Count a network's macs, parameters, activations and memory, by stage; compare several."""
     from nas import commands
     from nas.report import terminal
 
-    architecture, numbers = commands.cost_of(
-        name, resolution=resolution, classes=classes, in_channels=in_channels
-    )
+    counted = [
+        commands.cost_of(name, resolution=resolution, classes=classes, in_channels=in_channels)
+        for name in names
+    ]
     if json_:
-        _print_json(numbers)
+        objects = [numbers for _, numbers in counted]
+        _print_json(objects[0] if len(objects) == 1 else objects)
         return
-    size = f"{architecture.in_channels}x{architecture.resolution}x{architecture.resolution}"
-    typer.echo(f"{name} ({architecture.id}): {size} images, {architecture.classes} classes")
-    _console().print(terminal.cost_table(numbers))
-    typer.echo(f"peak activation memory {numbers['peak_activation_bytes']:,} bytes")
+    if len(counted) > 1:
+        _print_table(terminal.comparison_table([numbers for _, numbers in counted]))
+    for architecture, numbers in counted if blocks or len(counted) == 1 else []:
+        size = f"{architecture.in_channels}x{architecture.resolution}x{architecture.resolution}"
+        name = numbers["name"]
+        typer.echo(f"{name} ({architecture.id}): {size} images, {architecture.classes} classes")
+        _print_table(terminal.cost_table(numbers) if blocks else terminal.stage_table(numbers))
+        typer.echo(f"peak activation memory {numbers['peak_activation_bytes']:,} bytes")
+
+
+@app.command()
+@_verb
+def scale(
+    source: Annotated[
+        str, typer.Argument(help="A study's name, a family member, or an architecture's JSON file.")
+    ],
+    alpha: Annotated[float | None, typer.Option(help="Depth per phi, such as 1.2.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Width per phi, such as 1.1.")] = None,
+    gamma: Annotated[float | None, typer.Option(help="Resolution per phi, such as 1.15.")] = None,
+    phi: Annotated[str, typer.Option(help="The members.")] = "0,1,2,3",
+    target_flops: Annotated[
+        str | None, typer.Option(help="Instead of phi: the member nearest, such as 300M.")
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(help="Image size at phi 0.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    in_channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
+    divisor: Annotated[int, typer.Option(help="Widths are multiples of it.")] = 8,
+    resolution_multiple: Annotated[int, typer.Option(help="Resolutions, too.")] = 8,
+    out: Annotated[str | None, typer.Option(help="Folder for the members' code.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data to search alpha, beta, gamma on.")] = None,
+    step: Annotated[float | None, typer.Option(help="Of the grid: 0.1.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Of the product 2: 0.05.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Number of trials: the whole grid.")] = None,
+    time: Annotated[str | None, typer.Option(help="Time limit, such as 30m.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes: one per core.")] = None,
+    sampler: Annotated[str, typer.Option(help="grid, tpe or random.")] = "grid",
+    store: StoreUrl = None,
+    json_: Json = False,
+) -> None:
+    """Scale a network into a family: by given coefficients, or by those a search finds."""
+    from nas import commands
+    from nas.report import terminal
+
+    with _progress() as (console, watch):
+        family = commands.scale(
+            source, coefficients=(alpha, beta, gamma), phi=phi, target_flops=target_flops,
+            resolution=resolution, classes=classes, in_channels=in_channels, divisor=divisor,
+            resolution_multiple=resolution_multiple, out=out, data=data, step=step,
+            tolerance=tolerance, trials=trials, time=time, epochs=epochs, workers=workers,
+            sampler=sampler, store=store, say=_say(console), watch=watch,
+        )  # fmt: skip
+    if json_:
+        _print_json(family.to_json())
+        return
+    typer.echo(terminal.family_line(family.to_json()))
+    _print_table(terminal.family_table(family.to_json()["members"]))
 
 
 @space_app.command("list")
@@ -333,6 +392,34 @@ def space_sample(
         typer.echo(f"{architecture.id} {size}: {' | '.join(architecture.notation())}")
 
 
+@space_app.command("diagram")
+@_verb
+def space_diagram(
+    name: Annotated[
+        str, typer.Argument(help="Family member, architecture's JSON file, or search space.")
+    ],
+    out: Annotated[
+        str | None, typer.Option(help="File to write, .svg or .png; both, named after NAME.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draw from a space.")] = 0,
+    resolution: Annotated[int | None, typer.Option(help="Image size in pixels.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    in_channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
+    json_: Json = False,
+) -> None:
+    """Draw one architecture: its layers, kernel groups, widths to scale, and what they cost."""
+    from nas import commands
+
+    files, title = commands.space_diagram(
+        name, out=out, seed=seed, resolution=resolution, classes=classes, in_channels=in_channels
+    )
+    if json_:
+        _print_json({"files": [str(path) for path in files]})
+        return
+    for path in files:
+        typer.echo(f"{title}: {path}")
+
+
 @space_app.command("validate")
 @_verb
 def space_validate(
@@ -355,6 +442,16 @@ def _console(*, stderr: bool = False) -> "Console":
     return Console(stderr=stderr)
 
 
+def _print_table(table: "Table") -> None:
+    """Print a table whole: a narrow terminal wraps its lines, no number loses a digit."""
+    from rich.measure import Measurement
+
+    console = _console()
+    needed = Measurement.get(console, console.options.update(width=1000), table).maximum
+    console.width = max(console.width, needed)
+    console.print(table, crop=False)
+
+
 @contextmanager
 def _progress() -> "Iterator[tuple[Console, Any]]":
     """Show a search's progress on standard error."""
@@ -363,6 +460,11 @@ def _progress() -> "Iterator[tuple[Console, Any]]":
     console = _console(stderr=True)
     with Progress(console) as progress:
         yield console, progress.show
+
+
+def _say(console: "Console") -> Callable[[str], None]:
+    """Return what prints a line as it is."""
+    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_json(value: Any) -> None:

@@ -3,12 +3,15 @@
 Importing this module imports no torch: `status` and `top` never do.
 """
 
+import itertools
 import json
+import os
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from nas import quantities
 from nas.errors import NasError, SpaceError, StoreError, UserError
@@ -19,10 +22,13 @@ from nas.store.records import CurvePoint
 if TYPE_CHECKING:
     from nas.architecture import Architecture
     from nas.driver import Watch
+    from nas.family import Family, Rounding
     from nas.preflight import Preflight
     from nas.preparation import Prepared, SearchOptions
+    from nas.scaling import Coefficients
     from nas.search_space import SearchSpace
     from nas.store.store import Store
+    from nas.study import Config
     from nas.winner import Best
 
 
@@ -55,7 +61,7 @@ class Study:
 
 
 def search(
-    space: str = "mixconv",
+    space: "str | SearchSpace" = "mixconv",
     data: str = "digits",
     target_flops: str | float | None = None,
     **options: "Unpack[SearchOptions]",
@@ -277,7 +283,7 @@ def cost_of(
     classes: int | None = None,
     in_channels: int | None = None,
 ) -> "tuple[Architecture, dict[str, Any]]":
-    """Count a family member or an architecture's JSON file: totals, and block by block."""
+    """Count a family member or an architecture's JSON file: totals, by stage, block by block."""
     from nas import network
 
     quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
@@ -300,8 +306,219 @@ def cost_of(
         "classes": architecture.classes,
         **total._asdict(),
         "blocks": per_block,
+        "stages": _stage_costs(architecture),
     }
     return architecture, numbers
+
+
+def _stage_costs(architecture: "Architecture") -> list[dict[str, Any]]:
+    """Sum up the costs of the stem, each stage and the head, which ends in one vector of logits."""
+    from nas import blocks, network
+
+    steps = iter(network.block_costs(architecture))
+    stages = []
+    for part, rows in architecture.parts():
+        inside = list(itertools.islice(steps, len(rows)))
+        last, _, size, _ = inside[-1]
+        stage = {
+            "part": part,
+            "blocks": dict(Counter(row.block for row in rows)),
+            "resolution_in": inside[0][2],
+            "resolution_out": 1 if part == "head" else blocks.out_size(last, size),
+            "out_channels": last.out_channels,
+            "layers": len(rows),
+        }
+        for name in ("macs", "params", "activations"):
+            stage[name] = sum(getattr(counted, name) for *_, counted in inside)
+        stages.append(stage)
+    return stages
+
+
+class Diagram(NamedTuple):
+    """The files of a picture that was drawn, and what it shows."""
+
+    files: list[Path]
+    title: str
+
+
+def space_diagram(
+    name: str,
+    *,
+    out: str | None = None,
+    seed: int = 0,
+    resolution: int | None = None,
+    classes: int | None = None,
+    in_channels: int | None = None,
+) -> Diagram:
+    """Draw a family member, an architecture's JSON file, or a random sample of a space.
+
+    Writes the .svg or .png file `out`; without it both, named after the network, in this folder.
+    """
+    import random
+
+    from nas.architecture import Architecture
+
+    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
+    stem = Path(name).stem if Path(name).suffix in (".json", ".py") else name
+    paths = [Path(out)] if out is not None else [Path(f"{stem}.svg"), Path(f"{stem}.png")]
+    for path in paths:
+        _check_picture(path)
+    found, title = _network_or_space(name), stem
+    if not isinstance(found, Architecture):
+        if found.size() > 1:
+            title = f"{stem}, random sample of seed {seed}"
+        found = found.decode(found.sample(random.Random(seed)))
+    found = found.at(resolution=resolution, classes=classes, in_channels=in_channels)
+    from nas.report import diagram
+
+    try:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        diagram.draw(found, *paths, title=title)
+    except OSError as error:
+        raise UserError(f"Can't write {error.filename or paths[0]}: {error.strerror}.") from None
+    return Diagram(paths, title)
+
+
+def _check_picture(path: Path) -> None:
+    """Refuse a picture that has another suffix than .svg or .png, or can't be written."""
+    rule = "--out is a file that ends in .svg or .png"
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise UserError(f"{rule}, not {str(path)!r}.")
+    if path.is_dir():
+        raise UserError(f"{rule}, not {str(path)!r}, which is a folder.")
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir():
+        raise UserError(f"{rule}, in a folder, not {str(path)!r}: {nearest.name!r} is a file.")
+    if not os.access(nearest, os.W_OK):
+        raise UserError(f"{rule}, in a folder that can be written, not {str(path)!r}.")
+
+
+class ScaleOptions(TypedDict, total=False):
+    """How the coefficients of a family are searched, where they are not given.
+
+    The grid goes in `step` from 1; `tolerance` is that of alpha beta^2 gamma^2 ~ 2. The others are
+    a search's own: each candidate is trained and stored as any trial is.
+    """
+
+    step: float | None
+    tolerance: float | None
+    data: str | None
+    trials: int | None
+    time: str | float | None
+    epochs: int | None
+    workers: int | None
+    sampler: str
+    metric: str
+    seed: int
+    study: str | None
+    folder: str
+    say: Callable[[str], None]
+    watch: "Watch"
+
+
+def scale(
+    source: str,
+    *,
+    coefficients: "tuple[float | None, float | None, float | None]" = (None, None, None),
+    phi: str = "0,1,2,3",
+    target_flops: str | float | None = None,
+    resolution: int | None = None,
+    classes: int | None = None,
+    in_channels: int | None = None,
+    divisor: int = 8,
+    resolution_multiple: int = 8,
+    out: str | None = None,
+    store: str | None = None,
+    **options: "Unpack[ScaleOptions]",
+) -> "Family":
+    """Scale a study's winner, a family member or an architecture's JSON file into a family.
+
+    Without alpha, beta and gamma they are searched at phi = 1: every candidate of the grid is
+    trained like any trial. Members are those of each phi, or the one nearest the target; with `out`
+    each is written there as code. Raises UserError for what can't be scaled.
+    """
+    from nas import family
+
+    quantities.check_positive(divisor=divisor, resolution_multiple=resolution_multiple)
+    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
+    target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
+    phis = family.read_phis(phi)
+    if out is not None:
+        from nas.preparation import check_folder
+
+        check_folder(Path(out))
+    rounding = family.Rounding(divisor, resolution_multiple)
+    network_of, config = _source(source, store)
+    network_of = network_of.at(resolution=resolution, classes=classes, in_channels=in_channels)
+    by, study = family.given(coefficients), None
+    if by is None:
+        by, study = _search_coefficients(source, (network_of, config), rounding, store, options)
+    if target is None:
+        members = [family.member(network_of, by._replace(phi=one), rounding) for one in phis]
+    else:
+        members = [family.nearest(network_of, by, target, rounding)]
+    found = family.Family(source, by, tuple(members), study)
+    return found if out is None else family.write(found, Path(out))
+
+
+def _source(source: str, store: str | None) -> "tuple[Architecture, Config | None]":
+    """Return the network to scale, and the study's configuration where it is a study's winner."""
+    from nas import search_space
+    from nas.architecture import Architecture
+    from nas.study import Config
+
+    if source in search_space.names() or Path(source).suffix in (".json", ".py"):
+        return _architecture(source), None
+    try:
+        with queries.connect(resolve(store)) as connection:
+            info = queries.study(connection, source)
+            winner = _trial(connection, info, None)
+            evaluation = queries.evaluation(connection, winner.evaluation_id)
+    except StoreError as error:
+        raise UserError(
+            f"{source!r} is no family member (nas space list), no architecture's JSON file, and no"
+            f" study with a complete trial: {error}"
+        ) from None
+    return Architecture.from_json(evaluation.architecture), Config.from_json(info.config)
+
+
+def _search_coefficients(
+    source: str,
+    found: "tuple[Architecture, Config | None]",
+    rounding: "Rounding",
+    store: str | None,
+    options: ScaleOptions,
+) -> "tuple[Coefficients, str]":
+    """Train the candidates at phi = 1; return the best one's coefficients and the study's name."""
+    from nas import family, network
+
+    architecture, config = found
+    data = options.get("data") or (config.data if config else None)
+    if data is None:
+        raise UserError(
+            "Without --alpha, --beta and --gamma they are searched, which needs --data."
+        )
+    name = Path(source).stem
+    tried = family.candidates(options.get("step"), options.get("tolerance"))
+    space = family.coefficient_space(f"{name}-scaling", architecture, tried, rounding)
+    costs = [network.cost(rounding.scale(architecture, by)).macs for by in tried]
+    settings: dict[str, Any] = {"trials": len(tried), "sampler": "grid", "pruner": "none"}
+    if config:
+        settings |= {"epochs": config.recipe.epochs, "metric": config.recipe.metric}
+    names = ("trials", "time", "epochs", "workers", "sampler", "metric", "seed", "say", "watch")
+    settings |= {key: value for key, value in options.items() if key in names and value is not None}
+    result = search(
+        space,
+        data,
+        round(family.TOTAL * network.cost(architecture).macs),
+        **settings,
+        max_flops=max(costs),
+        study=options.get("study") or f"{name}-scaling",
+        store=store,
+        out=options.get("folder", "studies"),
+    )
+    return family.chosen(tried, architecture, result.best.architecture, rounding), result.name
 
 
 def _read_json(name: str) -> Mapping[str, Any]:
@@ -317,7 +534,8 @@ def _read_json(name: str) -> Mapping[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _architecture(name: str) -> "Architecture":
+def _network_or_space(name: str) -> "Architecture | SearchSpace":
+    """Read an architecture's JSON file, or load a space or a member, which is a space of one."""
     from nas import blocks, search_space
     from nas.architecture import FORMAT, Architecture
 
@@ -327,13 +545,23 @@ def _architecture(name: str) -> "Architecture":
             return blocks.canonical(Architecture.from_json(data))
         except SpaceError as error:
             raise SpaceError(f"{name}: {error}") from None
-    space = search_space.load(name)
-    if space.size() > 1:
+    return search_space.load(name)
+
+
+def _architecture(name: str) -> "Architecture":
+    """Return the one network of this name; raises SpaceError for a space of many."""
+    from nas import search_space
+    from nas.architecture import Architecture
+
+    found = _network_or_space(name)
+    if isinstance(found, Architecture):
+        return found
+    if found.size() > 1:
         raise SpaceError(
-            f"{name} is a space of {space.size():,} architectures; cost counts one. Members: "
+            f"{name} is a space of {found.size():,} architectures; cost counts one. Members: "
             f"{', '.join(search_space.members())}; or sample one with nas space sample {name}."
         )
-    return space.decode({})
+    return found.decode({})
 
 
 def spaces() -> list[dict[str, Any]]:

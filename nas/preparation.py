@@ -80,7 +80,10 @@ class Prepared:
 
 
 def prepare(
-    space_name: str, data_name: str, target_flops: str | float | None, options: SearchOptions
+    space: str | SearchSpace,
+    data_name: str,
+    target_flops: str | float | None,
+    options: SearchOptions,
 ) -> Prepared:
     """Check everything that can be checked before a study exists."""
     if target_flops is None:
@@ -101,7 +104,7 @@ def prepare(
     pruners.check(pruner)
     budget = read_budget(options.get("trials"), options.get("time"))
     workers = count_workers(options.get("workers"))
-    space = load_space(space_name)
+    space = space if isinstance(space, SearchSpace) else load_space(space)
     out = options.get("out", "studies")
     check_folder(Path(out))
     data = load_data(data_name, cache_dir=Path(out, CACHE))

@@ -224,10 +224,10 @@ class Worker:
         """Ask the sampler; a model-based one has nothing to go by for the first trials.
 
         Those are drawn near the target, so that what is learnt first is learnt about networks of
-        the cost that was asked for. The random sampler stays what it is, the plain baseline.
+        the cost that was asked for. Samplers without a model stay what they are.
         """
         config = self.config
-        if number < OPENING and config.sampler != "random":
+        if number < OPENING and config.sampler not in samplers.PLAIN:
             draws = [config.space.draw(rng) for _ in range(OPENING_DRAWS)]
             return min(draws, key=self._distance_from_target)
         sampler: BaseSampler = samplers.get(config.sampler, rng.randrange(2**31))

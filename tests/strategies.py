@@ -15,6 +15,7 @@ POOL: tuple[Value, ...] = (
     True, False, 0, 1, 2, 3, 4, 6, 8, 0.0, 0.04, 0.1, 0.25, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0,
     "3", "5", "03", "3.5", "7.3", "5.5", "3.5.7", "9.11.13.9",
 )  # fmt: skip
+EASY_WIDTH = 24  # allows the defaults of any block
 CHANNELS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 30)
 
 
@@ -52,8 +53,10 @@ def placed_rows(draw: Any, name: str) -> Placed:
             structural = [option for option in options if block.options[option].structural]
             if structural:
                 del options[structural[0]]
-            else:
+            elif stride > 1:
                 stride = 1
+            else:
+                in_channels = out_channels = EASY_WIDTH
             continue
         return Placed(row, in_channels, size)
 
@@ -77,8 +80,8 @@ def architectures(draw: Any) -> Architecture:
         row = draw(placed_rows(name)).row
         try:
             rows.append(blocks.canonical_row(row, channels))
-        except SpaceError:
-            rows.append(Row(name, row.out_channels, row.stride))
+        except SpaceError:  # drawn for another input
+            rows.append(Row("conv", row.out_channels, row.stride))
         channels = row.out_channels
     classes, resolution = draw(st.integers(2, 12)), draw(st.integers(1, 20))
     stem, body = tuple(rows[:1]), tuple(rows[1:])

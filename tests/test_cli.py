@@ -1,5 +1,6 @@
 """The command line: mistakes told in one message, JSON for machines, quick commands kept quick."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -244,6 +245,12 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "cost for no classes": (["cost", "mixnet_s", "--classes", "0"], ["--classes", "at least 1"]),
     "cost of no image": (["cost", "mixnet_s", "--in-channels", "0"], ["--in-channels"]),
     "cost of no file": (["cost", "no.json"], ["no.json"]),
+    "cost of two, one unknown": (["cost", "mixnet_s", "mixnet_x"], ["'mixnet_x'", "mixnet_s"]),
+    "unknown network to draw": (["space", "diagram", "mixnet_x"], ["'mixnet_x'", "mixnet_s"]),
+    "picture of another kind": (
+        ["space", "diagram", "mixnet_s", "--out", "x.jpg"],
+        ["--out", ".svg or .png", "'x.jpg'"],
+    ),
     "no samples": (["space", "sample", "mixconv", "--n", "0"], ["--n", "at least 1", "not 0"]),
     "unknown space to sample": (["space", "sample", "x"], ["'x'", "mixconv"]),
     "unknown space to show": (["space", "show", "x"], ["'x'", "mixconv"]),
@@ -314,12 +321,27 @@ JSON_KEYS: dict[str, set[str]] = {
     "show --study tiny --trial 0": {"number", "architecture", "curve"},
     "export --study tiny --format python --out out": {"code"},
     "resume --study tiny --workers 1": {"study", "best", "trials"},
-    "cost mixnet_s": {"macs", "params", "activations", "peak_activation_bytes"},
+    "cost mixnet_s": {
+        "name",
+        "architecture_id",
+        "resolution",
+        "in_channels",
+        "classes",
+        "macs",
+        "params",
+        "activations",
+        "peak_activation_bytes",
+        "blocks",
+        "stages",
+    },
+    "cost mixnet_s mixnet_m": {"name", "macs", "blocks", "stages"},
+    "cost mixnet_s --blocks": {"macs", "blocks"},
     "cost mixnet_s_k9.11.13 --resolution 64 --classes 2 --in-channels 1": {"macs", "params"},
     "space list": {"name", "kind", "size", "parameters"},
     "space show mixnet_s --target-flops 239M": {"size", "macs", "params", "near_target"},
     "space sample mixconv --n 2 --seed 0": {"stages", "resolution", "classes"},
     "space validate mixnet_s": {"name", "stages"},
+    "space diagram mixnet_s": {"files"},
 }
 
 
@@ -341,6 +363,41 @@ def test_people_get_text(words: str, stored: Path) -> None:
     assert ended.exit_code == 0, ended.stderr
     assert ended.stdout.strip()
     assert ended.stdout[0] not in "[{"
+
+
+def test_cost_is_summed_up_by_stage() -> None:
+    """The stages of `nas cost --json` add up to the totals, from the image to the logits."""
+    found = json.loads(run("cost", "mixnet_s", "--json").stdout)
+    stages = found["stages"]
+    for name in ("macs", "params", "activations"):
+        assert sum(stage[name] for stage in stages) == found[name]
+    assert sum(stage["layers"] for stage in stages) == len(found["blocks"])
+    assert [stage["part"] for stage in (stages[0], stages[1], stages[-1])] == [
+        "stem", "stage1", "head",
+    ]  # fmt: skip
+    sizes = [(stage["resolution_in"], stage["resolution_out"]) for stage in stages]
+    assert (sizes[0], sizes[2], sizes[-1]) == ((224, 112), (112, 56), (7, 1))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(sizes))
+    assert stages[-1]["blocks"] == {"conv": 1, "classifier": 1}
+
+
+def test_several_networks_are_compared() -> None:
+    """`nas cost` of several names prints a line for each, with ratios to the first."""
+    lines = run("cost", "mixnet_s", "mixnet_m", "--resolution", "224").stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[1].split()[:5] == ["mixnet_s", "224", "1000", "19", "239M"]
+    assert lines[2].split()[5:8] == ["1.42x", "5.01M", "1.21x"]
+
+
+def test_cost_tables_are_never_cut() -> None:
+    """Numbers are printed whole on a narrow terminal: by stage, and block by block."""
+    by_stage, by_block = run("cost", "mixnet_s").stdout, run("cost", "mixnet_s", "--blocks").stdout
+    for out in (by_stage, by_block):
+        assert "239,173,360" in out
+        assert "4,134,606" in out
+        assert "…" not in out
+    assert "mbconv x4" in by_stage
+    assert len(by_block.splitlines()) > len(by_stage.splitlines())
 
 
 def test_the_store_is_named_by_the_environment_or_the_option(stored: Path, inputs: Path) -> None:

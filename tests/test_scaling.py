@@ -1,11 +1,17 @@
 """Compound scaling: EfficientNet's rounding of channels, layers and resolution."""
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from math import prod
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import architectures
+
+from nas.architecture import Architecture
+from nas.errors import SpaceError
 from nas.rounding import round_channels, round_repeats, round_resolution
-from nas.scaling import Coefficients
+from nas.scaling import Coefficients, grid, origins, scale
+from nas.search_space import load
 
 
 @given(st.floats(1, 5000), st.sampled_from((1, 2, 4, 8, 16)))
@@ -55,3 +61,65 @@ def test_the_coefficients_are_powers_of_phi() -> None:
 def test_a_network_keeps_at_least_one_layer() -> None:
     """However small alpha^phi is."""
     assert Coefficients(alpha=0.01, phi=16).depth(2) == 1
+
+
+EFFICIENTNETS = {  # width, depth: the published coefficients, which are not the formula's
+    "b1": (1.0, 1.1), "b2": (1.1, 1.2), "b3": (1.2, 1.4), "b4": (1.4, 1.8),
+    "b5": (1.6, 2.2), "b6": (1.8, 2.6), "b7": (2.0, 3.1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EFFICIENTNETS)
+def test_efficientnet_b0_scaled_is_the_published_member(name: str) -> None:
+    """Layers, widths, stem and head of B1 to B7 come out of B0's rows, to the last option."""
+    published = load(f"efficientnet_{name}").decode({})
+    width, depth = EFFICIENTNETS[name]
+    scaled = scale(load("efficientnet_b0").decode({}), Coefficients(alpha=depth, beta=width, phi=1))
+    assert (scaled.stem, scaled.body) == (published.stem, published.body)
+    assert scaled.head[0] == published.head[0]
+
+
+@pytest.mark.parametrize(
+    ("layers", "wanted", "expected"),
+    [(1, 3, [0, 0, 0]), (2, 3, [0, 1, 1]), (3, 4, [0, 1, 1, 2]), (3, 2, [0, 1]), (2, 2, [0, 1])],
+)
+def test_a_stage_repeats_its_layers_in_order(layers: int, wanted: int, expected: list[int]) -> None:
+    """The first, which has the stride, is repeated only where there is no other."""
+    assert origins(layers, wanted) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(architectures(), st.floats(1, 3), st.floats(1, 2), st.floats(1, 2))
+def test_a_scaled_network_has_the_same_stages(
+    architecture: Architecture, alpha: float, beta: float, gamma: float
+) -> None:
+    """Of any network: as many stages, each deeper, wider and of the same stride; never narrower."""
+    try:
+        scaled = scale(architecture, Coefficients(alpha, beta, gamma, 1))
+    except SpaceError:  # the scaled widths do not allow a block's options
+        return
+    assert scaled.classes == architecture.classes
+    assert len(scaled.body) >= len(architecture.body)
+    assert scaled.resolution >= 0.9 * architecture.resolution
+    strides = [prod(row.stride for row in one.rows) for one in (scaled, architecture)]
+    assert strides[0] == strides[1]
+    assert max(r.out_channels for r in scaled.rows) >= 0.9 * max(
+        r.out_channels for r in architecture.rows
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(architectures())
+def test_nothing_is_scaled_at_phi_zero(architecture: Architecture) -> None:
+    """The member of phi = 0 is the network itself."""
+    assert scale(architecture, Coefficients(1.2, 1.1, 1.15, 0)).id == architecture.id
+
+
+def test_the_grid_keeps_the_product() -> None:
+    """Every candidate is within the tolerance, none is left out, each factor is at least 1."""
+    found = grid(step=0.05, tolerance=0.05)
+    assert all(0.95 <= by.product / 2 <= 1.05 and min(by[:3]) >= 1 for by in found)
+    assert Coefficients(1.2, 1.1, 1.15, 1) in found  # EfficientNet's own
+    steps = [1 + 0.05 * i for i in range(23)]
+    every = (a * b * b * c * c for a in steps for b in steps for c in steps)
+    assert len(found) == sum(0.95 <= total / 2 <= 1.05 for total in every)

@@ -41,12 +41,14 @@ class Facts:
 class Exporter:
     """A format: `export(architecture, state_dict, folder, facts)` returns the file it wrote.
 
+    Without a state_dict (None) it writes the network alone, to be trained elsewhere.
+
     It raises NasError, and leaves nothing new in the folder, where what it wrote does not give the
     outputs of the built network.
     """
 
     name: str
-    export: "Callable[[Architecture, Mapping[str, Tensor], Path, Facts], Path]"
+    export: "Callable[[Architecture, Mapping[str, Tensor] | None, Path, Facts], Path]"
 
 
 def names() -> list[str]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from nas import blocks, network
 from nas.architecture import Architecture
-from nas.errors import NasError
+from nas.errors import NasError, UserError
 from nas.export import Exporter, Facts
 from nas.export._definitions import Definitions
 
@@ -88,33 +88,50 @@ if __name__ == "__main__":
 
 
 def export_python(
-    architecture: Architecture, state: Mapping[str, Tensor], out_dir: str | Path, facts: Facts
+    architecture: Architecture,
+    state: Mapping[str, Tensor] | None,
+    out_dir: str | Path,
+    facts: Facts,
 ) -> Path:
-    """Write model.py and model.safetensors; return the path of model.py.
+    """Write model.py and, where there is a state, model.safetensors; return the path of model.py.
 
-    The two are written in a temporary folder, proven there and moved. Raises NasError where what
-    the emitted file computes is not what the built network computes.
+    They are written in a temporary folder, proven there and moved. Raises NasError where what the
+    emitted file computes is not what the built network computes.
     """
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: _plain_tensor(tensor) for name, tensor in state.items()}
+    if state is None and (folder / "model.safetensors").exists():
+        raise UserError(
+            f"{folder} holds weights, which would be another network's; choose another."
+        )
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
         code, numbers = Path(temporary, "model.py"), Path(temporary, "model.safetensors")
         code.write_text(source(architecture, facts), encoding="utf-8")
-        numbers.write_bytes(save(weights))
-        prove(architecture, weights, code)
-        os.replace(numbers, folder / numbers.name)
+        if state is None:
+            prove(architecture, network.build(architecture).state_dict(), code)
+        else:
+            weights = {name: _plain_tensor(tensor) for name, tensor in state.items()}
+            numbers.write_bytes(save(weights))
+            prove(architecture, weights, code)
+            os.replace(numbers, folder / numbers.name)
         os.replace(code, folder / code.name)
     return folder / "model.py"
 
 
 def prove(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -> None:
-    """Run an emitted file and hold it to the built network; raises NasError where they differ."""
+    """Run an emitted file and hold it to the built network; raises NasError where they differ.
+
+    The emitted network has the weights beside the file, or, where there are none, the state.
+    """
     emitted = runpy.run_path(str(path), run_name="model")
     built = network.build(architecture)
     try:
         built.load_state_dict(dict(state))
-        loaded = emitted["load"]()
+        if emitted["WEIGHTS"].exists():
+            loaded = emitted["load"]()
+        else:
+            loaded = emitted["Network"]().eval()
+            loaded.load_state_dict(dict(state))
     except (RuntimeError, KeyError) as error:
         raise NasError(f"The weights do not fit the network: {error}") from error
     for what, (found, stated) in emitted["check"](loaded).items():

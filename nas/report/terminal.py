@@ -110,6 +110,62 @@ def cost_table(numbers: Mapping[str, Any]) -> Table:
     return table(columns, rows)
 
 
+def stage_table(numbers: Mapping[str, Any]) -> Table:
+    """Show a network's cost by stem, stage and head, with each one's share of the macs."""
+    rows = []
+    for stage in numbers["stages"]:
+        blocks = ", ".join(f"{name} x{count}" for name, count in stage["blocks"].items())
+        size = f"{stage['resolution_in']} -> {stage['resolution_out']}"
+        share = stage["macs"] / max(1, numbers["macs"])
+        counted = (f"{stage[name]:,}" for name in ("macs", "params", "activations"))
+        rows.append([stage["part"], blocks, size, stage["out_channels"], *counted, f"{share:.1%}"])
+    total = (f"{numbers[name]:,}" for name in ("macs", "params", "activations"))
+    rows.append(["total", f"{len(numbers['blocks'])} blocks", "", "", *total, "100%"])
+    columns = ["part", "blocks", "#pixels", "#width", "#macs", "#params", "#activations", "#share"]
+    return table(columns, rows)
+
+
+def comparison_table(networks: Sequence[Mapping[str, Any]]) -> Table:
+    """Show several networks side by side, with macs and params as multiples of the first's."""
+    first = networks[0]
+    rows = [
+        [
+            one["name"],
+            one["resolution"],
+            one["classes"],
+            len(one["blocks"]),
+            short(one["macs"]),
+            f"{one['macs'] / max(1, first['macs']):.2f}x",
+            short(one["params"]),
+            f"{one['params'] / max(1, first['params']):.2f}x",
+            short(one["activations"]),
+            f"{one['peak_activation_bytes'] / 2**20:.3g} MiB",
+        ]
+        for one in networks
+    ]
+    columns = ["name", "#pixels", "#classes", "#blocks", "#macs", "#", "#params", "# "]
+    return table([*columns, "#activations", "#peak memory"], rows)
+
+
+def family_line(family: Mapping[str, Any]) -> str:
+    """Say what a family was scaled from and by what."""
+    by = ", ".join(f"{name} {value:g}" for name, value in family["coefficients"].items())
+    found = f" (study {family['study']})" if family["study"] else ""
+    return f"{family['source']}: {by}{found}; alpha beta^2 gamma^2 = {family['product']:.3f}"
+
+
+def family_table(members: Iterable[Mapping[str, Any]]) -> Table:
+    """Show a scaled family: what each member costs, its FLOPs over the source's and the ideal."""
+    rows = []
+    for one in members:
+        ratios = (f"{one[name]:.2f}" for name in ("ratio", "ideal_ratio"))
+        counted = (f"{one[name]:,}" for name in ("macs", "params"))
+        numbers = (one["resolution"], one["layers"], *counted, *ratios)
+        rows.append([f"{one['phi']:g}", *numbers, one["file"] or ""])
+    columns = ["#phi", "#px", "#layers", "#macs", "#params", "#ratio", "#ideal", "file"]
+    return table(columns, rows)
+
+
 class Progress(AbstractContextManager["Progress"]):
     """Shows snapshots of a search: live where somebody watches, else a line now and then."""
 

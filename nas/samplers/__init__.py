@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nas.search_space import SearchSpace
 
 DEFAULT = "tpe"
+PLAIN = ("grid", "random")  # learn nothing from trials; the others begin near the target
 
 
 def names() -> list[str]:
@@ -60,4 +61,5 @@ def propose(space: "SearchSpace", study: Any, sampler: "BaseSampler") -> dict[st
             distribution = CategoricalDistribution(parameter.choices)
             value = sampler.sample_independent(study, trial, parameter.name, distribution)
         values[parameter.name] = value
+        trial.params = values  # some samplers look at what was chosen before
     return values

@@ -142,9 +142,10 @@ class SearchSpace(Description):
         """Leave out resolutions that do not suit images of this size; return the rest, and those.
 
         Over twice the images' own size there is nothing more to see, and images of under 32 px are
-        not shrunk. The nearest always stays, and a resolution that is no choice stays as it is.
+        not shrunk. The nearest always stays; a resolution that is no choice, or one that is linked
+        with other places by labels, stays as it is.
         """
-        if not isinstance(self.resolution, Choice):
+        if not isinstance(self.resolution, Choice) or self.resolution.written is not None:
             return self, ()
         options = self.resolution.options
         lowest = native if native < SMALL_IMAGES else 0

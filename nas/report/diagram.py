@@ -1,0 +1,576 @@
+"""One architecture at a glance: a slice per layer, kernel groups as coloured bars, widths to scale.
+
+Rows of equal layers stand together as one box, boxes under their stage, and what a box's options
+are stands below it. Nothing here knows a block by name: what is drawn of a block are its arguments
+and its options, so a block that is added is drawn without an edit.
+"""
+
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nas import blocks, network
+from nas.architecture import Architecture, Row, Value
+from nas.cost import Cost, Held, Tape
+from nas.quantities import short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+INK, GREY, PALE, RULE, BAND = "#1e293b", "#64748b", "#94a3b8", "#dbe3ec", "#f1f5f9"
+ACCENT, NO_KERNEL, MACS, PARAMS = "#be123c", "#ffffff", "#334155", "#8aa0bb"
+# Light to dark with the kernel's size up to 13, so that a colour-blind reader has the order; what
+# is larger is blue, which no colour-blindness mixes up with orange.
+COLOURS = {
+    1: "#cbd5e1", 3: "#fcd667", 5: "#f5934a", 7: "#d64a5b", 9: "#93307f", 11: "#56289a",
+    13: "#1f1147", 15: "#0c4a7a", 17: "#1f7fb5", 19: "#63b3dc", 21: "#b9e0f2",
+}  # fmt: skip
+DARK_TEXT_ON = {1, 3, 5, 19, 21}
+# Inches, and points for text.
+TALLEST, SLICE, THINNEST, SLICES, GAP, NARROWEST, MARGIN = 2.2, 0.3, 0.06, 7.5, 0.14, 0.36, 0.12
+LINE, BARS, GUTTER, WIDEST_MIN, CUT = 0.19, 0.42, 1.0, 7.4, 1.12
+SMALL, NORMAL, LARGE = 7.0, 8.0, 13.0
+TRAINING = ("drop_path", "dropout")  # they change how a network is trained, not what it looks like
+DRAWN = ("kernels", "partition", *TRAINING)  # seen in the bars, so not in the table as well
+
+
+class Group(NamedTuple):
+    """Channels that one kernel size works on: the size (None: no kernel) and their share."""
+
+    kernel: int | None
+    share: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row as it is drawn: its kernel groups, whether it has a skip, its output and its cost."""
+
+    row: Row
+    in_channels: int
+    size: int
+    groups: tuple[Group, ...]
+    skip: bool
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Box:
+    """A run of equal layers: `height` and `slice` (the width of one layer) to scale, in inches.
+
+    The box stands in the middle of a column that begins at `x` and is `pitch` wide. A box of
+    the head that is wider than all the body is `cut`: the scale is the body's.
+    """
+
+    part: str
+    layers: tuple[Layer, ...]
+    height: float
+    slice: float
+    cut: bool = False
+    x: float = 0.0
+    pitch: float = 0.0
+
+    @property
+    def left(self) -> float:
+        """Where the first slice begins."""
+        return self.x + (self.pitch - len(self.layers) * self.slice) / 2
+
+    @property
+    def centre(self) -> float:
+        """The middle of the column."""
+        return self.x + self.pitch / 2
+
+
+class Line(NamedTuple):
+    """One line of the table below the boxes: a cell for each box, and which of them stand out.
+
+    In a line that `joins`, equal neighbours share one cell.
+    """
+
+    label: str
+    cells: tuple[str, ...]
+    strong: tuple[bool, ...]
+    joins: bool = False
+
+
+class Span(NamedTuple):
+    """Neighbouring boxes, first to last, under one text."""
+
+    first: int
+    last: int
+    text: str
+
+
+def kernel_groups(row: Row, in_channels: int) -> tuple[Group, ...]:
+    """Return a row's kernel groups with their shares of its channels; they add up to 1."""
+    arguments = blocks.arguments(row, in_channels)
+    kernels = next(
+        (arguments[k] for k in ("kernels", "kernel", "kernel_size") if k in arguments), None
+    )
+    if kernels is None:
+        kernels = blocks.get(row.block).complete(dict(row.options)).get("kernels")
+    if kernels is None:
+        return (Group(None, 1.0),)
+    if isinstance(kernels, str):
+        kernels = kernels.split(".")
+    sizes = [int(k) for k in kernels] if isinstance(kernels, Sequence) else [int(kernels)]
+    channels = arguments.get("group_channels")
+    if not isinstance(channels, Sequence) or len(channels) != len(sizes):
+        channels = [1] * len(sizes)
+    whole = sum(channels)
+    return tuple(Group(k, c / whole) for k, c in zip(sizes, channels, strict=True))
+
+
+class SkipTape(Tape):
+    """A tape that notices a skip connection: the block's input is held, and something is added."""
+
+    def __init__(self, in_channels: int, size: int) -> None:
+        super().__init__(in_channels, size)
+        self.at_start = self.peak
+        self.input_held = self.added = False
+
+    def hold(self) -> Held:
+        """Keep the tensor at hand; before the first operator it is the block's input."""
+        self.input_held |= self.peak == self.at_start and not self.params
+        return super().hold()
+
+    def add(self, held: Held) -> None:
+        """Count the sum with a tensor that was held."""
+        self.added = True
+        super().add(held)
+
+
+def has_skip(row: Row, in_channels: int, size: int) -> bool:
+    """Say whether a block adds its input, or a projection of it, to what it makes of it."""
+    tape = SkipTape(in_channels, size)
+    blocks.get(row.block).cost(tape, **blocks.arguments(row, in_channels))
+    return tape.input_held and tape.added
+
+
+def layers(architecture: Architecture) -> list[tuple[str, Layer]]:
+    """Return every row as it is drawn, with the name of its part."""
+    parts = [part for part, rows in architecture.parts() for _ in rows]
+    found = []
+    for part, (row, channels, size, cost) in zip(
+        parts, network.block_costs(architecture), strict=True
+    ):
+        groups = kernel_groups(row, channels)
+        out = blocks.out_size(row, size)
+        skip = has_skip(row, channels, size)
+        found.append((part, Layer(row, channels, out, groups, skip, cost)))
+    return found
+
+
+def layout(architecture: Architecture) -> tuple[Box, ...]:
+    """Return the boxes from the image to the logits: heights to the square root of the width."""
+    runs: list[tuple[str, list[Layer]]] = []
+    for part, layer in layers(architecture):
+        if runs and runs[-1][0] == part and _alike(runs[-1][1][0].row, layer.row):
+            runs[-1][1].append(layer)
+        else:
+            runs.append((part, [layer]))
+    widest = scale(architecture)
+    width = max(THINNEST, min(SLICE, SLICES / len(architecture.rows)))
+    boxes = []
+    for part, run in runs:
+        channels = run[0].row.out_channels
+        height = TALLEST * min(CUT, math.sqrt(channels / widest))
+        pitch = max(NARROWEST, width * len(run) + GAP)
+        boxes.append(Box(part, tuple(run), height, width, channels > widest, pitch=pitch))
+    return _placed(boxes)
+
+
+def scale(architecture: Architecture) -> int:
+    """Return the channels that are drawn at full height: the body's widest."""
+    rows = architecture.stem + architecture.body
+    return max(row.out_channels for row in rows or architecture.head)
+
+
+def _alike(first: Row, row: Row) -> bool:
+    """Say whether a row goes on with a run; the run's stride is its first row's."""
+    return row.stride == 1 and _drawn(replace(first, stride=1)) == _drawn(row)
+
+
+def _drawn(row: Row) -> Row:
+    return replace(row, options=tuple(pair for pair in row.options if pair[0] not in TRAINING))
+
+
+def _placed(boxes: list[Box]) -> tuple[Box, ...]:
+    """Widen columns until every text has its room, then put them side by side."""
+    pitches = [box.pitch for box in boxes]
+    spans = [(span, NORMAL) for span in stages(boxes)]
+    spans += [(span, SMALL) for line in table(boxes) for span in joined(line)]
+    for span, points in spans:
+        inside = slice(span.first, span.last + 1)
+        lack = _text_width(span.text, points) + 0.12 - sum(pitches[inside])
+        if lack > 0:
+            each = lack / len(pitches[inside])
+            pitches[inside] = [pitch + each for pitch in pitches[inside]]
+    x, placed = gutter(boxes), []
+    for box, pitch in zip(boxes, pitches, strict=True):
+        placed.append(replace(box, x=x, pitch=pitch))
+        x += pitch
+    return tuple(placed)
+
+
+def gutter(boxes: Sequence[Box]) -> float:
+    """Return the room left of the boxes for the names of the table's lines, in inches."""
+    labels = [_text_width(line.label, NORMAL) for line in table(boxes)]
+    return max(GUTTER, *labels) + 2 * MARGIN
+
+
+def _text_width(text: str, points: float) -> float:
+    """Estimate the width of a text in inches, rather too wide than too narrow."""
+    return max(map(len, text.split("\n"))) * points * 0.0098
+
+
+def spans_of(keys: Iterable[object], texts: Sequence[str]) -> list[Span]:
+    """Join neighbours with equal keys; the text is the first one's."""
+    found: list[tuple[object, Span]] = []
+    for index, key in enumerate(keys):
+        if found and found[-1][0] == key:
+            found[-1] = (key, found[-1][1]._replace(last=index))
+        else:
+            found.append((key, Span(index, index, texts[index])))
+    return [span for _, span in found]
+
+
+def stages(boxes: Sequence[Box]) -> list[Span]:
+    """Return the parts: which boxes each has, its name and the size of its output."""
+    found = []
+    for span in spans_of([box.part for box in boxes], [box.part for box in boxes]):
+        size = boxes[span.last].layers[-1].size
+        name = span.text.replace("stage", "stage ")
+        found.append(span._replace(text=f"{name}\n{size} × {size}"))
+    return found
+
+
+def joined(line: Line) -> list[Span]:
+    """Return a line's cells as spans: equal neighbours share one where the line joins."""
+    keys: Iterable[object] = line.cells if line.joins else range(len(line.cells))
+    return [span for span in spans_of(keys, line.cells) if span.text]
+
+
+def table(boxes: Sequence[Box]) -> list[Line]:
+    """Return the lines below the boxes: repeats, blocks, strides, and the options that differ."""
+    repeats = [len(box.layers) for box in boxes]
+    rows = [box.layers[0].row for box in boxes]
+    strides = [row.stride for row in rows]
+    lines = [
+        Line("layers", tuple(f"×{n}" for n in repeats), tuple(n > 1 for n in repeats)),
+        Line("block", tuple(_wrapped(row.block) for row in rows), (True,) * len(rows), joins=True),
+    ]
+    if max(strides) > 1:
+        cells = tuple(str(stride) if stride > 1 else "" for stride in strides)
+        lines.append(Line("stride", cells, (True,) * len(rows)))
+    return lines + [line for name in _shown(rows) if (line := _option_line(name, rows))]
+
+
+def _shown(rows: Sequence[Row]) -> list[str]:
+    """Return the options that the table shows, expansion and SE before the others."""
+    names = {name for row in rows for name, _ in row.options}
+    names |= {"expansion"} if any("expansion" in _values(row) for row in rows) else set()
+    first = ("expansion", "se_ratio")
+    hidden = (*DRAWN, *(name for name, _ in throughout(rows)))
+    ordered = sorted(names, key=lambda name: (first.index(name) if name in first else 9, name))
+    return [name for name in ordered if name not in hidden]
+
+
+def throughout(rows: Sequence[Row]) -> list[tuple[str, Value]]:
+    """Return the options, other than expansion and SE, that are the same wherever they exist."""
+    names = sorted({name for row in rows for name, _ in row.options})
+    found = []
+    for name in names:
+        if name in ("expansion", "se_ratio", *DRAWN):
+            continue
+        values = [_values(row)[name] for row in rows[:-1] if name in _values(row)]
+        values += [value for other, value in rows[-1].options if other == name]
+        if len(values) > 1 and len(set(values)) == 1:
+            found.append((name, values[0]))
+    return found
+
+
+def _option_line(name: str, rows: Sequence[Row]) -> Line:
+    values = [_values(row).get(name) for row in rows]
+    cells = tuple("" if value is None else _worded(value) for value in values)
+    if rows[-1].block == "classifier" and name not in dict(rows[-1].options):
+        cells = (*cells[:-1], "")  # what it could have and has not is no news at the end
+    strong = tuple(name in dict(row.options) or name == "expansion" for row in rows)
+    return Line(
+        _label(name),
+        cells,
+        strong,
+        joins=any(isinstance(v, str) for v in values) and max(map(len, cells)) > 4,
+    )
+
+
+def _label(name: str) -> str:
+    words = name.replace("_", " ")
+    return f"SE{words[2:]}" if words.startswith("se ") else words
+
+
+def _values(row: Row) -> dict[str, Value]:
+    """Return a row's options, defaults too; those of squeeze and excite only where it is used."""
+    values = blocks.get(row.block).complete(dict(row.options))
+    if values.get("se_ratio"):
+        return values
+    return {k: v for k, v in values.items() if k == "se_ratio" or not k.startswith("se_")}
+
+
+def _worded(value: Value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "–"
+    if isinstance(value, str):
+        return "–" if value == "none" else _wrapped(value)
+    return f"{value:.4g}" if value else "–"
+
+
+def _wrapped(name: str) -> str:
+    """Break a name at its underscores where a line would have more than ten letters."""
+    lines = [""]
+    for word in name.split("_"):
+        fits = len(lines[-1]) + len(word) < 10
+        lines = [*lines[:-1], f"{lines[-1]} {word}".strip()] if fits else [*lines, word]
+    return "\n".join(line for line in lines if line)
+
+
+def draw(architecture: Architecture, *paths: Path, title: str = "") -> None:
+    """Draw an architecture once and save the picture at each path, as its suffix says."""
+    import matplotlib
+
+    # Text stays text, and the same network gives the same file.
+    with matplotlib.rc_context({"svg.hashsalt": "nas", "svg.fonttype": "none"}):
+        picture = figure(architecture, title=title)
+        for path in paths:
+            is_svg = path.suffix.lower() == ".svg"
+            picture.savefig(path, metadata={"Date": None, "Creator": None} if is_svg else None)
+
+
+def figure(architecture: Architecture, *, title: str = "") -> "Figure":
+    """Return the picture of an architecture."""
+    from matplotlib.figure import Figure  # a second of import, and no window is ever opened
+
+    boxes = layout(architecture)
+    lines = table(boxes)
+    width = max(WIDEST_MIN, boxes[-1].x + boxes[-1].pitch + MARGIN)
+    notes = _notes(boxes, width)
+    page_end = 0.12 + 0.13 * len(notes)
+    below = page_end + sum(map(_line_height, lines)) + 2 * (BARS + 0.14) + 0.16
+    height = below + TALLEST * CUT + 1.95
+    made = Figure(figsize=(width, height), dpi=150, facecolor="white")
+    axes = made.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
+    axes.set_axis_off()
+    page = Page(axes, boxes, below)
+    _heading(page, architecture, title or architecture.id, height)
+    _bands(page, page_end, architecture.resolution)
+    _ruler(page, scale(architecture))
+    for box in boxes:
+        _box(page, box)
+    y = below - 0.08
+    for line in lines:
+        _table_line(page, line, y)
+        y -= _line_height(line)
+    for label, colour, of in (
+        ("share of macs", MACS, lambda cost: cost.macs),
+        ("share of params", PARAMS, lambda cost: cost.params),
+    ):
+        y -= BARS + 0.14
+        _shares(page, y, (label, colour), of)
+    page.text(MARGIN, 0.08, "\n".join(notes), ha="left", va="bottom", color=GREY)
+    return made
+
+
+def _notes(boxes: Sequence[Box], width: float) -> list[str]:
+    """Say which options are the same throughout, in lines that fit into the width."""
+    found = throughout([box.layers[0].row for box in boxes])
+    words = ", ".join(f"{_label(name)} {_worded(value)}" for name, value in found)
+    letters = int((width - 2 * MARGIN) / _text_width("x", SMALL))
+    return textwrap.wrap(f"throughout: {words}", letters) if words else []
+
+
+@dataclass(frozen=True)
+class Page:
+    """The sheet, in inches: the boxes stand on `floor`."""
+
+    axes: "Axes"
+    boxes: Sequence[Box]
+    floor: float
+
+    def text(self, x: float, y: float, text: str, **style: Any) -> "Text":
+        """Write a text, by default small and centred."""
+        usual: dict[str, Any] = {"fontsize": SMALL, "ha": "center", "va": "center", "color": INK}
+        usual["parse_math"] = False  # a file's name may have a dollar in it
+        return self.axes.text(x, y, text, **(usual | style))
+
+    def bar(self, x: float, y: float, size: tuple[float, float], **style: Any) -> None:
+        """Fill a rectangle of (width, height)."""
+        from matplotlib.patches import Rectangle
+
+        self.axes.add_patch(Rectangle((x, y), *size, **{"linewidth": 0} | style))
+
+    def range(self, span: Span) -> tuple[float, float]:
+        """Return where a span begins and ends; a negative one is the gutter."""
+        if span.first < 0:
+            return MARGIN, self.boxes[0].x
+        last = self.boxes[span.last]
+        return self.boxes[span.first].x, last.x + last.pitch
+
+
+def _heading(page: Page, architecture: Architecture, title: str, height: float) -> None:
+    """Write the title, the network's numbers, and what the colours and heights mean."""
+    cost = network.cost(architecture)
+    size = f"{architecture.resolution} × {architecture.resolution} × {architecture.in_channels}"
+    facts = (
+        f"{size} image,  {short(cost.macs)} macs,  {short(cost.params)} params,  "
+        f"{len(architecture.rows)} layers,  {architecture.classes} classes"
+    )
+    left = partial(page.text, MARGIN, ha="left", va="top")
+    left(height - 0.12, title, fontsize=LARGE, fontweight="bold")
+    left(height - 0.40, facts, fontsize=NORMAL + 1)
+    groups = [group for box in page.boxes for layer in box.layers for group in layer.groups]
+    kernels = sorted({group.kernel for group in groups if group.kernel is not None})
+    x, y = MARGIN, height - 0.76
+    names: list[tuple[int | None, str]] = [(kernel, f"{kernel} × {kernel}") for kernel in kernels]
+    if any(group.kernel is None for group in groups):
+        names.append((None, "no kernel"))
+    for kernel, name in names:
+        edge = {"edgecolor": GREY, "linewidth": 0.6} if kernel is None else {}
+        page.bar(x, y - 0.06, (0.2, 0.12), facecolor=colour(kernel), **edge)
+        page.text(x + 0.26, y, name, ha="left", fontsize=NORMAL)
+        x += 0.42 + _text_width(name, NORMAL)
+    key = "one slice per layer,  height by √channels,  colours by share of channels,  arc: skip"
+    if any(box.cut for box in page.boxes):
+        key += ",  broken: beyond the scale"
+    left(height - 0.90, key, fontsize=NORMAL, color=GREY)
+
+
+def _bands(page: Page, end_y: float, resolution: int) -> None:
+    """Write each part's name and resolution over it, and shade every second one."""
+    top = page.floor + TALLEST * CUT + 0.32
+    image = Span(-1, -1, f"image\n{resolution} × {resolution}")
+    for number, span in enumerate([image, *stages(page.boxes)]):
+        begin, end = page.range(span)
+        if number % 2:
+            page.bar(begin, end_y, (end - begin, top + 0.42 - end_y), facecolor=BAND, zorder=0)
+        page.axes.plot([begin + 0.05, end - 0.05], [top] * 2, color=INK, linewidth=1.1)
+        name, size = span.text.split("\n")
+        middle = (begin + end) / 2
+        page.text(middle, top + 0.29, name, fontsize=NORMAL, fontweight="bold")
+        page.text(middle, top + 0.11, size, fontsize=NORMAL)
+
+
+def _ruler(page: Page, widest: int) -> None:
+    """Draw the scale of the heights: a line at 16, 64, 256, ... channels."""
+    right = page.boxes[-1].x + page.boxes[-1].pitch
+    edge = page.boxes[0].x
+    page.text(edge - 0.08, page.floor + TALLEST * CUT + 0.1, "channels", ha="right", color=GREY)
+    for power in range(12):
+        y = TALLEST * math.sqrt(4**power / widest)
+        if 0.2 < y <= TALLEST:
+            page.axes.plot(
+                [edge, right], [page.floor + y] * 2, color=RULE, linewidth=0.6, zorder=0.5
+            )
+            page.text(edge - 0.08, page.floor + y, str(4**power), ha="right", color=GREY)
+    page.axes.plot([edge, right], [page.floor] * 2, color=INK, linewidth=0.8)
+
+
+def _box(page: Page, box: Box) -> None:
+    """Draw a run: its layers side by side, a bar per kernel group, an arc over each skip."""
+    from matplotlib.patches import Arc
+
+    for number, layer in enumerate(box.layers):
+        x, y = box.left + number * box.slice, page.floor
+        for group in layer.groups:
+            height = group.share * box.height
+            no_kernel = group.kernel is None
+            page.bar(
+                x, y, (box.slice, height), facecolor=colour(group.kernel),
+                edgecolor=GREY if no_kernel else "white", linewidth=0.6, zorder=2,
+            )  # fmt: skip
+            if number == 0 and group.kernel is not None:
+                _digit(page, group.kernel, (x + box.slice / 2, y + height / 2), (box.slice, height))
+            y += height
+        if layer.skip:
+            size = (box.slice * 0.8, 0.12)
+            centre = (x + box.slice / 2, page.floor + box.height + 0.015)
+            arc = Arc(centre, *size, theta1=0, theta2=180, color=INK, linewidth=0.8, zorder=3)
+            page.axes.add_patch(arc)
+    if box.cut:
+        _cut(page, box)
+    top = page.floor + box.height + (0.15 if any(layer.skip for layer in box.layers) else 0.08)
+    page.text(box.centre, top, str(box.layers[0].row.out_channels), fontsize=NORMAL)
+
+
+def _cut(page: Page, box: Box) -> None:
+    """Break a box that is wider than the scale: two slanted lines with nothing between."""
+    from matplotlib.patches import Polygon
+
+    left, right = box.left - 0.03, box.left + len(box.layers) * box.slice + 0.03
+    y = page.floor + 0.8 * box.height
+    corners = [(left, y), (right, y + 0.1), (right, y + 0.17), (left, y + 0.07)]
+    page.axes.add_patch(Polygon(corners, facecolor=BAND, linewidth=0, zorder=5))
+    for low in (0, 2):
+        xs, ys = zip(*corners[low : low + 2], strict=True)
+        page.axes.plot(xs, ys, color=GREY, linewidth=0.8, zorder=6)
+
+
+def _digit(page: Page, kernel: int, at: tuple[float, float], room: tuple[float, float]) -> None:
+    """Write a kernel's size into its bar where there is room."""
+    if room[0] > _text_width(str(kernel), SMALL) + 0.02 and room[1] > 0.1:
+        page.text(*at, str(kernel), color=INK if kernel in DARK_TEXT_ON else "white", zorder=4)
+
+
+def colour(kernel: int | None) -> str:
+    """Return a kernel size's own colour; those beyond the palette begin anew at 3."""
+    if kernel is None:
+        return NO_KERNEL
+    return COLOURS.get(kernel) or list(COLOURS.values())[1 + (kernel // 2) % (len(COLOURS) - 1)]
+
+
+def _line_height(line: Line) -> float:
+    rows = max(cell.count("\n") + 1 for cell in line.cells)
+    return LINE if rows == 1 else 0.07 + 0.125 * rows
+
+
+def _table_line(page: Page, line: Line, top: float) -> None:
+    """Write one line of the table, its name in the gutter."""
+    y = top - _line_height(line) / 2
+    page.text(page.boxes[0].x - 0.08, y, line.label, ha="right", fontsize=NORMAL, color=GREY)
+    for span in joined(line):
+        begin, end = page.range(span)
+        strong = line.strong[span.first] and span.text != "–"
+        style: dict[str, Any] = {"color": INK if strong else PALE}
+        if line.label == "stride":
+            style = {"color": ACCENT, "fontweight": "bold"}
+        elif line.label == "SE ratio" and strong:  # the badge
+            style["bbox"] = {"boxstyle": "round,pad=0.2", "fc": "white", "ec": GREY, "lw": 0.6}
+        page.text((begin + end) / 2, y, span.text, linespacing=1.05, **style)
+        half, middle = _text_width(span.text, SMALL) / 2 + 0.04, (begin + end) / 2
+        if span.last > span.first and end - begin > 2 * half + 0.2:
+            for ends in ([begin + 0.06, middle - half], [middle + half, end - 0.06]):
+                page.axes.plot(ends, [y, y], color=PALE, linewidth=0.6)
+
+
+def _shares(page: Page, y: float, name: tuple[str, str], count: "Callable[[Cost], int]") -> None:
+    """Draw one bar per part for its share of macs or params."""
+    label, colour = name
+    spans = stages(page.boxes)
+    counts = [
+        sum(count(layer.cost) for box in page.boxes[s.first : s.last + 1] for layer in box.layers)
+        for s in spans
+    ]
+    whole = max(1, sum(counts))
+    tallest = max(1, *counts)
+    page.text(page.boxes[0].x - 0.08, y + 0.1, label, ha="right", fontsize=NORMAL, color=GREY)
+    for span, number in zip(spans, counts, strict=True):
+        begin, end = page.range(span)
+        height = (BARS - 0.16) * number / tallest
+        page.bar(begin + 0.06, y, (end - begin - 0.12, height), facecolor=colour, zorder=2)
+        share = number / whole
+        text = f"{share:.0%}" if share >= 0.01 else "<1%" if number else "0"
+        page.text((begin + end) / 2, y + height + 0.075, text)

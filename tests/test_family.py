@@ -1,0 +1,132 @@
+"""Families: the coefficients' space, members, the member nearest a target, their code."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from strategies import architectures
+
+from nas import commands, family, network
+from nas.architecture import Architecture
+from nas.errors import SpaceError, UserError
+from nas.family import PARAMETER, Rounding, coefficient_space, label
+from nas.scaling import Coefficients
+from nas.search_space import load
+
+EFFICIENTNET = (1.2, 1.1, 1.15)
+ROUNDING = Rounding()
+
+
+def mixnet() -> Architecture:
+    """MixNet-S for small images and few classes: its stages are of unlike layers."""
+    return load("mixnet_s").decode({}).at(resolution=32, classes=4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(architectures())
+def test_the_coefficients_space_holds_the_scaled_networks(architecture: Architecture) -> None:
+    """Of any network: what a candidate's label decodes to is the network that it scales to."""
+    tried = [
+        Coefficients(*triple, 1) for triple in ((1.0, 1.0, 1.4), (2.0, 1.3, 1.0), EFFICIENTNET)
+    ]
+    try:
+        space = coefficient_space("s", architecture, tried, ROUNDING)
+    except SpaceError:  # the scaled widths do not allow a block's options
+        return
+    assert {parameter.name for parameter in space.parameters()} <= {PARAMETER}
+    sizes = {"in_channels": architecture.in_channels, "classes": architecture.classes}
+    for by in tried:
+        decoded = space.decode({PARAMETER: label(by)}, **sizes)
+        assert decoded == ROUNDING.scale(architecture, by)
+
+
+def test_a_candidate_is_found_by_its_network() -> None:
+    """Of several that round to one network it is the one whose product is nearest 2."""
+    tried = [
+        Coefficients(1.9, 1.001, 1, 1),
+        Coefficients(2, 1.001, 1, 1),
+        Coefficients(1, 1.4, 1, 1),
+    ]
+    best = ROUNDING.scale(mixnet().at(classes=7, in_channels=1), tried[0])
+    assert family.chosen(tried, mixnet(), best, ROUNDING) == tried[1]
+
+
+def test_members_state_what_was_reached_beside_the_ideal() -> None:
+    """The ratio is that of the counted macs; the ideal is (alpha beta^2 gamma^2)^phi."""
+    one = family.member(mixnet(), Coefficients(*EFFICIENTNET, 2), ROUNDING)
+    assert one.cost == network.cost(one.architecture)
+    assert one.ratio == one.cost.macs / network.cost(mixnet()).macs
+    assert one.ideal_ratio == pytest.approx((1.2 * 1.1**2 * 1.15**2) ** 2)
+
+
+def test_the_nearest_member_is_the_nearest_of_all() -> None:
+    """No phi in hundredths up to 4 comes nearer to 40 M macs."""
+    by = Coefficients(*EFFICIENTNET)
+    found = family.nearest(mixnet(), by, 40_000_000, ROUNDING)
+    others = (family.member(mixnet(), by._replace(phi=i / 100), ROUNDING) for i in range(400))
+    assert abs(found.cost.macs - 40_000_000) == min(abs(o.cost.macs - 40_000_000) for o in others)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"coefficients": (1.2, 1.1, None)}, "each a number from 1 to 16; --gamma is missing"),
+        ({"coefficients": (0.9, 1.1, 1.1)}, "--alpha is 0.9"),
+        ({"coefficients": EFFICIENTNET, "phi": "0,x"}, "from 0 to 16 such as 0,1,2,3, not '0,x'"),
+        ({"coefficients": EFFICIENTNET, "phi": "0,17"}, "--phi is numbers"),
+        ({"coefficients": EFFICIENTNET, "divisor": 0}, "--divisor is a whole number of at least 1"),
+        ({"coefficients": EFFICIENTNET, "target_flops": "1M"}, "--target-flops 1,000,000 is below"),
+        ({}, "they are searched, which needs --data"),
+        ({"data": "digits", "step": 2.0}, "--step is a number from 0.01 to 1, not 2"),
+        ({"data": "digits", "step": 0.9, "tolerance": 0.001}, "give a smaller --step"),
+        ({"data": "digits", "tolerance": 1.5}, "--tolerance is a number between 0 and 1"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_scaled_is_refused(
+    options: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule, the value and what is valid; nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        commands.scale("mixnet_s", out="family", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_source_is_refused_with_what_it_could_be(tmp_path: Path) -> None:
+    """No member, no file, no study."""
+    store = f"sqlite:///{tmp_path}/none.db"
+    with pytest.raises(UserError, match=r"'mixnet_xs' is no family member .* no study"):
+        commands.scale("mixnet_xs", coefficients=EFFICIENTNET, store=store)
+
+
+def test_a_family_is_written_as_code_that_checks_itself(tmp_path: Path) -> None:
+    """A folder for each phi: a file that states its own cost, and the network as data."""
+    source = tmp_path / "source.json"
+    source.write_text(json.dumps(mixnet().to_json()))
+    found = commands.scale(
+        str(source), coefficients=EFFICIENTNET, phi="0,1.5", out=str(tmp_path / "family")
+    )
+    assert [member.by.phi for member in found.members] == [0, 1.5]
+    assert found.members[0].architecture == mixnet()
+    for member in found.members:
+        assert member.file is not None
+        emitted = runpy.run_path(str(member.file))
+        for stated, counted in emitted["check"](emitted["Network"]().eval()).values():
+            assert stated == counted
+        data = json.loads(member.file.with_name("architecture.json").read_text())
+        assert Architecture.from_json(data) == member.architecture
+        assert not member.file.with_name("model.safetensors").exists()
+    written = json.loads((tmp_path / "family/family.json").read_text())
+    assert [one["macs"] for one in written["members"]] == [m.cost.macs for m in found.members]
+
+
+def test_weights_in_the_way_are_kept(tmp_path: Path) -> None:
+    """A folder that holds another network's weights is refused, and they stay."""
+    weights = tmp_path / "phi_0/model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"trained for days")
+    with pytest.raises(UserError, match="holds weights"):
+        commands.scale("mixnet_s", coefficients=EFFICIENTNET, phi="0", out=str(tmp_path))
+    assert weights.read_bytes() == b"trained for days"

@@ -4,8 +4,8 @@
 
 For each of n architectures of each space, at its smallest resolution: parameters against a build on
 the meta device, macs and activations against fvcore, peak activation memory against a trace of the
-operators, and the emitted file against the built network (keys, shapes, outputs). A space without
-a choice is checked once. Writes benchmarks/results/conformance.json; status 1 where anything
+operators, and the emitted file against the built network (keys, shapes, outputs). The members are
+the business of benchmarks/families.py. Writes benchmarks/results/conformance.json; status 1 where anything
 differs.
 """
 
@@ -27,7 +27,7 @@ from nas.architecture import Architecture
 from nas.errors import NasError
 from nas.export import Facts
 from nas.export.python import TOLERANCE, export_python
-from nas.search_space import Choice, SearchSpace, load, names
+from nas.search_space import Choice, SearchSpace, load, spaces
 from tests import referee
 
 RESULT = Path(__file__).parent / "results" / "conformance.json"
@@ -43,7 +43,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     found = {}
-    for name in asked.space or names():
+    for name in asked.space or sorted(spaces()):
         found[name] = check_space(load(name), asked.n, asked.seed)
         print(name, json.dumps(found[name]), flush=True)
     if not asked.space:
@@ -54,16 +54,15 @@ def main() -> None:
 
 
 def smallest(space: SearchSpace) -> SearchSpace:
-    """Return the space at its smallest resolution."""
-    if isinstance(space.resolution, Choice):
-        return space.at_resolution(min(space.resolution.options))
-    return space
+    """Return the space at its smallest resolution, one of a single large one at 64 px."""
+    chosen = space.resolution
+    return space.at_resolution(min(chosen.options if isinstance(chosen, Choice) else (chosen, 64)))
 
 
 def samples(space: SearchSpace, n: int, seed: int) -> Iterator[Architecture]:
-    """Yield n random architectures, or the only one."""
+    """Yield n random architectures, fewer where the space has fewer."""
     rng = random.Random(seed)
-    for _ in range(n if space.size() > 1 else 1):
+    for _ in range(min(n, space.size())):
         yield space.decode(space.sample(rng))
 
 

@@ -18,11 +18,14 @@ FORMAT = "nas.architecture/1"
 Value = str | int | float | bool
 
 # timm's shorthand (`ir_r2_k3.5_s2_e6_c40_se0.5_nsw`), and our words for what it lacks: _nge (GELU),
-# _kexp (exponential partition of the kernel groups), _d (stochastic depth).
+# _kexp (exponential partition of the kernel groups), _d (stochastic depth). These blocks' kernels
+# are 3 and these expansions those unless said otherwise; other blocks and options stand by their
+# names.
 BLOCK_CODES = {
     "mbconv": "ir", "depthwise_separable": "ds", "fused_mbconv": "er", "conv": "cn",
     "classifier": "fc",
 }  # fmt: skip
+EXPANSIONS = {"mbconv": 6, "fused_mbconv": 4}
 ACTIVATION_CODES = {
     "relu": "nre", "relu6": "nr6", "silu": "nsw", "hard_swish": "nhs", "gelu": "nge", "mish": "nmi",
 }  # fmt: skip
@@ -199,10 +202,12 @@ def _shorthand(rows: tuple[Row, ...]) -> Iterator[str]:
 def _word(row: Row, repeats: int) -> str:
     options = dict(row.options)
     words = [BLOCK_CODES.get(row.block, row.block), f"r{repeats}"]
+    if "kernels" in options or BLOCK_CODES.get(row.block, "fc") != "fc":
+        words.append(f"k{options.pop('kernels', '3')}")
     if row.block != "classifier":
-        words += [f"k{options.pop('kernels', '3')}", f"s{row.stride}"]
-    if "expansion" in options or row.block == "mbconv":
-        words.append(f"e{options.pop('expansion', 6):g}")
+        words.append(f"s{row.stride}")
+    if "expansion" in options or row.block in EXPANSIONS:
+        words.append(f"e{options.pop('expansion', EXPANSIONS.get(row.block)):g}")
     words.append(f"c{row.out_channels}")
     for name in sorted(options, key=lambda name: (name != "se_ratio", name)):
         words.append(_option_word(name, options[name]))
@@ -212,10 +217,12 @@ def _word(row: Row, repeats: int) -> str:
 def _option_word(name: str, value: Value) -> str:
     if name == "activation":
         return ACTIVATION_CODES.get(str(value), f"n{value}")
+    if isinstance(value, bool):
+        return name if value else f"no_{name}"
     if name in ("expand_groups", "project_groups"):
         return name[0].replace("e", "a") + ".".join("1" * int(value))
     if name == "skip":
         return {"identity": "skip", "none": "noskip"}.get(str(value), f"skip{value}")
     short = {"se_ratio": "se", "partition": "k", "drop_path": "d", "dropout": "do", "groups": "g"}
-    text = str(value)[:3] if isinstance(value, str) else f"{value:g}"
-    return short.get(name, name) + text
+    text = value if isinstance(value, str) else f"{value:g}"
+    return short.get(name, name) + (text[:3] if name == "partition" else text)

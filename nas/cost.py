@@ -132,6 +132,19 @@ class Tape:
         """Count a batch norm and an activation function, which needs no more memory than it."""
         self.norm()
 
+    def patch_conv(self, channels: int, patch: int, bias: bool) -> None:
+        """Count a convolution of whole patches; a smaller image is padded to one."""
+        if self.size < patch:
+            self._produce(self.channels * patch * patch)
+        size = max(1, self.size // patch)
+        weights = channels * self.channels * patch * patch
+        elements = channels * size * size
+        self.macs += weights * size * size
+        self.params += weights + channels if bias else weights
+        self.activations += elements
+        self._produce(elements)
+        self.channels, self.size = channels, size
+
     def layer_norm(self) -> None:
         """Count a layer norm over the channels, which keeps each place's mean and deviation."""
         self.params += 2 * self.channels
@@ -183,10 +196,40 @@ class Tape:
         self.channels += held.channels
         self.held -= held.elements
 
+    def parallel_convs(self, widths: tuple[int, ...], weights: int, stride: int = 1) -> None:
+        """Count convolutions side by side of so many weights, and their outputs' concatenation."""
+        self.size = -(-self.size // stride)
+        self.channels = sum(widths)
+        elements = self.channels * self.size * self.size
+        self.macs += weights * self.size * self.size
+        self.params += weights
+        self.activations += elements
+        self._produce(elements)
+        if len(widths) > 1:
+            self._produce(elements)
+
+    def gate(self, held: Held) -> None:
+        """Count the product of a tensor that was held with the gate at hand, and let both go."""
+        self.channels, self.size = held.channels, held.size
+        self._produce(held.channels * held.size * held.size)
+        self.held -= held.elements
+
+    def sum_groups(self, groups: int) -> None:
+        """Count the sum of equal groups of channels."""
+        self.channels //= groups
+        self._produce(self.channels * self.size * self.size)
+
     def local_pool(self, stride: int) -> None:
         """Count a pooling of neighbours: out size ceil(size / stride)."""
         self.size = -(-self.size // stride)
         self._produce(self.channels * self.size * self.size)
+
+    def max_pool(self, stride: int) -> None:
+        """Count a max pooling of neighbours, which gives each maximum's place as an int64 too."""
+        self.size = -(-self.size // stride)
+        elements = self.channels * self.size * self.size
+        self._need(3 * elements)
+        self._produce(elements)
 
     def pool(self) -> None:
         """Count a global average pool."""
@@ -201,6 +244,37 @@ class Tape:
         self.activations += features
         self._produce(features)
         self.channels = features
+
+    def route(self, experts: int) -> Held:
+        """Count pool, linear, sigmoid: a weight for each expert, held; the tensor at hand stays."""
+        image = self.hold()
+        self.pool()
+        self.linear(experts)
+        self.pointwise()
+        routing = self.hold()
+        self.take(image)
+        return routing
+
+    def cond_conv(
+        self, channels: int, kernel: int, stride: int = 1, groups: int = 1, *,
+        experts: int, routing: Held, keep: bool = False,
+    ) -> None:  # fmt: skip
+        """Count a CondConv: the product that mixes the experts' kernels, and the convolution.
+
+        Then the routing is let go, unless another convolution shares it and it is to `keep`.
+        """
+        size = -(-self.size // stride)
+        weights = channels * (self.channels // groups) * kernel * kernel
+        elements = channels * size * size
+        self.macs += weights * (experts + size * size)
+        self.params += weights * experts
+        self.activations += weights + elements
+        self._need(weights)
+        if not keep:
+            self.held -= routing.elements
+        self._need(weights + elements)
+        self.elements = self.own = elements
+        self.channels, self.size = channels, size
 
     def cost(self) -> Cost:
         """Return what was counted so far."""

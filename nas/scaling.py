@@ -36,9 +36,10 @@ class Coefficients(NamedTuple):
         return channels if factor == 1 else round_channels(channels * factor, divisor)
 
     def resolution(self, size: int, multiple: int = 8) -> int:
-        """Scale an image size in pixels."""
+        """Scale an image size in pixels; rounding alone never makes a smaller one of it."""
         factor = self.gamma**self.phi
-        return size if factor == 1 else round_resolution(size * factor, multiple)
+        rounded = size if factor == 1 else round_resolution(size * factor, multiple)
+        return max(size, rounded) if factor > 1 else rounded
 
 
 def scale(

@@ -42,7 +42,7 @@ class Option(NamedTuple):
     structural: bool = False
 
 
-def ceil_size(size: int, stride: int) -> int:
+def ceil_size(size: int, stride: int, options: Options | None = None) -> int:  # noqa: ARG001
     """Return the output size of a convolution or pooling with 'same' padding."""
     return -(-size // stride)
 
@@ -55,7 +55,7 @@ class Block:
     which both `module(**arguments)` and `cost(tape, **arguments)` are called; it raises SpaceError
     where the widths do not allow the options. `cost` names the arguments it counts with and takes
     the others as `**_`. `canonical` (same arguments, returns block name and options) drops what has
-    no effect. `out_size(size, stride)` is the height and width of the output.
+    no effect. `out_size(size, stride, options)` is the height and width of the output.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Block:
     arguments: Callable[[Options, int, int, int], Arguments]
     cost: Callable[..., None]
     canonical: Callable[[Options, int, int, int], tuple[str, Options]]
-    out_size: Callable[[int, int], int] = ceil_size
+    out_size: Callable[[int, int, Options], int] = ceil_size
 
     def check(self, name: str, value: Value) -> None:
         """Refuse an option this block does not have, or a value that breaks its rule."""
@@ -116,7 +116,10 @@ def arguments(row: Row, in_channels: int) -> Arguments:
 
 def out_size(row: Row, size: int) -> int:
     """Return the height and width of a row's output."""
-    return size if row.stride == 1 else get(row.block).out_size(size, row.stride)
+    if row.stride == 1:
+        return size
+    block = get(row.block)
+    return block.out_size(size, row.stride, block.complete(dict(row.options)))
 
 
 def build(row: Row, in_channels: int) -> nn.Module:

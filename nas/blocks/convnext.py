@@ -1,0 +1,169 @@
+"""The block of ConvNeXt, arXiv:2201.03545, and what it was on the paper's way from ResNet's."""
+
+from torch import Tensor, nn
+
+from nas.blocks import Arguments, Block, Options, ceil_size, options
+from nas.blocks.layer_norm import NORMS, count_norm, named_norm
+from nas.blocks.layer_scale import LayerScale
+from nas.blocks.patchify import Patchify, floor_size
+from nas.blocks.patchify import cost as patchify_cost
+from nas.blocks.projection import Projection, add_projection
+from nas.blocks.stochastic_depth import StochasticDepth
+from nas.cost import Tape
+
+OFTEN = ("one", "every")
+DOWNSAMPLE = ("separate", "shortcut")
+
+
+class ConvNeXt(nn.Module):
+    """k x k depthwise, norm, 1x1 expand, activation, 1x1 project [, layer scale], + skip.
+
+    Smaller or wider, it begins with a norm and a convolution of patches ("separate"), or has a
+    strided depthwise convolution and a projection as its skip ("shortcut"). As in ResNet, a norm
+    may follow every convolution, and an activation the depthwise one and the sum.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        kernel: int,
+        norm: type[nn.Module],
+        activation: type[nn.Module],
+        stride: int = 1,
+        downsample: str = "none",
+        every_norm: bool = False,
+        every_activation: bool = False,
+        layer_scale: bool = True,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        separate, shortcut = downsample == "separate", downsample == "shortcut"
+        width = out_channels if separate else in_channels
+        # A batch norm right after a convolution has a bias of its own.
+        bias = norm is not nn.BatchNorm2d
+        bias_1x1 = bias or not every_norm
+        self.downsample = (
+            Patchify(in_channels, out_channels, stride, norm, norm_first=True)
+            if separate
+            else nn.Identity()
+        )
+        step = stride if shortcut else 1
+        self.depthwise = nn.Conv2d(width, width, kernel, step, kernel // 2, groups=width, bias=bias)
+        self.norm1 = norm(width)
+        self.act1 = activation() if every_activation else nn.Identity()
+        self.expand = nn.Conv2d(width, hidden_channels, 1, bias=bias_1x1)
+        self.norm2 = norm(hidden_channels) if every_norm else nn.Identity()
+        self.act2 = activation()
+        self.project = nn.Conv2d(hidden_channels, out_channels, 1, bias=bias_1x1)
+        self.norm3 = norm(out_channels) if every_norm else nn.Identity()
+        self.scale = LayerScale(out_channels) if layer_scale else nn.Identity()
+        self.drop_path = StochasticDepth(drop_path) if drop_path else nn.Identity()
+        self.skip = (
+            Projection(in_channels, out_channels, stride, norm=norm) if shortcut else nn.Identity()
+        )
+        self.act3 = activation() if every_activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.downsample(x)
+        y = self.act1(self.norm1(self.depthwise(x)))  # (N, in or out, H / stride, W / stride)
+        y = self.act2(self.norm2(self.expand(y)))  # (N, hidden, H / stride, W / stride)
+        y = self.norm3(self.project(y))  # (N, out, H / stride, W / stride)
+        return self.act3(self.drop_path(self.scale(y)) + self.skip(x))
+
+
+def cost(
+    tape: Tape,
+    *,
+    hidden_channels: int,
+    out_channels: int,
+    kernel: int,
+    norm: type[nn.Module],
+    stride: int,
+    downsample: str,
+    every_norm: bool,
+    every_activation: bool,
+    layer_scale: bool,
+    **_: object,
+) -> None:
+    """Count what ConvNeXt does."""
+    bias = norm is not nn.BatchNorm2d
+    if downsample == "separate":
+        patchify_cost(tape, out_channels=out_channels, patch=stride, norm=norm, norm_first=True)
+    held = tape.hold()
+    step = stride if downsample == "shortcut" else 1
+    tape.conv(tape.channels, kernel, step, groups=tape.channels, bias=bias)
+    count_norm(tape, norm)
+    for channels in (hidden_channels, out_channels):
+        # The activation after the depthwise or the expanding convolution.
+        if every_activation or channels == out_channels:
+            tape.pointwise()
+        tape.conv(channels, 1, bias=bias or not every_norm)
+        if every_norm:
+            count_norm(tape, norm)
+    if layer_scale:
+        tape.layer_scale()
+    if downsample == "shortcut":
+        add_projection(tape, held, out_channels, stride, norm=norm)
+    else:
+        tape.add(held)
+    if every_activation:
+        tape.pointwise()
+
+
+def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
+    changes = stride > 1 or in_channels != out_channels
+    return {
+        "in_channels": in_channels,
+        "hidden_channels": options.hidden_channels(float(values["expansion"]), out_channels),
+        "out_channels": out_channels,
+        "kernel": int(values["kernels"]),
+        "norm": named_norm(values, in_channels, out_channels),
+        "activation": options.ACTIVATIONS[str(values["activation"])],
+        "stride": stride,
+        "downsample": str(values["downsample"]) if changes else "none",
+        "every_norm": values["norms"] == "every",
+        "every_activation": values["activations"] == "every",
+        "layer_scale": bool(values["layer_scale"]),
+        "drop_path": float(values["drop_path"]),
+    }
+
+
+def _canonical(
+    values: Options, in_channels: int, out_channels: int, stride: int
+) -> tuple[str, Options]:
+    """Drop how the image is made smaller or wider where it is not."""
+    changes = stride > 1 or in_channels != out_channels
+    return "convnext", {
+        **values,
+        "kernels": options.canonical_kernels(str(values["kernels"])),
+        "expansion": options.canonical_expansion(float(values["expansion"]), out_channels),
+        "downsample": values["downsample"] if changes else "separate",
+    }
+
+
+def _out_size(size: int, stride: int, values: Options) -> int:
+    sized = floor_size if values["downsample"] == "separate" else ceil_size
+    return sized(size, stride, values)
+
+
+BLOCK = Block(
+    name="convnext",
+    module=ConvNeXt,
+    options={
+        "kernels": options.kernel("7"),
+        "expansion": options.expansion(4),
+        "activation": options.activation("gelu"),
+        "norm": options.one_of("layer", NORMS, structural=True),
+        "norms": options.one_of("one", OFTEN),
+        "activations": options.one_of("one", OFTEN),
+        "downsample": options.one_of("separate", DOWNSAMPLE),
+        "layer_scale": options.flag(True),
+        "drop_path": options.rate(),
+    },
+    arguments=_arguments,
+    cost=cost,
+    canonical=_canonical,
+    out_size=_out_size,
+)

@@ -1,0 +1,94 @@
+"""Convolution of patches: the stem and the downsampling of ConvNeXt, arXiv:2201.03545."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas.blocks import Arguments, Block, Options, options
+from nas.blocks.layer_norm import NORMS, count_norm, named_norm
+from nas.cost import Tape
+
+
+class Patchify(nn.Module):
+    """Convolution of patches that do not overlap, norm; or the norm first.
+
+    What is left beside the last whole patch is dropped; a smaller image is padded to one patch.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        patch: int,
+        norm: type[nn.Module],
+        norm_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.patch, self.norm_first = patch, norm_first
+        bias = norm_first or norm is not nn.BatchNorm2d  # a batch norm has a bias of its own
+        self.norm = norm(in_channels if norm_first else out_channels)
+        self.conv = nn.Conv2d(in_channels, out_channels, patch, patch, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.norm_first:
+            x = self.norm(x)
+        height, width = x.shape[2:]
+        if min(height, width) < self.patch:
+            x = F.pad(x, (0, max(0, self.patch - width), 0, max(0, self.patch - height)))
+        x = self.conv(x)  # (N, out, H / patch, W / patch), rounded down
+        return x if self.norm_first else self.norm(x)
+
+
+def cost(
+    tape: Tape,
+    *,
+    out_channels: int,
+    patch: int,
+    norm: type[nn.Module],
+    norm_first: bool = False,
+    **_: object,
+) -> None:
+    """Count what Patchify does."""
+    if norm_first:
+        count_norm(tape, norm)
+    tape.patch_conv(out_channels, patch, bias=norm_first or norm is not nn.BatchNorm2d)
+    if not norm_first:
+        count_norm(tape, norm)
+
+
+def floor_size(size: int, stride: int, options: Options) -> int:  # noqa: ARG001 - as `Block` asks
+    """Return how many whole patches there are, at least the one that is padded."""
+    return max(1, size // stride)
+
+
+def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
+    norm_first = bool(values["norm_first"])
+    return {
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+        "patch": stride,
+        "norm": named_norm(values, in_channels if norm_first else out_channels),
+        "norm_first": norm_first,
+    }
+
+
+def _canonical(
+    values: Options,
+    in_channels: int,  # noqa: ARG001 - the options have their effect at any width and stride
+    out_channels: int,  # noqa: ARG001
+    stride: int,  # noqa: ARG001
+) -> tuple[str, Options]:
+    return "patchify", values
+
+
+BLOCK = Block(
+    name="patchify",
+    module=Patchify,
+    options={
+        "norm": options.one_of("layer", NORMS, structural=True),
+        "norm_first": options.flag(False)._replace(structural=True),
+    },
+    arguments=_arguments,
+    cost=cost,
+    canonical=_canonical,
+    out_size=floor_size,
+)

@@ -1,0 +1,87 @@
+"""The stem of ResNet, arXiv:1512.03385; the deep one is ResNet-C's, arXiv:1812.01187."""
+
+from torch import Tensor, nn
+
+from nas.blocks import Arguments, Block, Options, options
+from nas.blocks.conv import BLOCK as CONV
+from nas.blocks.conv import ConvNormAct
+from nas.cost import Tape
+from nas.errors import SpaceError
+
+STRIDES = (1, 2, 4)
+
+
+class ResNetStem(nn.Module):
+    """7x7 convolution, or three of 3x3 (deep), and at stride 4 a max pool; stride 2 each.
+
+    At stride 2 there is no pool, at stride 1 the convolution has none either: for small images.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 4,
+        deep: bool = False,
+        activation: type[nn.Module] = nn.ReLU,
+    ) -> None:
+        super().__init__()
+        half, first = max(1, out_channels // 2), min(stride, 2)
+        self.conv = (
+            nn.Sequential(
+                ConvNormAct(in_channels, half, 3, first, activation=activation),
+                ConvNormAct(half, half, 3, activation=activation),
+                ConvNormAct(half, out_channels, 3, activation=activation),
+            )
+            if deep
+            else ConvNormAct(in_channels, out_channels, 7, first, activation=activation)
+        )
+        self.pool = nn.MaxPool2d(3, 2, 1) if stride == 4 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(self.conv(x))
+
+
+def cost(tape: Tape, *, out_channels: int, stride: int, deep: bool, **_: object) -> None:
+    """Count what ResNetStem does."""
+    half, first = max(1, out_channels // 2), min(stride, 2)
+    convs = ((half, 3, first), (half, 3, 1), (out_channels, 3, 1))
+    for channels, kernel, step in convs if deep else ((out_channels, 7, first),):
+        tape.conv(channels, kernel, step)
+        tape.norm_act()
+    if stride == 4:
+        tape.max_pool(2)
+
+
+def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
+    if stride not in STRIDES:
+        raise SpaceError(f"A resnet_stem's stride is 1, 2 or 4, not {stride}.")
+    return {
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+        "stride": stride,
+        "deep": bool(values["deep"]),
+        "activation": options.ACTIVATIONS[str(values["activation"])],
+    }
+
+
+def _canonical(
+    values: Options,
+    in_channels: int,  # noqa: ARG001 - the options have their effect at any width
+    out_channels: int,  # noqa: ARG001
+    stride: int,
+) -> tuple[str, Options]:
+    """One convolution without a pool is a plain convolution."""
+    if stride < 4 and not values["deep"]:
+        return CONV.name, {"kernels": "7", "groups": 1, "activation": values["activation"]}
+    return "resnet_stem", values
+
+
+BLOCK = Block(
+    name="resnet_stem",
+    module=ResNetStem,
+    options={"deep": options.flag(False), "activation": options.activation()},
+    arguments=_arguments,
+    cost=cost,
+    canonical=_canonical,
+)

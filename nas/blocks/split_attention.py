@@ -1,0 +1,88 @@
+"""ResNeSt: Split-Attention Networks, arXiv:2004.08955."""
+
+from torch import Tensor, nn
+
+from nas.blocks import options
+from nas.cost import Tape
+from nas.errors import SpaceError
+from nas.rounding import round_channels
+
+
+class SplitAttention(nn.Module):
+    """k x k grouped convolution to `radix` splits, and their sum weighted by attention.
+
+    The attention: global pool of the splits' sum, 1x1 reduce, 1x1 expand, softmax over the splits
+    (sigmoid where there is one).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 3,
+        stride: int = 1,
+        cardinality: int = 1,
+        radix: int = 2,
+        attention_channels: int = 32,
+        activation: type[nn.Module] = nn.ReLU,
+    ) -> None:
+        super().__init__()
+        self.cardinality, self.radix = cardinality, radix
+        splits, groups = radix * out_channels, radix * cardinality
+        self.conv = nn.Conv2d(
+            in_channels, splits, kernel, stride, kernel // 2, groups=groups, bias=False
+        )
+        self.norm1 = nn.BatchNorm2d(splits)
+        self.act = activation()
+        self.reduce = nn.Conv2d(out_channels, attention_channels, 1, groups=cardinality)
+        self.norm2 = nn.BatchNorm2d(attention_channels)
+        self.expand = nn.Conv2d(attention_channels, splits, 1, groups=cardinality)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.norm1(self.conv(x)))
+        x = x.unflatten(1, (self.radix, -1))  # (N, radix, C, H / stride, W / stride)
+        y = x.mean((3, 4), keepdim=True).sum(1)  # (N, C, 1, 1)
+        y = self.expand(self.act(self.norm2(self.reduce(y))))  # (N, radix * C, 1, 1)
+        # (N, cardinality * radix * C / cardinality, 1, 1) -> (N, radix, cardinality, ..., 1, 1)
+        y = y.unflatten(1, (self.cardinality, self.radix, -1)).transpose(1, 2)
+        y = y.softmax(1) if self.radix > 1 else y.sigmoid()
+        return (x * y.flatten(2, 3)).sum(1)  # (N, C, H / stride, W / stride)
+
+
+def split_attention(
+    tape: Tape,
+    out_channels: int,
+    kernel: int = 3,
+    stride: int = 1,
+    *,
+    cardinality: int,
+    radix: int,
+    attention_channels: int,
+) -> None:
+    """Count what SplitAttention does."""
+    tape.conv(radix * out_channels, kernel, stride, radix * cardinality)
+    tape.norm_act()
+    splits = tape.hold()
+    tape.pool()
+    tape.sum_groups(radix)
+    tape.conv(attention_channels, 1, 1, cardinality, bias=True)
+    tape.norm_act()
+    tape.conv(radix * out_channels, 1, 1, cardinality, bias=True)
+    tape.pointwise()
+    tape.gate(splits)
+    tape.sum_groups(radix)
+
+
+def attention_width(in_channels: int, out_channels: int, cardinality: int, radix: int) -> int:
+    """Return the attention's channels: a quarter of radix x input, a multiple of 8, at least 32.
+
+    Raises SpaceError where radix and cardinality do not divide the channels.
+    """
+    groups = radix * cardinality
+    options.check_groups("radix x cardinality", groups, in_channels, radix * out_channels)
+    width = round_channels(in_channels * radix * 0.25, 8, least=32)
+    if width % cardinality:
+        raise SpaceError(
+            f"cardinality divides the attention's channels, {width}; {cardinality} does not."
+        )
+    return width

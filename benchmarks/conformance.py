@@ -5,8 +5,8 @@
 For each of n architectures of each space, at its smallest resolution: parameters against a build on
 the meta device, macs and activations against fvcore, peak activation memory against a trace of the
 operators, and the emitted file against the built network (keys, shapes, outputs). The members are
-the business of benchmarks/families.py. Writes benchmarks/results/conformance.json; status 1 where anything
-differs.
+the business of benchmarks/families.py. Writes benchmarks/results/conformance.json; status 1 where
+anything differs.
 """
 
 import argparse

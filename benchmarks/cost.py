@@ -1,4 +1,4 @@
-"""How long the cost of one MixNet-S takes, beside fvcore in the same run.
+"""How long the cost of one MixNet-S and one EfficientNet-B7 takes, beside fvcore in the same run.
 
     python -m benchmarks.cost
 
@@ -22,7 +22,7 @@ from nas.search_space import load
 from tests.referee import macs_and_activations
 
 RESULT = Path(__file__).parent / "results" / "cost.json"
-COLD_BUDGET, WARM_BUDGET = 250, 10  # microseconds
+COLD_BUDGET, WARM_BUDGET, LARGE_BUDGET = 250, 10, 1000  # microseconds
 
 
 def main() -> None:
@@ -38,11 +38,14 @@ def main() -> None:
     fvcore = _microseconds(lambda: _fvcore(module, image), repeats=5)
     cold = _microseconds(lambda: network.cost(architecture), 500, _forget(architecture))
     warm = _warm(architecture)
+    large = load("efficientnet_b7").decode({})
+    large_cold = _microseconds(lambda: network.cost(large), 500, _forget(large))
     result = {
         "architecture": "mixnet_s",
         "cost": cost._asdict(),
         "cold_us": cold,
         "warm_us": warm,
+        "efficientnet_b7_cold_us": large_cold,
         "fvcore_us": fvcore,
         "fvcore_over_cold": round(fvcore / cold),
         "fvcore_over_warm": round(fvcore / warm),
@@ -51,8 +54,12 @@ def main() -> None:
     print(f"cost of one MixNet-S, median: cold {cold} us, warm {warm} us")
     print(f"fvcore, macs alone: {fvcore / 1000:.0f} ms, {fvcore / cold:,.0f} x cold,", end=" ")
     print(f"{fvcore / warm:,.0f} x warm")
-    if cold > COLD_BUDGET or warm > WARM_BUDGET:
-        raise SystemExit(f"Over the budget of {COLD_BUDGET} us cold, {WARM_BUDGET} us warm.")
+    print(f"cost of one EfficientNet-B7, nothing counted before: {large_cold} us")
+    if cold > COLD_BUDGET or warm > WARM_BUDGET or large_cold > LARGE_BUDGET:
+        raise SystemExit(
+            f"Over the budget of {COLD_BUDGET} us cold, {WARM_BUDGET} us warm, {LARGE_BUDGET} us"
+            " cold for EfficientNet-B7."
+        )
 
 
 def _fvcore(module: torch.nn.Module, image: torch.Tensor) -> None:

@@ -1,7 +1,9 @@
 """Conformance of every registered block, without an edit for a new one."""
 
-import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -268,13 +270,66 @@ def test_a_classifier_has_no_stride() -> None:
         blocks.canonical_row(Row("classifier", 10, 2), 8)
 
 
-def test_a_block_from_elsewhere_can_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A block that does not live in the folder is found by its name like the others."""
-    monkeypatch.setattr(blocks, "_REGISTERED", {})
-    plugin = dataclasses.replace(blocks.get("conv"), name="mine")
-    blocks.register(plugin)
-    assert blocks.get("mine") is plugin
-    assert "mine" in blocks.names()
+SCALED_CONV = '''
+"""A convolution whose output is scaled by one learnable number."""
+
+import torch
+from torch import Tensor, nn
+
+from nas.blocks import Arguments, Block, Options, options
+from nas.blocks.conv import ConvNormAct
+from nas.cost import Tape
+
+
+class ScaledConv(nn.Module):
+    """k x k convolution, batch norm, activation, scale."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = ConvNormAct(in_channels, out_channels, kernel, stride)
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) * self.scale
+
+
+def cost(tape: Tape, *, out_channels: int, kernel: int, stride: int, **_: object) -> None:
+    """Count what ScaledConv does."""
+    tape.conv(out_channels, kernel, stride)
+    tape.norm_act()
+    tape.pointwise()
+    tape.params += 1
+
+
+def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
+    kernel = int(values["kernels"])
+    return {
+        "in_channels": in_channels, "out_channels": out_channels, "kernel": kernel, "stride": stride
+    }
+
+
+def _canonical(values: Options, *_: int) -> tuple[str, Options]:
+    return "scaled_conv", {"kernels": options.canonical_kernels(str(values["kernels"]))}
+
+
+BLOCK = Block("scaled_conv", ScaledConv, {"kernels": options.kernel()}, _arguments, cost, _canonical)
+'''
+
+
+def test_a_block_is_one_new_file(tmp_path: Path) -> None:
+    """A file in a folder of one's own passes every test above, in a process that knows only it."""
+    (tmp_path / "scaled_conv.py").write_text(SCALED_CONV)
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", __file__]
+        + ["-k", "scaled_conv", "--hypothesis-seed=0"],
+        env=os.environ | {"NAS_BLOCKS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert run.returncode == 0, run.stdout[-2000:]
+    conformance = Path(__file__).read_text().count("\n@every_block")
+    assert run.stdout.count("[scaled_conv] PASSED") == conformance
 
 
 def test_ratios_that_give_the_same_squeeze_become_one() -> None:

@@ -79,16 +79,8 @@ class Block:
         return {name: options.get(name, option.default) for name, option in self.options.items()}
 
 
-_REGISTERED: dict[str, Block] = {}
-
-
-def register(block: Block) -> None:
-    """Add a block that does not live in this folder."""
-    _REGISTERED[block.name] = block
-
-
 @cache
-def _shipped() -> dict[str, Block]:
+def _found() -> dict[str, Block]:
     modules = (import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__))
     found = (module.BLOCK for module in modules if hasattr(module, "BLOCK"))
     return {block.name: block for block in found}
@@ -96,12 +88,12 @@ def _shipped() -> dict[str, Block]:
 
 def names() -> list[str]:
     """Return the names of all blocks."""
-    return sorted(_shipped() | _REGISTERED)
+    return sorted(_found())
 
 
 def get(name: str) -> Block:
     """Return the block of this name; raises SpaceError with the available ones."""
-    block = _shipped().get(name) or _REGISTERED.get(name)
+    block = _found().get(name)
     if block is None:
         raise SpaceError(unknown("block", name, names()))
     return block
@@ -119,6 +111,8 @@ def out_size(row: Row, size: int) -> int:
     if row.stride == 1:
         return size
     block = get(row.block)
+    if block.out_size is ceil_size:  # as nearly always; this is asked for every row counted
+        return ceil_size(size, row.stride)
     return block.out_size(size, row.stride, block.complete(dict(row.options)))
 
 

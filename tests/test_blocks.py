@@ -325,6 +325,7 @@ def test_a_block_is_one_new_file(tmp_path: Path) -> None:
             sys.executable,
             "-m",
             "pytest",
+            "-v",
             "-p",
             "no:cacheprovider",
             "-k",

@@ -1,10 +1,10 @@
 """Documents can't lie: their commands and Python run, their links resolve, no option is left out.
 
 All of it runs in one temporary folder with tiny real images. What is changed of a command, so that
-it takes seconds: a search gets `--trials 1 --epochs 1 --workers 1` appended (a study that is
-resumed, `--trials 1 --workers 1`), and `nas.search(...)` in Python the same; all else runs as it
-stands. Not run: `make` (its target must exist), `pip install` (its extra must exist), `. activate`,
-`.ci/run`, and the dashboard's server (its store must open).
+it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --workers 1` appended (a
+study that is resumed, `--trials 1 --workers 1`), and `nas.search(...)` in Python the same; all else
+runs as it stands. Not run: `make` (its target must exist), `pip install` (its extra must exist),
+`. activate`, `.ci/run`, and the dashboard's server (its store must open).
 """
 
 import ast
@@ -39,6 +39,7 @@ SHELL = ("sh", "bash", "console")
 PYTHON, SQL = "python", "sql"
 QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "1"]}
 QUICK["resume"] = ["--trials", "1", "--workers", "1"]
+QUICK["scale"] = QUICK["search"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import optuna
 import pytest
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, RelativeSamplerTestCase
@@ -29,7 +30,19 @@ class TestRelativeTPE(RelativeSamplerTestCase):
         return lambda: ProposingTPESampler(n_startup_trials=0, multivariate=True, seed=0)
 
 
+def test_the_grid_tries_everything_once_before_anything_twice() -> None:
+    """Of two parameters with 3 and 4 choices, 12 trials are all 12 assignments."""
+    study = optuna.create_study(sampler=samplers.get("grid", seed=1))
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_categorical("kernels", ["3", "5", "3.5"])
+        return float(trial.suggest_categorical("width", [8, 16, 24, 32]))
+
+    study.optimize(objective, n_trials=12)
+    assert len({tuple(trial.params.values()) for trial in study.trials}) == 12
+
+
 def test_an_unknown_sampler_is_refused_with_the_known_ones() -> None:
     """The message lists what there is."""
-    with pytest.raises(UserError, match=r"No sampler named 'cma'.*random, tpe"):
+    with pytest.raises(UserError, match=r"No sampler named 'cma'.*grid, random, tpe"):
         samplers.get("cma", seed=0)

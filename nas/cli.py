@@ -301,6 +301,7 @@ def scale(
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes: one per core.")] = None,
     sampler: Annotated[str, typer.Option(help="grid, tpe or random.")] = "grid",
+    study: Annotated[str | None, typer.Option(help="Name; else the source's, -scaling.")] = None,
     store: StoreUrl = None,
     json_: Json = False,
 ) -> None:
@@ -314,7 +315,7 @@ def scale(
             resolution=resolution, classes=classes, in_channels=in_channels, divisor=divisor,
             resolution_multiple=resolution_multiple, out=out, data=data, step=step,
             tolerance=tolerance, trials=trials, time=time, epochs=epochs, workers=workers,
-            sampler=sampler, store=store, say=_say(console), watch=watch,
+            sampler=sampler, study=study, store=store, say=_say(console), watch=watch,
         )  # fmt: skip
     if json_:
         _print_json(family.to_json())

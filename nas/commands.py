@@ -500,7 +500,8 @@ def _search_coefficients(
             "Without --alpha, --beta and --gamma they are searched, which needs --data."
         )
     name = Path(source).stem
-    tried = family.candidates(options.get("step"), options.get("tolerance"))
+    grid = family.candidates(options.get("step"), options.get("tolerance"))
+    tried = list(family.distinct(grid, architecture, rounding).values())
     space = family.coefficient_space(f"{name}-scaling", architecture, tried, rounding)
     costs = [network.cost(rounding.scale(architecture, by)).macs for by in tried]
     settings: dict[str, Any] = {"trials": len(tried), "sampler": "grid", "pruner": "none"}
@@ -518,7 +519,9 @@ def _search_coefficients(
         store=store,
         out=options.get("folder", "studies"),
     )
-    return family.chosen(tried, architecture, result.best.architecture, rounding), result.name
+    best = result.best.architecture
+    scaled = architecture.at(in_channels=best.in_channels, classes=best.classes)
+    return family.distinct(tried, scaled, rounding)[best.id], result.name
 
 
 def _read_json(name: str) -> Mapping[str, Any]:

@@ -129,13 +129,18 @@ def candidates(step: float | None, tolerance: float | None) -> list[Coefficients
     return found
 
 
-def chosen(
-    tried: Sequence[Coefficients], source: Architecture, best: Architecture, rounding: Rounding
-) -> Coefficients:
-    """Return the coefficients that gave this network, those nearest the wanted product first."""
-    source = source.at(in_channels=best.in_channels, classes=best.classes)
-    order = sorted(tried, key=lambda by: abs(by.product - TOTAL))
-    return next(by for by in order if rounding.scale(source, by).id == best.id)
+def distinct(
+    tried: Sequence[Coefficients], source: Architecture, rounding: Rounding
+) -> dict[str, Coefficients]:
+    """Return the scaled networks' ids with their coefficients.
+
+    Of several that round to one network the one is kept whose product is nearest the wanted one.
+    """
+    nearest_first = sorted(tried, key=lambda by: abs(by.product - TOTAL))
+    found: dict[str, Coefficients] = {}
+    for by in nearest_first:
+        found.setdefault(rounding.scale(source, by).id, by)
+    return found
 
 
 def member(source: Architecture, by: Coefficients, rounding: Rounding) -> Member:

@@ -43,15 +43,16 @@ def test_the_coefficients_space_holds_the_scaled_networks(architecture: Architec
         assert decoded == ROUNDING.scale(architecture, by)
 
 
-def test_a_candidate_is_found_by_its_network() -> None:
-    """Of several that round to one network it is the one whose product is nearest 2."""
+def test_candidates_that_round_to_one_network_are_one() -> None:
+    """It is the one whose product is nearest 2; every network that a candidate gives is there."""
     tried = [
         Coefficients(1.9, 1.001, 1, 1),
         Coefficients(2, 1.001, 1, 1),
         Coefficients(1, 1.4, 1, 1),
     ]
-    best = ROUNDING.scale(mixnet().at(classes=7, in_channels=1), tried[0])
-    assert family.chosen(tried, mixnet(), best, ROUNDING) == tried[1]
+    found = family.distinct(tried, mixnet(), ROUNDING)
+    assert set(found.values()) == set(tried[1:])
+    assert set(found) == {ROUNDING.scale(mixnet(), by).id for by in tried}
 
 
 def test_members_state_what_was_reached_beside_the_ideal() -> None:
@@ -147,6 +148,7 @@ def test_coefficients_are_searched_in_a_study_of_their_own(tmp_path: Path) -> No
     assert (found["study"], status["trials"]["complete"]) == ("tiny-scaling", len(tried))
     assert status["best"]["architecture_id"] == found["members"][1]["architecture_id"]
     assert [Path(tmp_path, one["file"]).is_file() for one in found["members"]] == [True, True]
+    assert status["trials"]["reused"] == 0
     assert result(nas(*line, cwd=tmp_path)) == found
     again = result(nas("status", "--study", "tiny-scaling", *store, "--json"))
     assert again["trials"]["complete"] == len(tried)

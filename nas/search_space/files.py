@@ -11,7 +11,7 @@ import traceback
 from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nas.blocks
 from nas.errors import SpaceError, unknown
@@ -26,25 +26,24 @@ def _folder() -> Path:
 
 
 @cache
-def _shipped() -> tuple[dict[str, SearchSpace], dict[str, SearchSpace]]:
-    found: dict[str, SearchSpace] = {}
-    fixed: dict[str, SearchSpace] = {}
-    for path in sorted(_folder().glob("[!_]*.py")):
-        module = _run(path)
-        if "SPACE" in module:
-            found[path.stem] = module["SPACE"]
-        fixed |= module.get("MEMBERS", {})
-    return found, fixed
+def _shipped(stem: str) -> dict[str, Any]:
+    return _run(_folder() / f"{stem}.py")
+
+
+def _stems() -> list[str]:
+    return sorted(path.stem for path in _folder().glob("[!_]*.py"))
 
 
 def spaces() -> dict[str, SearchSpace]:
     """Return the shipped search spaces by name."""
-    return _shipped()[0]
+    return {stem: _shipped(stem)["SPACE"] for stem in _stems() if "SPACE" in _shipped(stem)}
 
 
 def members() -> dict[str, SearchSpace]:
     """Return the shipped fixed architectures by name, each a space of one."""
-    return _shipped()[1]
+    return {
+        name: one for stem in _stems() for name, one in _shipped(stem).get("MEMBERS", {}).items()
+    }
 
 
 def names() -> list[str]:
@@ -58,7 +57,9 @@ def load(source: str | Path) -> SearchSpace:
     Raises SpaceError: for an unknown name with the known ones, for a file with the file, the line,
     the stage and the option.
     """
-    if isinstance(source, str) and (found := (spaces() | members()).get(source)):
+    if source in _stems() and "SPACE" in (shipped := _shipped(str(source))):
+        return cast(SearchSpace, shipped["SPACE"])  # without running the other files
+    if isinstance(source, str) and (found := members().get(source)):
         return found
     path = Path(source)
     if path.suffix not in (".py", ".json"):

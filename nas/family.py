@@ -17,6 +17,7 @@ from nas.architecture import Architecture, Row
 from nas.cost import Cost
 from nas.errors import UserError
 from nas.quantities import from_here
+from nas.report.picture import draw_family
 from nas.scaling import Coefficients, grid, origins, scale
 from nas.search_space import SearchSpace, block, choice, stage
 from nas.search_space.nodes import Stage
@@ -224,7 +225,9 @@ def _runs(rows: Sequence[Row], tried: Sequence[Coefficients]) -> Iterator[tuple[
 
 
 def write(family: Family, out: Path) -> Family:
-    """Write each member's code and data into a folder of its own, and family.json beside them.
+    """Write each member's code and data into a folder of its own; family.json beside them.
+
+    Of several members there is a picture, family.png.
 
     The files hold no weights; each is run and held to the built network before it is kept.
     """
@@ -236,6 +239,8 @@ def write(family: Family, out: Path) -> Family:
         written.append(replace(one, file=file))
     found = replace(family, members=tuple(written))
     _write_json(out / "family.json", found.to_json())
+    if len(written) > 1:
+        draw_family(found.to_json(), out / "family.png")
     return found
 
 

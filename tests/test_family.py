@@ -122,6 +122,7 @@ def test_a_family_is_written_as_code_that_checks_itself(tmp_path: Path) -> None:
         assert not member.file.with_name("model.safetensors").exists()
     written = json.loads((tmp_path / "family/family.json").read_text())
     assert [one["macs"] for one in written["members"]] == [m.cost.macs for m in found.members]
+    assert (tmp_path / "family/family.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_weights_in_the_way_are_kept(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
-"""A study at a glance: metric against macs with the target, and the trials' learning curves."""
+"""A study at a glance: metric against macs with the target, and the trials' learning curves; and a
+scaled family: what each member reached beside the ideal.
+"""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.quantities import short
 from nas.store import queries
@@ -48,6 +51,42 @@ def draw_study(store: Store, study_id: int, target_flops: int, folder: Path) -> 
     path = folder / "search.png"
     figure.savefig(path)
     return path
+
+
+def draw_family(family: Mapping[str, Any], path: Path) -> None:
+    """Draw each member's FLOPs over the source's, with the ideal line; `family` as its JSON."""
+    from matplotlib.figure import Figure
+
+    members = sorted(family["members"], key=lambda member: member["phi"])
+    phis = [member["phi"] for member in members]
+    figure = Figure(figsize=(7, 4.2), layout="constrained", dpi=120)
+    axes = figure.subplots()
+    steps = [phis[0] + (phis[-1] - phis[0]) * index / 50 for index in range(51)]
+    ideal = [family["product"] ** phi for phi in steps]
+    axes.plot(steps, ideal, color=PALE, linestyle="--", label="ideal")
+    axes.plot(phis, [m["ratio"] for m in members], "o", color=BEST, label="reached")
+    for member in members:
+        numbers = (short(member["macs"]), short(member["params"]))
+        text = "{} px, {} layers\n{} FLOPs, {} params".format(
+            member["resolution"], member["layers"], *numbers
+        )
+        place = (member["phi"], member["ratio"])
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        axes.annotate(
+            text, place, (10, -10), textcoords="offset points", fontsize=8, va="top", bbox=box
+        )
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} x")
+    span = max(phis[-1] - phis[0], 1)
+    axes.set_xlim(phis[0] - 0.1 * span, phis[-1] + 0.4 * span)  # the numbers stand at the right
+    axes.set_xticks(phis)
+    axes.margins(y=0.25)
+    by = ", ".join(f"{name} {value:g}" for name, value in family["coefficients"].items())
+    axes.set(xlabel="phi", ylabel="FLOPs over the source's", title=f"{family['source']}: {by}")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, loc="upper left")
+    figure.savefig(path)
 
 
 def _costs(

@@ -225,4 +225,6 @@ def _option_word(name: str, value: Value) -> str:
         return {"identity": "skip", "none": "noskip"}.get(str(value), f"skip{value}")
     short = {"se_ratio": "se", "partition": "k", "drop_path": "d", "dropout": "do", "groups": "g"}
     text = value if isinstance(value, str) else f"{value:g}"
-    return short.get(name, name) + (text[:3] if name == "partition" else text)
+    if name == "partition":
+        return short[name] + text[:3]
+    return short.get(name, f"{name}-" if isinstance(value, str) else name) + text

@@ -283,7 +283,7 @@ def scale(
     alpha: Annotated[float | None, typer.Option(help="Depth per phi, such as 1.2.")] = None,
     beta: Annotated[float | None, typer.Option(help="Width per phi, such as 1.1.")] = None,
     gamma: Annotated[float | None, typer.Option(help="Resolution per phi, such as 1.15.")] = None,
-    phi: Annotated[str, typer.Option(help="The members.")] = "0,1,2,3",
+    phi: Annotated[str | None, typer.Option(help="The members: 0,1,2,3.")] = None,
     target_flops: Annotated[
         str | None, typer.Option(help="Instead of phi: the member nearest, such as 300M.")
     ] = None,
@@ -300,7 +300,7 @@ def scale(
     time: Annotated[str | None, typer.Option(help="Time limit, such as 30m.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes: one per core.")] = None,
-    sampler: Annotated[str, typer.Option(help="grid, tpe or random.")] = "grid",
+    sampler: Annotated[str | None, typer.Option(help="grid, tpe or random: grid.")] = None,
     study: Annotated[str | None, typer.Option(help="Name; else the source's, -scaling.")] = None,
     store: StoreUrl = None,
     json_: Json = False,
@@ -362,8 +362,10 @@ def space_show(
     if json_:
         _print_json(flight.to_json())
         return
-    typer.echo("\n".join(space.describe()))
-    typer.echo(f"\n{space.name}: {flight.size:,} assignments of {flight.parameters} parameters")
+    if flight.parameters:
+        typer.echo("\n".join(space.describe()) + "\n")
+    many = "s" if flight.parameters != 1 else ""
+    typer.echo(f"{space.name}: {flight.size:,} assignments of {flight.parameters} parameter{many}")
     for what, (low, high) in (("FLOPs", flight.macs), ("parameters", flight.params)):
         typer.echo(f"{short(low)} to {short(high)} {what}")
     if flight.near_target is not None:

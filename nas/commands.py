@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
@@ -408,20 +408,18 @@ class ScaleOptions(TypedDict, total=False):
     time: str | float | None
     epochs: int | None
     workers: int | None
-    sampler: str
-    metric: str
-    seed: int
+    sampler: str | None
+    metric: str | None
+    seed: int | None
     study: str | None
-    folder: str
-    say: Callable[[str], None]
-    watch: "Watch"
+    folder: str | None
 
 
 def scale(
     source: str,
     *,
     coefficients: "tuple[float | None, float | None, float | None]" = (None, None, None),
-    phi: str = "0,1,2,3",
+    phi: str | None = None,
     target_flops: str | float | None = None,
     resolution: int | None = None,
     classes: int | None = None,
@@ -430,36 +428,58 @@ def scale(
     resolution_multiple: int = 8,
     out: str | None = None,
     store: str | None = None,
+    say: Callable[[str], None] | None = None,
+    watch: "Watch | None" = None,
     **options: "Unpack[ScaleOptions]",
 ) -> "Family":
     """Scale a study's winner, a family member or an architecture's JSON file into a family.
 
     Without alpha, beta and gamma they are searched at phi = 1: every candidate of the grid is
-    trained like any trial. Members are those of each phi, or the one nearest the target; with `out`
-    each is written there as code. Raises UserError for what can't be scaled.
+    trained like any trial. Members are those of each phi (0, 1, 2 and 3), or the one nearest the
+    target; with `out` each is written there as code. Raises UserError, before anything is trained
+    or written, for what can't be scaled.
     """
     from nas import family
 
     quantities.check_positive(divisor=divisor, resolution_multiple=resolution_multiple)
     quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
-    target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
     phis = family.read_phis(phi)
+    target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
+    by, study = family.given(coefficients), None
+    _check_scale(phi, target, by, options)
     if out is not None:
-        from nas.preparation import check_folder
-
-        check_folder(Path(out))
+        family.check_out(Path(out))
     rounding = family.Rounding(divisor, resolution_multiple)
     network_of, config = _source(source, store)
     network_of = network_of.at(resolution=resolution, classes=classes, in_channels=in_channels)
-    by, study = family.given(coefficients), None
+    if target is not None:
+        family.check_target(network_of, target)
     if by is None:
-        by, study = _search_coefficients(source, (network_of, config), rounding, store, options)
+        wanted = phis if target is None else ()
+        network_of, by, study = _search_coefficients(
+            (source, network_of, config), (rounding, wanted), store, say or _silent,
+            watch or _silent, options,
+        )  # fmt: skip
     if target is None:
         members = [family.member(network_of, by._replace(phi=one), rounding) for one in phis]
     else:
         members = [family.nearest(network_of, by, target, rounding)]
     found = family.Family(source, by, tuple(members), study)
     return found if out is None else family.write(found, Path(out))
+
+
+def _check_scale(
+    phi: str | None, target: int | None, by: "Coefficients | None", options: ScaleOptions
+) -> None:
+    """Refuse options that could have no effect beside the others."""
+    if phi is not None and target is not None:
+        raise UserError("--phi and --target-flops each say which members; give one of them.")
+    searched = [name for name, value in options.items() if value is not None]
+    if by is not None and searched:
+        raise UserError(
+            f"--{searched[0]} is for a search of the coefficients; --alpha, --beta and --gamma are"
+            " given."
+        )
 
 
 def _source(source: str, store: str | None) -> "tuple[Architecture, Config | None]":
@@ -484,44 +504,61 @@ def _source(source: str, store: str | None) -> "tuple[Architecture, Config | Non
 
 
 def _search_coefficients(
-    source: str,
-    found: "tuple[Architecture, Config | None]",
-    rounding: "Rounding",
+    source: "tuple[str, Architecture, Config | None]",
+    scaling: "tuple[Rounding, Sequence[float]]",
     store: str | None,
+    say: Callable[[str], None],
+    watch: "Watch",
     options: ScaleOptions,
-) -> "tuple[Coefficients, str]":
-    """Train the candidates at phi = 1; return the best one's coefficients and the study's name."""
-    from nas import family, network
+) -> "tuple[Architecture, Coefficients, str]":
+    """Train the candidates at phi = 1; return the source for this data, the best, the study's name.
 
-    architecture, config = found
+    As in the paper the best is the most accurate of those that keep to twice the FLOPs: the hard
+    objective, with the tolerance of the product on the target.
+    """
+    from nas import family, network
+    from nas.data import load
+    from nas.preparation import CACHE, taken_back
+
+    (name, architecture, config), (rounding, phis) = source, scaling
     data = options.get("data") or (config.data if config else None)
     if data is None:
         raise UserError(
             "Without --alpha, --beta and --gamma they are searched, which needs --data."
         )
-    name = Path(source).stem
-    grid = family.candidates(options.get("step"), options.get("tolerance"))
-    tried = list(family.distinct(grid, architecture, rounding).values())
-    space = family.coefficient_space(f"{name}-scaling", architecture, tried, rounding)
-    costs = [network.cost(rounding.scale(architecture, by)).macs for by in tried]
-    settings: dict[str, Any] = {"trials": len(tried), "sampler": "grid", "pruner": "none"}
+    folder = options.get("folder") or "studies"
+    step, tolerance = options.get("step"), options.get("tolerance")
+    grid = family.candidates(step, tolerance)
+    with taken_back(Path(folder, CACHE)):
+        images = load(data, cache_dir=Path(folder, CACHE))
+        architecture = architecture.at(classes=len(images.classes), in_channels=images.in_channels)
+        found = family.distinct(grid, architecture, rounding)
+        for by in found.values():  # a member that is impossible is said before hours of training
+            for phi in phis:
+                rounding.scale(architecture, by._replace(phi=phi))
+    title = f"{Path(name).stem}-scaling"
+    space = family.coefficient_space(title, architecture, list(found.values()), rounding)
+    settings: dict[str, Any] = {"trials": len(found), "sampler": "grid", "pruner": "none"}
     if config:
-        settings |= {"epochs": config.recipe.epochs, "metric": config.recipe.metric}
-    names = ("trials", "time", "epochs", "workers", "sampler", "metric", "seed", "say", "watch")
+        recipe = config.recipe
+        settings |= {"epochs": recipe.epochs, "metric": recipe.metric, "seed": recipe.seed}
+    names = ("trials", "time", "epochs", "workers", "sampler", "metric", "seed")
     settings |= {key: value for key, value in options.items() if key in names and value is not None}
+    room = 1 + (family.TOLERANCE if tolerance is None else tolerance)
     result = search(
         space,
         data,
-        round(family.TOTAL * network.cost(architecture).macs),
-        **settings,
-        max_flops=max(costs),
-        study=options.get("study") or f"{name}-scaling",
+        round(family.TOTAL * room * network.cost(architecture).macs),
+        objective="hard",
+        max_flops=max(network.cost(rounding.scale(architecture, by)).macs for by in found.values()),
+        study=options.get("study") or title,
         store=store,
-        out=options.get("folder", "studies"),
+        out=folder,
+        say=say,
+        watch=watch,
+        **settings,
     )
-    best = result.best.architecture
-    scaled = architecture.at(in_channels=best.in_channels, classes=best.classes)
-    return family.distinct(tried, scaled, rounding)[best.id], result.name
+    return architecture, found[result.best.architecture.id], result.name
 
 
 def _read_json(name: str) -> Mapping[str, Any]:
@@ -553,7 +590,6 @@ def _network_or_space(name: str) -> "Architecture | SearchSpace":
 
 def _architecture(name: str) -> "Architecture":
     """Return the one network of this name; raises SpaceError for a space of many."""
-    from nas import search_space
     from nas.architecture import Architecture
 
     found = _network_or_space(name)
@@ -561,8 +597,8 @@ def _architecture(name: str) -> "Architecture":
         return found
     if found.size() > 1:
         raise SpaceError(
-            f"{name} is a space of {found.size():,} architectures; cost counts one. Members: "
-            f"{', '.join(search_space.members())}; or sample one with nas space sample {name}."
+            f"{name} is a space of {found.size():,} architectures, not one network. nas space list"
+            f" has the family members; nas space sample {name} --json draws one."
         )
     return found.decode({})
 

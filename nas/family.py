@@ -5,8 +5,11 @@ searched on the small network at phi = 1; then phi alone scales it.
 """
 
 import json
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +30,7 @@ FINEST = 0.01  # between two values of phi, when the member nearest a target is 
 PARAMETER = "coefficients"
 
 
+PHIS = "0,1,2,3"
 TOTAL = 2.0  # phi = 1 doubles the FLOPs
 STEP = 0.1
 TOLERANCE = 0.05
@@ -90,8 +94,9 @@ class Family:
         }
 
 
-def read_phis(text: str) -> tuple[float, ...]:
+def read_phis(text: str | None) -> tuple[float, ...]:
     """Read a list of phi such as "0,1,2.5"; raises UserError for anything but numbers to 16."""
+    text = PHIS if text is None else text
     try:
         found = tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -116,7 +121,10 @@ def given(coefficients: Sequence[float | None]) -> Coefficients | None:
 
 def candidates(step: float | None, tolerance: float | None) -> list[Coefficients]:
     """List the grid's candidates; raises UserError where it has none, or far too many."""
-    step, tolerance = step or STEP, TOLERANCE if tolerance is None else tolerance
+    step, tolerance = (
+        (STEP if step is None else step),
+        TOLERANCE if tolerance is None else tolerance,
+    )
     if not 0.01 <= step <= 1:
         raise UserError(f"--step is a number from 0.01 to 1, not {step:g}.")
     if not 0 < tolerance < 1:
@@ -152,17 +160,23 @@ def member(source: Architecture, by: Coefficients, rounding: Rounding) -> Member
     return Member(by, architecture, cost, ratio, by.product**by.phi)
 
 
+def check_target(source: Architecture, target: int) -> None:
+    """Refuse a target that the network itself is over."""
+    macs = network.cost(source).macs
+    if target < macs:
+        raise UserError(
+            f"--target-flops {target:,} is below the network's own {macs:,}; scaling only makes a"
+            " network larger. Search for a smaller one."
+        )
+
+
 def nearest(source: Architecture, by: Coefficients, target: int, rounding: Rounding) -> Member:
     """Return the member whose macs are nearest the target, of all phi from 0 in steps of 0.01.
 
     Raises UserError where the target is below the source or beyond phi = 16.
     """
+    check_target(source, target)
     best = member(source, by._replace(phi=0.0), rounding)
-    if target < best.cost.macs:
-        raise UserError(
-            f"--target-flops {target:,} is below the network's own {best.cost.macs:,}; scaling"
-            " only makes a network larger. Search for a smaller one."
-        )
     for index in range(1, round(MAX_PHI / FINEST) + 1):
         other = member(source, by._replace(phi=round(index * FINEST, 2)), rounding)
         if abs(other.cost.macs - target) < abs(best.cost.macs - target):
@@ -224,23 +238,53 @@ def _runs(rows: Sequence[Row], tried: Sequence[Coefficients]) -> Iterator[tuple[
         yield indices[0], [sum(times[index] for index in indices) for times in scaled]
 
 
-def write(family: Family, out: Path) -> Family:
-    """Write each member's code and data into a folder of its own; family.json beside them.
+def check_out(out: Path) -> None:
+    """Refuse a folder for a family that holds anything but a family that was written before.
 
-    Of several members there is a picture, family.png.
-
-    The files hold no weights; each is run and held to the built network before it is kept.
+    Files without weights can be written again; trained weights can't.
     """
+    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UserError(f"--out is a folder to write to, not {str(out)!r}.")
+    weights = sorted(out.glob("phi_*/model.safetensors"))
+    if weights:
+        raise UserError(
+            f"{weights[0].parent} holds weights, which would be another network's; choose another"
+            " folder for --out."
+        )
+    if any(out.glob("*")) and not (out / "family.json").is_file():
+        raise UserError(f"--out is a new folder, an empty one or a family's; {out} is none.")
+
+
+def write(family: Family, out: Path) -> Family:
+    """Write each member's code and data into a folder of its own, and family.json beside them.
+
+    Of several members there is a picture, family.png. The files hold no weights; each is run and
+    held to the built network before all of them take the place of what was there.
+    """
+    check_out(out)
+    out.mkdir(parents=True, exist_ok=True)
     exporter, written = export.get("python"), []
-    for one in family.members:
-        folder = out / f"phi_{one.by.phi:g}"
-        file = exporter.export(one.architecture, None, folder, export.Facts())
-        _write_json(folder / "architecture.json", one.architecture.to_json())
-        written.append(replace(one, file=file))
-    found = replace(family, members=tuple(written))
-    _write_json(out / "family.json", found.to_json())
-    if len(written) > 1:
-        draw_family(found.to_json(), out / "family.png")
+    with tempfile.TemporaryDirectory(dir=out, prefix=".family-") as temporary:
+        new = Path(temporary)
+        for one in family.members:
+            folder = f"phi_{one.by.phi:g}"
+            exporter.export(one.architecture, None, new / folder, export.Facts())
+            _write_json(new / folder / "architecture.json", one.architecture.to_json())
+            written.append(replace(one, file=out / folder / "model.py"))
+        found = replace(family, members=tuple(written))
+        _write_json(new / "family.json", found.to_json())
+        if len(written) > 1:
+            draw_family(found.to_json(), new / "family.png")
+        for old in (*out.glob("phi_*/*.*"), *out.glob("family.*")):
+            old.unlink()
+        for old in out.glob("phi_*"):
+            with suppress(OSError):  # something of the user's lies in it
+                old.rmdir()
+        for path in new.glob("**/*.*"):
+            target = out / path.relative_to(new)
+            target.parent.mkdir(exist_ok=True)
+            os.replace(path, target)
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from nas.errors import UserError
 
 _POWERS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
+MAX_RESOLUTION = 16_384  # pixels
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -56,6 +57,8 @@ def from_here(path: str | Path) -> str:
 def check_positive(**options: int | None) -> None:
     """Refuse an option that is given and not at least 1; `in_channels` is --in-channels."""
     for name, number in options.items():
+        if name == "resolution" and number is not None and number > MAX_RESOLUTION:
+            raise UserError(f"--resolution is at most {MAX_RESOLUTION:,} px, not {number:,}.")
         if number is not None and number < 1:
             option = f"--{name.replace('_', '-')}"
             raise UserError(f"{option} is a whole number of at least 1, not {number}.")

@@ -10,7 +10,11 @@ from typing import NamedTuple
 from nas import blocks
 from nas.architecture import Architecture, Row
 from nas.errors import SpaceError
+from nas.quantities import MAX_RESOLUTION
 from nas.rounding import round_channels, round_repeats, round_resolution
+
+MAX_DEPTH = 1000  # layers of a stage
+MAX_WIDTH = 1_000_000  # channels
 
 
 class Coefficients(NamedTuple):
@@ -53,25 +57,42 @@ def scale(
     not allow a block's options.
     """
 
+    numbers = ", ".join(f"{name} {value:g}" for name, value in by._asdict().items())
+
     def widened(row: Row) -> Row:
         width = by.width(row.out_channels, divisor)
         return replace(row, out_channels=width, counted={})
 
-    stages = ([widened(row) for row in stage] for stage in architecture.stages)
-    body = [row for stage in stages for row in _deepened(stage, by.depth(len(stage)))]
-    *head, classifier = architecture.head
-    scaled = replace(
-        architecture,
-        resolution=by.resolution(architecture.resolution, multiple),
-        stem=tuple(map(widened, architecture.stem)),
-        body=tuple(body),
-        head=(*map(widened, head), classifier),
-    )
     try:
-        return blocks.canonical(scaled)
+        resolution = by.resolution(architecture.resolution, multiple)
+        _check_bounds(architecture, by, resolution)
+        stages = ([widened(row) for row in stage] for stage in architecture.stages)
+        body = [row for stage in stages for row in _deepened(stage, by.depth(len(stage)))]
+        *head, classifier = architecture.head
+        return blocks.canonical(
+            replace(
+                architecture,
+                resolution=resolution,
+                stem=tuple(map(widened, architecture.stem)),
+                body=tuple(body),
+                head=(*map(widened, head), classifier),
+            )
+        )
     except SpaceError as error:
-        numbers = ", ".join(f"{name} {value:g}" for name, value in by._asdict().items())
         raise SpaceError(f"Scaled by {numbers}: {error}") from None
+
+
+def _check_bounds(architecture: Architecture, by: Coefficients, resolution: int) -> None:
+    """Refuse what no search space may hold either: these are its bounds."""
+    depth = max((by.depth(len(stage)) for stage in architecture.stages), default=1)
+    width = max(by.width(row.out_channels) for row in architecture.rows)
+    for what, number, most in (
+        ("layers in a stage", depth, MAX_DEPTH),
+        ("channels", width, MAX_WIDTH),
+        ("px", resolution, MAX_RESOLUTION),
+    ):
+        if number > most:
+            raise SpaceError(f"{number:,} {what}, over {most:,}.")
 
 
 def origins(layers: int, wanted: int) -> list[int]:

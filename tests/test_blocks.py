@@ -342,6 +342,61 @@ def test_a_block_is_one_new_file(tmp_path: Path) -> None:
     assert f" {conformance} passed" in run.stdout
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"conv.py": SCALED_CONV}, "conv.py: nas has a file of this name; rename yours"),
+        (
+            {"mine.py": SCALED_CONV.replace('"scaled_conv"', '"conv"')},
+            "mine.py: there is another block named 'conv'",
+        ),
+        (
+            {"broken.py": "import nosuch"},
+            "broken.py: ModuleNotFoundError: No module named 'nosuch'",
+        ),
+        (None, "NAS_BLOCKS names folders; there is no folder"),
+    ],
+    ids=["our file", "our name", "broken", "no folder"],
+)
+def test_a_block_file_that_cannot_be_used_is_named(
+    files: dict[str, str] | None, message: str, tmp_path: Path
+) -> None:
+    """Nothing of ours is silently replaced, nothing of theirs silently left out; exit code 2."""
+    folder = tmp_path / "own"
+    for name, text in (files or {}).items():
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    run = subprocess.run(
+        [sys.executable, "-m", "nas.cli", "cost", "mixnet_s"],
+        env=os.environ | {"NAS_BLOCKS": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_one_network_of_dense_branches_has_one_row() -> None:
+    """A partition of single kernels has no effect, dense or depthwise."""
+    rows = [
+        Row("mixconv_se_ghost", 24, 1, (("cheap_kernels", "3"), ("kernels", "5"), *more))
+        for more in (
+            (),
+            (("mixconv", "dense"),),
+            (("mixconv", "dense"), ("partition", "exponential")),
+        )
+    ]
+    assert len({blocks.canonical_row(row, 24).options for row in rows}) == 1
+
+
+def test_a_canonical_row_keeps_the_rules() -> None:
+    """Groups that would make a bottleneck wider inside than any ratio allows are refused."""
+    row = Row("resnest_bottleneck", 2, 1, (("cardinality", 64), ("radix", 2)))
+    with pytest.raises(SpaceError, match="at most 32 times as wide inside"):
+        blocks.canonical_row(row, 2)
+
+
 def test_ratios_that_give_the_same_squeeze_become_one() -> None:
     """At 16 channels 0.25, 0.26 and 0.3 all squeeze to 4: the usual one stands for them."""
     rows = [Row("mbconv", 16, 1, (("se_ratio", ratio),)) for ratio in (0.25, 0.26, 0.3)]

@@ -138,7 +138,7 @@ def test_the_layers_are_literal(emitted: Path) -> None:
     assert "            Classifier(32, 3, dropout=0.2),\n" in text
     assert (
         "            MBConv(8, 48, 12, (24, 24), (3, 5), stride=2, se_channels=4),\n"
-        "            MBConv(12, 72, 12, (72,), (3,), activation=nn.SiLU, skip=True,"
+        '            MBConv(12, 72, 12, (72,), (3,), activation=nn.SiLU, skip="identity",'
         " drop_path=0.1),\n"
     ) in text
     assert "        x = self.stage1(x)  # (N, 12, 4, 4)\n" in text

@@ -80,6 +80,11 @@ def test_the_nearest_member_is_the_nearest_of_all() -> None:
         ({"coefficients": EFFICIENTNET, "phi": "0,17"}, "--phi is numbers"),
         ({"coefficients": EFFICIENTNET, "divisor": 0}, "--divisor is a whole number of at least 1"),
         ({"coefficients": EFFICIENTNET, "target_flops": "1M"}, "--target-flops 1,000,000 is below"),
+        ({"coefficients": EFFICIENTNET, "data": "digits"}, "--data is for a search of the"),
+        ({"coefficients": EFFICIENTNET, "phi": "0", "target_flops": "1G"}, "give one of them"),
+        ({"coefficients": EFFICIENTNET, "resolution": 10**8}, "--resolution is at most 16,384 px"),
+        ({"data": "digits", "target_flops": "1M"}, "--target-flops 1,000,000 is below"),
+        ({"data": "digits", "step": 0.0}, "--step is a number from 0.01 to 1, not 0"),
         ({}, "they are searched, which needs --data"),
         ({"data": "digits", "step": 2.0}, "--step is a number from 0.01 to 1, not 2"),
         ({"data": "digits", "step": 0.9, "tolerance": 0.001}, "give a smaller --step"),
@@ -126,13 +131,25 @@ def test_a_family_is_written_as_code_that_checks_itself(tmp_path: Path) -> None:
 
 
 def test_weights_in_the_way_are_kept(tmp_path: Path) -> None:
-    """A folder that holds another network's weights is refused, and they stay."""
-    weights = tmp_path / "phi_0/model.safetensors"
+    """A folder that holds trained weights is refused before anything is written."""
+    weights = tmp_path / "phi_1/model.safetensors"
     weights.parent.mkdir()
     weights.write_bytes(b"trained for days")
-    with pytest.raises(UserError, match="holds weights"):
-        commands.scale("mixnet_s", coefficients=EFFICIENTNET, phi="0", out=str(tmp_path))
-    assert weights.read_bytes() == b"trained for days"
+    with pytest.raises(UserError, match="phi_1 holds weights"):
+        commands.scale("mixnet_s", coefficients=EFFICIENTNET, phi="0,1", out=str(tmp_path))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [weights]
+
+
+def test_a_family_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    """No member of the old one stays beside the new one's table; other folders are refused."""
+    source, out = tmp_path / "source.json", tmp_path / "family"
+    source.write_text(json.dumps(mixnet().to_json()))
+    for phis, expected in (("0,0.5", ["phi_0", "phi_0.5"]), ("0", ["phi_0"])):
+        commands.scale(str(source), coefficients=EFFICIENTNET, phi=phis, out=str(out))
+        assert sorted(path.name for path in out.glob("phi_*")) == expected
+    assert sorted(path.name for path in out.iterdir()) == ["family.json", "phi_0"]
+    with pytest.raises(UserError, match="a new folder, an empty one or a family's"):
+        commands.scale(str(source), coefficients=EFFICIENTNET, phi="0", out=str(tmp_path))
 
 
 def test_coefficients_are_searched_in_a_study_of_their_own(tmp_path: Path) -> None:

@@ -115,6 +115,20 @@ def test_nothing_is_scaled_at_phi_zero(architecture: Architecture) -> None:
     assert scale(architecture, Coefficients(1.2, 1.1, 1.15, 0)).id == architecture.id
 
 
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        (Coefficients(16, 1, 1, 16), "layers in a stage, over 1,000"),
+        (Coefficients(1, 16, 1, 16), "channels, over 1,000,000"),
+        (Coefficients(1, 1, 16, 2), "57,344 px, over 16,384"),
+    ],
+)
+def test_a_network_beyond_all_bounds_is_refused(by: Coefficients, message: str) -> None:
+    """At once: what a space may not hold is not built either."""
+    with pytest.raises(SpaceError, match=f"Scaled by alpha .*{message}"):
+        scale(load("mixnet_s").decode({}), by)
+
+
 def test_the_grid_keeps_the_product() -> None:
     """Every candidate is within the tolerance, none is left out, each factor is at least 1."""
     found = grid(step=0.05, tolerance=0.05)

@@ -336,6 +336,23 @@ def test_places_that_share_labels_differ_in_their_options() -> None:
     }
 
 
+def test_a_stride_that_a_block_refuses_is_refused_beforehand() -> None:
+    """Every stride of a choice is tried when the space is made, not when it is drawn."""
+    with pytest.raises(SpaceError, match="stride"):
+        SearchSpace(name="s", stages=[stage(block("resnet_stem"), width=16, stride=choice(2, 3))])
+
+
+def test_resolutions_with_labels_suit_the_images_too() -> None:
+    """Labels go with their sizes; a resolution shared with another place stays as it is."""
+    sizes = choice(8, 16, 64, name="size", labels=("s", "m", "l"))
+    widths = choice(8, 16, 24, name="size", labels=("s", "m", "l"))
+    alone = SearchSpace(name="s", resolution=sizes, stages=[stage(block("conv"), width=8)])
+    space, left_out = alone.for_images(8)
+    assert (space.parameters()[0].choices, left_out) == (("s", "m"), (64,))
+    shared = SearchSpace(name="s", resolution=sizes, stages=[stage(block("conv"), width=widths)])
+    assert shared.for_images(8) == (shared, ())
+
+
 def test_a_label_decides_which_layers_exist() -> None:
     """Choices of a third layer exist only under the label whose option is three layers."""
     depth = choice(1, 3, name="depth", labels=("shallow", "deep"))

@@ -149,6 +149,10 @@ CHOICES: dict[str, tuple[Callable[[], Any], str]] = {
         "stage2.kernels: labels are text, numbers or true/false, one for each of the 2 options,"
         " not ('small',).",
     ),
+    "labels as one text": (
+        lambda: of("mbconv", kernels=choice("3", "5", labels="ab")),
+        "A choice's labels are a list or a tuple, not 'ab'.",
+    ),
     "one label twice": (
         lambda: of("mbconv", kernels=choice("3", "5", labels=("a", "a"))),
         "stage2.kernels: the options of a choice differ from each other; 'a' is there twice.",

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -23,7 +24,8 @@ from nas.architecture import Architecture, Row, Value
 from nas.cost import Cost, Tape
 from nas.errors import SpaceError, unknown
 
-__path__.extend(filter(None, os.environ.get("NAS_BLOCKS", "").split(os.pathsep)))
+OWN_FOLDERS = [path for path in os.environ.get("NAS_BLOCKS", "").split(os.pathsep) if path]
+__path__.extend(OWN_FOLDERS)
 
 Options = dict[str, Value]
 Arguments = dict[str, Any]
@@ -81,9 +83,35 @@ class Block:
 
 @cache
 def _found() -> dict[str, Block]:
-    modules = (import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__))
-    found = (module.BLOCK for module in modules if hasattr(module, "BLOCK"))
-    return {block.name: block for block in found}
+    """Import every block file; raises SpaceError for one of the user's own that can't be used."""
+    found: dict[str, Block] = {}
+    for folder in OWN_FOLDERS:
+        if not os.path.isdir(folder):
+            raise SpaceError(f"NAS_BLOCKS names folders; there is no folder {folder}.")
+        _check_names(folder)
+    for info in pkgutil.iter_modules(__path__):
+        spec = find_spec(f"{__name__}.{info.name}")
+        file = str(spec and spec.origin)
+        try:
+            module = import_module(f"{__name__}.{info.name}")
+        except Exception as error:
+            if os.path.dirname(file) == os.path.dirname(__file__):
+                raise
+            raise SpaceError(f"{file}: {type(error).__name__}: {error}") from error
+        block = getattr(module, "BLOCK", None)
+        if block is not None and block.name in found:
+            raise SpaceError(f"{file}: there is another block named {block.name!r}.")
+        if block is not None:
+            found[block.name] = block
+    return found
+
+
+def _check_names(folder: str) -> None:
+    """Refuse a file of the user's that has the name of one of ours: it would never be read."""
+    ours = {info.name for info in pkgutil.iter_modules(__path__[: -len(OWN_FOLDERS)])}
+    for info in pkgutil.iter_modules([folder]):
+        if info.name in ours:
+            raise SpaceError(f"{folder}/{info.name}.py: nas has a file of this name; rename yours.")
 
 
 def names() -> list[str]:

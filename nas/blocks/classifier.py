@@ -55,6 +55,8 @@ def _arguments(
 ) -> Arguments:
     if stride != 1:
         raise SpaceError(f"A classifier pools the whole image: its stride is 1, not {stride}.")
+    if values["layer_norm"] and in_channels == 1:
+        raise SpaceError("classifier.layer_norm needs more than 1 channel: of 1 it leaves nothing.")
     hidden = int(values["hidden_channels"])
     return {
         "in_channels": in_channels,
@@ -86,7 +88,7 @@ BLOCK = Block(
         "dropout": options.rate(),
         "hidden_channels": Option(0, "a number of channels, or 0 for no hidden layer", _is_width),
         "activation": options.activation(),
-        "layer_norm": options.flag(False),
+        "layer_norm": options.flag(False)._replace(structural=True),
     },
     arguments=_arguments,
     cost=cost,

@@ -117,7 +117,7 @@ BLOCK = Block(
     options={
         "kernels": options.kernel(),
         "expansion": options.expansion(4),
-        "project": options.flag(False),
+        "project": options.flag(False)._replace(structural=True),
         "activation": options.activation(),
         **options.squeeze_excite(),
         **options.residual(),

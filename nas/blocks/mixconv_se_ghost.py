@@ -123,6 +123,7 @@ def _canonical(
     arguments = _arguments(values, in_channels, out_channels, stride)
     if len(arguments["kernels"]) == len(arguments["cheap_kernels"]) == 1:
         values = values | {"mixconv": "depthwise"}
+        arguments = _arguments(values, in_channels, out_channels, stride)
     equal = values | {"partition": "equal"}
     if _arguments(equal, in_channels, out_channels, stride) == arguments:
         values = equal

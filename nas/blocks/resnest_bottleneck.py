@@ -14,6 +14,7 @@ from nas.blocks.resnet_bottleneck import (
 from nas.blocks.split_attention import SplitAttention, attention_width, split_attention
 from nas.blocks.stochastic_depth import StochasticDepth
 from nas.cost import Tape
+from nas.errors import SpaceError
 
 
 class ResNeStBottleneck(nn.Module):
@@ -105,7 +106,13 @@ def cost(
 def _whole_width_inside(values: Options, out_channels: int) -> int:
     """Width inside: int(ratio x block output), rounded up to whole groups."""
     groups = int(values["radix"]) * int(values["cardinality"])
-    return -(-width_inside(values, out_channels) // groups) * groups
+    width = -(-width_inside(values, out_channels) // groups) * groups
+    if width > options.MAX_RATIO * out_channels:
+        raise SpaceError(
+            f"A bottleneck is at most {options.MAX_RATIO:g} times as wide inside as its"
+            f" {out_channels} output channels; {groups} groups make it {width}."
+        )
+    return width
 
 
 def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:

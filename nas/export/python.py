@@ -299,7 +299,10 @@ def _docstring(architecture: Architecture, facts: Facts) -> str:
     width = max(map(len, words))
     for name, line in words.items():
         indent = " " * (width + 2)
-        lines += textwrap.wrap(f"{name:{width}}  {line}", WIDTH, subsequent_indent=indent)
+        lines += textwrap.wrap(
+            f"{name:{width}}  {line}", WIDTH, subsequent_indent=indent,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
     return "\n".join([*lines, '"""', ""])
 
 

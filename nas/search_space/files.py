@@ -109,6 +109,7 @@ def _run(path: Path) -> dict[str, Any]:
     No bytecode is written beside it, so that an edit is seen at once. What it prints goes to
     standard error, so that it does not get into a command's JSON.
     """
+    nas.blocks.names()  # a block file that can't be used is not this file's mistake
     try:
         with redirect_stdout(sys.stderr):
             return runpy.run_path(str(path), run_name=f"search_spaces.{path.stem}")

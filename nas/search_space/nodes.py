@@ -157,6 +157,8 @@ def choice(*options: Any, name: str | None = None, labels: Sequence[Value] | Non
     `labels`, one for each option, are what a study stores instead of the options. Places that share
     a name and labels may differ in their options: one decision then changes all of them.
     """
+    if labels is not None and (isinstance(labels, str) or not isinstance(labels, Sequence)):
+        raise SpaceError(f"A choice's labels are a list or a tuple, not {labels!r}.")
     return Choice(tuple(options), name, None if labels is None else tuple(labels))
 
 

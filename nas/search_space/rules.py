@@ -12,8 +12,9 @@ from typing import Any
 from nas import blocks
 from nas.architecture import Value
 from nas.errors import SpaceError
+from nas.quantities import MAX_RESOLUTION
 from nas.rounding import round_channels
-from nas.scaling import Coefficients
+from nas.scaling import MAX_DEPTH, MAX_WIDTH, Coefficients
 from nas.search_space.nodes import (
     BlockSpec,
     Choice,
@@ -26,7 +27,6 @@ from nas.search_space.nodes import (
 from nas.search_space.parameters import ALWAYS, Conjunction, Parameter, both, either
 
 MAX_STRUCTURES = 200_000
-MAX_DEPTH = 1000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 NAME_RULE = "letters, digits, '_', '-', '.', a letter or digit first"
 FACTOR = "a number over 0, to 16"
@@ -197,6 +197,9 @@ def check(space: Description) -> None:
     for _, path, stage in space.places():
         _check_stage(path, stage, space)
         channels = _check_structure(path, stage, channels, space)
+    ending = BlockSpec("classifier", tuple(sorted(space.ending().items())))
+    last = {(width, space.classes, 1) for scaled in channels for width in scaled}
+    _check_block_structure("classifier", ending, last)
     declare(space)
 
 
@@ -229,12 +232,12 @@ def _is_factor(value: Any) -> bool:
     return _is_number(value) and 0 < value <= 16
 
 
-def _is_count(value: Any, largest: int = 1_000_000) -> bool:
+def _is_count(value: Any, largest: int = MAX_WIDTH) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= largest
 
 
 def _is_size(value: Any) -> bool:
-    return _is_count(value, 16_384)
+    return _is_count(value, MAX_RESOLUTION)
 
 
 def _is_depth(value: Any) -> bool:
@@ -352,23 +355,31 @@ def _check_structure(
 ) -> list[set[int]]:
     """Try every block at every width the stage may have; return the widths it may give."""
     own = widths(stage.width, space)
-    pairs = {
-        pair for before, after in zip(channels, own, strict=True) for pair in product(before, after)
+    seen = {
+        (*pair, stride)
+        for before, after in zip(channels, own, strict=True)
+        for pair in product(before, after)
+        for stride in literals(stage.stride)
     }
     if max_depth(stage.depth, space) > 1:
-        pairs |= {(width, width) for scaled in own for width in scaled}
+        seen |= {(width, width, 1) for scaled in own for width in scaled}
     for spec in stage.blocks():
-        block = blocks.get(spec.name)
-        given = {name: literals(value) for name, value in spec.options}
-        structural = [name for name, option in block.options.items() if option.structural]
-        values = [given.get(name, (block.options[name].default,)) for name in structural]
-        if prod(map(len, values)) * len(pairs) > MAX_STRUCTURES:
-            raise SpaceError(f"{path}: over {MAX_STRUCTURES:,} combinations of widths.", spec.line)
-        for (before, after), *chosen in product(sorted(pairs), *values):
-            options = block.complete(dict(zip(structural, chosen, strict=True)))
-            with within(path, spec.line):
-                block.arguments(options, before, after, 1)
+        _check_block_structure(path, spec, seen)
     return own
+
+
+def _check_block_structure(path: str, spec: BlockSpec, seen: set[tuple[int, int, int]]) -> None:
+    """Try a block's structural options at every input width, output width and stride it may see."""
+    block = blocks.get(spec.name)
+    given = {name: literals(value) for name, value in spec.options}
+    structural = [name for name, option in block.options.items() if option.structural]
+    values = [given.get(name, (block.options[name].default,)) for name in structural]
+    if prod(map(len, values)) * len(seen) > MAX_STRUCTURES:
+        raise SpaceError(f"{path}: over {MAX_STRUCTURES:,} combinations of widths.", spec.line)
+    for place, *chosen in product(sorted(seen), *values):
+        options = block.complete(dict(zip(structural, chosen, strict=True)))
+        with within(path, spec.line):
+            block.arguments(options, *place)
 
 
 def names(values: Iterable[Any]) -> str:

@@ -142,10 +142,10 @@ class SearchSpace(Description):
         """Leave out resolutions that do not suit images of this size; return the rest, and those.
 
         Over twice the images' own size there is nothing more to see, and images of under 32 px are
-        not shrunk. The nearest always stays; a resolution that is no choice, or one that is linked
-        with other places by labels, stays as it is.
+        not shrunk. The nearest always stays; a resolution that is no choice, or one shared with
+        other places, stays as it is.
         """
-        if not isinstance(self.resolution, Choice) or self.resolution.written is not None:
+        if not isinstance(self.resolution, Choice) or self._shares(self.resolution):
             return self, ()
         options = self.resolution.options
         lowest = native if native < SMALL_IMAGES else 0
@@ -154,7 +154,14 @@ class SearchSpace(Description):
         left_out = tuple(size for size in options if size not in kept)
         if not left_out:
             return self, ()
-        return replace(self, resolution=replace(self.resolution, options=kept)), left_out
+        labels = zip(options, self.resolution.labels, strict=True)
+        written = self.resolution.written and tuple(label for size, label in labels if size in kept)
+        return replace(self, resolution=Choice(kept, self.resolution.name, written)), left_out
+
+    def _shares(self, chosen: Choice) -> bool:
+        """Whether another place has this choice as well."""
+        others = replace(self, resolution=SMALL_IMAGES)
+        return chosen.name is not None and chosen.name in others._names
 
     def at_resolution(self, resolution: int) -> "SearchSpace":
         """Fix the resolution."""

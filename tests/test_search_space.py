@@ -331,6 +331,10 @@ def test_places_that_share_labels_differ_in_their_options() -> None:
     assert (len(large.body), large.body[0].out_channels) == (4, 32)
     assert dict(large.head[0].options) == {"hidden_channels": 128}
     assert space.encode(large) == {"size": "large"}
+    assert space.describe() == [
+        "size = small | large (stage1.width 16 | 32, stage1.depth 1 | 3, stage1.kernels 3 | 3.5,"
+        " stage2.width 64 | 64, classifier.hidden_channels 0 | 128)"
+    ]
     assert {space.decode(values).id for values in every_assignment(space)} == {
         space.decode({"size": label}).id for label in labels
     }

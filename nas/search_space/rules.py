@@ -93,7 +93,7 @@ def declare(space: Description) -> list[Parameter]:
     """List the parameters of a space in the order of their places; shared ones once."""
     found: dict[str, Parameter] = {}
     unnamed: set[str] = set()
-    for chosen, path, when in _places(space):
+    for chosen, path, when in choices(space):
         name = chosen.name or path
         before = found.get(name)
         if before is None:
@@ -117,7 +117,8 @@ def _typed(labels: tuple[Value, ...]) -> list[tuple[bool, Value]]:
     return [(isinstance(label, bool), label) for label in labels]
 
 
-def _places(space: Description) -> Iterator[Place]:
+def choices(space: Description) -> Iterator[Place]:
+    """Yield every choice with its place and when it is active."""
     yield from _if_choice(space.resolution, "resolution", ALWAYS)
     if space.scaling:
         for name in Coefficients._fields:

@@ -168,14 +168,29 @@ class SearchSpace(Description):
         return replace(self, resolution=resolution)
 
     def describe(self) -> list[str]:
-        """Return one readable line per parameter: its name, its choices, when it exists."""
+        """Return one readable line per parameter: its name, its choices, when it exists.
+
+        Where the choices are labels, what they stand for follows, place by place.
+        """
         lines = []
         for parameter in self._parameters:
             line = f"{parameter.name} = {_alternatives(parameter.choices)}"
+            if meant := self._meanings.get(parameter.name):
+                line += f" ({', '.join(meant)})"
             if parameter.parents:
                 line += "  if " + ", or ".join(self._condition(pairs) for pairs in parameter.when)
             lines.append(line)
         return lines
+
+    @cached_property
+    def _meanings(self) -> dict[str, list[str]]:
+        """What each label of a parameter stands for, at every place that has labels."""
+        found: dict[str, list[str]] = {}
+        for chosen, path, _ in rules.choices(self):
+            if chosen.written is not None:
+                values = replace(chosen, written=None).labels
+                found.setdefault(chosen.name or path, []).append(f"{path} {_alternatives(values)}")
+        return found
 
     def _condition(self, conjunction: Conjunction) -> str:
         choices = {parameter.name: parameter.choices for parameter in self._parameters}

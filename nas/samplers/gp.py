@@ -16,7 +16,10 @@ class ProposingGPSampler(GPSampler):
     """
 
     def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]  # noqa: ARG002
+        self,
+        study: Study,
+        trial: FrozenTrial,  # noqa: ARG002
+        search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
         """Sample what all trials have in common; see Optuna's BaseSampler."""
         trials = study.get_trials(deepcopy=False)

@@ -12,8 +12,8 @@ POPULATION = 20
 class ProposingNSGAIISampler(NSGAIISampler):
     """NSGA-II that proposes for a trial which is not stored yet.
 
-    Optuna's own writes each trial's generation to the trial. Here the generation follows from how
-    many trials have ended, and its parents are the elite of all trials of earlier generations.
+    Optuna's own writes each trial's generation to the trial, and a generation's parents to the
+    study. Here both follow from the order in which the trials ended.
     """
 
     def get_trial_generation(self, study: Study, trial: FrozenTrial) -> int:  # noqa: ARG002
@@ -21,9 +21,14 @@ class ProposingNSGAIISampler(NSGAIISampler):
         return len(_ended(study)) // (self.population_size or 1)
 
     def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
-        """Return the elite of the generations before this one."""
-        earlier = _ended(study)[: generation * (self.population_size or 1)]
-        return self._elite_population_selection_strategy(study, earlier) if earlier else []
+        """Return the elite of the generation before and its parents, one after another."""
+        size, ended = self.population_size or 1, _ended(study)
+        parents: list[FrozenTrial] = []
+        for first in range(0, generation * size, size):
+            population = ended[first : first + size] + parents
+            elite = self._elite_population_selection_strategy(study, population)
+            parents = sorted(elite, key=lambda each: each.number)
+        return parents
 
 
 def _ended(study: Study) -> list[FrozenTrial]:

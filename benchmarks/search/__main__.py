@@ -1,0 +1,167 @@
+"""How few evaluations samplers need to find a table's best rows.
+
+    python -m benchmarks.search --table FILE.csv --samplers nas,tpe,gp,nsga2,random,evolution \
+        --budgets 25,50,100,200 --seeds 50 --objective scalarised --target-macs 300M --json OUT.json
+
+Of regret and hypervolume it prints the mean over seeds and its 95 % interval, of the evaluations to
+a target the median and the 90th percentile. Runs are kept in --cache, so that the same command goes
+on where it was interrupted. Ends with status 2 and one message where an option or the table is
+wrong.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from benchmarks.search import contenders, summary, table
+from benchmarks.search.cache import Cache
+from benchmarks.search.goal import KINDS, Goal
+from benchmarks.search.run import Run, run
+from nas import quantities
+from nas.errors import UserError
+
+CACHE = Path("studies", ".cache", "search")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared: the options, checked."""
+
+    goal: Goal
+    samplers: list[str]
+    budgets: list[int]
+    seeds: int
+    workers: int
+    processes: int
+    cache: Path
+
+
+def whole_numbers(text: str, option: str) -> list[int]:
+    """Read numbers such as 25,50,100; raises UserError unless all are at least 1."""
+    try:
+        numbers = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        numbers = [0]
+    if numbers[0] < 1:
+        raise UserError(f"{option} takes whole numbers of at least 1 such as 25,50, not {text!r}.")
+    return numbers
+
+
+def read_options(options: argparse.Namespace) -> Comparison:
+    """Check the options and read the table."""
+    names = list(dict.fromkeys(name.strip() for name in options.samplers.split(",")))
+    for name in names:
+        contenders.check(name)
+    target = options.target_macs and quantities.count(options.target_macs, "--target-macs")
+    quantities.check_positive(
+        seeds=options.seeds, workers=options.workers, processes=options.processes
+    )
+    budgets = whole_numbers(options.budgets, "--budgets")
+    if options.objective != "scalarised":
+        target = None
+    return Comparison(
+        goal=Goal(table.read(options.table), options.objective, target),
+        samplers=names,
+        budgets=budgets,
+        seeds=options.seeds,
+        workers=options.workers,
+        processes=options.processes,
+        cache=Path(options.cache),
+    )
+
+
+def runs_of(comparison: Comparison, sampler: str) -> list[Run]:
+    """Return a sampler's runs in the order of their seeds; those that are missing are made."""
+    cache = Cache(comparison.cache, comparison.goal, sampler, comparison.workers)
+    last = max(comparison.budgets)
+    found = cache.read(last)
+    missing = [seed for seed in range(comparison.seeds) if seed not in found]
+    for seed, one in _made(comparison, sampler, missing):
+        cache.write(seed, last, one)
+        found[seed] = one
+        print(f"{sampler}: seed {seed}, {one.seconds:.1f} s", file=sys.stderr)
+    return [found[seed] for seed in range(comparison.seeds)]
+
+
+def _made(comparison: Comparison, sampler: str, seeds: Sequence[int]) -> Iterator[tuple[int, Run]]:
+    last, workers = max(comparison.budgets), comparison.workers
+    if comparison.processes == 1 or len(seeds) < 2:
+        for seed in seeds:
+            yield seed, run(comparison.goal, sampler, seed, last, workers=workers)
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(comparison.processes, context, initializer=_quiet) as pool:
+        waiting = {
+            pool.submit(run, comparison.goal, sampler, seed, last, workers=workers): seed
+            for seed in seeds
+        }
+        for ended in as_completed(waiting):
+            yield waiting[ended], ended.result()
+
+
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def compare(comparison: Comparison) -> dict[str, Any]:
+    """Run what is missing and return the result as plain data."""
+    by_sampler = {
+        name: summary.of_sampler(
+            name, comparison.goal, runs_of(comparison, name), comparison.budgets
+        )
+        for name in comparison.samplers
+    }
+    return {
+        **summary.of_table(comparison.goal),
+        "budgets": comparison.budgets,
+        "workers": comparison.workers,
+        "samplers": by_sampler,
+        "machine": summary.machine(),
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks.search", description=(__doc__ or "").partition("\n")[0]
+    )
+    made.add_argument("--table", required=True, help="CSV file; see benchmarks/search/table.py")
+    made.add_argument("--samplers", default="tpe,random,evolution,local_search")
+    made.add_argument("--budgets", default="25,50,100,200", help="evaluations")
+    made.add_argument("--seeds", type=int, default=50, help="number of runs, seeds 0, 1, ...")
+    made.add_argument("--objective", choices=KINDS, default="accuracy")
+    made.add_argument("--target-macs", help="T of the scalarised objective, such as 300M")
+    made.add_argument("--workers", type=int, default=1, help="evaluations at a time")
+    made.add_argument("--processes", type=int, default=1, help="runs at a time")
+    made.add_argument("--cache", default=str(CACHE), help="folder of the runs that were made")
+    made.add_argument("--json", dest="out", help="file for the result")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare, print, write; return the exit status."""
+    options = parser().parse_args(arguments)
+    _quiet()
+    try:
+        result = compare(read_options(options))
+    except UserError as error:
+        print(f"python -m benchmarks.search: {error}", file=sys.stderr)
+        return 2
+    if options.out:
+        path = Path(options.out)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n")
+    print(summary.as_text(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

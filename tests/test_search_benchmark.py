@@ -7,6 +7,7 @@ import math
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -389,6 +390,28 @@ def test_a_converter_without_its_source_says_where_it_looked(
     words = f"nasbench201 --out {tmp_path}/x.csv --data {tmp_path}".split()
     assert tables.main(words) == 2
     assert "No nasbench201 at" in capsys.readouterr().err
+
+
+def test_a_sampler_is_told_what_is_known_but_no_score(
+    five: table.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The choices, the pool's rows, macs, and how macs enter the scalarised value."""
+    told: dict[str, Any] = {}
+
+    class Knowing(optuna.samplers.RandomSampler):
+        def know(self, **known: Any) -> None:
+            told.update(known)
+
+    monkeypatch.setitem(contenders.PEERS, "knowing", lambda seed: Knowing(seed))
+    contenders.make("knowing", 0, Goal(five, "scalarised", 2e6))
+    assert told["pool"] == [{"a": a, "b": b} for a, b, *_ in FIVE]
+    assert told["macs"]({"a": "y", "b": 3}) == 8e6
+    assert told["factor"](4e6) == pytest.approx(2**-0.07)
+    assert list(told["distributions"]) == ["a", "b"]
+    with pytest.raises(KeyError):
+        told["macs"]({"a": "z", "b": 1})
+    contenders.make("knowing", 0, Goal(five))
+    assert told["factor"] is None
 
 
 def test_the_peers_are_optunas_own(tmp_path: Path) -> None:

@@ -46,9 +46,13 @@ class Goal:
     @cached_property
     def factor(self) -> Floats:
         """Return what each row's score is multiplied by."""
+        return np.array([self.factor_at(macs) for macs in self.table.macs.tolist()])
+
+    def factor_at(self, macs: float) -> float:
+        """Return what the score of an architecture with so many macs is multiplied by."""
         if self.kind != "scalarised" or self.target_macs is None:
-            return np.ones(len(self.table))
-        return np.asarray((self.table.macs / self.target_macs) ** WEIGHT)
+            return 1.0
+        return float((macs / self.target_macs) ** WEIGHT)
 
     @cached_property
     def seen(self) -> Floats:

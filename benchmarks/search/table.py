@@ -11,7 +11,7 @@ import csv
 import hashlib
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,7 +75,7 @@ class Table:
         codes = zip(self.choices.items(), self.codes[row], strict=True)
         return {name: values[code] for (name, values), code in codes}
 
-    def encode(self, assignment: dict[str, Any]) -> NDArray[np.int16]:
+    def encode(self, assignment: Mapping[str, Any]) -> NDArray[np.int16]:
         """Return the numbers of an assignment's values."""
         pairs = self.choices.items()
         return np.array([values.index(assignment[name]) for name, values in pairs], np.int16)
@@ -83,6 +83,10 @@ class Table:
     def find(self, codes: NDArray[np.int16]) -> int | None:
         """Return the row of an assignment; None where the table lacks it."""
         return self._rows.get(codes.tobytes())
+
+    def macs_of(self, assignment: Mapping[str, Any]) -> float:
+        """Return what an assignment costs; raises KeyError where the table lacks it."""
+        return float(self.macs[self._rows[self.encode(assignment).tobytes()]])
 
     def nearest(
         self, codes: NDArray[np.int16], taken: NDArray[np.bool_], rng: random.Random

@@ -6,6 +6,8 @@ import json
 import math
 import random
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +314,19 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     assert unreached == ">30" or unreached <= 30
 
 
+def test_processes_give_the_same_result(tmp_path: Path) -> None:
+    """`python -m benchmarks.search` with two processes: seed by seed what one process finds."""
+    found = []
+    for processes in ("1", "2"):
+        out = tmp_path / f"{processes}.json"
+        words = f"--table {whole(tmp_path)} --samplers evolution --budgets 30 --seeds 3"
+        words += f" --processes {processes} --cache {tmp_path}/{processes} --json {out}"
+        command = [sys.executable, "-m", "benchmarks.search", *words.split()]
+        subprocess.run(command, check=True, timeout=120, cwd=ROOT, capture_output=True)
+        found.append(json.loads(out.read_text())["samplers"]["evolution"]["regret"])
+    assert found[0] == found[1]
+
+
 def test_the_front_is_a_third_objective(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With `pareto` every sampler is told score and log macs, and hypervolumes are printed."""
     words = f"--table {whole(tmp_path)} --samplers random,tpe,nsga2,evolution,local_search"
@@ -333,6 +348,8 @@ def test_the_front_is_a_third_objective(tmp_path: Path, capsys: pytest.CaptureFi
         ("--table t.csv --workers 0", "--workers is a whole number of at least 1"),
         ("--table t.csv --objective scalarised", "needs --target-macs"),
         ("--table t.csv --objective scalarised --target-macs lots", "--target-macs is a number"),
+        ("--table t.csv --json .", "--json names a file, not a folder: ."),
+        ("--table t.csv --json t.csv/x.json", "can't be written"),
         ("--table t.csv --objective latency", "invalid choice: 'latency'"),
     ],
 )

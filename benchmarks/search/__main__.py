@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,11 @@ def read_options(options: argparse.Namespace) -> Comparison:
     budgets = whole_numbers(options.budgets, "--budgets")
     if options.objective != "scalarised":
         target = None
+    goal = Goal(table.read(options.table), options.objective, target)
+    if options.out:
+        make_folder(Path(options.out))
     return Comparison(
-        goal=Goal(table.read(options.table), options.objective, target),
+        goal=goal,
         samplers=names,
         budgets=budgets,
         seeds=options.seeds,
@@ -76,6 +80,16 @@ def read_options(options: argparse.Namespace) -> Comparison:
         processes=options.processes,
         cache=Path(options.cache),
     )
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder of a result; raises UserError where none can be, before hours are spent."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--json {out} can't be written: {error}.") from None
+    if out.is_dir():
+        raise UserError(f"--json names a file, not a folder: {out}.")
 
 
 def runs_of(comparison: Comparison, sampler: str) -> list[Run]:
@@ -97,18 +111,15 @@ def _made(comparison: Comparison, sampler: str, seeds: Sequence[int]) -> Iterato
         for seed in seeds:
             yield seed, run(comparison.goal, sampler, seed, last, workers=workers)
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(comparison.processes, context, initializer=_quiet) as pool:
+    pool_of = partial(ProcessPoolExecutor, mp_context=get_context("spawn"))
+    quiet = optuna.logging.set_verbosity
+    with pool_of(comparison.processes, initializer=quiet, initargs=(optuna.logging.ERROR,)) as pool:
         waiting = {
             pool.submit(run, comparison.goal, sampler, seed, last, workers=workers): seed
             for seed in seeds
         }
         for ended in as_completed(waiting):
             yield waiting[ended], ended.result()
-
-
-def _quiet() -> None:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def compare(comparison: Comparison) -> dict[str, Any]:
@@ -149,16 +160,14 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, print, write; return the exit status."""
     options = parser().parse_args(arguments)
-    _quiet()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         result = compare(read_options(options))
     except UserError as error:
         print(f"python -m benchmarks.search: {error}", file=sys.stderr)
         return 2
     if options.out:
-        path = Path(options.out)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        Path(options.out).write_text(json.dumps(result, indent=1) + "\n")
     print(summary.as_text(result))
     return 0
 

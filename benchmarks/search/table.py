@@ -104,7 +104,7 @@ def read(path: str | Path) -> Table:
     """Read a table; raises UserError where a column or a number is missing."""
     path = Path(path)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"No table can be read from {path}: {error}.") from None

@@ -314,6 +314,17 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     assert unreached == ">30" or unreached <= 30
 
 
+def test_a_slow_sampler_may_have_fewer_seeds_and_budgets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`evolution:2:10` beside others: 2 seeds, nothing said of 20 evaluations, censored at 10."""
+    words = f"--table {whole(tmp_path)} --samplers random,evolution:2:10 --budgets 5,10,20"
+    assert main([*words.split(), "--seeds", "3", "--cache", str(tmp_path / "c")]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"\| evolution \| 2 \| \d.*\] \| - \|.*>10", printed)
+    assert re.search(r"\| random \| 3 \|", printed)
+
+
 def test_processes_give_the_same_result(tmp_path: Path) -> None:
     """`python -m benchmarks.search` with two processes: seed by seed what one process finds."""
     found = []
@@ -348,6 +359,8 @@ def test_the_front_is_a_third_objective(tmp_path: Path, capsys: pytest.CaptureFi
         ("--table t.csv --workers 0", "--workers is a whole number of at least 1"),
         ("--table t.csv --objective scalarised", "needs --target-macs"),
         ("--table t.csv --objective scalarised --target-macs lots", "--target-macs is a number"),
+        ("--table t.csv --samplers tpe:x", "whole numbers of at least 1"),
+        ("--table t.csv --samplers tpe:5:10 --budgets 25", "no budget is at most 10"),
         ("--table t.csv --json .", "--json names a file, not a folder: ."),
         ("--table t.csv --json t.csv/x.json", "can't be written"),
         ("--table t.csv --objective latency", "invalid choice: 'latency'"),

@@ -33,13 +33,26 @@ CACHE = Path("studies", ".cache", "search")
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A sampler in the comparison: slow ones may have fewer seeds and budgets."""
+
+    sampler: str
+    seeds: int
+    budgets: list[int]
+
+    @property
+    def last(self) -> int:
+        """Return the number of evaluations of a run."""
+        return max(self.budgets)
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What is compared: the options, checked."""
 
     goal: Goal
-    samplers: list[str]
+    entries: list[Entry]
     budgets: list[int]
-    seeds: int
     workers: int
     processes: int
     cache: Path
@@ -56,16 +69,29 @@ def whole_numbers(text: str, option: str) -> list[int]:
     return numbers
 
 
+def read_entry(text: str, seeds: int, budgets: list[int]) -> Entry:
+    """Read a sampler such as `tpe`, or `gp:15:100`: 15 seeds and the budgets up to 100."""
+    name, *fewer = text.strip().split(":")
+    contenders.check(name)
+    numbers = [whole_numbers(each, "--samplers name:seeds:evaluations")[0] for each in fewer]
+    if len(numbers) > 2:
+        raise UserError(f"--samplers takes name, or name:seeds:evaluations, not {text!r}.")
+    most = numbers[1] if len(numbers) > 1 else max(budgets)
+    kept = [budget for budget in budgets if budget <= most]
+    if not kept:
+        raise UserError(f"--samplers {text}: no budget is at most {most}; there are {budgets}.")
+    return Entry(name, min(seeds, *numbers[:1]) if numbers else seeds, kept)
+
+
 def read_options(options: argparse.Namespace) -> Comparison:
     """Check the options and read the table."""
-    names = list(dict.fromkeys(name.strip() for name in options.samplers.split(",")))
-    for name in names:
-        contenders.check(name)
-    target = options.target_macs and quantities.count(options.target_macs, "--target-macs")
     quantities.check_positive(
         seeds=options.seeds, workers=options.workers, processes=options.processes
     )
     budgets = whole_numbers(options.budgets, "--budgets")
+    texts = dict.fromkeys(options.samplers.split(","))
+    entries = [read_entry(text, options.seeds, budgets) for text in texts]
+    target = options.target_macs and quantities.count(options.target_macs, "--target-macs")
     if options.objective != "scalarised":
         target = None
     goal = Goal(table.read(options.table), options.objective, target)
@@ -73,9 +99,8 @@ def read_options(options: argparse.Namespace) -> Comparison:
         make_folder(Path(options.out))
     return Comparison(
         goal=goal,
-        samplers=names,
+        entries=entries,
         budgets=budgets,
-        seeds=options.seeds,
         workers=options.workers,
         processes=options.processes,
         cache=Path(options.cache),
@@ -92,32 +117,30 @@ def make_folder(out: Path) -> None:
         raise UserError(f"--json names a file, not a folder: {out}.")
 
 
-def runs_of(comparison: Comparison, sampler: str) -> list[Run]:
+def runs_of(comparison: Comparison, entry: Entry) -> list[Run]:
     """Return a sampler's runs in the order of their seeds; those that are missing are made."""
-    cache = Cache(comparison.cache, comparison.goal, sampler, comparison.workers)
-    last = max(comparison.budgets)
-    found = cache.read(last)
-    missing = [seed for seed in range(comparison.seeds) if seed not in found]
-    for seed, one in _made(comparison, sampler, missing):
-        cache.write(seed, last, one)
+    cache = Cache(comparison.cache, comparison.goal, entry.sampler, comparison.workers)
+    found = cache.read(entry.last)
+    missing = [seed for seed in range(entry.seeds) if seed not in found]
+    for seed, one in _made(comparison, entry, missing):
+        cache.write(seed, entry.last, one)
         found[seed] = one
-        print(f"{sampler}: seed {seed}, {one.seconds:.1f} s", file=sys.stderr)
-    return [found[seed] for seed in range(comparison.seeds)]
+        print(f"{entry.sampler}: seed {seed}, {one.seconds:.1f} s", file=sys.stderr)
+    return [found[seed] for seed in range(entry.seeds)]
 
 
-def _made(comparison: Comparison, sampler: str, seeds: Sequence[int]) -> Iterator[tuple[int, Run]]:
-    last, workers = max(comparison.budgets), comparison.workers
+def _made(comparison: Comparison, entry: Entry, seeds: Sequence[int]) -> Iterator[tuple[int, Run]]:
+    search = partial(
+        run, comparison.goal, entry.sampler, evaluations=entry.last, workers=comparison.workers
+    )
     if comparison.processes == 1 or len(seeds) < 2:
         for seed in seeds:
-            yield seed, run(comparison.goal, sampler, seed, last, workers=workers)
+            yield seed, search(seed)
         return
     pool_of = partial(ProcessPoolExecutor, mp_context=get_context("spawn"))
     quiet = optuna.logging.set_verbosity
     with pool_of(comparison.processes, initializer=quiet, initargs=(optuna.logging.ERROR,)) as pool:
-        waiting = {
-            pool.submit(run, comparison.goal, sampler, seed, last, workers=workers): seed
-            for seed in seeds
-        }
+        waiting = {pool.submit(search, seed): seed for seed in seeds}
         for ended in as_completed(waiting):
             yield waiting[ended], ended.result()
 
@@ -125,10 +148,10 @@ def _made(comparison: Comparison, sampler: str, seeds: Sequence[int]) -> Iterato
 def compare(comparison: Comparison) -> dict[str, Any]:
     """Run what is missing and return the result as plain data."""
     by_sampler = {
-        name: summary.of_sampler(
-            name, comparison.goal, runs_of(comparison, name), comparison.budgets
+        entry.sampler: summary.of_sampler(
+            entry.sampler, comparison.goal, runs_of(comparison, entry), entry.budgets
         )
-        for name in comparison.samplers
+        for entry in comparison.entries
     }
     return {
         **summary.of_table(comparison.goal),
@@ -145,7 +168,11 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.search", description=(__doc__ or "").partition("\n")[0]
     )
     made.add_argument("--table", required=True, help="CSV file; see benchmarks/search/table.py")
-    made.add_argument("--samplers", default="tpe,random,evolution,local_search")
+    made.add_argument(
+        "--samplers",
+        default="tpe,random,evolution,local_search",
+        help="names, a slow one as name:seeds:evaluations such as gp:15:100",
+    )
     made.add_argument("--budgets", default="25,50,100,200", help="evaluations")
     made.add_argument("--seeds", type=int, default=50, help="number of runs, seeds 0, 1, ...")
     made.add_argument("--objective", choices=KINDS, default="accuracy")

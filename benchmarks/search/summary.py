@@ -123,11 +123,11 @@ def as_text(result: Mapping[str, Any]) -> str:
     heads += ["repeats", "ms a proposal"]
     lines = [_headline(result), "", f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for name, one in result["samplers"].items():
-        cells = [name, str(one["seeds"]), *(_mean(one[measure][budget]) for budget in budgets)]
+        cells = [name, str(one["seeds"]), *(_mean(one[measure].get(budget)) for budget in budgets)]
         if scored:
             cells += [_quantiles(one[f"evaluations_to_{target}"]) for target in TARGETS]
         else:
-            cells += [_mean(one["hypervolume_of_chosen"][budgets[-1]])]
+            cells += [_mean(one["hypervolume_of_chosen"].get(budgets[-1]))]
         cells += [f"{one['repeats'] / one['proposals']:.0%}"]
         cells += [f"{one['milliseconds_per_proposal']:.1f}"]
         lines.append(f"| {' | '.join(cells)} |")
@@ -149,7 +149,9 @@ def _headline(result: Mapping[str, Any]) -> str:
     return f"{text}. Means and percentiles over seeds, [95 % interval]."
 
 
-def _mean(found: Mapping[str, Any]) -> str:
+def _mean(found: Mapping[str, Any] | None) -> str:
+    if found is None:  # a slow sampler, which was not run for so long
+        return "-"
     ends = found["interval"]
     text = "" if ends is None else f" [{ends[0]:.4f}, {ends[1]:.4f}]"
     return f"{found['mean']:.4f}{text}"

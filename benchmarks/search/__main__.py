@@ -95,6 +95,8 @@ def read_options(options: argparse.Namespace) -> Comparison:
     if options.objective != "scalarised":
         target = None
     goal = Goal(table.read(options.table), options.objective, target)
+    if goal.kind == "pareto" and contenders.OURS in {entry.sampler for entry in entries}:
+        raise UserError(f"The sampler {contenders.OURS!r} works on one objective: not on pareto.")
     if options.out:
         make_folder(Path(options.out))
     return Comparison(

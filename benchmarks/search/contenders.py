@@ -2,40 +2,18 @@
 
 import ast
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import optuna
-from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 
 from benchmarks.search.goal import Goal
 from nas import samplers
 from nas.errors import UserError, unknown
 
-
-@runtime_checkable
-class Informed(Protocol):
-    """A sampler that uses what is known before anything is trained."""
-
-    def know(
-        self,
-        *,
-        distributions: Mapping[str, CategoricalDistribution],
-        macs: Callable[[Mapping[str, Any]], float],
-        factor: Callable[[float], float] | None,
-        pool: Sequence[Mapping[str, Any]] | None,
-    ) -> None:
-        """Take note of the choices, what an assignment costs, and how cost enters the value.
-
-        `macs` raises KeyError for an assignment that the table lacks; the value told is the score
-        times `factor(macs)`, or the score itself where there is none; `pool` lists the rows of a
-        table that has only part of its space.
-        """
-
-
+OURS = "nas"
 PEERS: dict[str, Callable[[int], BaseSampler]] = {
     "gp": lambda seed: GPSampler(seed=seed, warn_independent_sampling=False),
     "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
@@ -55,24 +33,25 @@ def check(name: str) -> None:
 
 
 def make(name: str, seed: int, goal: Goal) -> BaseSampler:
-    """Make a contender for a table, and tell it what it can use: no score is among it."""
-    made = PEERS[name](seed) if name in PEERS else samplers.get(name, seed)
-    if isinstance(made, Informed):
-        table = goal.table
-        made.know(
-            distributions=table.distributions,
-            macs=table.macs_of,
-            factor=goal.factor_at if goal.kind == "scalarised" else None,
-            pool=[table.assignment(row) for row in range(len(table))] if table.is_pool else None,
-        )
-    return made
+    """Make a contender for a table; ours is told what is known of it, which no score is part of."""
+    if name in PEERS:
+        return PEERS[name](seed)
+    if name == OURS:
+        from benchmarks.search.oracle import oracle
+        from nas.samplers.nas import NasSampler
+
+        return NasSampler(seed, oracle=oracle(goal))
+    return samplers.get(name, seed)
 
 
 def version(name: str) -> str:
     """Return what changes when a contender's code does: Optuna's version and its files' hash."""
     digest = hashlib.sha256(optuna.__version__.encode())
     if name not in PEERS:
-        for path in sorted(_files(f"nas.samplers.{name}", set())):
+        files = _files(f"nas.samplers.{name}", set())
+        if name == OURS:
+            files.add(Path(__file__).with_name("oracle.py"))
+        for path in sorted(files):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -153,8 +153,8 @@ def _mean(found: Mapping[str, Any] | None) -> str:
     if found is None:  # a slow sampler, which was not run for so long
         return "-"
     ends = found["interval"]
-    text = "" if ends is None else f" [{ends[0]:.4f}, {ends[1]:.4f}]"
-    return f"{found['mean']:.4f}{text}"
+    text = "" if ends is None else f" [{ends[0]:.4g}, {ends[1]:.4g}]"
+    return f"{found['mean']:.4g}{text}"
 
 
 def _quantiles(found: Mapping[str, Any]) -> str:

@@ -84,10 +84,6 @@ class Table:
         """Return the row of an assignment; None where the table lacks it."""
         return self._rows.get(codes.tobytes())
 
-    def macs_of(self, assignment: Mapping[str, Any]) -> float:
-        """Return what an assignment costs; raises KeyError where the table lacks it."""
-        return float(self.macs[self._rows[self.encode(assignment).tobytes()]])
-
     def nearest(
         self, codes: NDArray[np.int16], taken: NDArray[np.bool_], rng: random.Random
     ) -> int:

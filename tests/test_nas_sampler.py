@@ -189,7 +189,7 @@ def test_a_pruned_trial_counts_with_what_others_gained_after_it() -> None:
         params={"a": 7}, distributions=space, state=TrialState.PRUNED, intermediate_values={1: 0.1}
     )
     study.add_trial(cut)
-    seen = _observe(study, study.trials, StudyOracle(study.trials))[-1]
+    seen = _observe(study, study.trials, StudyOracle(study.trials), random.Random(0))[-1]
     assert seen.score == pytest.approx(0.3)
     assert seen.extra > 0
 

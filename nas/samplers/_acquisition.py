@@ -1,5 +1,6 @@
 """What a candidate promises: expected improvement of a score of which the cost's part is known."""
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,10 +35,13 @@ class Encoder:
 
     A choice has a column per value and one for not existing; a range of numbers has knots. Beside
     them, of choices with equal options it is counted how many have which: the number of layers that
-    are skipped, say.
+    are skipped, say. With `described`, the looks' own numbers come beside these counts.
     """
 
-    def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
+    def __init__(
+        self, distributions: Mapping[str, BaseDistribution], *, described: bool = False
+    ) -> None:
+        self.described = described
         self.distributions = {n: d for n, d in distributions.items() if not d.single()}
         owner: list[int] = []
         self.starts: dict[str, int] = {}
@@ -59,32 +63,37 @@ class Encoder:
     def encode(self, assignments: Sequence[Assignment], looks: Sequence[Look]) -> Points:
         """Return a row per assignment; the descriptions are not scaled yet."""
         values = np.zeros((len(assignments), len(self.owner)))
-        for row, assignment in zip(values, assignments, strict=True):
-            for name, start in self.starts.items():
-                self._write(row, start, name, assignment)
+        rows = np.arange(len(assignments))
+        for name, start in self.starts.items():
+            given = [assignment.get(name) for assignment in assignments]
+            columns = self.columns.get(name)
+            if columns is None:
+                self._spread(values[:, start : start + KNOTS + 1], self.distributions[name], given)
+            else:
+                absent = len(columns)
+                values[rows, [start + columns.get(value, absent) for value in given]] = 1.0
         counts = [
             values[:, [start + option for start in starts]].sum(axis=1)
             for starts, options in self.groups
             for option in range(options)
         ]
-        width = len(looks[0].numbers) if looks else 0
-        told = np.array([look.numbers for look in looks], dtype=float).reshape(len(looks), width)
+        width = len(looks[0].numbers) if looks and self.described else 0
+        told = np.array([look.numbers[:width] for look in looks], dtype=float)
+        told = told.reshape(len(looks), width)
         numbers = np.column_stack([told, *counts]) if counts else told
         return Points(values, numbers, self.owner)
 
-    def _write(self, row: Floats, start: int, name: str, assignment: Assignment) -> None:
-        columns = self.columns.get(name)
-        if columns is not None:
-            row[start + columns.get(assignment.get(name), len(columns))] = 1.0
-        elif name not in assignment:
-            row[start + KNOTS] = 1.0
-        else:
-            at = unit(self.distributions[name], assignment[name]) * (KNOTS - 1)
+    @staticmethod
+    def _spread(block: Floats, distribution: BaseDistribution, given: Sequence[Any]) -> None:
+        """Write numbers as shares of the two knots they lie between, at length 1."""
+        for row, value in zip(block, given, strict=True):
+            if value is None:
+                row[KNOTS] = 1.0
+                continue
+            at = unit(distribution, value) * (KNOTS - 1)
             left = min(int(at), KNOTS - 2)
-            share = at - left
-            row[start + left : start + left + 2] = np.array([1 - share, share]) / np.hypot(
-                1 - share, share
-            )
+            right = at - left
+            row[left : left + 2] = np.array([1 - right, right]) / math.hypot(1 - right, right)
 
 
 class Acquisition:

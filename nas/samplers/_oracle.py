@@ -124,8 +124,7 @@ class StudyOracle:
         return self._key(trial.params)
 
     def _key(self, values: Assignment) -> Any:
-        names = self.distributions
-        return tuple((name, values[name]) for name in names if name in values)
+        return tuple(map(values.get, self.distributions))
 
 
 class TableOracle:

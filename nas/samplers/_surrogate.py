@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 Floats = NDArray[np.float64]
 Parts = tuple[Floats, Floats, Floats]
 STEPS = 20  # of the optimiser; each costs a Cholesky decomposition
-FITTED = 128  # points from which the hyper-parameters are learnt
+FITTED = 100  # points from which the hyper-parameters are learnt
 JITTER = 1e-6
 LENGTH = 2.0  # prior sum of the choices' weights
 # Log-normal priors: mean and spread of the log variances (product, one by one, linear), the weights

@@ -25,7 +25,7 @@ from nas.samplers._surrogate import Points
 
 STARTUP = 10  # proposals before there is a model
 BEST = 5  # trials whose mutations are candidates
-DRAWS, CHANGES, AGAIN = 60, 180, 60  # candidates: drawn; mutations of the best; of the likeliest
+DRAWS, CHANGES, AGAIN = 40, 120, 60  # candidates: drawn; mutations of the best; of the likeliest
 LIKELIEST = 6
 SEVERAL = (1, 1, 1, 2, 2, 3)  # how many choices a mutation changes
 ROWS = 5_000  # of a pool that are looked at
@@ -54,7 +54,9 @@ class NasSampler(BaseSampler):
 
     Alone it works on whatever parameters a study has. With an `oracle` it knows costs, limits and
     which assignments are one network; with a `pool` it proposes nothing but these assignments,
-    each once. `last_prediction` is None where a proposal was drawn at random.
+    each once. With `described` the model sees the oracle's numbers (log macs, say), which helps
+    where accuracy follows them and misleads where it does not. `last_prediction` is None where a
+    proposal was drawn at random.
     """
 
     def __init__(
@@ -64,11 +66,12 @@ class NasSampler(BaseSampler):
         oracle: Oracle | None = None,
         pool: Sequence[Assignment] | None = None,
         startup: int = STARTUP,
+        described: bool = False,
     ) -> None:
         if pool is not None and oracle is not None:
             raise ValueError("A pool or an oracle, not both: a TableOracle is a pool that knows.")
         self.oracle: Oracle | None = TableOracle(pool) if pool is not None else oracle
-        self.startup = startup
+        self.startup, self.described = startup, described
         self.last_prediction: Prediction | None = None
         self.seed = random.SystemRandom().randrange(2**31) if seed is None else seed
         self._keys: dict[int, Any] = {}
@@ -115,11 +118,10 @@ class NasSampler(BaseSampler):
     def _propose(self, study: Study, trials: list[FrozenTrial], oracle: Oracle) -> Assignment:
         rng = random.Random(f"{self.seed}:{len(trials)}")
         known = self._known(study, trials, oracle)
-        observed = _observe(study, trials, oracle)
+        observed = _observe(study, trials, oracle, rng)
         if len(trials) < self.startup or len(observed) < 2:
             return _unseen(oracle, known, rng, opening=True)
-        observed = [observed[i] for i in chosen(np.array([o.score for o in observed]), CAPS, rng)]
-        encoder = Encoder(oracle.distributions)
+        encoder = Encoder(oracle.distributions, described=self.described)
         if not encoder.starts:
             return oracle.draw(rng)
         model = Acquisition(observed, _pending(trials, oracle), encoder, rng)
@@ -258,8 +260,10 @@ def _pending(trials: list[FrozenTrial], oracle: Oracle) -> list[tuple[Assignment
     return [(values, look) for values, look in looks if look is not None]
 
 
-def _observe(study: Study, trials: list[FrozenTrial], oracle: Oracle) -> list[Observation]:
-    """Return what complete and pruned trials showed, the same once."""
+def _observe(
+    study: Study, trials: list[FrozenTrial], oracle: Oracle, rng: random.Random
+) -> list[Observation]:
+    """Return what complete and pruned trials showed, the same once; of many trials some."""
     sign = _sign(study)
     complete = [t for t in trials if t.state == TrialState.COMPLETE and _finite(t.value)]
     shown = [(trial, sign * float(trial.value or 0.0), 0.0) for trial in complete]
@@ -267,9 +271,12 @@ def _observe(study: Study, trials: list[FrozenTrial], oracle: Oracle) -> list[Ob
     if pruned and complete:
         shown += _expected(pruned, complete, sign)
     seen: dict[tuple[Any, float], Observation] = {}
-    for trial, score, extra in sorted(shown, key=lambda each: each[0].number):
+    shown = [each for each in shown if each[0].params]
+    shown.sort(key=lambda each: each[0].number)
+    for index in chosen(np.array([score for _, score, _ in shown]), CAPS, rng):
+        trial, score, extra = shown[index]
         look = oracle.look(trial.params)
-        if look is not None and trial.params:
+        if look is not None:
             seen[look.key, score] = Observation(trial.params, look, score, extra)
     return list(seen.values())
 

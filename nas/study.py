@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
@@ -37,6 +37,9 @@ from nas.store.records import CurvePoint, Lease, Metrics, Proposal, Started
 from nas.store.store import Store
 from nas.store.trials import Trials
 from nas.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from nas.samplers._space import SpaceOracle
 
 MAX_DEATHS = 3  # workers that died without finishing one more epoch
 PATIENCE = (
@@ -166,6 +169,7 @@ class Worker:
             pruner=pruners.get(self.config.pruner, self.config.recipe.epochs)
         )
         self.data: DataSet | None = None
+        self.oracle: SpaceOracle | None = None  # what it knows of networks is kept
 
     def run(self) -> None:
         """Work until the budget is spent, time is up, nothing is left, or somebody asks to stop."""
@@ -189,13 +193,14 @@ class Worker:
         while not (self.should_stop() or self._is_spent()):
             number = self._count()
             rng = _random(self.config.seed, number, repeats)
-            values = self._within(self._propose(number, rng), rng)
+            proposed, prediction = self._propose(number, rng)
+            values = self._within(proposed, rng)
             if repeats >= PATIENCE:
                 unseen = self._unseen(values, rng)
                 if unseen is None:
                     return None
                 values = unseen
-            proposal = self._proposal(values)
+            proposal = self._proposal(values, prediction if values == proposed else {})
             started = self.trials.start(proposal, budget=self.job.trials)
             if started.outcome == "run":
                 return started
@@ -220,18 +225,39 @@ class Worker:
         trials = self.study.get_trials(deepcopy=False)
         return Counter(trial.user_attrs.get("architecture_id", "") for trial in trials)
 
-    def _propose(self, number: int, rng: random.Random) -> dict[str, Value]:
+    def _propose(
+        self, number: int, rng: random.Random
+    ) -> tuple[dict[str, Value], dict[str, float]]:
         """Ask the sampler; a model-based one has nothing to go by for the first trials.
 
         Those are drawn near the target, so that what is learnt first is learnt about networks of
-        the cost that was asked for. Samplers without a model stay what they are.
+        the cost that was asked for. Samplers without a model stay what they are. Beside the
+        proposal comes what the sampler expects of it, where it says so.
         """
         config = self.config
         if number < OPENING and config.sampler not in samplers.PLAIN:
             draws = [config.space.draw(rng) for _ in range(OPENING_DRAWS)]
-            return min(draws, key=self._distance_from_target)
-        sampler: BaseSampler = samplers.get(config.sampler, rng.randrange(2**31))
-        return samplers.propose(config.space, self.study, sampler)
+            return min(draws, key=self._distance_from_target), {}
+        seed = rng.randrange(2**31)
+        if config.sampler == "nas":
+            return self._propose_knowingly(seed)
+        sampler: BaseSampler = samplers.get(config.sampler, seed)
+        return samplers.propose(config.space, self.study, sampler), {}
+
+    def _propose_knowingly(self, seed: int) -> tuple[dict[str, Value], dict[str, float]]:
+        """Ask our own sampler, which is told what networks cost; it tells what it expects."""
+        from nas.samplers._space import SpaceOracle
+        from nas.samplers.nas import NasSampler
+
+        config = self.config
+        if self.oracle is None:
+            self.oracle = SpaceOracle(config.subject, config.limits, config.objective)
+        sampler = NasSampler(seed, oracle=self.oracle)
+        values = samplers.propose(config.space, self.study, sampler)
+        expected = sampler.last_prediction
+        if expected is None:
+            return values, {}
+        return values, {"predicted_mean": expected.mean, "predicted_spread": expected.spread}
 
     def _distance_from_target(self, values: dict[str, Value]) -> float:
         macs = self.config.subject.cost(values).macs
@@ -265,7 +291,7 @@ class Worker:
             values = rng.choice(inside)
         return None
 
-    def _proposal(self, values: dict[str, Value]) -> Proposal:
+    def _proposal(self, values: dict[str, Value], prediction: dict[str, float]) -> Proposal:
         architecture = self.config.subject.decode(values)
         choices = {p.name: p.choices for p in self.config.space.parameters()}
         return Proposal(
@@ -277,6 +303,7 @@ class Worker:
             fidelity=self.config.recipe.epochs,
             params=values,
             distributions={name: CategoricalDistribution(choices[name]) for name in values},
+            prediction=prediction,
         )
 
     def _evaluate(self, started: Started) -> None:

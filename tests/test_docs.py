@@ -29,6 +29,7 @@ from PIL import Image
 from search_kit import ROOT
 from typer.testing import CliRunner
 
+import benchmarks.search.__main__
 import nas
 from nas.cli import app
 from nas.store import queries
@@ -150,6 +151,8 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
             check_dashboard(url)
         case ["python", path]:
             run_python_file(path)
+        case ["python", "-m", "benchmarks.search", *options]:
+            assert benchmarks.search.__main__.main(options) == 0
         case ["export", setting]:
             patch.setenv(*setting.split("=", 1))
         case [".", ".venv/bin/activate"]:

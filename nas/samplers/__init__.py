@@ -21,7 +21,8 @@ PLAIN = ("grid", "random")  # learn nothing from trials; the others begin near t
 
 def names() -> list[str]:
     """Return the names of all samplers."""
-    return sorted(info.name for info in pkgutil.iter_modules(__path__))
+    found = (info.name for info in pkgutil.iter_modules(__path__))
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def check(name: str) -> None:

@@ -1,7 +1,7 @@
 """What goes into the store and comes out of it: plain frozen data."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nas.cost import Cost
@@ -15,7 +15,8 @@ Outcome = Literal["run", "complete", "pruned", "failed", "elsewhere", "budget"]
 class Proposal:
     """What a sampler wants evaluated: its choices, the architecture they decode to, the key.
 
-    `params` and `distributions` are Optuna's; `fidelity` is the number of epochs.
+    `params` and `distributions` are Optuna's; `fidelity` is the number of epochs; `prediction` is
+    what the sampler expected, where it says so, and is kept with the trial.
     """
 
     architecture_id: str
@@ -26,6 +27,7 @@ class Proposal:
     fidelity: int
     params: Mapping[str, Any]
     distributions: Mapping[str, Any]
+    prediction: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -310,6 +310,7 @@ class Trials:
             "notation": found.notation,
             **found.cost._asdict(),
             "fidelity": found.fidelity,
+            **proposal.prediction,
         }
         if state != "running":
             attributes |= _attributes(found.metrics, found.reason)

@@ -1,0 +1,1 @@
+"""How few evaluations a sampler needs: any sampler over tables of trained architectures."""

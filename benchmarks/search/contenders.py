@@ -1,0 +1,75 @@
+"""The samplers of a comparison: ours by their file's name, Optuna's own as they come."""
+
+import ast
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import optuna
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
+
+from benchmarks.search.goal import Goal
+from nas import samplers
+from nas.errors import UserError, unknown
+
+OURS = "nas"
+PEERS: dict[str, Callable[[int], BaseSampler]] = {
+    "gp": lambda seed: GPSampler(seed=seed, warn_independent_sampling=False),
+    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
+    "optuna_tpe": lambda seed: TPESampler(seed=seed),
+}
+
+
+def names() -> list[str]:
+    """Return the names of all contenders."""
+    return sorted({*samplers.names(), *PEERS})
+
+
+def check(name: str) -> None:
+    """Refuse an unknown contender; load a known one, whose file may be edited while others run."""
+    if name not in names():
+        raise UserError(unknown("sampler", name, names()))
+    if name not in PEERS:
+        samplers.get(name, seed=0)
+    version(name)
+
+
+def make(name: str, seed: int, goal: Goal) -> BaseSampler:
+    """Make a contender for a table; ours is told what is known of it, which no score is part of."""
+    if name in PEERS:
+        return PEERS[name](seed)
+    if name == OURS:
+        from benchmarks.search.oracle import oracle
+        from nas.samplers.nas import NasSampler
+
+        return NasSampler(seed, oracle=oracle(goal))
+    return samplers.get(name, seed)
+
+
+@cache
+def version(name: str) -> str:
+    """Return what changes when a contender's code does: Optuna's version and its files' hash."""
+    digest = hashlib.sha256(optuna.__version__.encode())
+    if name not in PEERS:
+        files = _files(f"nas.samplers.{name}", set())
+        if name == OURS:
+            files.add(Path(__file__).with_name("oracle.py"))
+        for path in sorted(files):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _files(module: str, found: set[Path]) -> set[Path]:
+    """Return a sampler's file and those of its helpers, which begin with an underscore."""
+    spec = find_spec(module)
+    path = Path(spec.origin) if spec and spec.origin else None
+    if path is None or path in found:
+        return found
+    found.add(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        imported = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+        if imported.startswith("nas.samplers."):
+            _files(imported, found)
+    return found

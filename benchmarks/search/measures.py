@@ -1,0 +1,101 @@
+"""What a run is worth: regret, evaluations to a target, hypervolume; and how sure that is."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.search.goal import Goal
+from benchmarks.search.run import Run
+from benchmarks.search.table import Floats
+
+WITHIN = 0.001  # of the best row's measured score
+TOP = 0.005  # of the rows
+RESAMPLES = 2000
+Statistic = Callable[[Floats], Floats]  # (resamples, runs) -> (resamples,)
+
+
+def regret(goal: Goal, run: Run, budget: int) -> float:
+    """Return what the row that the search would hand over lacks to the best row.
+
+    It is the best by the score that the sampler saw; the first of equals.
+    """
+    rows = run.rows[:budget]
+    chosen = rows[int(np.argmax(goal.seen[rows]))]
+    return float(goal.true.max() - goal.true[chosen])
+
+
+def within(goal: Goal) -> float:
+    """Return the score of a row within 0.1 % of the best."""
+    best = float(goal.true.max())
+    return best - WITHIN * abs(best)
+
+
+def top(goal: Goal) -> float:
+    """Return the score of the last of the best 0.5 % of rows, at least one row."""
+    rows = max(1, math.ceil(TOP * len(goal.table)))
+    return float(np.sort(goal.true)[-rows])
+
+
+def evaluations_to(goal: Goal, run: Run, score: float, last: int) -> float:
+    """Return after how many evaluations a row had this score; infinite if not until the last."""
+    reached = np.flatnonzero(goal.true[run.rows[:last]] >= score)
+    return float(reached[0]) + 1 if len(reached) else math.inf
+
+
+def hypervolume(goal: Goal, rows: Sequence[int]) -> float:
+    """Return the area under rows' (test score, log macs), as a part of that under all rows.
+
+    The reference is the table's worst test score and its largest macs.
+    """
+    return _area(goal, rows) / _area(goal, range(len(goal.table)))
+
+
+def chosen(goal: Goal, run: Run, budget: int) -> list[int]:
+    """Return the rows that the search would hand over: the front by the score it saw."""
+    kept: list[int] = []
+    rows = run.rows[:budget]
+    for row in sorted(rows, key=lambda r: (goal.table.macs[r], -goal.seen[r])):
+        if not kept or goal.seen[row] > goal.seen[kept[-1]]:
+            kept.append(row)
+    return kept
+
+
+def _area(goal: Goal, rows: Sequence[int]) -> float:
+    table = goal.table
+    width = np.log(table.macs.max()) - np.log(table.macs)
+    area, height = 0.0, float(table.test.min())
+    for row in sorted(rows, key=lambda r: table.macs[r], reverse=True)[::-1]:
+        gain = float(table.test[row]) - height
+        if gain > 0:
+            area += gain * float(width[row])
+            height += gain
+    return area
+
+
+def mean(values: Sequence[float]) -> dict[str, Any]:
+    """Return the mean with its interval."""
+    return {"mean": float(np.mean(values)), "interval": interval(values, lambda x: x.mean(axis=1))}
+
+
+def quantile(values: Sequence[float], share: float) -> dict[str, Any]:
+    """Return by when this share of runs had it, with its interval; infinite: not by the end."""
+
+    def at(drawn: Floats) -> Floats:
+        return np.asarray(np.quantile(drawn, share, axis=-1, method="inverted_cdf"))
+
+    return {"value": float(at(np.array(values))), "interval": interval(values, at)}
+
+
+def interval(values: Sequence[float], statistic: Statistic) -> list[float] | None:
+    """Return the 95 % interval of a statistic over runs; None where there is one run only.
+
+    The percentiles of a bootstrap (Efron, Annals of Statistics 7, 1979) with a fixed seed.
+    """
+    if len(values) < 2:
+        return None
+    rng = np.random.default_rng(0)
+    drawn = np.array(values)[rng.integers(len(values), size=(RESAMPLES, len(values)))]
+    ends = np.quantile(statistic(drawn), (0.025, 0.975), method="inverted_cdf")
+    return [float(end) for end in ends]

@@ -1,0 +1,84 @@
+"""What a search space, limits and an objective tell a sampler about candidates."""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial
+
+from nas import network
+from nas.cost import Limits
+from nas.objective import Objective
+from nas.preflight import Subject, repair
+from nas.samplers._oracle import Assignment, Look
+
+KEPT = 50_000  # looks that are remembered
+DRAWS = 16  # for the opening; the one nearest the target is taken
+
+
+class SpaceOracle:
+    """Knows networks: the canonical one, its cost, the cost's part in the score, the limits."""
+
+    pool: Sequence[Assignment] | None = None
+
+    def __init__(self, subject: Subject, limits: Limits, objective: Objective) -> None:
+        self.subject, self.objective = subject, objective
+        self.limits = limits.tightest(subject.space.limits)
+        self.parameters = subject.space.parameters()
+        self.distributions: Mapping[str, BaseDistribution] = {
+            p.name: CategoricalDistribution(p.choices) for p in self.parameters
+        }
+        self._looks: dict[tuple[tuple[str, Any], ...], Look] = {}
+
+    def begin(self, rng: random.Random) -> Assignment:
+        """Draw an assignment near the target."""
+        draws = [self.draw(rng) for _ in range(DRAWS)]
+        return min(draws, key=lambda values: abs(self.look(values).numbers[0]))
+
+    def draw(self, rng: random.Random) -> Assignment:
+        """Draw an assignment, cut down to the limits where they can be kept."""
+        values = self.subject.space.draw(rng)
+        if self.look(values).allowed:
+            return values
+        return repair(self.subject, values, self.limits, rng) or values
+
+    def change(self, values: Assignment, rng: random.Random) -> Assignment:
+        """Change one active parameter; those that thereby come to exist take any value."""
+        free = [p for p in self.parameters if p.name in values and len(p.choices) > 1]
+        if not free:
+            return values
+        changed = rng.choice(free)
+        others = [choice for choice in changed.choices if choice != values[changed.name]]
+        wanted = {**values, changed.name: rng.choice(others)}
+        kept: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.is_active(kept):
+                name = parameter.name
+                kept[name] = wanted[name] if name in wanted else rng.choice(parameter.choices)
+        return kept
+
+    def look(self, values: Assignment) -> Look:
+        """Return what is known of a network."""
+        at = tuple(values.items())
+        found = self._looks.get(at)
+        if found is None:
+            architecture = self.subject.decode(values)
+            cost = network.cost(architecture)
+            numbers = (
+                math.log(cost.macs / self.objective.target_flops),
+                math.log(cost.params),
+                float(len(architecture.rows)),
+            )
+            factor = self.objective.score(1.0, cost.macs)
+            allowed = self.limits.violation(cost) is None
+            if len(self._looks) >= KEPT:
+                self._looks.clear()
+            found = self._looks[at] = Look(architecture.id, factor, numbers, allowed)
+        return found
+
+    def identify(self, trial: FrozenTrial) -> Any:
+        """Return the id of the architecture that a trial evaluates."""
+        stored = trial.user_attrs.get("architecture_id")
+        return stored if stored is not None else self.look(trial.params).key

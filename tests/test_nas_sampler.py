@@ -1,0 +1,215 @@
+"""Our own sampler: nothing twice, limits kept, costs applied exactly, resumed as it would go on."""
+
+import json
+import random
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution
+from optuna.samplers import BaseSampler
+from optuna.testing.pytest_samplers import RelativeSamplerTestCase, SingleOnlySamplerTestCase
+from optuna.trial import TrialState
+from search_kit import SPACE, arguments
+from typer.testing import CliRunner
+
+from nas.cli import app
+from nas.cost import Limits
+from nas.objective import Objective
+from nas.preflight import Subject
+from nas.samplers._acquisition import chosen
+from nas.samplers._oracle import StudyOracle, TableOracle
+from nas.samplers._space import SpaceOracle
+from nas.samplers.nas import NasSampler, _observe
+from nas.search_space import SearchSpace
+
+
+class TestAlone(RelativeSamplerTestCase, SingleOnlySamplerTestCase):
+    """Optuna's cases for samplers that look at several parameters at once, for one objective."""
+
+    @pytest.fixture
+    def sampler(self) -> Any:
+        """Return what makes the sampler under test, its model in use from the third trial on."""
+        return lambda: NasSampler(0, startup=2)
+
+
+def conditional(trial: optuna.Trial) -> float:
+    """Have 4 + 3 x 3 x 4 = 40 different assignments; the more kernels and width the better."""
+    width = trial.suggest_categorical("width", [8, 16, 24, 32])
+    if trial.suggest_categorical("block", ["skip", "conv", "mbconv", "ghost"]) == "skip":
+        return width / 100
+    kernels = trial.suggest_categorical("kernels", ["3", "5", "3.5"])
+    return width / 50 + len(kernels)
+
+
+def tiny() -> SearchSpace:
+    """Return the space of the test searches: 24 assignments."""
+    scope: dict[str, Any] = {}
+    exec(SPACE, scope)  # noqa: S102
+    space: SearchSpace = scope["SPACE"]
+    return space
+
+
+def oracle(limits: Limits = Limits(), weight: float = -0.07) -> SpaceOracle:  # noqa: B008
+    """Return what is known of the tiny space."""
+    return SpaceOracle(Subject(tiny(), 3, 2), limits, Objective(50_000, weight=weight))
+
+
+def told(sampler: BaseSampler, trials: int, score: Any) -> optuna.Study:
+    """Run trials of the tiny space and return the study."""
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for _ in range(trials):
+        trial = study.ask()
+        values = sampler_values(sampler, study, trial)
+        study.tell(trial, score(values))
+    return study
+
+
+def sampler_values(sampler: Any, study: optuna.Study, trial: optuna.Trial) -> dict[str, Any]:
+    """Ask for a whole assignment as a define-by-run objective does."""
+    values: dict[str, Any] = {}
+    for parameter in tiny().parameters():
+        if parameter.is_active(values):
+            values[parameter.name] = trial.suggest_categorical(parameter.name, parameter.choices)
+    return values
+
+
+def test_nothing_is_proposed_twice_where_choices_depend_on_others() -> None:
+    """All 40 assignments of a conditional space come once before any comes again."""
+    study = optuna.create_study(direction="maximize", sampler=NasSampler(3))
+    study.optimize(conditional, n_trials=40)
+    assert len({tuple(sorted(trial.params.items())) for trial in study.trials}) == 40
+
+
+def test_no_network_is_proposed_twice_and_every_one_is_found() -> None:
+    """Of a space of networks each canonical one comes once, whatever it is called."""
+    known = oracle()
+    study = told(NasSampler(1, oracle=known), 24, lambda values: known.look(values).numbers[1])
+    keys = [known.look(trial.params).key for trial in study.trials]
+    assert len(set(keys)) == 24
+
+
+def test_limits_are_kept() -> None:
+    """No proposal has more macs than the limit allows, in the opening or after it."""
+    free = oracle()
+    rng = random.Random(0)
+    macs = sorted(free.subject.cost(free.draw(rng)).macs for _ in range(50))
+    known = oracle(Limits(macs=macs[25]))
+    study = told(NasSampler(1, oracle=known), 11, lambda values: known.look(values).numbers[1])
+    assert max(known.subject.cost(t.params).macs for t in study.trials) <= macs[25]
+
+
+def test_the_cost_is_applied_exactly() -> None:
+    """Where accuracy is the same everywhere, the cheapest network left is proposed each time."""
+    rows = [{"a": a, "b": b} for a in range(6) for b in range(6)]
+    macs = {(row["a"], row["b"]): 10.0 + 5 * (6 * row["a"] + row["b"]) % 37 for row in rows}
+    factors = [macs[row["a"], row["b"]] ** -0.07 for row in rows]
+    sampler = NasSampler(0, oracle=TableOracle(rows, factors=factors), startup=4)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    space = dict(sampler.oracle.distributions)  # type: ignore[union-attr]
+    asked = []
+    for _ in range(12):
+        trial = study.ask(space)
+        asked.append(macs[trial.params["a"], trial.params["b"]])
+        study.tell(trial, 0.9 * asked[-1] ** -0.07)
+    left = sorted(set(macs.values()) - set(asked[:4]))
+    assert asked[4:] == left[:8]
+
+
+def test_proposals_that_wait_for_their_values_spread() -> None:
+    """Eight workers that ask before any tells get eight different networks."""
+    study = optuna.create_study(direction="maximize", sampler=NasSampler(0))
+    study.optimize(conditional, n_trials=12)
+    space = {
+        "width": CategoricalDistribution([8, 16, 24, 32]),
+        "block": CategoricalDistribution(["skip", "conv", "mbconv", "ghost"]),
+        "kernels": CategoricalDistribution(["3", "5", "3.5"]),
+    }
+    asked = [tuple(sorted(study.ask(space).params.items())) for _ in range(8)]
+    assert len(set(asked)) == 8
+
+
+def test_a_resumed_study_gets_the_same_next_proposal() -> None:
+    """A new sampler with the same seed proposes what the old one would have."""
+    old = NasSampler(5)
+    study = optuna.create_study(direction="maximize", sampler=old)
+    study.optimize(conditional, n_trials=15)
+    again = optuna.create_study(direction="maximize", sampler=NasSampler(5))
+    again.add_trials(study.trials)
+    for each in (study, again):
+        each.optimize(conditional, n_trials=1)
+    assert study.trials[-1].params == again.trials[-1].params
+    assert old.last_prediction == again.sampler.last_prediction  # type: ignore[attr-defined]
+
+
+def test_it_tells_what_it_expects() -> None:
+    """Drawn proposals have no prediction; those of the model have a mean and a spread."""
+    sampler = NasSampler(0)
+    study = optuna.create_study(direction="minimize", sampler=sampler)
+    study.optimize(lambda trial: 5 - conditional(trial), n_trials=10)
+    assert sampler.last_prediction is None
+    study.optimize(lambda trial: 5 - conditional(trial), n_trials=5)
+    assert sampler.last_prediction is not None
+    assert 0 <= sampler.last_prediction.mean <= 5
+    assert 0 < sampler.last_prediction.spread < 5
+
+
+def test_a_pool_is_proposed_to_its_last_row() -> None:
+    """Each row of a pool comes once, nothing else ever, the best soon."""
+    rng = random.Random(0)
+    rows = [{f"c{i}": rng.randrange(4) for i in range(6)} for _ in range(60)]
+    sampler = NasSampler(2, pool=rows)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    distinct = {tuple(row.values()) for row in rows}
+    for _ in range(len(distinct)):
+        trial = study.ask(dict(sampler.oracle.distributions))  # type: ignore[union-attr]
+        study.tell(trial, float(sum(trial.params.values())))
+    asked = [tuple(trial.params.values()) for trial in study.trials]
+    assert set(asked) == distinct
+    assert max(map(sum, asked[:20])) == max(map(sum, distinct))
+
+
+def test_a_pruned_trial_counts_with_what_others_gained_after_it() -> None:
+    """The model learns from a curve that was cut short: it expects its final value, with doubt."""
+    study = optuna.create_study(direction="maximize")
+    space = {"a": CategoricalDistribution(list(range(8)))}
+    for a in range(4):
+        study.add_trial(
+            optuna.create_trial(
+                params={"a": a},
+                distributions=space,
+                value=0.5 + 0.1 * a,
+                intermediate_values={1: 0.3 + 0.1 * a, 2: 0.5 + 0.1 * a},
+            )
+        )
+    cut = optuna.create_trial(
+        params={"a": 7}, distributions=space, state=TrialState.PRUNED, intermediate_values={1: 0.1}
+    )
+    study.add_trial(cut)
+    seen = _observe(study, study.trials, StudyOracle(study.trials), random.Random(0))[-1]
+    assert seen.score == pytest.approx(0.3)
+    assert seen.extra > 0
+
+
+def test_what_the_model_sees_does_not_grow_without_bound() -> None:
+    """Of 10,000 trials the best, the most recent and some others are taken, each once."""
+    scores = np.random.default_rng(0).random(10_000)
+    kept = chosen(scores, (150, 100, 150), random.Random(0))
+    assert len(set(kept)) == len(kept) == 400
+    assert {int(scores.argmax()), 9_999} <= set(kept)
+
+
+def test_a_search_uses_it_and_keeps_what_it_expected(tmp_path: Path) -> None:
+    """`nas search --sampler nas` trains different networks; predictions are stored with trials."""
+    words = arguments(tmp_path, trials=11, epochs=1, images=16, sampler="nas")
+    result = CliRunner().invoke(app, ["search", *words])
+    assert result.exit_code == 0, result.output
+    rows = sqlite3.connect(tmp_path / "nas.db").execute(
+        "SELECT key, value_json FROM trial_user_attributes"
+    )
+    found = [(key, json.loads(value)) for key, value in rows]
+    assert len({value for key, value in found if key == "architecture_id"}) == 11
+    assert {"predicted_mean", "predicted_spread"} <= {key for key, _ in found}

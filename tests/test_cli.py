@@ -240,7 +240,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "unknown format": (["export", "--out", "x", "--format", "onyx"], ["'onyx'", "python"]),
     "no top": (["top", "--n", "0"], ["at least 1", "not 0"]),
     "unknown member": (["cost", "mixnet_x"], ["'mixnet_x'", "mixnet_s"]),
-    "cost of a space": (["cost", "mixconv"], ["mixconv", "mixnet_s", "nas space sample"]),
+    "cost of a space": (["cost", "mixconv"], ["mixconv", "nas space list", "nas space sample"]),
     "cost at 0 px": (["cost", "mixnet_s", "--resolution", "0"], ["--resolution", "at least 1"]),
     "cost for no classes": (["cost", "mixnet_s", "--classes", "0"], ["--classes", "at least 1"]),
     "cost of no image": (["cost", "mixnet_s", "--in-channels", "0"], ["--in-channels"]),

@@ -89,7 +89,9 @@ def search(
     workers: Annotated[
         int | None, typer.Option(help="Worker processes: one per core; 0: in this one.")
     ] = None,
-    sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
+    sampler: Annotated[
+        str, typer.Option(help="tpe, nas, evolution, local_search, gp, nsga2, random or grid.")
+    ] = "tpe",
     pruner: Annotated[str, typer.Option(help="median, successive_halving or none.")] = "median",
     seed: Annotated[int, typer.Option(help="Seed of proposals and trainings.")] = 0,
     study: Annotated[str | None, typer.Option(help="Name; else space, data and target.")] = None,
@@ -300,7 +302,7 @@ def scale(
     time: Annotated[str | None, typer.Option(help="Time limit, such as 30m.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes: one per core.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="grid, tpe or random: grid.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="As in nas search: grid.")] = None,
     study: Annotated[str | None, typer.Option(help="Name; else the source's, -scaling.")] = None,
     store: StoreUrl = None,
     json_: Json = False,

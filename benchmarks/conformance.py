@@ -60,9 +60,15 @@ def smallest(space: SearchSpace) -> SearchSpace:
 
 
 def samples(space: SearchSpace, n: int, seed: int) -> Iterator[Architecture]:
-    """Yield n random architectures, fewer where the space has fewer."""
+    """Yield n random architectures, or every one of a space that has no more."""
     rng = random.Random(seed)
-    for _ in range(min(n, space.size())):
+    if space.size() <= n:
+        found = [space.complete({})]
+        for values in found:  # which grows on the way
+            found += [other for other in space.neighbours(values) if other not in found]
+        yield from map(space.decode, found)
+        return
+    for _ in range(n):
         yield space.decode(space.sample(rng))
 
 

@@ -28,8 +28,6 @@ from nas.search_space.nodes import Stage
 MAX_PHI = 16.0
 FINEST = 0.01  # between two values of phi, when the member nearest a target is looked for
 PARAMETER = "coefficients"
-
-
 PHIS = "0,1,2,3"
 TOTAL = 2.0  # phi = 1 doubles the FLOPs
 STEP = 0.1
@@ -121,10 +119,8 @@ def given(coefficients: Sequence[float | None]) -> Coefficients | None:
 
 def candidates(step: float | None, tolerance: float | None) -> list[Coefficients]:
     """List the grid's candidates; raises UserError where it has none, or far too many."""
-    step, tolerance = (
-        (STEP if step is None else step),
-        TOLERANCE if tolerance is None else tolerance,
-    )
+    step = STEP if step is None else step
+    tolerance = TOLERANCE if tolerance is None else tolerance
     if not 0.01 <= step <= 1:
         raise UserError(f"--step is a number from 0.01 to 1, not {step:g}.")
     if not 0 < tolerance < 1:

@@ -3,6 +3,7 @@
 Everything here is bounded: a fixed number of samples, and descents of a fixed number of steps.
 """
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from nas.search_space import Assignment, SearchSpace
 SAMPLES = 1000
 NEAR = 0.1  # a cost is near the target within 10 %
 MAX_STEPS = 200
+OPENING_DRAWS = 16
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,12 @@ def survey(
         example_notation=example.notation(),
         example_macs=network.cost(example).macs,
     )
+
+
+def draw_near(subject: Subject, target: int, rng: random.Random) -> dict[str, Value]:
+    """Draw the assignment nearest the target of a few: how a search opens."""
+    draws = [subject.space.draw(rng) for _ in range(OPENING_DRAWS)]
+    return min(draws, key=lambda values: abs(math.log(subject.cost(values).macs / target)))
 
 
 def repair(

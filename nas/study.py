@@ -6,7 +6,6 @@ is in the store and in the checkpoints, so it may be killed at any instant.
 
 import json
 import logging
-import math
 import os
 import random
 import signal
@@ -30,7 +29,7 @@ from nas.cost import Cost, Limits
 from nas.data import DataSet, load
 from nas.errors import Interrupted, LostLease, NasError, StoreError, TrialError, UserError
 from nas.objective import Objective
-from nas.preflight import Subject, repair
+from nas.preflight import Subject, draw_near, repair
 from nas.search_space import SearchSpace
 from nas.store import queries
 from nas.store.records import CurvePoint, Lease, Metrics, Proposal, Started
@@ -48,7 +47,6 @@ PATIENCE = (
 WALK = 200  # steps of that walk
 WAIT = 0.5  # seconds between two looks at what others do
 OPENING = 10  # trials drawn near the target before the sampler is asked
-OPENING_DRAWS = 16
 KEPT_WEIGHTS = 10  # of the best trials; others' weights can be trained again
 LEASE_SECONDS = 30.0
 MISTAKE = "nas: "  # begins the last words of a worker whose user has to change something
@@ -236,8 +234,7 @@ class Worker:
         """
         config = self.config
         if number < OPENING and config.sampler not in samplers.PLAIN:
-            draws = [config.space.draw(rng) for _ in range(OPENING_DRAWS)]
-            return min(draws, key=self._distance_from_target), {}
+            return draw_near(config.subject, config.objective.target_flops, rng), {}
         seed = rng.randrange(2**31)
         if config.sampler == "nas":
             return self._propose_knowingly(seed)
@@ -258,10 +255,6 @@ class Worker:
         if expected is None:
             return values, {}
         return values, {"predicted_mean": expected.mean, "predicted_spread": expected.spread}
-
-    def _distance_from_target(self, values: dict[str, Value]) -> float:
-        macs = self.config.subject.cost(values).macs
-        return abs(math.log(macs / self.config.objective.target_flops))
 
     def _within(self, values: dict[str, Value], rng: random.Random) -> dict[str, Value]:
         """Cut a proposal down to the limits where it breaks them."""

@@ -6,6 +6,9 @@ from math import prod
 from pathlib import Path
 
 import pytest
+import referee
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nas import blocks, network
 from nas.architecture import Architecture
@@ -38,6 +41,26 @@ def test_samples_are_canonical_architectures_that_encode_back(name: str) -> None
             Architecture.from_json(json.loads(json.dumps(architecture.to_json()))) == architecture
         )
         assert space.decode(space.encode(architecture)) == architecture
+
+
+@pytest.mark.parametrize("name", sorted(spaces()))
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_any_assignment_is_a_network_that_counts_what_it_builds(
+    name: str, data: st.DataObject
+) -> None:
+    """Choice by choice: canonical, the same from JSON, found again, its parameters those built."""
+    space = load(name)
+    values: dict[str, str | int | float | bool] = {}
+    for parameter in space.parameters():
+        if parameter.is_active(values):
+            values[parameter.name] = data.draw(st.sampled_from(parameter.choices))
+    architecture = space.decode(values)
+    assert blocks.canonical(architecture) == architecture
+    again = Architecture.from_json(json.loads(json.dumps(architecture.to_json())))
+    assert again.id == architecture.id
+    assert space.decode(space.encode(architecture)) == architecture
+    assert network.cost(architecture).params == referee.meta_params(architecture)
 
 
 @every_name

@@ -18,6 +18,8 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial
 
+from nas.samplers._history import draw
+
 Assignment = Mapping[str, Any]
 RECENT = 200  # trials from which it is learnt which parameters exist when
 STEP = 0.1  # standard deviation of a small change of a number, as a share of its range
@@ -94,7 +96,7 @@ class StudyOracle:
             parent, absent = self.parents.get(name, ("", frozenset()))
             if parent and (parent not in kept or kept[parent] in absent):
                 continue
-            kept[name] = values[name] if name in values else sample(distribution, rng)
+            kept[name] = values[name] if name in values else draw(distribution, rng)
         return kept
 
     def begin(self, rng: random.Random) -> Assignment:
@@ -231,18 +233,6 @@ def _at(distribution: FloatDistribution | IntDistribution, share: float) -> Any:
     return round(value) if isinstance(distribution, IntDistribution) else value
 
 
-def sample(distribution: BaseDistribution, rng: random.Random) -> Any:
-    """Draw a value uniformly; a stepped range is a list of values."""
-    if isinstance(distribution, CategoricalDistribution):
-        return rng.choice(distribution.choices)
-    if not isinstance(distribution, FloatDistribution | IntDistribution):
-        raise NotImplementedError(f"Cannot sample from {distribution}.")
-    if distribution.step is not None and not distribution.log:
-        steps = round((distribution.high - distribution.low) / distribution.step)
-        return _at(distribution, rng.randint(0, steps) / steps if steps else 0.0)
-    return _at(distribution, rng.random())
-
-
 def altered(distribution: BaseDistribution, value: Any, rng: random.Random) -> Any:
     """Return another value: any other choice; a number near by or anywhere, as likely."""
     if isinstance(distribution, CategoricalDistribution):
@@ -251,4 +241,4 @@ def altered(distribution: BaseDistribution, value: Any, rng: random.Random) -> A
     if near:
         share = unit(distribution, value) + rng.gauss(0.0, STEP)
         return _at(distribution, min(1.0, max(0.0, share)))  # type: ignore[arg-type]
-    return sample(distribution, rng)
+    return draw(distribution, rng)

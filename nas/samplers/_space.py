@@ -11,11 +11,10 @@ from optuna.trial import FrozenTrial
 from nas import network
 from nas.cost import Limits
 from nas.objective import Objective
-from nas.preflight import Subject, repair
+from nas.preflight import Subject, draw_near, repair
 from nas.samplers._oracle import Assignment, Look
 
 KEPT = 50_000  # looks that are remembered
-DRAWS = 16  # for the opening; the one nearest the target is taken
 
 
 class SpaceOracle:
@@ -33,16 +32,17 @@ class SpaceOracle:
         self._looks: dict[tuple[tuple[str, Any], ...], Look] = {}
 
     def begin(self, rng: random.Random) -> Assignment:
-        """Draw an assignment near the target."""
-        draws = [self.draw(rng) for _ in range(DRAWS)]
-        return min(draws, key=lambda values: abs(self.look(values).numbers[0]))
+        """Draw an assignment near the target, within the limits where they can be kept."""
+        return self._within(draw_near(self.subject, self.objective.target_flops, rng), rng)
 
     def draw(self, rng: random.Random) -> Assignment:
         """Draw an assignment, cut down to the limits where they can be kept."""
-        values = self.subject.space.draw(rng)
+        return self._within(self.subject.space.draw(rng), rng)
+
+    def _within(self, values: Assignment, rng: random.Random) -> Assignment:
         if self.look(values).allowed:
             return values
-        return repair(self.subject, values, self.limits, rng) or values
+        return repair(self.subject, dict(values), self.limits, rng) or values
 
     def change(self, values: Assignment, rng: random.Random) -> Assignment:
         """Change one active parameter; those that thereby come to exist take any value."""

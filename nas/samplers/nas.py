@@ -20,7 +20,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.samplers._acquisition import CAPS, Acquisition, Encoder, Observation, chosen
-from nas.samplers._oracle import Assignment, Look, Oracle, StudyOracle, TableOracle, sample
+from nas.samplers._history import draw
+from nas.samplers._oracle import Assignment, Look, Oracle, StudyOracle, TableOracle
 from nas.samplers._surrogate import Points
 
 STARTUP = 10  # proposals before there is a model
@@ -113,7 +114,7 @@ class NasSampler(BaseSampler):
         """Draw a parameter that no trial had so far; see Optuna's BaseSampler."""
         _check(study)
         rng = random.Random(f"{self.seed}:{len(_others(study, trial))}:{param_name}")
-        return sample(param_distribution, rng)
+        return draw(param_distribution, rng)
 
     def _propose(self, study: Study, trials: list[FrozenTrial], oracle: Oracle) -> Assignment:
         rng = random.Random(f"{self.seed}:{len(trials)}")

@@ -159,9 +159,9 @@ class SearchSpace(Description):
         return replace(self, resolution=Choice(kept, self.resolution.name, written)), left_out
 
     def _shares(self, chosen: Choice) -> bool:
-        """Whether another place has this choice as well."""
-        others = replace(self, resolution=SMALL_IMAGES)
-        return chosen.name is not None and chosen.name in others._names
+        """Whether another place than the resolution has this choice as well."""
+        places = [path for other, path, _ in rules.choices(self) if other.name == chosen.name]
+        return chosen.name is not None and places != ["resolution"]
 
     def at_resolution(self, resolution: int) -> "SearchSpace":
         """Fix the resolution."""

@@ -73,7 +73,7 @@ class Ours:
         self.store = store
         self.recipe = sampler  # one recipe per study, so that nothing is reused across them
         self.sampler = samplers.get(sampler, seed=0)
-        self.trials = Trials(store, name, score=lambda metrics, _: metrics["x"] or 0, worker="w")
+        self.trials = Trials(store, name, score=lambda metrics, *_: metrics["x"] or 0, worker="w")
         self.study = self.trials.optuna_study()
 
     def one(self, times: Times) -> None:

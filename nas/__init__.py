@@ -13,8 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.commands import (
+        compare_proxies,
         cost_of,
         export_model,
+        front,
+        latency_of,
+        latency_table,
+        rescore,
         resume,
         scale,
         search,
@@ -30,8 +35,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "cost_of", "export_model", "resume", "scale", "search", "show", "space_diagram",
-    "space_preflight", "space_sample", "space_validate", "spaces", "status", "top",
+    "compare_proxies", "cost_of", "export_model", "front", "latency_of", "latency_table", "rescore",
+    "resume", "scale", "search", "show",
+    "space_diagram", "space_preflight", "space_sample", "space_validate", "spaces", "status", "top",
 ]  # fmt: skip
 
 

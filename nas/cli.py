@@ -4,13 +4,14 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas import pruners, samplers
 from nas.errors import NasError, UserError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from nas.commands import Study
+    from nas.ranking import Front, Ranked, Rescored
 
 # A worker whose OpenMP threads spin while they wait takes the cores from the others; this has to
 # be said before torch is imported.
@@ -31,6 +33,8 @@ app = typer.Typer(
 )
 space_app = typer.Typer(help="Look at, sample and check search spaces.", no_args_is_help=True)
 app.add_typer(space_app, name="space")
+latency_app = typer.Typer(help="Measure latency here; make tables of it.", no_args_is_help=True)
+app.add_typer(latency_app, name="latency")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 StoreUrl = Annotated[
@@ -40,6 +44,17 @@ StoreUrl = Annotated[
 StudyName = Annotated[
     str | None, typer.Option("--study", help="Name; the newest study if left out.")
 ]
+# What nas search is told, where one line is too short for it.
+LatencyTarget = Annotated[str | None, typer.Option(help="Latency target T instead, such as 5ms.")]
+LatencyTableFile = Annotated[
+    str | None, typer.Option(help="File of nas latency table; else one is made first.")
+]
+Metric = Annotated[str, typer.Option(help="accuracy, balanced_accuracy, macro_f1 or auroc.")]
+Sampler = Annotated[
+    str, typer.Option(help="nas, tpe, evolution, local_search, gp, nsga2, random or grid.")
+]
+Pruner = Annotated[str, typer.Option(help="median, hyperband, successive_halving or none.")]
+Fidelity = Annotated[str | None, typer.Option(help="What rungs save: epochs, data or resolution.")]
 Count = Annotated[str | None, typer.Option(help="A number such as 300M.")]
 
 
@@ -70,16 +85,18 @@ def _verb(function: Callable[..., None]) -> Callable[..., None]:
 def search(
     space: Annotated[str, typer.Option(help="Name, or path of a .py or .json file.")] = "mixconv",
     target_flops: Annotated[str | None, typer.Option(help="FLOPs target T, such as 300M.")] = None,
+    target_latency: LatencyTarget = None,
+    latency_table: LatencyTableFile = None,
+    latency_batch: Annotated[int | None, typer.Option(help="Images at once in it: 1.")] = None,
+    latency_seconds: Annotated[float | None, typer.Option(help="To make it in: 60.")] = None,
     data: Annotated[
         str, typer.Option(help="Name, .npz file, or folder of images per class.")
     ] = "digits",
-    objective: Annotated[str, typer.Option(help="soft or hard.")] = "soft",
-    w: Annotated[float | None, typer.Option("--w", help="Weight of FLOPs / T: -0.07.")] = None,
+    objective: Annotated[str, typer.Option(help="soft, hard, or pareto: the front.")] = "soft",
+    w: Annotated[float | None, typer.Option("--w", help="Weight of cost / T: -0.07.")] = None,
     max_flops: Annotated[str | None, typer.Option(help="Hard limit: 1.5 times the target.")] = None,
     max_params: Annotated[str | None, typer.Option(help="Hard limit, such as 5M.")] = None,
-    metric: Annotated[
-        str, typer.Option(help="accuracy, balanced_accuracy, macro_f1 or auroc.")
-    ] = "accuracy",
+    metric: Metric = "accuracy",
     trials: Annotated[int | None, typer.Option(help="Number of trials: 24.")] = None,
     time: Annotated[str | None, typer.Option(help="Time limit, such as 30m.")] = None,
     epochs: Annotated[
@@ -89,43 +106,34 @@ def search(
     workers: Annotated[
         int | None, typer.Option(help="Worker processes: one per core; 0: in this one.")
     ] = None,
-    sampler: Annotated[
-        str, typer.Option(help="tpe, nas, evolution, local_search, gp, nsga2, random or grid.")
-    ] = "tpe",
-    pruner: Annotated[str, typer.Option(help="median, successive_halving or none.")] = "median",
+    sampler: Sampler = samplers.DEFAULT,
+    pruner: Pruner = pruners.DEFAULT,
+    fidelity: Fidelity = None,
+    reduction: Annotated[int | None, typer.Option(help="1 in so many goes on: 3.")] = None,
+    warm_start: Annotated[
+        bool, typer.Option(help="Begin with what other studies of the store know.")
+    ] = True,
+    prefilter: Annotated[str | None, typer.Option(help="Proxy that ranks the first draws.")] = None,
+    features: Annotated[str | None, typer.Option(help="Proxies that --sampler nas sees.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of proposals and trainings.")] = 0,
     study: Annotated[str | None, typer.Option(help="Name; else space, data and target.")] = None,
     store: StoreUrl = None,
     out: Annotated[str, typer.Option(help="Folder of the study folders.")] = "studies",
     json_: Json = False,
 ) -> None:
-    """Search a space for the best network near a FLOPs target; the same command goes on."""
+    """Search a space for the best network near a FLOPs or latency target, or go on searching."""
     from nas import commands
 
     with _progress() as (console, watch):
         result = commands.search(
-            space,
-            data,
-            target_flops,
-            objective=objective,
-            w=w,
-            max_flops=max_flops,
-            max_params=max_params,
-            metric=metric,
-            trials=trials,
-            time=time,
-            epochs=epochs,
-            resolution=resolution,
-            workers=workers,
-            sampler=sampler,
-            pruner=pruner,
-            seed=seed,
-            study=study,
-            store=store,
-            out=out,
-            say=_say(console),
+            space, data, target_flops, target_latency=target_latency, latency_table=latency_table,
+            latency_batch=latency_batch, latency_seconds=latency_seconds, objective=objective, w=w,
+            max_flops=max_flops, max_params=max_params, metric=metric, trials=trials, time=time,
+            epochs=epochs, resolution=resolution, workers=workers, sampler=sampler, pruner=pruner,
+            fidelity=fidelity, reduction=reduction, warm_start=warm_start, prefilter=prefilter,
+            features=features, seed=seed, study=study, store=store, out=out, say=_say(console),
             watch=watch,
-        )
+        )  # fmt: skip
     _print_result(result, as_json=json_)
 
 
@@ -170,6 +178,8 @@ def status(
     for one in found:
         typer.echo(f"{one.study}: {terminal.counts_line(one.counts)}")
         metric = one.config["recipe"]["metric"]
+        if len(one.fidelities) > 1:
+            typer.echo(f"  {terminal.rungs_line(one.fidelities)}")
         if one.best:
             typer.echo(f"  best {terminal.trial_line(one.best, metric)}")
         for trial, epochs in one.running:
@@ -183,15 +193,26 @@ def status(
 @_verb
 def top(
     study: StudyName = None,
-    n: Annotated[int, typer.Option("--n", "-n", help="How many.")] = 5,
+    n: Annotated[int | None, typer.Option("--n", "-n", help="How many: 5.")] = None,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="The front of metric and cost instead.")
+    ] = False,
+    cost: Annotated[str | None, typer.Option(help="With --pareto, macs or params: macs.")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="With --pareto, a picture to write, .svg or .png.")
+    ] = None,
     store: StoreUrl = None,
     json_: Json = False,
 ) -> None:
-    """Show a study's best trials."""
+    """Show a study's best trials, or with --pareto those that no other beats in metric and cost."""
     from nas import commands
     from nas.report import terminal
 
-    trials = commands.top(study, store=store, n=n)
+    _check_top(n, pareto, {"--cost": cost, "--out": out})
+    if pareto:
+        _print_front(commands.front(study, cost=cost or "macs", out=out, store=store), out, json_)
+        return
+    trials = commands.top(study, store=store, n=5 if n is None else n)
     if json_:
         _print_json([_trial_json(trial) for trial in trials])
         return
@@ -199,6 +220,56 @@ def top(
         "metric"
     ]
     _console().print(terminal.top_table(trials, metric))
+
+
+def _check_top(n: int | None, pareto: bool, others: Mapping[str, str | None]) -> None:
+    """Refuse options that could have no effect beside the others."""
+    if pareto and n is not None:
+        raise UserError(f"--pareto shows the whole front; --n {n} is for the best by score.")
+    for option, value in others.items():
+        if value is not None and not pareto:
+            raise UserError(f"{option} {value} is for the front; give --pareto too.")
+
+
+def _print_front(front: "Front", picture: str | None, as_json: bool) -> None:
+    from nas.report import terminal
+
+    if as_json:
+        _print_json(_front_json(front) | {"picture": picture})
+        return
+    typer.echo("\n".join(terminal.front_lines(front)))
+    _print_table(terminal.front_table(front))
+    if picture is not None:
+        typer.echo(f"picture: {picture}")
+
+
+@app.command()
+@_verb
+def rescore(
+    target_flops: Annotated[str, typer.Option(help="The FLOPs target to rank by, such as 50M.")],
+    study: StudyName = None,
+    w: Annotated[float | None, typer.Option("--w", help="Weight of FLOPs / T: its own.")] = None,
+    objective: Annotated[str | None, typer.Option(help="soft or hard: its own.")] = None,
+    n: Annotated[int, typer.Option("--n", "-n", help="How many.")] = 10,
+    store: StoreUrl = None,
+    json_: Json = False,
+) -> None:
+    """Rank a study's trials by another target, weight or kind of objective; nothing is trained."""
+    from nas import commands
+    from nas.report import terminal
+
+    if n < 1:
+        raise UserError(f"The number of trials to show is at least 1, not {n}.")
+    found = commands.rescore(
+        study, target_flops=target_flops, w=w, objective=objective, store=store
+    )
+    if json_:
+        _print_json(_rescored_json(found, n))
+        return
+    typer.echo("\n".join(terminal.rescored_lines(found)))
+    _print_table(terminal.rescored_table(found, n))
+    if found.extrapolated:
+        typer.echo(f"nas: {terminal.extrapolation(found)}", err=True)
 
 
 @app.command()
@@ -223,6 +294,30 @@ def show(
     if view.trial.reason:
         typer.echo(view.trial.reason)
     _console().print(terminal.curve_table(view.curve, view.metric))
+
+
+@app.command()
+@_verb
+def proxies(
+    study: StudyName = None,
+    proxies: Annotated[str | None, typer.Option(help="Such as naswot,synflow; else all.")] = None,
+    out: Annotated[str | None, typer.Option(help="Picture to draw, .svg or .png.")] = None,
+    store: StoreUrl = None,
+    json_: Json = False,
+) -> None:
+    """Compare zero-cost proxies with what a study's trainings showed."""
+    from nas import commands
+    from nas.report import terminal
+
+    say = _say(_console(stderr=True))
+    report = commands.compare_proxies(study, proxies=proxies, out=out, store=store, say=say)
+    if json_:
+        _print_json(report.to_json())
+        return
+    _print_table(terminal.proxies_table(report.comparisons, report.metric))
+    typer.echo(terminal.proxies_note(report.comparisons))
+    if report.picture:
+        typer.echo(f"picture: {report.picture}")
 
 
 @app.command()
@@ -324,6 +419,70 @@ def scale(
         return
     typer.echo(terminal.family_line(family.to_json()))
     _print_table(terminal.family_table(family.to_json()["members"]))
+
+
+@latency_app.command("measure")
+@_verb
+def latency_measure(
+    names: Annotated[
+        list[str], typer.Argument(help="Family members, or architectures' JSON files.")
+    ],
+    batch_size: Annotated[int, typer.Option(help="Images at once.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of the processor.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    resolution: Annotated[int | None, typer.Option(help="Image size in pixels.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    in_channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
+    json_: Json = False,
+) -> None:
+    """Measure how long networks take on this machine."""
+    from nas import commands
+    from nas.report import terminal
+
+    found = commands.latency_of(
+        names, batch_size=batch_size, threads=threads, device=device, resolution=resolution,
+        classes=classes, in_channels=in_channels,
+    )  # fmt: skip
+    if json_:
+        _print_json(found[0] if len(found) == 1 else found)
+        return
+    _print_table(terminal.latency_table(found))
+    typer.echo(terminal.setting_line(found[0]["setting"]))
+
+
+@latency_app.command("table")
+@_verb
+def latency_table(
+    out: Annotated[str, typer.Option(help="File to write, such as table.json.")],
+    space: Annotated[str, typer.Option(help="Name, or path of a .py or .json file.")] = "mixconv",
+    target_flops: Annotated[str | None, typer.Option(help="Measure near it: 300M.")] = None,
+    target_latency: Annotated[str | None, typer.Option(help="Measure near it: 5ms.")] = None,
+    data: Annotated[str | None, typer.Option(help="Images and classes as in nas search.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Fix the image size in pixels.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    in_channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images at once.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of the processor.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    seconds: Annotated[float, typer.Option(help="To measure in.")] = 90,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    json_: Json = False,
+) -> None:
+    """Make a table that predicts the latency of a space's networks, and say how far it is off."""
+    from nas import commands
+
+    table = commands.latency_table(
+        space, out, data=data, resolution=resolution, classes=classes, in_channels=in_channels,
+        target_flops=target_flops, target_latency=target_latency, batch_size=batch_size,
+        threads=threads, device=device, seconds=seconds, seed=seed,
+        say=_say(_console(stderr=True)),
+    )  # fmt: skip
+    if json_:
+        kept = {k: v for k, v in table.to_json().items() if k not in ("blocks", "operators")}
+        _print_json({**kept, "table": out})
+        return
+    typer.echo(f"{out}: {table.setting.describe()}")
+    typer.echo(f"{table.error.describe()}; {table.seconds:.0f} s")
 
 
 @space_app.command("list")
@@ -482,10 +641,47 @@ def _trial_json(trial: Any) -> dict[str, Any]:
     return {**fields, **cost, "one_class": trial.one_class}
 
 
+def _front_json(front: "Front") -> dict[str, Any]:
+    return {
+        "study": front.study,
+        "metric": front.metric,
+        "cost": front.cost,
+        "best": front.best.number,
+        "hypervolume": front.hypervolume,
+        "reference": front.reference._asdict(),
+        "front": [_trial_json(trial) for trial in front.trials],
+        "worth_training_whole": [_trial_json(trial) for trial in front.promising],
+        "growth": [step._asdict() for step in front.growth],
+    }
+
+
+def _rescored_json(found: "Rescored", n: int) -> dict[str, Any]:
+    return {
+        "study": found.study,
+        "metric": found.metric,
+        "objective": found.objective.to_json(),
+        "own_objective": found.own.to_json(),
+        "evaluated_macs": found.evaluated,
+        "near_target": found.near,
+        "complete": found.count,
+        "pruned": found.pruned,
+        "extrapolated": found.extrapolated,
+        "unmoved": found.unmoved,
+        "trials": [_ranked_json(one) for one in found.trials[:n]],
+    }
+
+
+def _ranked_json(one: "Ranked") -> dict[str, Any]:
+    """Return a trial with its score under the new objective, and that under its own beside."""
+    own = {"own_rank": one.own_rank, "own_score": one.trial.score}
+    return _trial_json(one.trial) | {"rank": one.rank, "score": one.score} | own
+
+
 def _status_json(status: Any) -> dict[str, Any]:
     return {
         "study": status.study,
         "trials": vars(status.counts),
+        "fidelities": {str(epochs): count for epochs, count in status.fidelities.items()},
         "running": [{"trial": trial.number, "epoch": epoch} for trial, epoch in status.running],
         "best": _trial_json(status.best) if status.best else None,
         "failures": status.failures,
@@ -529,7 +725,16 @@ def _print_winner(result: "Study") -> None:
     numbers = ", ".join(f"{name} {terminal.number(value)}" for name, value in shown.items())
     majority = terminal.number(best.test.get("majority_rate"))
     typer.echo(f"test, looked at {best.test_looks}x: {numbers} (majority class {majority})")
-    typer.echo(f"picture: {from_here(best.code.parent.parent / 'search.png')}")
+    if best.trial.latency_ms is not None:
+        here = "not here" if best.measured_ms is None else f"{best.measured_ms:.3g} ms"
+        typer.echo(f"latency: predicted {best.trial.latency_ms:.3g} ms, measured {here}")
+    pictures = ["search.png"]
+    if best.front:
+        typer.echo("\n".join(terminal.front_lines(best.front)))
+        _print_table(terminal.front_table(best.front))
+        pictures.append("front.png")
+    for picture in pictures:
+        typer.echo(f"picture: {from_here(best.code.parent.parent / picture)}")
     typer.echo(f"code: {from_here(best.code)}")
 
 

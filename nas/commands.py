@@ -8,8 +8,10 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
@@ -21,15 +23,21 @@ from nas.store.records import CurvePoint
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
+    from nas.config import Config
     from nas.driver import Watch
     from nas.family import Family, Rounding
+    from nas.latency.table import LatencyTable
     from nas.preflight import Preflight
     from nas.preparation import Prepared, SearchOptions
+    from nas.proxies._comparison import Measured, ProxyReport
+    from nas.ranking import Front, Rescored
     from nas.scaling import Coefficients
     from nas.search_space import SearchSpace
     from nas.store.store import Store
-    from nas.study import Config
     from nas.winner import Best
+
+
+MEASURING = 5.0  # seconds for each network whose latency is measured
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,10 @@ class Study:
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain data."""
         best = self.winner.to_json() if self.winner else None
-        return {"study": self.name, "best": best, "trials": vars(self.counts)}
+        found: dict[str, Any] = {"study": self.name, "best": best, "trials": vars(self.counts)}
+        if self.winner and self.winner.front:
+            found["front"] = [trial.summary() for trial in self.winner.front.trials]
+        return found
 
 
 def search(
@@ -95,8 +106,8 @@ def resume(
 
     A time limit counts anew each time.
     """
+    from nas.config import Config
     from nas.preparation import Prepared, count_workers, open_study, read_budget
-    from nas.study import Config
 
     url = resolve(store)
     with queries.connect(url) as connection:
@@ -152,6 +163,7 @@ class Status:
     best: queries.TrialInfo | None
     failures: Mapping[str, int]
     config: Mapping[str, Any]
+    fidelities: Mapping[int, int]
 
 
 def status(study: str | None = None, *, store: str | None = None) -> list[Status]:
@@ -174,6 +186,7 @@ def _status(connection: Any, info: queries.StudyInfo) -> Status:
         best=best[0] if best else None,
         failures=queries.failures(connection, info.id),
         config=info.config,
+        fidelities=queries.fidelities(connection, info.id),
     )
 
 
@@ -185,6 +198,50 @@ def top(
         raise UserError(f"The number of trials to show is at least 1, not {n}.")
     with queries.connect(resolve(store)) as connection:
         return queries.best(connection, _study(connection, study).id, n)
+
+
+def front(
+    study: str | None = None,
+    *,
+    cost: str = "macs",
+    out: str | None = None,
+    store: str | None = None,
+) -> "Front":
+    """Rebuild a study's front of metric and cost, macs or params, from all its trials.
+
+    With `out`, an .svg or .png file, it is drawn there.
+    """
+    from nas import ranking
+
+    if out is not None:
+        _check_picture(Path(out))
+    with queries.connect(resolve(store)) as connection:
+        found = ranking.front(connection, _study(connection, study), cost)
+    if out is not None:
+        from nas.report.front import draw_front
+
+        with _written(Path(out)):
+            draw_front(found, Path(out))
+    return found
+
+
+def rescore(
+    study: str | None = None,
+    *,
+    target_flops: str | float,
+    w: float | None = None,
+    objective: str | None = None,
+    store: str | None = None,
+) -> "Rescored":
+    """Rank a study's complete trials by another objective, soft or hard; nothing is trained.
+
+    What is left out is the study's own.
+    """
+    from nas import ranking
+
+    target = quantities.count(target_flops, "--target-flops")
+    with queries.connect(resolve(store)) as connection:
+        return ranking.rescore(connection, _study(connection, study), target, objective, w)
 
 
 @dataclass(frozen=True)
@@ -258,9 +315,9 @@ def export_model(
         evaluation = queries.evaluation(connection, chosen.evaluation_id)
         looks = dict(queries.test_looks(connection, info.id))
     from nas.architecture import Architecture
+    from nas.config import Config, cache_dir
     from nas.data import load
     from nas.store.store import Store
-    from nas.study import Config, cache_dir
     from nas.winner import facts_of, trained_weights
 
     config = Config.from_json(info.config)
@@ -311,6 +368,102 @@ def cost_of(
     return architecture, numbers
 
 
+def latency_of(
+    names: Sequence[str],
+    *,
+    batch_size: int = 1,
+    threads: int = 1,
+    device: str = "cpu",
+    resolution: int | None = None,
+    classes: int | None = None,
+    in_channels: int | None = None,
+) -> list[dict[str, Any]]:
+    """Measure family members or architectures' JSON files in turns: median, quartiles, setting."""
+    from nas import network
+    from nas.latency import measure
+
+    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
+    how = measure.setting(batch_size, threads, device)
+    found = [
+        _architecture(name).at(resolution=resolution, classes=classes, in_channels=in_channels)
+        for name in names
+    ]
+    cases = [
+        measure.Case(lambda one=one: network.build(one), one.in_channels, one.resolution)  # type: ignore[misc]
+        for one in found
+    ]
+    seconds = MEASURING * len(cases)
+    measured = measure.measure(cases, how, seconds=seconds, every=True)
+    return [
+        {
+            "name": name,
+            "architecture_id": one.id,
+            "resolution": one.resolution,
+            "in_channels": one.in_channels,
+            "classes": one.classes,
+            "macs": network.cost(one).macs,
+            **vars(latency),
+            "setting": how.to_json(),
+        }
+        for name, one, latency in zip(names, found, measured, strict=True)
+    ]
+
+
+class TableOptions(TypedDict, total=False):
+    """What may be said of a latency table besides its space and file.
+
+    The images are those of `data`, or given by the next three, or the space's own. With a target
+    of FLOPs or latency the networks that are measured lie near it.
+    """
+
+    data: str | None
+    resolution: int | None
+    classes: int | None
+    in_channels: int | None
+    target_flops: str | float | None
+    target_latency: str | float | None
+    batch_size: int
+    threads: int
+    device: str
+    seconds: float
+    seed: int
+    say: Callable[[str], None]
+
+
+def latency_table(space: str, out: str, **options: "Unpack[TableOptions]") -> "LatencyTable":
+    """Measure networks of a space and their blocks, and write the table that predicts the others.
+
+    Raises UserError, before anything is measured, for what can't be.
+    """
+    from nas.latency import learn, measure
+    from nas.preparation import table_subject
+    from nas.timing import check_seconds, table_goal
+
+    subject = table_subject(
+        space, options.get("data"), options.get("resolution"), options.get("classes"),
+        options.get("in_channels"),
+    )  # fmt: skip
+    goal = table_goal(options.get("target_flops"), options.get("target_latency"))
+    how = measure.setting(
+        options.get("batch_size", 1), options.get("threads", 1), options.get("device", "cpu")
+    )
+    seconds = check_seconds("--seconds", options.get("seconds", 90.0))
+    _check_file(out)
+    table = learn.make(
+        subject, how, goal=goal, seconds=seconds, seed=options.get("seed", 0),
+        say=options.get("say", _silent),
+    )  # fmt: skip
+    table.write(Path(out))
+    return table
+
+
+def _check_file(out: str) -> None:
+    """Refuse a file that can't be written."""
+    nearest = next(folder for folder in Path(out).absolute().parents if folder.exists())
+    if Path(out).is_dir() or not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UserError(f"--out is a file to write, in a folder that can be written, not {out!r}.")
+
+
 def _stage_costs(architecture: "Architecture") -> list[dict[str, Any]]:
     """Sum up the costs of the stem, each stage and the head, which ends in one vector of logits."""
     from nas import blocks, network
@@ -332,6 +485,74 @@ def _stage_costs(architecture: "Architecture") -> list[dict[str, Any]]:
             stage[name] = sum(getattr(counted, name) for *_, counted in inside)
         stages.append(stage)
     return stages
+
+
+def compare_proxies(
+    study: str | None = None,
+    *,
+    proxies: str | Sequence[str] | None = None,
+    out: str | None = None,
+    store: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> "ProxyReport":
+    """Compare zero-cost proxies with the metric of a study's complete trials, each network once.
+
+    All proxies unless some are named; macs and params are always among them. With `out`, a .svg or
+    .png file, a picture is drawn. Raises UserError where there is no complete trial.
+    """
+    from nas import proxies as registry
+
+    wanted = registry.read(proxies) if proxies is not None else tuple(registry.names())
+    if out is not None:
+        _check_picture(Path(out))
+    with queries.connect(resolve(store)) as connection:
+        info = _study(connection, study)
+        metric = info.config["recipe"]["metric"]
+        complete = [t for t in queries.trials(connection, info.id) if t.state == "complete"]
+        trials = {t.architecture_id: t for t in complete if t.metrics.get(metric) is not None}
+        found = [queries.evaluation(connection, t.evaluation_id) for t in trials.values()]
+    if not trials:
+        raise UserError(f"Study {info.name!r} has no complete trial yet: nothing to compare with.")
+    from nas.architecture import Architecture
+    from nas.proxies._comparison import ProxyReport, compare
+    from nas.report.proxies import draw_proxies
+
+    networks = [Architecture.from_json(each.architecture) for each in found]
+    macs = [trial.cost.macs for trial in trials.values()]
+    truth = [float(trial.metrics[metric] or 0.0) for trial in trials.values()]
+    names = dict.fromkeys((*wanted, *registry.BASELINES))
+    compared = compare(_measured(names, networks, info.config, say or _silent), truth)
+    report = ProxyReport(info.name, metric, macs, truth, compared, Path(out) if out else None)
+    if report.picture is not None:
+        with _written(report.picture):
+            draw_proxies(report, report.picture)
+    return report
+
+
+def _measured(
+    names: Iterable[str],
+    networks: "Sequence[Architecture]",
+    stored: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> "dict[str, Measured]":
+    """Measure networks with each proxy, on the study's own data and by its seed."""
+    from nas.config import Config, cache_dir
+    from nas.data import load
+    from nas.proxies._candidate import Batches
+    from nas.proxies._comparison import timed
+    from nas.training.recipe import check_fits
+
+    config = Config.from_json(stored)
+    data = load(config.data, cache_dir=cache_dir(config.folder))
+    check_fits(config.recipe, data)
+    batches = Batches(lambda: data, config.seed)
+    for size in {network.resolution for network in networks}:
+        batches.at(size)  # read once for all networks: no proxy's time
+    found = {}
+    for name in names:
+        found[name] = timed(partial(batches.measure, name), networks)
+        say(f"{name}: {len(networks)} networks, {found[name].seconds:.2g} s each")
+    return found
 
 
 class Diagram(NamedTuple):
@@ -371,13 +592,20 @@ def space_diagram(
     found = found.at(resolution=resolution, classes=classes, in_channels=in_channels)
     from nas.report import diagram
 
+    with _written(*paths):
+        diagram.draw(found, *paths, title=title)
+    return Diagram(paths, title)
+
+
+@contextmanager
+def _written(*paths: Path) -> Iterator[None]:
+    """Make the folders of files that are written in the block; say which can't be."""
     try:
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
-        diagram.draw(found, *paths, title=title)
+        yield
     except OSError as error:
         raise UserError(f"Can't write {error.filename or paths[0]}: {error.strerror}.") from None
-    return Diagram(paths, title)
 
 
 def _check_picture(path: Path) -> None:
@@ -486,7 +714,7 @@ def _source(source: str, store: str | None) -> "tuple[Architecture, Config | Non
     """Return the network to scale, and the study's configuration where it is a study's winner."""
     from nas import search_space
     from nas.architecture import Architecture
-    from nas.study import Config
+    from nas.config import Config
 
     if source in search_space.names() or Path(source).suffix in (".json", ".py"):
         return _architecture(source), None
@@ -626,6 +854,7 @@ def space_preflight(
     classes: int | None = None,
 ) -> "tuple[SearchSpace, Preflight]":
     """Return a space and its pre-flight."""
+    from nas.objective import objective
     from nas.preflight import Subject, survey
     from nas.preparation import read_limits
     from nas.search_space import load
@@ -636,7 +865,8 @@ def space_preflight(
         space = space.at_resolution(resolution)
     subject = Subject(space, in_channels or space.in_channels, classes or space.classes)
     target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
-    return space, survey(subject, target=target, limits=read_limits(max_flops, max_params))
+    goal = None if target is None else objective(target)
+    return space, survey(subject, objective=goal, limits=read_limits(max_flops, max_params))
 
 
 def space_sample(name: str, *, n: int = 1, seed: int = 0) -> "list[Architecture]":

@@ -6,7 +6,7 @@ in its grand total; its conv + linear + matmul handles are what equals ours).
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nas.errors import UserError
 
@@ -27,38 +27,63 @@ class Cost(NamedTuple):
     peak_activation_bytes: int
 
 
+class TimedCost(NamedTuple):
+    """A cost with the latency, in milliseconds, that a table predicts for it."""
+
+    macs: int
+    params: int
+    activations: int
+    peak_activation_bytes: int
+    latency_ms: float
+
+
+AnyCost = Cost | TimedCost
+
+
 class Limits(NamedTuple):
-    """Hard upper limits on a cost; None means no limit."""
+    """Hard upper limits on a cost; None means no limit. That on latency binds a timed cost."""
 
     macs: int | None = None
     params: int | None = None
     activations: int | None = None
     peak_activation_bytes: int | None = None
+    latency_ms: float | None = None
 
-    def violation(self, cost: Cost) -> str | None:
+    def violation(self, cost: AnyCost) -> str | None:
         """Say which limit is broken, by how much; None if none is."""
-        for name, value, limit in zip(Cost._fields, cost, self, strict=True):
+        for name, value, limit in zip(self._fields, cost, self, strict=False):
             if limit is not None and value > limit:
                 return f"{name} {value:,} over the limit of {limit:,}"
         return None
 
-    def excess(self, cost: Cost) -> float:
+    def excess(self, cost: AnyCost) -> float:
         """Sum of the relative excesses over the limits; 0 where every limit is kept."""
-        pairs = zip(cost, self, strict=True)
+        pairs = zip(cost, self, strict=False)
         return sum(max(0, value - limit) / limit for value, limit in pairs if limit is not None)
 
     def tightest(self, other: "Limits") -> "Limits":
         """Combine two sets of limits into the one that keeps both."""
         pairs = zip(self, other, strict=True)
         kept = [[limit for limit in pair if limit is not None] for pair in pairs]
-        return Limits(*(min(limits) if limits else None for limits in kept))
+        return Limits._make(min(limits) if limits else None for limits in kept)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the limits as plain data; that on latency only where there is one."""
+        return {
+            name: limit
+            for name, limit in self._asdict().items()
+            if limit is not None or name in Cost._fields
+        }
 
     @classmethod
     def checked(cls, **limits: float | None) -> "Limits":
-        """Build limits from user input, refusing anything but positive numbers."""
+        """Build limits from user input, refusing anything but positive numbers.
+
+        Latency is a machine's, not a space's: a search has a limit on it, a file has none.
+        """
         for name, limit in limits.items():
-            if name not in cls._fields:
-                raise UserError(f"No limit on {name!r}; limits: {', '.join(cls._fields)}.")
+            if name not in Cost._fields and not (name in cls._fields and limit is None):
+                raise UserError(f"No limit on {name!r}; limits: {', '.join(Cost._fields)}.")
             number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
             if limit is not None and not (number and 1 <= limit < math.inf):
                 raise UserError(f"A limit on {name} is a number of at least 1, not {limit!r}.")

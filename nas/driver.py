@@ -6,18 +6,19 @@ It holds no state that matters; when it dies, the same command goes on.
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from nas.config import Config
 from nas.errors import NasError, StoreError, UserError
 from nas.executors import Executor, Handle, Work
 from nas.executors.in_process import InProcess
 from nas.executors.local import LocalProcesses
 from nas.store import queries
 from nas.store.store import Store
-from nas.study import MISTAKE, Config, Job, work
+from nas.study import MISTAKE, Job, work
 from nas.study import __name__ as worker_module
 
 TICK = 0.25  # seconds between two looks at the workers
@@ -41,6 +42,7 @@ class Snapshot:
     elapsed: float
     remaining: float | None
     metric: str
+    fidelities: Mapping[int, int] = field(default_factory=dict)  # epochs: complete evaluations
 
     @property
     def done(self) -> float:
@@ -148,6 +150,7 @@ class Driver:
                 for trial in queries.running(connection, study.id)
             ]
             best = queries.best(connection, study.id, 1)
+            fidelities = queries.fidelities(connection, study.id)
         snapshot = Snapshot(
             study=self.job.study,
             budget=self.job.trials,
@@ -158,6 +161,7 @@ class Driver:
             elapsed=time.time() - started,
             remaining=None,
             metric=self.config.recipe.metric,
+            fidelities=fidelities,
         )
         return replace(snapshot, remaining=self._remaining(snapshot, before))
 

@@ -3,39 +3,55 @@
 Everything here is bounded: a fixed number of samples, and descents of a fixed number of steps.
 """
 
-import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from nas import network
 from nas.architecture import Architecture, Value
-from nas.cost import Cost, Limits
+from nas.cost import AnyCost, Limits, TimedCost
 from nas.errors import UserError
+from nas.objective import Objective
 from nas.search_space import Assignment, SearchSpace
 
 SAMPLES = 1000
 NEAR = 0.1  # a cost is near the target within 10 %
 MAX_STEPS = 200
 OPENING_DRAWS = 16
+Number = TypeVar("Number", int, float)
+
+
+class Latency(Protocol):
+    """What predicts latency: see `nas.latency.table`."""
+
+    def milliseconds(self, architecture: Architecture) -> float:
+        """Predict the milliseconds of one inference."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A search space for certain images and classes."""
+    """A search space for certain images and classes; with `latency`, costs have one."""
 
     space: SearchSpace
     in_channels: int
     classes: int
+    latency: Latency | None = None
 
     def decode(self, values: Assignment) -> Architecture:
         """Return the architecture of an assignment."""
         return self.space.decode(values, in_channels=self.in_channels, classes=self.classes)
 
-    def cost(self, values: Assignment) -> Cost:
+    def cost(self, values: Assignment) -> AnyCost:
         """Return the cost of an assignment's architecture."""
-        return network.cost(self.decode(values))
+        return self.price(self.decode(values))
+
+    def price(self, architecture: Architecture) -> AnyCost:
+        """Return the cost of an architecture."""
+        counted = network.cost(architecture)
+        if self.latency is None:
+            return counted
+        return TimedCost(*counted, self.latency.milliseconds(architecture))
 
 
 @dataclass(frozen=True)
@@ -44,7 +60,8 @@ class Preflight:
 
     The range is that of random samples and of a descent from them: it can be wider, not narrower.
     `near_target` and `within_limits` are shares of the samples; `example` is the sample nearest
-    the target (any sample without one), as an architecture's JSON.
+    the target (any sample without one), as an architecture's JSON. Latencies are in milliseconds,
+    predicted, None where none is.
     """
 
     space: str
@@ -53,7 +70,9 @@ class Preflight:
     samples: int
     macs: tuple[int, int]
     params: tuple[int, int]
+    latency_ms: tuple[float, float] | None
     target_flops: int | None
+    target_latency_ms: float | None
     near_target: float | None
     within_limits: float
     example: Mapping[str, Any]
@@ -66,7 +85,11 @@ class Preflight:
 
 
 def survey(
-    subject: Subject, *, target: int | None = None, limits: Limits | None = None, seed: int = 0
+    subject: Subject,
+    *,
+    objective: Objective | None = None,
+    limits: Limits | None = None,
+    seed: int = 0,
 ) -> Preflight:
     """Sample a space and find the ends of its cost range.
 
@@ -77,13 +100,20 @@ def survey(
     rng = random.Random(seed)
     free = [subject.space.draw(rng) for _ in range(SAMPLES)]
     costs = [subject.cost(values) for values in free]
-    ends = [_ends(subject, free, costs, index) for index in range(2)]
-    macs, params = ((low, high) for low, high in ends)
+    macs = _ends(subject, free, costs, lambda cost: cost.macs)
+    params = _ends(subject, free, costs, lambda cost: cost.params)
+    latency = None
+    if subject.latency is not None:
+        latency = _ends(subject, free, costs, _milliseconds)
     kept = [i for i, cost in enumerate(costs) if limits.violation(cost) is None]
-    if target is not None:
-        _check_reach(subject, target, limits, (macs, free, costs))
     wanted = kept or range(len(free))
-    near = min(wanted, key=lambda i: abs(costs[i].macs - (target or costs[i].macs)))
+    near, share = wanted[0], None
+    if objective is not None:
+        about = macs if objective.target_latency_ms is None or latency is None else latency
+        _check_reach(subject, objective, limits, (about, free, costs))
+        gaps = [abs(objective.amount(cost) / objective.target - 1) for cost in costs]
+        near = min(wanted, key=lambda i: gaps[i])
+        share = sum(gap <= NEAR for gap in gaps) / len(gaps)
     example = subject.decode(free[near])
     return Preflight(
         space=subject.space.name,
@@ -92,8 +122,10 @@ def survey(
         samples=SAMPLES,
         macs=macs,
         params=params,
-        target_flops=target,
-        near_target=None if target is None else _share(costs, target),
+        latency_ms=latency,
+        target_flops=None if objective is None else objective.target_flops,
+        target_latency_ms=None if objective is None else objective.target_latency_ms,
+        near_target=share,
         within_limits=len(kept) / SAMPLES,
         example=example.to_json(),
         example_notation=example.notation(),
@@ -101,10 +133,10 @@ def survey(
     )
 
 
-def draw_near(subject: Subject, target: int, rng: random.Random) -> dict[str, Value]:
+def draw_near(subject: Subject, objective: Objective, rng: random.Random) -> dict[str, Value]:
     """Draw the assignment nearest the target of a few: how a search opens."""
     draws = [subject.space.draw(rng) for _ in range(OPENING_DRAWS)]
-    return min(draws, key=lambda values: abs(math.log(subject.cost(values).macs / target)))
+    return min(draws, key=lambda values: abs(objective.distance(subject.cost(values))))
 
 
 def repair(
@@ -133,18 +165,25 @@ def repair(
     return None
 
 
+def _milliseconds(cost: AnyCost) -> float:
+    return cost.latency_ms if isinstance(cost, TimedCost) else 0.0
+
+
 def _ends(
-    subject: Subject, samples: list[dict[str, Value]], costs: list[Cost], index: int
-) -> tuple[int, int]:
-    """Return the lowest and the highest value of one field of the cost that were found."""
-    order = sorted(range(len(samples)), key=lambda i: costs[i][index])
-    low = _descend(subject, samples[order[0]], lambda cost: cost[index])
-    high = _descend(subject, samples[order[-1]], lambda cost: -cost[index])
-    return subject.cost(low)[index], subject.cost(high)[index]
+    subject: Subject,
+    samples: list[dict[str, Value]],
+    costs: list[AnyCost],
+    part: Callable[[AnyCost], Number],
+) -> tuple[Number, Number]:
+    """Return the lowest and the highest value of one part of the cost that were found."""
+    order = sorted(range(len(samples)), key=lambda i: part(costs[i]))
+    low = _descend(subject, samples[order[0]], part)
+    high = _descend(subject, samples[order[-1]], lambda cost: -part(cost))
+    return part(subject.cost(low)), part(subject.cost(high))
 
 
 def _descend(
-    subject: Subject, values: dict[str, Value], height: Callable[[Cost], float]
+    subject: Subject, values: dict[str, Value], height: Callable[[AnyCost], float]
 ) -> dict[str, Value]:
     lowest = height(subject.cost(values))
     for _ in range(MAX_STEPS):
@@ -158,12 +197,12 @@ def _descend(
 
 def _check_reach(
     subject: Subject,
-    target: int,
+    objective: Objective,
     limits: Limits,
-    found: tuple[tuple[int, int], list[dict[str, Value]], list[Cost]],
+    found: tuple[tuple[float, float], list[dict[str, Value]], list[AnyCost]],
 ) -> None:
     (low, high), samples, costs = found
-    _check_range(subject, target, low, high)
+    _check_range(subject, objective, low, high)
     cheapest = samples[min(range(len(samples)), key=lambda i: (limits.excess(costs[i]), costs[i]))]
     if repair(subject, cheapest, limits, random.Random(0)) is None:
         closest = _descend(subject, cheapest, limits.excess)
@@ -171,18 +210,18 @@ def _check_reach(
             f"No architecture of {subject.space.name} in reach keeps the limits: at the least, "
             f"{limits.violation(subject.cost(closest))}. Raise the limit or choose another space."
         )
-    if limits.macs is not None:
-        _check_range(subject, target, low, min(high, limits.macs))
+    limit = limits.macs if objective.target_latency_ms is None else limits.latency_ms
+    if limit is not None:
+        _check_range(subject, objective, low, min(high, limit))
 
 
-def _check_range(subject: Subject, target: int, low: int, high: int) -> None:
+def _check_range(subject: Subject, objective: Objective, low: float, high: float) -> None:
+    target = objective.target
     if not low / (1 + NEAR) <= target <= high * (1 + NEAR):
-        nearest = low if target < low else high
-        raise UserError(
-            f"Space {subject.space.name} can't reach {target:,} FLOPs: its architectures have "
-            f"{low:,} to {high:,}; the nearest target is {nearest:,}."
+        nearest, *ends = (
+            objective.write(one) for one in (low if target < low else high, low, high)
         )
-
-
-def _share(costs: list[Cost], target: int) -> float:
-    return sum(abs(cost.macs / target - 1) <= NEAR for cost in costs) / len(costs)
+        raise UserError(
+            f"Space {subject.space.name} can't reach {objective.write(target)}: its architectures"
+            f" have {' to '.join(ends)}; the nearest target is {nearest}."
+        )

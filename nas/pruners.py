@@ -7,7 +7,8 @@ from nas.errors import UserError, unknown
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
-NAMES = ("median", "none", "successive_halving")
+NAMES = ("hyperband", "median", "none", "successive_halving")
+LADDERS = ("hyperband", "successive_halving")  # nas.fidelity says who goes on
 DEFAULT = "median"
 
 
@@ -18,17 +19,14 @@ def check(name: str) -> None:
 
 
 def get(name: str, epochs: int) -> "BasePruner":
-    """Make a pruner for trials of this many epochs.
+    """Make what prunes within a trial of this many epochs; trials on a ladder end at their rung.
 
     The median pruner waits for five whole trials and for a third of a trial's epochs, in which
-    the warm-up of the learning rate says little. Successive halving is asynchronous (Li et al.,
-    arXiv:1810.05934): rungs at a ninth and a third of the epochs.
+    the warm-up of the learning rate says little.
     """
     from optuna import pruners
 
     check(name)
     if name == "median":
         return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=-(-epochs // 3))
-    if name == "successive_halving":
-        return pruners.SuccessiveHalvingPruner(min_resource=max(1, epochs // 9), reduction_factor=3)
     return pruners.NopPruner()

@@ -8,6 +8,7 @@ from nas.errors import UserError
 
 _POWERS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
 MAX_RESOLUTION = 16_384  # pixels
+_MILLISECONDS = {"us": 0.001, "ms": 1.0, "": 1.0, "s": 1000.0}
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -19,6 +20,15 @@ def count(text: str | float, what: str) -> int:
 def seconds(text: str | float, what: str) -> int:
     """Read a duration such as 30m, 1.5h or 90 (seconds); raises UserError for anything else."""
     return _read(text, what, _SECONDS, "a duration such as 30m, 2h or 90s")
+
+
+def milliseconds(text: str | float, what: str) -> float:
+    """Read a latency such as 5ms, 800us or 0.1s; a bare number is in milliseconds."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*(us|ms|s|)\s*", str(text).lower())
+    value = float(match[1]) * _MILLISECONDS[match[2]] if match else 0.0
+    if not 0 < value < math.inf:
+        raise UserError(f"{what} is a time above 0 such as 5ms, 800us or 0.1s, not {text!r}.")
+    return value
 
 
 def _read(text: str | float, what: str, units: dict[str, int], rule: str) -> int:

@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -20,35 +19,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
-from optuna.samplers import BaseSampler
 
-from nas import network, pruners, samplers
-from nas.architecture import Architecture, Value
-from nas.cost import Cost, Limits
+from nas import pruners
+from nas.architecture import Architecture
+from nas.config import Config, cache_dir
 from nas.data import DataSet, load
-from nas.errors import Interrupted, LostLease, NasError, StoreError, TrialError, UserError
-from nas.objective import Objective
-from nas.preflight import Subject, draw_near, repair
-from nas.search_space import SearchSpace
+from nas.errors import (
+    Interrupted,
+    LostLease,
+    NasError,
+    StoreError,
+    TrialError,
+    UserError,
+)
+from nas.fidelity import Seen
+from nas.proposer import Idea, Proposer
 from nas.store import queries
-from nas.store.records import CurvePoint, Lease, Metrics, Proposal, Started
+from nas.store.records import CurvePoint, Lease, Proposal, Started
 from nas.store.store import Store
-from nas.store.trials import Trials
-from nas.training.recipe import Recipe
+from nas.store.trials import Final, Trials
 
 if TYPE_CHECKING:
-    from nas.samplers._space import SpaceOracle
+    from nas.training.trainer import EpochResult
 
 MAX_DEATHS = 3  # workers that died without finishing one more epoch
-PATIENCE = (
-    3  # proposals in a row that were known before, until we look for an unknown one ourselves
-)
-WALK = 200  # steps of that walk
+PATIENCE = 3  # proposals in a row that were known, until we look for an unknown one ourselves
 WAIT = 0.5  # seconds between two looks at what others do
-OPENING = 10  # trials drawn near the target before the sampler is asked
 KEPT_WEIGHTS = 10  # of the best trials; others' weights can be trained again
 LEASE_SECONDS = 30.0
+LATE = 1.5  # trainings that fit into the time left: nothing new is begun, the best go to the top
 MISTAKE = "nas: "  # begins the last words of a worker whose user has to change something
 log = logging.getLogger("nas")
 
@@ -74,79 +73,12 @@ class Job:
         return json.dumps(asdict(self))
 
 
-@dataclass(frozen=True)
-class Config:
-    """A study's configuration as it is stored: what its name stands for."""
+class Stopped(Exception):
+    """The pruner gave the trial up, or its rung is reached; carries the last epoch's metrics."""
 
-    space: SearchSpace
-    data: str
-    classes: int
-    in_channels: int
-    recipe: Recipe
-    objective: Objective
-    limits: Limits
-    sampler: str
-    pruner: str
-    seed: int
-    folder: str
-
-    @property
-    def subject(self) -> Subject:
-        """The space for this data's images and classes."""
-        return Subject(self.space, self.in_channels, self.classes)
-
-    def score(self, metrics: Metrics, cost: Cost) -> float:
-        """Return the objective's value; NaN where the metric is not a number."""
-        value = metrics.get(self.recipe.metric)
-        return float("nan") if value is None else self.objective.score(value, cost.macs)
-
-    def checkpoint_dir(self, architecture_id: str) -> Path:
-        """Return the folder of an evaluation's checkpoint and weights."""
-        return Path(self.folder, "checkpoints", f"{architecture_id}-{self.recipe.hash}")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the configuration as plain data."""
-        parameters = {p.name: list(p.choices) for p in self.space.parameters()}
-        return {
-            "parameters": parameters,
-            "space": self.space.to_json(),
-            "data": self.data,
-            "classes": self.classes,
-            "in_channels": self.in_channels,
-            "recipe": self.recipe.to_json(),
-            "recipe_hash": self.recipe.hash,
-            "objective": self.objective.to_json(),
-            "limits": self.limits._asdict(),
-            "sampler": self.sampler,
-            "pruner": self.pruner,
-            "seed": self.seed,
-            "folder": self.folder,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Config":
-        """Read a configuration back from the store."""
-        names = ("data", "classes", "in_channels", "sampler", "pruner", "seed", "folder")
-        return cls(
-            space=SearchSpace.from_json(data["space"]),
-            recipe=Recipe.from_json(data["recipe"]),
-            objective=Objective(**data["objective"]),
-            limits=Limits(**data["limits"]),
-            **{name: data[name] for name in names},
-        )
-
-
-def cache_dir(folder: str) -> Path:
-    """Return where resized images are kept: beside the studies."""
-    return Path(folder).parent / ".cache"
-
-
-class Pruned(Exception):
-    """The pruner gave the trial up; carries the last epoch's metrics."""
-
-    def __init__(self, metrics: dict[str, float]) -> None:
+    def __init__(self, state: Final, metrics: dict[str, float]) -> None:
         super().__init__()
-        self.metrics = metrics
+        self.state, self.metrics = state, metrics
 
 
 class Worker:
@@ -162,18 +94,26 @@ class Worker:
             score=self.config.score,
             worker=job.worker,
             lease_seconds=LEASE_SECONDS,
+            full=self.config.recipe.epochs,
         )
+        self.schedule = self.config.schedule
         self.study = self.trials.optuna_study(
             pruner=pruners.get(self.config.pruner, self.config.recipe.epochs)
         )
         self.data: DataSet | None = None
-        self.oracle: SpaceOracle | None = None  # what it knows of networks is kept
+        self.proposer = Proposer(self.config, self.study, self._images, self._elsewhere)
 
     def run(self) -> None:
         """Work until the budget is spent, time is up, nothing is left, or somebody asks to stop."""
         self.trials.repair()
         while not self.should_stop():
-            started = self.trials.adopt() or self._begin()
+            late = self._is_late()
+            started = (
+                self.trials.adopt()
+                or self._promote(closing=late)
+                or (None if late else self._begin())
+                or self._promote(closing=True)
+            )
             if started is not None:
                 self._evaluate(started)
             elif self._others_run():
@@ -185,20 +125,45 @@ class Worker:
         with self.store.read() as connection:
             return bool(queries.running(connection, self.trials.info.id))
 
+    def _promote(self, *, closing: bool) -> Started | None:
+        """Go on with the best network of a rung; None where none may go on (for now)."""
+        busy: set[str] = set()  # another study trains them
+        while len(self.schedule.rungs) > 1 and not self.should_stop():
+            seen = [one for one in self._seen() if one.architecture_id not in busy]
+            chosen = self.schedule.promotion(seen, closing=closing)
+            if chosen is None:
+                return None
+            started = self.trials.start(self._promotion(*chosen))
+            if started.outcome == "run":
+                return started
+            if started.outcome == "elsewhere":
+                busy.add(chosen[0].architecture_id)
+        return None
+
+    def _seen(self) -> list[Seen]:
+        with self.store.read() as connection:
+            return queries.seen(connection, self.trials.info.id)
+
+    def _is_late(self) -> bool:
+        """Tell whether the time left is only enough for a training or so."""
+        if self.job.deadline is None or len(self.schedule.rungs) == 1:
+            return False
+        with self.store.read() as connection:
+            epoch = queries.epoch_seconds(connection, self.trials.info.id)
+        return self.job.deadline - time.time() < LATE * epoch * self.config.recipe.epochs
+
     def _begin(self) -> Started | None:
         """Propose until there is something to train; None when there is nothing (for now)."""
         repeats = 0  # proposals in a row that this study has seen, or that others train now
         while not (self.should_stop() or self._is_spent()):
-            number = self._count()
-            rng = _random(self.config.seed, number, repeats)
-            proposed, prediction = self._propose(number, rng)
-            values = self._within(proposed, rng)
+            rng = _random(self.config.seed, self._count(), repeats)
+            idea = self.proposer.propose(rng)
             if repeats >= PATIENCE:
-                unseen = self._unseen(values, rng)
+                unseen = self.proposer.unseen(idea.values, rng)
                 if unseen is None:
                     return None
-                values = unseen
-            proposal = self._proposal(values, prediction if values == proposed else {})
+                idea = Idea(unseen, {})
+            proposal = self.proposer.proposal(idea, self._fidelity)
             started = self.trials.start(proposal, budget=self.job.trials)
             if started.outcome == "run":
                 return started
@@ -206,7 +171,8 @@ class Worker:
                 return None
             if started.outcome == "elsewhere" and repeats >= PATIENCE:
                 time.sleep(WAIT)
-            is_new = started.outcome != "elsewhere" and self._known()[proposal.architecture_id] == 1
+            known = self.proposer.known()[proposal.architecture_id]
+            is_new = started.outcome != "elsewhere" and known == 1
             repeats = 0 if is_new else repeats + 1
         return None
 
@@ -219,84 +185,50 @@ class Worker:
         with self.store.read() as connection:
             return queries.total(connection, self.trials.info.id)
 
-    def _known(self) -> Counter[str]:
-        trials = self.study.get_trials(deepcopy=False)
-        return Counter(trial.user_attrs.get("architecture_id", "") for trial in trials)
+    def _images(self) -> DataSet:
+        self.data = self.data or load(self.config.data, cache_dir=cache_dir(self.config.folder))
+        return self.data
 
-    def _propose(
-        self, number: int, rng: random.Random
-    ) -> tuple[dict[str, Value], dict[str, float]]:
-        """Ask the sampler; a model-based one has nothing to go by for the first trials.
+    def _elsewhere(self) -> list[queries.Known]:
+        recipe = self.config.recipe
+        with self.store.read() as connection:
+            return queries.known(connection, recipe.hash, recipe.epochs, self.trials.info.id)
 
-        Those are drawn near the target, so that what is learnt first is learnt about networks of
-        the cost that was asked for. Samplers without a model stay what they are. Beside the
-        proposal comes what the sampler expects of it, where it says so.
+    def _fidelity(self, architecture_id: str) -> int:
+        """Return the epochs of a network at first: its bracket's, or what the store has already.
+
+        What this study has of it decides alone: it goes on by a promotion only.
         """
-        config = self.config
-        if number < OPENING and config.sampler not in samplers.PLAIN:
-            return draw_near(config.subject, config.objective.target_flops, rng), {}
-        seed = rng.randrange(2**31)
-        if config.sampler == "nas":
-            return self._propose_knowingly(seed)
-        sampler: BaseSampler = samplers.get(config.sampler, seed)
-        return samplers.propose(config.space, self.study, sampler), {}
+        rungs = self.schedule.rungs
+        if len(rungs) == 1:
+            return rungs[0]
+        seen = self._seen()
+        ours = [one for one in seen if one.architecture_id == architecture_id]
+        if ours:
+            return max((one.fidelity for one in ours if one.ended), default=ours[0].fidelity)
+        with self.store.read() as connection:
+            known = queries.trained(connection, architecture_id, self.config.recipe.hash)
+        reached = [epochs for epochs, _ in known if epochs in rungs]
+        return max([self.schedule.base(seen), *reached])
 
-    def _propose_knowingly(self, seed: int) -> tuple[dict[str, Value], dict[str, float]]:
-        """Ask our own sampler, which is told what networks cost; it tells what it expects."""
-        from nas.samplers._space import SpaceOracle
-        from nas.samplers.nas import NasSampler
-
-        config = self.config
-        if self.oracle is None:
-            self.oracle = SpaceOracle(config.subject, config.limits, config.objective)
-        sampler = NasSampler(seed, oracle=self.oracle)
-        values = samplers.propose(config.space, self.study, sampler)
-        expected = sampler.last_prediction
-        if expected is None:
-            return values, {}
-        return values, {"predicted_mean": expected.mean, "predicted_spread": expected.spread}
-
-    def _within(self, values: dict[str, Value], rng: random.Random) -> dict[str, Value]:
-        """Cut a proposal down to the limits where it breaks them."""
-        for _ in range(WALK):
-            kept = repair(self.config.subject, values, self.config.limits, rng)
-            if kept is not None:
-                return kept
-            values = self.config.space.draw(rng)
-        raise UserError(f"No architecture of {self.config.space.name} in reach keeps the limits.")
-
-    def _unseen(self, values: dict[str, Value], rng: random.Random) -> dict[str, Value] | None:
-        """Walk from neighbour to neighbour, within the limits, to an architecture without trial."""
-        known = self._known()
-        limits = self.config.limits.tightest(self.config.space.limits)
-        for _ in range(WALK):
-            inside = []
-            neighbours = list(self.config.space.neighbours(values))
-            rng.shuffle(neighbours)
-            for neighbour in neighbours:
-                architecture = self.config.subject.decode(neighbour)
-                if limits.violation(network.cost(architecture)) is None:
-                    if architecture.id not in known:
-                        return neighbour
-                    inside.append(neighbour)
-            if not inside:
-                return None
-            values = rng.choice(inside)
-        return None
-
-    def _proposal(self, values: dict[str, Value], prediction: dict[str, float]) -> Proposal:
-        architecture = self.config.subject.decode(values)
-        choices = {p.name: p.choices for p in self.config.space.parameters()}
+    def _promotion(self, one: Seen, epochs: int) -> Proposal:
+        with self.store.read() as connection:
+            found = queries.evaluation(connection, one.evaluation_id)
+        trial = self.study.get_trials(deepcopy=False)[one.number]
+        expected = {k: v for k, v in trial.user_attrs.items() if k.startswith("predicted_")}
+        table, architecture = self.config.latency, Architecture.from_json(found.architecture)
         return Proposal(
-            architecture_id=architecture.id,
-            architecture=architecture.to_json(),
-            notation="\n".join(architecture.notation()),
-            cost=network.cost(architecture),
-            recipe_hash=self.config.recipe.hash,
-            fidelity=self.config.recipe.epochs,
-            params=values,
-            distributions={name: CategoricalDistribution(choices[name]) for name in values},
-            prediction=prediction,
+            architecture_id=found.architecture_id,
+            architecture=found.architecture,
+            notation=found.notation,
+            cost=found.cost,
+            recipe_hash=found.recipe_hash,
+            fidelity=epochs,
+            params=trial.params,
+            distributions=trial.distributions,
+            prediction=expected,
+            latency_ms=None if table is None else table.milliseconds(architecture),
+            promoted_from=one.number,
         )
 
     def _evaluate(self, started: Started) -> None:
@@ -316,37 +248,28 @@ class Worker:
 
     def _train(self, lease: Lease, architecture: Mapping[str, Any], lost: threading.Event) -> None:
         from nas.training.checkpoint import drop, save_weights
-        from nas.training.trainer import EpochResult, train
-
-        def on_epoch(result: EpochResult) -> None:
-            self.trials.report(
-                lease,
-                CurvePoint(
-                    epoch=result.epoch,
-                    metrics=result.metrics,
-                    train_loss=result.train_loss,
-                    seconds=result.seconds,
-                    learning_rate=result.learning_rate,
-                ),
-            )
-            last = result.restored or result.epoch == result.epochs
-            if not last and self.trials.should_prune(lease, self.study):
-                raise Pruned(result.metrics)
+        from nas.training.trainer import train
 
         network_of = Architecture.from_json(architecture)
         folder = self.config.checkpoint_dir(network_of.id)
         try:
-            self.data = self.data or load(self.config.data, cache_dir=cache_dir(self.config.folder))
+            self._fetch_checkpoint(network_of.id, folder)
             result = train(
                 network_of,
-                self.data,
+                self._images(),
                 self.config.recipe,
                 checkpoint_dir=folder,
-                on_epoch=on_epoch,
+                on_epoch=lambda result: self._report(lease, result),
                 should_stop=lambda: lost.is_set() or self.should_stop(),
             )
-        except Pruned as pruned:
-            self.trials.finish(lease, "pruned", metrics=pruned.metrics, checkpoint=str(folder))
+        except Stopped as stop:
+            self.trials.finish(
+                lease,
+                stop.state,
+                metrics=stop.metrics,
+                seconds=self._seconds(lease),
+                checkpoint=str(folder),
+            )
         except Interrupted:
             self.trials.release(lease)
         except TrialError as error:
@@ -371,6 +294,38 @@ class Worker:
             )
             drop(folder)
             self._drop_weights()
+
+    def _report(self, lease: Lease, result: "EpochResult") -> None:
+        """Store an epoch; raise Stopped at the trial's rung and where the pruner gives it up."""
+        self.trials.report(
+            lease,
+            CurvePoint(
+                epoch=result.epoch,
+                metrics=result.metrics,
+                train_loss=result.train_loss,
+                seconds=result.seconds,
+                learning_rate=result.learning_rate,
+            ),
+        )
+        if result.epoch == lease.fidelity < result.epochs:
+            raise Stopped("complete", result.metrics)
+        last = result.restored or result.epoch == result.epochs
+        if not last and self.trials.should_prune(lease, self.study):
+            raise Stopped("pruned", result.metrics)
+
+    def _seconds(self, lease: Lease) -> float:
+        with self.store.read() as connection:
+            return sum(point.seconds for point in queries.curve(connection, lease.evaluation_id))
+
+    def _fetch_checkpoint(self, architecture_id: str, folder: Path) -> None:
+        """Take over the checkpoint that another study has of the same training, if we have none."""
+        from nas.training.checkpoint import copy
+
+        with self.store.read() as connection:
+            known = queries.trained(connection, architecture_id, self.config.recipe.hash)
+        for _, elsewhere in known:
+            if elsewhere is not None and copy(Path(elsewhere), folder):
+                return
 
     def _drop_weights(self) -> None:
         """Delete the weights of trials that are not among the best any more."""

@@ -9,20 +9,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas import export, network
+from nas import export, network, ranking
 from nas.architecture import Architecture
+from nas.config import Config, cache_dir
 from nas.data import DataSet, load
+from nas.errors import UserError
 from nas.quantities import from_here
+from nas.report.front import draw_front
 from nas.report.picture import draw_study
 from nas.store import queries
 from nas.store.records import Evaluation
 from nas.store.store import Store
-from nas.study import Config, cache_dir
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 log = logging.getLogger("nas")
+MEASURING = 5.0  # seconds at most, to measure the winner's latency
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Best:
     test: Mapping[str, float | None]
     test_looks: int
     code: Path
+    front: ranking.Front | None = None  # of a study that was after it
+    measured_ms: float | None = None  # where the study has a latency table
 
     def build(self) -> "nn.Module":
         """Build the network with the trained weights, ready for inference."""
@@ -55,6 +60,8 @@ class Best:
             "test_looks": self.test_looks,
             "macs": self.trial.cost.macs,
             "params": self.trial.cost.params,
+            "latency_ms": self.trial.latency_ms,
+            "measured_latency_ms": self.measured_ms,
             "architecture_id": self.trial.architecture_id,
             "trial": self.trial.number,
             "one_class": self.trial.one_class,
@@ -87,13 +94,47 @@ def conclude(store: Store, study: str) -> Best | None:
     folder = Path(config.folder, "best")
     facts = facts_of(found[0], data, architecture, test)
     code = export.get("python").export(architecture, state, folder, facts)
-    best = Best(found[0], architecture, config.recipe.metric, test, len(looks), code)
+    measured = _measured(architecture, config)
+    front = _front(store, info, config)
+    best = Best(
+        found[0], architecture, config.recipe.metric, test, len(looks), code,
+        measured_ms=measured, front=front,
+    )  # fmt: skip
     _write_json(folder / "architecture.json", architecture.to_json())
     _write_json(Path(config.folder, "result.json"), _result(store, info, best))
-    picture = draw_study(store, info.id, config.objective.target_flops, Path(config.folder))
-    for kind, path in (("code", code), ("picture", picture)):
+    picture = draw_study(store, info.id, config.objective, Path(config.folder))
+    files = [("code", code), ("picture", picture)]
+    if front is not None:
+        files.append(("picture", draw_front(front, Path(config.folder, "front.png"))))
+    for kind, path in files:
         store.add_artifact(info.id, kind, str(path))
     return best
+
+
+def _front(store: Store, info: queries.StudyInfo, config: Config) -> ranking.Front | None:
+    """Rebuild the front of a study that was after it."""
+    if config.objective.kind != "pareto":
+        return None
+    with store.read() as connection:
+        return ranking.front(connection, info)
+
+
+def _measured(architecture: Architecture, config: Config) -> float | None:
+    """Measure a network as the study's table was measured; None without one, or not here."""
+    from nas.latency import measure
+
+    if config.latency is None:
+        return None
+    was = config.latency.setting
+    try:
+        here = measure.setting(was.batch_size, was.threads, was.device)
+    except UserError as error:  # the table is of a machine that has a GPU
+        log.warning("%s", error)
+        return None
+    case = measure.Case(
+        lambda: network.build(architecture), architecture.in_channels, architecture.resolution
+    )
+    return measure.measure([case], here, seconds=MEASURING)[0].median_ms
 
 
 def facts_of(
@@ -164,18 +205,15 @@ def _result(store: Store, info: queries.StudyInfo, best: Best) -> dict[str, Any]
         "study": info.name,
         "best": best.to_json(),
         "trials": vars(counts),
-        "top": [
-            {"trial": t.number, "score": t.score, **t.metrics, "macs": t.cost.macs,
-             "params": t.cost.params, "notation": t.notation.split("\n")}
-            for t in top
-        ],
+        "top": [trial.summary() for trial in top],
+        **({"front": [trial.summary() for trial in best.front.trials]} if best.front else {}),
         "config": _without_paths(info.config),
-    }  # fmt: skip
+    }
 
 
 def _without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a study's configuration for people: no machine's paths, no repetition of the space."""
-    left_out = ("parameters", "space", "folder", "data")
+    left_out = ("parameters", "space", "folder", "data", "latency")
     return {key: value for key, value in config.items() if key not in left_out}
 
 

@@ -234,6 +234,7 @@ def test_a_late_mistake_takes_back_the_cache_of_images(
 COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "status without a store": (["status"], ["studies/nas.db", "--store", "NAS_STORE"]),
     "top without a store": (["top"], ["studies/nas.db", "--store", "NAS_STORE"]),
+    "rescore without a store": (["rescore", "--target-flops", "1M"], ["studies/nas.db", "--store"]),
     "show without a store": (["show"], ["studies/nas.db", "--store", "NAS_STORE"]),
     "export without a store": (["export", "--out", "x"], ["studies/nas.db", "--store"]),
     "resume without a store": (["resume", "--study", "x"], ["studies/nas.db", "--store"]),
@@ -317,6 +318,8 @@ JSON_KEYS: dict[str, set[str]] = {
     "status": {"study", "trials", "running", "best", "failures"},
     "top": {"number", "score", "metrics", "macs", "params", "architecture_id", "one_class"},
     "top --study tiny -n 1": {"number", "score"},
+    "top --pareto": {"study", "metric", "cost", "hypervolume", "reference", "front", "growth"},
+    "rescore --target-flops 1M": {"study", "objective", "extrapolated", "trials"},
     "show": {"number", "architecture", "curve"},
     "show --study tiny --trial 0": {"number", "architecture", "curve"},
     "export --study tiny --format python --out out": {"code"},
@@ -443,7 +446,10 @@ def test_a_study_keeps_its_meaning(stored: Path, inputs: Path) -> None:
     assert run("status", "--json").stdout == before
 
 
-@pytest.mark.parametrize("words", [["--help"], ["status"], ["top"], ["show"]])
+QUICK = ["--help", "status", "top", "show", "top --pareto", "rescore --target-flops 1M"]
+
+
+@pytest.mark.parametrize("words", [line.split() for line in QUICK])
 def test_quick_commands_import_no_torch(words: list[str], stored: Path) -> None:
     """Help, status and top import neither torch nor Optuna nor Alembic."""
     heavy = "{'torch', 'optuna', 'alembic', 'sklearn', 'matplotlib', 'kornia'}"

@@ -2,9 +2,10 @@
 
 All of it runs in one temporary folder with tiny real images. What is changed of a command, so that
 it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --workers 1` appended (a
-study that is resumed, `--trials 1 --workers 1`), and `nas.search(...)` in Python the same; all else
-runs as it stands. Not run: `make` (its target must exist), `pip install` (its extra must exist),
-`. activate`, `.ci/run`, and the dashboard's server (its store must open).
+study that is resumed, `--trials 1 --workers 1`), `nas latency table` gets `--seconds 1`, and
+`nas.search(...)` in Python the same as a search; all else runs as it stands. Not run: `make` (its
+target must exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, and the
+dashboard's server (its store must open).
 """
 
 import ast
@@ -41,6 +42,7 @@ PYTHON, SQL = "python", "sql"
 QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "1"]}
 QUICK["resume"] = ["--trials", "1", "--workers", "1"]
 QUICK["scale"] = QUICK["search"]
+QUICK["latency table"] = ["--seconds", "1"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -102,7 +104,8 @@ def run_nas(line: str) -> str:
     """Run a command of ours in this process, a long one made quick; return what it printed."""
     words = shlex.split(line, comments=True)
     given = "--alpha" in words  # coefficients of a family: then there is nothing to train
-    ended = CliRunner().invoke(app, words + ([] if given else QUICK.get(words[0], [])))
+    quick = QUICK["latency table"] if words[:2] == ["latency", "table"] else QUICK.get(words[0], [])
+    ended = CliRunner().invoke(app, words + ([] if given else quick))
     if ended.exception and not isinstance(ended.exception, SystemExit):
         raise ended.exception
     assert ended.exit_code == 0, f"nas {line}: {ended.stderr}"

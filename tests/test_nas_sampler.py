@@ -13,6 +13,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import RelativeSamplerTestCase, SingleOnlySamplerTestCase
 from optuna.trial import TrialState
+from scipy.stats import norm
 from search_kit import SPACE, arguments
 from typer.testing import CliRunner
 
@@ -20,7 +21,7 @@ from nas.cli import app
 from nas.cost import Limits
 from nas.objective import Objective
 from nas.preflight import Subject
-from nas.samplers._acquisition import chosen
+from nas.samplers._acquisition import CAPS, chosen, growth, stairs
 from nas.samplers._oracle import StudyOracle, TableOracle
 from nas.samplers._space import SpaceOracle
 from nas.samplers.nas import NasSampler, _observe
@@ -149,7 +150,7 @@ def test_it_tells_what_it_expects() -> None:
     """Drawn proposals have no prediction; those of the model have a mean and a spread."""
     sampler = NasSampler(0)
     study = optuna.create_study(direction="minimize", sampler=sampler)
-    study.optimize(lambda trial: 5 - conditional(trial), n_trials=10)
+    study.optimize(lambda trial: 5 - conditional(trial), n_trials=6)
     assert sampler.last_prediction is None
     study.optimize(lambda trial: 5 - conditional(trial), n_trials=5)
     assert sampler.last_prediction is not None
@@ -194,12 +195,185 @@ def test_a_pruned_trial_counts_with_what_others_gained_after_it() -> None:
     assert seen.extra > 0
 
 
+def test_rungs_teach_before_a_training_is_whole() -> None:
+    """With nothing but stops at two rungs, the model ranks networks by them: no draw at random."""
+    space = {"a": CategoricalDistribution(list(range(6))), "b": CategoricalDistribution([0, 1, 2])}
+    study = optuna.create_study(direction="maximize", sampler=NasSampler(0))
+    for a, b in [(0, 0), (1, 1), (2, 2), (3, 0), (4, 1), (5, 2), (4, 0), (1, 2)]:
+        values = {1: 0.1 * a} | ({2: 0.1 * a + 0.2} if a > 3 else {})
+        study.add_trial(
+            optuna.create_trial(
+                params={"a": a, "b": b},
+                distributions=space,
+                state=TrialState.PRUNED,
+                intermediate_values=values,
+            )
+        )
+    asked = [study.ask(space).params["a"] for _ in range(3)]
+    assert study.sampler.last_prediction is not None  # type: ignore[attr-defined]
+    assert min(asked) >= 3
+
+
+def test_a_promoted_network_is_seen_where_it_went_furthest() -> None:
+    """Of a network's trials on several rungs the model sees the last; a whole one before any."""
+    space = {"a": CategoricalDistribution(list(range(8)))}
+    study = optuna.create_study(direction="maximize")
+    whole = {"a": 0}, TrialState.COMPLETE, {1: 0.2, 2: 0.4, 4: 0.6}
+    rungs = [
+        ({"a": 1}, TrialState.PRUNED, {1: 0.3}),
+        ({"a": 1}, TrialState.PRUNED, {1: 0.3, 2: 0.5}),
+    ]
+    for params, state, values in [({"a": 0}, TrialState.PRUNED, {1: 0.2}), whole, *rungs]:
+        value = 0.6 if state == TrialState.COMPLETE else None
+        study.add_trial(
+            optuna.create_trial(
+                params=params,
+                distributions=space,
+                state=state,
+                value=value,
+                intermediate_values=values,
+            )
+        )
+    seen = _observe(study, study.trials, StudyOracle(study.trials), random.Random(0))
+    assert [(dict(each.values)["a"], each.extra > 0) for each in seen] == [(0, False), (1, True)]
+    assert seen[1].score == pytest.approx(
+        0.5 + 0.15
+    )  # the middle at its epoch to the middle of ends
+
+
 def test_what_the_model_sees_does_not_grow_without_bound() -> None:
     """Of 10,000 trials the best, the most recent and some others are taken, each once."""
     scores = np.random.default_rng(0).random(10_000)
-    kept = chosen(scores, (150, 100, 150), random.Random(0))
-    assert len(set(kept)) == len(kept) == 400
+    kept = chosen(scores, CAPS, random.Random(0))
+    assert len(set(kept)) == len(kept) == sum(CAPS)
     assert {int(scores.argmax()), 9_999} <= set(kept)
+
+
+def test_a_front_is_found_where_costs_are_known() -> None:
+    """Of a table of metric and cost the whole front is among the first third of the proposals."""
+    rows = [{"a": a, "b": b, "c": c} for a in range(5) for b in range(5) for c in range(5)]
+    costs = [row["a"] + 0.3 * row["b"] + 0.1 * row["c"] + 1.0 for row in rows]
+    metrics = [row["a"] + row["b"] - 0.5 * row["c"] for row in rows]
+    table = TableOracle(rows, costs=costs, front=True)
+    study = optuna.create_study(
+        directions=["maximize", "minimize"], sampler=NasSampler(0, oracle=table)
+    )
+    for _ in range(len(rows) // 3):
+        trial = study.ask(dict(table.distributions))
+        at = rows.index(trial.params)
+        study.tell(trial, [metrics[at], costs[at]])
+    best = {
+        at
+        for at in range(len(rows))
+        if not any(metrics[o] >= metrics[at] and costs[o] < costs[at] for o in range(len(rows)))
+    }
+    assert best <= {rows.index(trial.params) for trial in study.trials}
+
+
+def test_the_area_under_a_front_is_expected_to_grow_as_it_does() -> None:
+    """The expected growth is the mean of the growths that draws of the metric give."""
+    rng = np.random.default_rng(0)
+    costs, heights = rng.random(6), rng.random(6)
+    begins, steps = stairs(costs, heights)
+    end, floor = 1.1, -1.0
+    for cost, mean, spread in ((0.05, 0.5, 0.3), (0.5, 0.2, 0.5), (0.99, 1.2, 0.1)):
+
+        def area(height: float | None = None, at: float = cost) -> float:
+            grid = np.linspace(0, end, 20_001)
+            under = np.where(
+                grid >= begins[0], steps[np.searchsorted(begins, grid, "right") - 1], floor
+            )
+            if height is not None:
+                under = np.where(grid >= at, np.maximum(under, height), under)
+            return float(under.mean() * end)
+
+        draws = norm.ppf((np.arange(1_000) + 0.5) / 1_000, mean, spread)
+        drawn = np.mean([area(height) - area() for height in draws])
+        grown = growth((begins, steps), floor, end, np.array([[mean], [spread], [cost]]))
+        assert grown[0] == pytest.approx(drawn, rel=0.01, abs=1e-4)
+
+
+def test_two_objectives_need_a_cost_that_is_known() -> None:
+    """Without an oracle that has a front, a study of two objectives is refused in one sentence."""
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=NasSampler(0))
+    with pytest.raises(ValueError, match="models one objective"):
+        study.optimize(lambda trial: (conditional(trial), 1.0), n_trials=1)
+
+
+class Described(TableOracle):
+    """A table whose rows have a description that takes long: it says all of the metric."""
+
+    def describe(self, values: Any) -> tuple[float, ...]:
+        """Return the metric itself."""
+        return (float((7 * values["a"] + 5 * values["b"]) % 31),)
+
+
+def test_what_is_too_dear_to_know_of_all_is_used_on_a_short_list() -> None:
+    """With a description that tells the metric, fewer proposals find the best of a rugged table."""
+    rows = [{"a": a, "b": b} for a in range(14) for b in range(14)]
+    needed: dict[type, list[int]] = {TableOracle: [], Described: []}
+    for kind, counts in needed.items():
+        for seed in range(4):
+            oracle = kind(rows)
+            study = optuna.create_study(
+                direction="maximize", sampler=NasSampler(seed, oracle=oracle)
+            )
+            value = 0.0
+            while value < 30:
+                trial = study.ask(dict(oracle.distributions))
+                value = float((7 * trial.params["a"] + 5 * trial.params["b"]) % 31)
+                study.tell(trial, value)
+            counts.append(len(study.trials))
+    assert sum(needed[Described]) < sum(needed[TableOracle])
+
+
+def test_a_search_begins_with_what_other_studies_know(tmp_path: Path) -> None:
+    """Networks of another study under the same recipe come first, cost nothing, the best first."""
+    runner = CliRunner()
+    options = {"trials": 4, "epochs": 1, "images": 16}
+    first = runner.invoke(app, ["search", *arguments(tmp_path, sampler="random", **options)])
+    assert first.exit_code == 0, first.output
+    words = arguments(tmp_path, sampler="nas", study="second", **options)
+    second = runner.invoke(app, ["search", *words, "--json"])
+    assert second.exit_code == 0, second.output
+    counts = json.loads(second.stdout.strip().splitlines()[-1])["trials"]
+    assert counts["complete"] == 4
+    study = optuna.load_study(study_name="second", storage=f"sqlite:///{tmp_path}/nas.db")
+    assert all(trial.user_attrs["reused_from"].startswith("tiny/") for trial in study.trials[:4])
+    values = [trial.value for trial in study.trials[:4]]
+    assert values == sorted(values, reverse=True)
+    words = arguments(tmp_path, sampler="nas", study="third", **options)
+    third = runner.invoke(app, ["search", *words, "--no-warm-start", "--json"])
+    assert third.exit_code == 0, third.output
+    told = optuna.load_study(study_name="third", storage=f"sqlite:///{tmp_path}/nas.db").trials
+    assert [t.params for t in told[:4]] != [t.params for t in study.trials[:4]]
+
+
+def test_what_other_studies_trained_is_no_measure_for_the_pruner(tmp_path: Path) -> None:
+    """A study that begins with good networks of another prunes none of its own first trials."""
+    runner = CliRunner()
+    options = {"trials": 6, "epochs": 3, "images": 16, "pruner": "median"}
+    for study, sampler in (("first", "random"), ("second", "nas")):
+        words = arguments(tmp_path, sampler=sampler, study=study, **options)
+        result = runner.invoke(app, ["search", *words])
+        assert result.exit_code == 0, result.output
+    trials = optuna.load_study(study_name="second", storage=f"sqlite:///{tmp_path}/nas.db").trials
+    own = [trial for trial in trials if "reused_from" not in trial.user_attrs]
+    assert len(trials) - len(own) >= 5
+    assert all(trial.state == TrialState.COMPLETE for trial in own[:5])
+
+
+def test_a_network_of_an_unknown_block_stops_no_other_search(tmp_path: Path) -> None:
+    """What a store has of a block that is not known here is left out, not stumbled over."""
+    runner = CliRunner()
+    options = {"trials": 2, "epochs": 1, "images": 16}
+    first = runner.invoke(app, ["search", *arguments(tmp_path, sampler="random", **options)])
+    assert first.exit_code == 0, first.output
+    with sqlite3.connect(tmp_path / "nas.db") as connection:
+        connection.execute("UPDATE nas_architectures SET json = replace(json, 'mbconv', 'gone')")
+    words = arguments(tmp_path, sampler="nas", study="second", **options)
+    second = runner.invoke(app, ["search", *words, "--json"])
+    assert second.exit_code == 0, second.output
 
 
 def test_a_search_uses_it_and_keeps_what_it_expected(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nas.errors import UserError
-from nas.objective import objective
+from nas.objective import Objective, objective
 
 FACTS = Path(__file__).parents[2] / "shared/reference/facts.json"
 
@@ -35,6 +35,13 @@ def test_soft_rewards_cheap_networks_and_hard_does_not() -> None:
     assert objective(100, "hard").score(0.5, 50) == 0.5
 
 
+def test_pareto_scores_as_soft_does() -> None:
+    """A study that is after the front prunes and ranks by the soft score, of the same weight."""
+    soft, pareto = objective(100, "soft"), objective(100, "pareto")
+    assert [pareto.score(0.5, m) for m in (50, 200)] == [soft.score(0.5, m) for m in (50, 200)]
+    assert Objective(**pareto.to_json()) == pareto != soft
+
+
 def test_a_weight_of_zero_leaves_the_metric_alone() -> None:
     """With w = 0 cost does not enter the score."""
     assert objective(100, "soft", 0).score(0.5, 10**9) == 0.5
@@ -46,6 +53,9 @@ def test_the_formula_is_printed_with_its_numbers() -> None:
     assert objective(5, "hard").describe("auroc") == (
         "auroc x (FLOPs / T)^w, T = 5, w = -1, 0 at or under T"
     )
+    assert objective(5, "pareto").describe("auroc") == (
+        "auroc x (FLOPs / T)^w, T = 5, w = -0.07; after the front of auroc and FLOPs"
+    )
 
 
 @pytest.mark.parametrize("target", [0, 0.5, -3, float("nan"), float("inf"), True])
@@ -56,8 +66,8 @@ def test_a_target_that_is_no_positive_number_is_refused(target: float) -> None:
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
-    """A misspelt kind names the two there are."""
-    with pytest.raises(UserError, match=r"Did you mean 'soft'.*hard, soft"):
+    """A misspelt kind names those there are."""
+    with pytest.raises(UserError, match=r"Did you mean 'soft'.*hard, pareto, soft"):
         objective(5, "sofd")
 
 

@@ -84,7 +84,7 @@ def test_one_class_and_reason_are_shown(store: Store) -> None:
 def test_a_score_that_is_no_number_fails_the_trial(store: Store) -> None:
     """Optuna can't hold NaN as a value, so such a trial is failed with a reason."""
     mine = trials(store)
-    mine.score = lambda _metrics, _cost: float("nan")
+    mine.score = lambda *_: float("nan")
     mine.finish(leased(mine), "complete", metrics={"accuracy": 0.6})
     (told,) = mine.optuna_study().trials
     assert told.state is TrialState.FAIL

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from training_kit import few_digits
 
 from nas import data
 from nas.architecture import Architecture, Row
@@ -46,11 +47,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture
 def digits() -> DataSet:
     """The digits, fewer of them for training."""
-    whole = data.load("digits")
-    splits = dict(whole.splits)
-    few = splits["train"]
-    splits["train"] = Split(few.labels[::4], lambda resolution: few.images(resolution)[::4])
-    return replace(whole, splits=splits)
+    return few_digits()
 
 
 @pytest.fixture

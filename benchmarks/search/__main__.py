@@ -5,8 +5,8 @@
 
 Of regret and hypervolume it prints the mean over seeds and its 95 % interval, of the evaluations to
 a target the median and the 90th percentile. Runs are kept in --cache, so that the same command goes
-on where it was interrupted. Ends with status 2 and one message where an option or the table is
-wrong.
+on where it was interrupted; a file at --json keeps what it has of other samplers in the same
+comparison. Ends with status 2 and one message where an option or the table is wrong.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -95,8 +96,8 @@ def read_options(options: argparse.Namespace) -> Comparison:
     if options.objective != "scalarised":
         target = None
     goal = Goal(table.read(options.table), options.objective, target)
-    if goal.kind == "pareto" and contenders.OURS in {entry.sampler for entry in entries}:
-        raise UserError(f"The sampler {contenders.OURS!r} works on one objective: not on pareto.")
+    if goal.kind == "pareto":
+        contenders.check_pareto(entry.sampler for entry in entries)
     if options.out:
         make_folder(Path(options.out))
     return Comparison(
@@ -164,6 +165,18 @@ def compare(comparison: Comparison) -> dict[str, Any]:
     }
 
 
+def joined(out: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result with the samplers that a file of the same comparison has besides."""
+    if not out.is_file():
+        return result
+    with suppress(ValueError, AttributeError):
+        before = json.loads(out.read_text())
+        same = {key: value for key, value in result.items() if key not in ("samplers", "machine")}
+        if same.items() <= before.items():
+            return result | {"samplers": before["samplers"] | result["samplers"]}
+    return result
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(
@@ -196,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"python -m benchmarks.search: {error}", file=sys.stderr)
         return 2
     if options.out:
+        result = joined(Path(options.out), result)
         Path(options.out).write_text(json.dumps(result, indent=1) + "\n")
     print(summary.as_text(result))
     return 0

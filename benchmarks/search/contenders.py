@@ -1,8 +1,8 @@
-"""The samplers of a comparison: ours by their file's name, Optuna's own as they come."""
+"""The samplers of a comparison: ours by their file's name, others' as they come."""
 
 import ast
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +10,9 @@ from pathlib import Path
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 
+from benchmarks.search import peers
 from benchmarks.search.goal import Goal
+from benchmarks.search.oracle import oracle
 from nas import samplers
 from nas.errors import UserError, unknown
 
@@ -24,35 +26,44 @@ PEERS: dict[str, Callable[[int], BaseSampler]] = {
 
 def names() -> list[str]:
     """Return the names of all contenders."""
-    return sorted({*samplers.names(), *PEERS})
+    return sorted({*samplers.names(), *PEERS, *peers.NAMES})
 
 
 def check(name: str) -> None:
     """Refuse an unknown contender; load a known one, whose file may be edited while others run."""
     if name not in names():
         raise UserError(unknown("sampler", name, names()))
-    if name not in PEERS:
+    if name in peers.NAMES:
+        peers.python()
+    elif name not in PEERS:
         samplers.get(name, seed=0)
     version(name)
+
+
+def check_pareto(chosen: Iterable[str]) -> None:
+    """Refuse contenders that know one objective only."""
+    for name in chosen:
+        if name in peers.NAMES:
+            raise UserError(f"The sampler {name!r} works on one objective: not on pareto.")
 
 
 def make(name: str, seed: int, goal: Goal) -> BaseSampler:
     """Make a contender for a table; ours is told what is known of it, which no score is part of."""
     if name in PEERS:
         return PEERS[name](seed)
-    if name == OURS:
-        from benchmarks.search.oracle import oracle
-        from nas.samplers.nas import NasSampler
-
-        return NasSampler(seed, oracle=oracle(goal))
-    return samplers.get(name, seed)
+    if name in peers.NAMES:
+        return peers.PeerSampler(name, seed, goal.table.distributions)
+    return samplers.get(name, seed, oracle(goal) if name == OURS else None)
 
 
 @cache
 def version(name: str) -> str:
     """Return what changes when a contender's code does: Optuna's version and its files' hash."""
     digest = hashlib.sha256(optuna.__version__.encode())
-    if name not in PEERS:
+    if name in peers.NAMES:
+        for path in (peers.WORKER, peers.WANTED):
+            digest.update(path.read_bytes())
+    elif name not in PEERS:
         files = _files(f"nas.samplers.{name}", set())
         if name == OURS:
             files.add(Path(__file__).with_name("oracle.py"))

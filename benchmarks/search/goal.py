@@ -7,6 +7,7 @@ import numpy as np
 from optuna.study import StudyDirection
 
 from benchmarks.search.table import Floats, Table
+from nas import pareto
 from nas.errors import UserError, unknown
 from nas.objective import DEFAULT_WEIGHT
 
@@ -63,6 +64,22 @@ class Goal:
     def true(self) -> Floats:
         """Return each row's score as it is measured."""
         return self.table.test * self.factor
+
+    @cached_property
+    def points(self) -> list[pareto.Point]:
+        """Return each row's test score and the logarithm of its macs."""
+        numbers = zip(self.table.test.tolist(), np.log(self.table.macs).tolist(), strict=True)
+        return [pareto.Point(*pair) for pair in numbers]
+
+    @cached_property
+    def reference(self) -> pareto.Point:
+        """Return what hypervolumes reach to: the table's worst test score and largest macs."""
+        return pareto.worst(self.points)
+
+    @cached_property
+    def whole_area(self) -> float:
+        """Return the hypervolume of all rows."""
+        return pareto.hypervolume(self.points, self.reference)
 
     def told(self, row: int) -> list[float]:
         """Return what the study is told of a row."""

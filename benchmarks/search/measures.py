@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.search.goal import Goal
 from benchmarks.search.run import Run
 from benchmarks.search.table import Floats
+from nas import pareto
 
 WITHIN = 0.001  # of the best row's measured score
 TOP = 0.005  # of the rows
@@ -49,29 +50,15 @@ def hypervolume(goal: Goal, rows: Sequence[int]) -> float:
 
     The reference is the table's worst test score and its largest macs.
     """
-    return _area(goal, rows) / _area(goal, range(len(goal.table)))
+    area = pareto.hypervolume([goal.points[row] for row in rows], goal.reference)
+    return area / goal.whole_area
 
 
 def chosen(goal: Goal, run: Run, budget: int) -> list[int]:
     """Return the rows that the search would hand over: the front by the score it saw."""
-    kept: list[int] = []
     rows = run.rows[:budget]
-    for row in sorted(rows, key=lambda r: (goal.table.macs[r], -goal.seen[r])):
-        if not kept or goal.seen[row] > goal.seen[kept[-1]]:
-            kept.append(row)
-    return kept
-
-
-def _area(goal: Goal, rows: Sequence[int]) -> float:
-    table = goal.table
-    width = np.log(table.macs.max()) - np.log(table.macs)
-    area, height = 0.0, float(table.test.min())
-    for row in sorted(rows, key=lambda r: table.macs[r], reverse=True)[::-1]:
-        gain = float(table.test[row]) - height
-        if gain > 0:
-            area += gain * float(width[row])
-            height += gain
-    return area
+    seen = [goal.points[row]._replace(value=float(goal.seen[row])) for row in rows]
+    return [rows[index] for index in pareto.front(seen)]
 
 
 def mean(values: Sequence[float]) -> dict[str, Any]:

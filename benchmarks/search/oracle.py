@@ -27,8 +27,8 @@ def oracle(goal: Goal) -> TableOracle:
     made = (TableOracle if table.is_pool else WholeTable)(
         rows,
         factors=goal.factor.tolist(),
-        numbers=macs[:, None].tolist(),
-        opening=np.abs(macs).tolist() if goal.kind == "scalarised" else None,
+        costs=macs.tolist(),
+        front=goal.kind == "pareto",
     )
     made.distributions = dict(table.distributions)  # the same order of choices as in the study
     if not table.is_pool:

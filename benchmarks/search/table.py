@@ -125,7 +125,8 @@ def read(path: str | Path) -> Table:
     numbers = [_numbers(path, name, cells[name]) for name in (SEARCH, TEST, MACS)]
     if (numbers[2] <= 0).any():
         raise UserError(f"{path}: macs are above 0, not {numbers[2].min():g}.")
-    return _merged(path.stem, choices, codes, numbers)
+    name = path.parent.name if path.stem == "table" else path.stem  # a study's has its name
+    return _merged(name, choices, codes, numbers)
 
 
 def _merged(

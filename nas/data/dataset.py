@@ -115,6 +115,19 @@ def stratified(
     return [np.sort(np.concatenate(part)) for part in parts]
 
 
+def share_of(labels: Labels, share: float, seed: int) -> npt.NDArray[np.intp]:
+    """Return the indices of this share of each class, in order; at least one image of each.
+
+    Under one seed a larger share has all that a smaller one has.
+    """
+    random = np.random.RandomState(seed)
+    parts = []
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
+        parts.append(members[: max(1, round(share * len(members)))])
+    return np.sort(np.concatenate(parts))
+
+
 def fill_splits(
     given: Mapping[str, npt.NDArray[np.intp]], labels: Labels, names: Sequence[str]
 ) -> dict[str, npt.NDArray[np.intp]]:

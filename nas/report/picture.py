@@ -2,10 +2,12 @@
 scaled family: what each member reached beside the ideal.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.objective import Objective
 from nas.quantities import short
 from nas.store import queries
 from nas.store.store import Store
@@ -17,7 +19,7 @@ INK, BEST, PALE = "#334155", "#d1495b", "#94a3b8"
 CURVES = 40
 
 
-def draw_study(store: Store, study_id: int, target_flops: int, folder: Path) -> Path:
+def draw_study(store: Store, study_id: int, objective: Objective, folder: Path) -> Path:
     """Write search.png into the folder and return its path."""
     from matplotlib.figure import Figure  # a second of import, and no window is ever opened
 
@@ -30,7 +32,7 @@ def draw_study(store: Store, study_id: int, target_flops: int, folder: Path) -> 
         curves = {t.number: queries.curve(connection, t.evaluation_id) for t in newest}
     figure = Figure(figsize=(11, 4.2), layout="constrained", dpi=120)
     left, right = figure.subplots(1, 2)
-    _costs(left, trials, best, metric, target_flops)
+    _costs(left, trials, best, metric, objective)
     for trial in newest:
         points = curves[trial.number]
         is_best = bool(best) and trial.number == best[0].number
@@ -94,24 +96,32 @@ def _costs(
     trials: list[queries.TrialInfo],
     best: list[queries.TrialInfo],
     metric: str,
-    target_flops: int,
+    objective: Objective,
 ) -> None:
-    """Draw each trial's last metric over its macs."""
+    """Draw each trial's last metric over its cost: macs, or the predicted latency."""
+    timed = objective.target_latency_ms is not None
+
+    def amount(trial: queries.TrialInfo) -> float:
+        return (trial.latency_ms or math.nan) if timed else trial.cost.macs
+
     for state, marker, color in (("complete", "o", INK), ("pruned", "x", PALE)):
         shown = [t for t in trials if t.state == state and t.metrics.get(metric) is not None]
-        macs = [t.cost.macs for t in shown]
+        costs = [amount(t) for t in shown]
         values = [t.metrics[metric] or 0.0 for t in shown]
-        axes.scatter(macs, values, marker=marker, color=color, label=state, alpha=0.8)
+        axes.scatter(costs, values, marker=marker, color=color, label=state, alpha=0.8)
     if best:
-        macs, values = [best[0].cost.macs], [best[0].metrics.get(metric) or 0.0]
-        axes.scatter(macs, values, marker="*", s=220, color=BEST, label="best score", zorder=3)
+        costs, values = [amount(best[0])], [best[0].metrics.get(metric) or 0.0]
+        axes.scatter(costs, values, marker="*", s=220, color=BEST, label="best score", zorder=3)
         _floor(axes, best[0], metric)
-    axes.axvline(target_flops, color=BEST, linestyle="--", linewidth=1, label="target")
+    axes.axvline(objective.target, color=BEST, linestyle="--", linewidth=1, label="target")
     axes.set_xscale("log")
     for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         axis(lambda value, _: short(value))
     axes.tick_params(axis="x", which="both", labelsize=8)
-    axes.set(xlabel="multiply-accumulates", ylabel=f"validation {_words(metric)}")
+    axes.set(
+        xlabel="predicted latency, ms" if timed else "multiply-accumulates",
+        ylabel=f"validation {_words(metric)}",
+    )
     axes.set_title("What each network costs and scores")
     axes.legend(fontsize=8, frameon=False)
 

@@ -16,9 +16,12 @@ from nas.quantities import duration, short
 from nas.store.queries import Counts, TrialInfo
 
 if TYPE_CHECKING:
+    from nas.proxies._comparison import Comparison, Interval
+    from nas.ranking import Front, Rescored
     from nas.store.records import CurvePoint
 
 ONE_CLASS = "predicts one class"
+MOST = 0.9  # of a hypervolume, from which on the front hardly moved
 QUIET = 15.0  # seconds between two lines where nobody watches a live display
 
 
@@ -43,26 +46,39 @@ def counts_line(counts: Counts) -> str:
     return ", ".join(f"{count} {state}" for state, count in vars(counts).items() if count) or "none"
 
 
+def rungs_line(fidelities: Mapping[int, int]) -> str:
+    """Say how many networks were trained up to each number of epochs."""
+    said = [f"{count} up to epoch {epochs}" for epochs, count in fidelities.items()]
+    return f"rungs: {', '.join(said)}"
+
+
 def trial_line(trial: TrialInfo, metric: str) -> str:
     """Say what a trial is worth, beside the majority-class rate."""
     flag = f" [{ONE_CLASS}]" if trial.one_class else ""
     return (
         f"trial {trial.number}: score {number(trial.score)}, {metric} "
         f"{number(trial.metrics.get(metric))} (majority class "
-        f"{number(trial.metrics.get('majority_rate'))}), {short(trial.cost.macs)} FLOPs, "
+        f"{number(trial.metrics.get('majority_rate'))}), {_latency(trial)}"
+        f"{short(trial.cost.macs)} FLOPs, "
         f"{short(trial.cost.params)} parameters{flag}"
     )
+
+
+def _latency(trial: TrialInfo) -> str:
+    return "" if trial.latency_ms is None else f"{trial.latency_ms:.3g} ms, "
 
 
 def top_table(trials: Sequence[TrialInfo], metric: str) -> Table:
     """Show the best trials, each beside the majority-class rate."""
     names = list(dict.fromkeys([metric, "balanced_accuracy", "auroc"]))
+    timed = any(trial.latency_ms is not None for trial in trials)
     heads = (name.removesuffix("_accuracy").replace("_", " ") for name in names)
     columns = [
         "#trial",
         "#score",
         *(f"#{head}" for head in heads),
         "#majority",
+        *(["#ms"] if timed else []),
         "#FLOPs",
         "#params",
     ]
@@ -71,10 +87,97 @@ def top_table(trials: Sequence[TrialInfo], metric: str) -> Table:
         metrics = [number(trial.metrics.get(name)) for name in names]
         majority = number(trial.metrics.get("majority_rate"))
         cost = [short(trial.cost.macs), short(trial.cost.params)]
+        if timed:
+            cost.insert(0, "-" if trial.latency_ms is None else f"{trial.latency_ms:.3g}")
         flag = Text("one class!", style="bold red")
         note = flag if trial.one_class else trial.architecture_id[:8]
         rows.append([trial.number, number(trial.score), *metrics, majority, *cost, note])
     return table([*columns, "architecture"], rows)
+
+
+def front_table(front: "Front") -> Table:
+    """Show a front, the cheapest first, then what was pruned and lies beyond it."""
+    metric = f"#{front.metric.replace('_', ' ')}"
+    columns = ["standing", "#trial", metric, "#FLOPs", "#params", "#score", "architecture"]
+    rows = []
+    for name, trials in (("front", front.trials), ("worth training whole", front.promising)):
+        for trial in trials:
+            cost = [short(trial.cost.macs), short(trial.cost.params)]
+            note = ", best score" if trial.number == front.best.number else ""
+            numbers = [trial.number, number(front.value_of(trial)), *cost, number(trial.score)]
+            rows.append([name + note, *numbers, trial.architecture_id[:8]])
+    return table(columns, rows)
+
+
+def front_lines(front: "Front") -> list[str]:
+    """Say what a front was rebuilt from, and its hypervolume with the reference point."""
+    complete = len(front.trials) + len(front.dominated)
+    lines = [
+        f"{front.study}: {len(front.trials)} of {complete} complete trials are on the front of"
+        f" {front.metric} and {front.cost}",
+        f"hypervolume {front.hypervolume:.4g} ({front.metric} x ln {front.cost}, from"
+        f" {number(front.reference.value)} and {short(front.reference.cost)})",
+    ]
+    most = [step for step in front.growth if step.hypervolume >= MOST * front.hypervolume]
+    if front.hypervolume:
+        lines[-1] += (
+            f"; {MOST:.0%} of it after {most[0].evaluations} of {most[-1].evaluations} evaluations,"
+            f" {duration(most[0].seconds)} of {duration(most[-1].seconds)} of training"
+        )
+    if front.promising:
+        lines.append(
+            "Pruned trials were measured after fewer epochs and are not on it; those worth training"
+            " whole lie beyond it already."
+        )
+    return lines
+
+
+def rescored_table(found: "Rescored", n: int) -> Table:
+    """Show the n best trials under another objective, with their ranks under the study's own."""
+    rows = [
+        [
+            rank,
+            trial.number,
+            number(score),
+            number(trial.metrics.get(found.metric)),
+            short(trial.cost.macs),
+            own_rank,
+            trial.architecture_id[:8],
+        ]
+        for rank, score, own_rank, trial in found.trials[:n]
+    ]
+    metric = f"#{found.metric.replace('_', ' ')}"
+    return table(["#rank", "#trial", "#score", metric, "#FLOPs", "#own rank", "architecture"], rows)
+
+
+def rescored_lines(found: "Rescored") -> list[str]:
+    """Say what was ranked under which objective, and how far the trials tell of the target."""
+    target, low, high = map(short, (found.objective.target, *found.evaluated))
+    near = f"{found.near} of {found.count} complete trials are within 10 % of {target} FLOPs"
+    lines = [
+        f"{found.study} under {found.objective.describe(found.metric)}",
+        f"its own: {found.own.describe(found.metric)}",
+        f"{near}; they cost {low} to {high}",
+    ]
+    if found.pruned:
+        lines.append(f"{found.pruned} networks were pruned under its own objective: no rank")
+    if found.unmoved:
+        lines.append(
+            "a soft objective's target scales all scores alike: no rank changes but by --w, or with"
+            " --objective hard"
+        )
+    return lines
+
+
+def extrapolation(found: "Rescored") -> str:
+    """Say what a target is worth that lies outside of what was evaluated; empty inside."""
+    if not found.extrapolated:
+        return ""
+    target, low, high = map(short, (found.objective.target, *found.evaluated))
+    return (
+        f"the target of {target} FLOPs lies outside of what was evaluated ({low} to {high}): the"
+        f" choice is extrapolated. nas search --target-flops {target} would look there."
+    )
 
 
 def curve_table(points: "Sequence[CurvePoint]", metric: str) -> Table:
@@ -147,6 +250,69 @@ def comparison_table(networks: Sequence[Mapping[str, Any]]) -> Table:
     return table([*columns, "#activations", "#peak memory"], rows)
 
 
+def proxies_table(found: "Sequence[Comparison]", metric: str) -> Table:
+    """Show how proxies rank a study's networks, the one that follows the metric best first."""
+    rows = [
+        [
+            one.name,
+            _interval(one.spearman),
+            _interval(one.kendall),
+            _interval(one.gain),
+            len(one.values),
+            f"{one.seconds:.2g}",
+            one.verdict,
+        ]
+        for one in found
+    ]
+    columns = [
+        "proxy",
+        "#Spearman",
+        "#Kendall",
+        "#over the baseline",
+        "#n",
+        "#s/network",
+        "verdict",
+    ]
+    title = f"rank correlation with {metric.replace('_', ' ')} (95 % interval)"
+    return table(columns, rows, title)
+
+
+def proxies_note(found: "Sequence[Comparison]") -> str:
+    """Say what the verdicts mean."""
+    return (
+        "helps: Spearman's interval lies above 0, and so does that of what it has over the better "
+        f"baseline, {found[0].against}; misleads: it lies below 0"
+    )
+
+
+def _interval(interval: "Interval | None") -> str:
+    if interval is None:
+        return "-"
+    return f"{interval.value:+.2f} ({interval.low:+.2f} to {interval.high:+.2f})"
+
+
+def latency_table(measured: Sequence[Mapping[str, Any]]) -> Table:
+    """Show measured latencies: median and quartiles in milliseconds, and images per second."""
+    rows = [
+        [
+            one["name"],
+            one["resolution"],
+            *(f"{one[name]:.3f}" for name in ("median_ms", "q1_ms", "q3_ms")),
+            one["runs"],
+            f"{1000 * one['setting']['batch_size'] / one['median_ms']:.0f}",
+            short(one["macs"]),
+        ]
+        for one in measured
+    ]
+    columns = ["name", "#pixels", "#median ms", "#quartiles", "#", "#runs", "#images/s", "#macs"]
+    return table(columns, rows)
+
+
+def setting_line(setting: Mapping[str, Any]) -> str:
+    """Say how latency was measured."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in setting.items())
+
+
 def family_line(family: Mapping[str, Any]) -> str:
     """Say what a family was scaled from and by what."""
     by = ", ".join(f"{name} {value:g}" for name, value in family["coefficients"].items())
@@ -200,6 +366,8 @@ class Progress(AbstractContextManager["Progress"]):
     def _line(self, snapshot: Any) -> str:
         budget = f" of {snapshot.budget}" if snapshot.budget else ""
         text = f"{duration(snapshot.elapsed)}: trials{budget}: {counts_line(snapshot.counts)}"
+        if len(snapshot.fidelities) > 1:
+            text += f"; {rungs_line(snapshot.fidelities)}"
         if snapshot.remaining is not None:
             text += f"; about {duration(snapshot.remaining)} left"
         return text + (

@@ -1,7 +1,8 @@
 """The registry of samplers: one file per sampler, found by looking into this folder.
 
-A sampler file has `make(seed)`, which returns an Optuna sampler. The file's name is the sampler's
-name. Looking up the names imports nothing.
+A sampler file has `make(seed, oracle)`, which returns an Optuna sampler; the oracle, where there is
+one, tells what is known of networks before they are trained. The file's name is the sampler's name.
+Looking up the names imports nothing.
 """
 
 import pkgutil
@@ -13,10 +14,12 @@ from nas.errors import UserError, unknown
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
+    from nas.samplers._oracle import Oracle
     from nas.search_space import SearchSpace
 
-DEFAULT = "tpe"
+DEFAULT = "nas"
 PLAIN = ("grid", "random")  # learn nothing from trials; the others begin near the target
+OPENERS = ("nas",)  # of those, the ones that draw their own first trials
 
 
 def names() -> list[str]:
@@ -31,10 +34,10 @@ def check(name: str) -> None:
         raise UserError(unknown("sampler", name, names()))
 
 
-def get(name: str, seed: int) -> "BaseSampler":
+def get(name: str, seed: int, oracle: "Oracle | None" = None) -> "BaseSampler":
     """Make a sampler; raises UserError with the available ones."""
     check(name)
-    made: BaseSampler = import_module(f"{__name__}.{name}").make(seed)
+    made: BaseSampler = import_module(f"{__name__}.{name}").make(seed, oracle)
     return made
 
 
@@ -64,3 +67,11 @@ def propose(space: "SearchSpace", study: Any, sampler: "BaseSampler") -> dict[st
         values[parameter.name] = value
         trial.params = values  # some samplers look at what was chosen before
     return values
+
+
+def expected(sampler: "BaseSampler") -> dict[str, float]:
+    """Return what a sampler expects of its last proposal, as attributes of the trial."""
+    prediction = getattr(sampler, "last_prediction", None)
+    if prediction is None:
+        return {}
+    return {"predicted_mean": prediction.mean, "predicted_spread": prediction.spread}

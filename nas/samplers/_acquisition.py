@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from scipy.special import ndtr
 
+from nas import pareto
 from nas.samplers._oracle import Assignment, Look, unit
 from nas.samplers._surrogate import FITTED, Floats, Points, Surrogate
 
 OUTLIER = 2.0  # spreads under the median from which a score is taken for an outlier
 KNOTS = 9  # places in a range of numbers between which values are like their neighbours
-CAPS = (150, 100, 150)  # of the trials that the model sees: best, most recent, any others
+CAPS = (120, 60, 70)  # of the trials that the model sees: best, most recent, any others
+EDGE = 0.1  # of the scale of costs, by which a front's last step is longer than the dearest
 FARTHEST = 2.0  # standard deviations at which a description is cut off, since it is extrapolated
 
 
@@ -81,7 +83,8 @@ class Encoder:
         told = np.array([look.numbers[:width] for look in looks], dtype=float)
         told = told.reshape(len(looks), width)
         numbers = np.column_stack([told, *counts]) if counts else told
-        return Points(values, numbers, self.owner)
+        group = np.append(np.arange(width), np.full(len(counts), width)).astype(np.intp)
+        return Points(values, numbers, self.owner, group)
 
     @staticmethod
     def _spread(block: Floats, distribution: BaseDistribution, given: Sequence[Any]) -> None:
@@ -97,7 +100,7 @@ class Encoder:
 
 
 class Acquisition:
-    """Expected improvement over what the model holds to be the best of the trials so far.
+    """What is expected of candidates: improvement on the best so far, or on the front.
 
     The metric is modelled, and each look's factor turns it into the score. How bad the worst are
     says little about the best: far under the median, differences count less and less (after the
@@ -110,12 +113,15 @@ class Acquisition:
         pending: Sequence[tuple[Assignment, Look]],
         encoder: Encoder,
         rng: random.Random,
+        *,
+        front: bool = False,
     ) -> None:
-        self.encoder = encoder
+        self.encoder, self.is_front = encoder, front
         looks = [seen.look for seen in observations]
-        factors = np.array([look.factor for look in looks])
-        scores = np.array([seen.score for seen in observations])
-        extra = np.array([seen.extra for seen in observations]) / factors**2
+        known = np.array([look.factor for look in looks])
+        factors = self._factors(looks)
+        scores = np.array([seen.score for seen in observations]) / known * factors
+        extra = np.array([seen.extra for seen in observations]) / known**2
         points = encoder.encode([seen.values for seen in observations], looks)
         self.centre = points.numbers.mean(axis=0)
         self.scale = np.maximum(points.numbers.std(axis=0), 1e-9)
@@ -123,32 +129,69 @@ class Acquisition:
         fitted = sorted(chosen(scores, (FITTED // 2, FITTED // 4, FITTED // 4), rng))
         self.surrogate = Surrogate(points, levelled(scores) / factors, extra, fitted)
         means = self.surrogate.predict(points)[0] * factors
-        self.best = float(means[extra == 0].max() if (extra == 0).any() else means.max())
+        whole = extra == 0 if (extra == 0).any() else np.full(len(extra), True)
+        self.best = float(means[whole].max())
+        self.stairs = stairs(np.array([look.cost for look in looks])[whole], means[whole])
         if pending:
             self.surrogate.believe(self._points(*zip(*pending, strict=True)))
 
+    def _factors(self, looks: Sequence[Look]) -> Floats:
+        """Return what turns the metric into what is improved: on a front, that is the metric."""
+        return np.array([1.0 if self.is_front else look.factor for look in looks])
+
     def _scaled(self, points: Points) -> Points:
         numbers = np.clip((points.numbers - self.centre) / self.scale, -FARTHEST, FARTHEST)
-        return Points(points.values, numbers, points.owner)
+        return points._replace(numbers=numbers)
 
     def _points(self, assignments: Sequence[Assignment], looks: Sequence[Look]) -> Points:
         return self._scaled(self.encoder.encode(assignments, looks))
 
-    def scores(self, points: Points, looks: Sequence[Look]) -> tuple[Floats, Floats]:
-        """Return the predicted mean and spread of the scores at unscaled points."""
-        factors = np.array([look.factor for look in looks])
-        mean, spread = self.surrogate.predict(self._scaled(points))
-        return mean * factors, spread * factors
-
     def improvement(self, points: Points, looks: Sequence[Look]) -> tuple[Floats, Floats, Floats]:
-        """Return how promising each is (for sorting), and its score's mean and spread."""
-        mean, spread = self.scores(points, looks)
-        z = (mean - self.best) / spread
-        density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
-        expected = spread * (z * ndtr(z) + density)
+        """Return how promising each is (for sorting), and its metric's mean and spread."""
+        mean, spread = self.surrogate.predict(self._scaled(points))
+        if self.is_front:
+            costs = np.array([look.cost for look in looks])
+            return self._beyond_front(mean, spread, costs), mean, spread
+        factors = self._factors(looks)
+        expected = expected_improvement(mean * factors, spread * factors, self.best)
         if expected.max(initial=0.0) <= 1e-12 * max(1.0, abs(self.best)):
-            return z, mean, spread  # nothing left to expect: the least unlikely
+            expected = (mean * factors - self.best) / (spread * factors)  # the least unlikely
         return expected, mean, spread
+
+    def _beyond_front(self, mean: Floats, spread: Floats, costs: Floats) -> Floats:
+        """Return the expected growth of the area under the front, from the worst metric seen."""
+        floor = self.surrogate.mean + self.surrogate.spread * float(self.surrogate.scaled.min())
+        end = max(float(self.stairs[0][-1]), float(costs.max(initial=-np.inf))) + EDGE
+        return growth(self.stairs, floor, end, np.array([mean, spread, costs]))
+
+
+def expected_improvement(mean: Floats, spread: Floats, best: float | Floats) -> Floats:
+    """Return by how much a normal variable is expected to exceed the best."""
+    z = (mean - best) / spread
+    return np.asarray(spread * (z * ndtr(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)))
+
+
+def stairs(costs: Floats, heights: Floats) -> tuple[Floats, Floats]:
+    """Return where each step of a front begins, by rising cost, and its height."""
+    points = [pareto.Point(*pair) for pair in zip(heights.tolist(), costs.tolist(), strict=True)]
+    kept = pareto.front(points)
+    return costs[kept], heights[kept]
+
+
+def growth(front: tuple[Floats, Floats], floor: float, end: float, candidates: Floats) -> Floats:
+    """Return the expected growth of the area under a front, from `floor` up and to the cost `end`.
+
+    `candidates` (3, n) are the metric's mean and spread, and the cost, which is certain: over each
+    step of the front that a candidate reaches, the step's width times the improvement on its
+    height. Emmerich et al. (CEC 2006) have the general form.
+    """
+    mean, spread, costs = candidates
+    first = min(float(front[0][0]), float(costs.min(initial=np.inf)))
+    begins, heights = np.append(first, front[0]), np.append(floor, front[1])
+    ends = np.append(front[0], end)
+    widths = np.maximum(0.0, ends - np.maximum(begins, costs[:, None]))
+    gains = expected_improvement(mean[:, None], spread[:, None], heights)
+    return np.asarray((widths * gains).sum(axis=1))
 
 
 def levelled(scores: Floats) -> Floats:

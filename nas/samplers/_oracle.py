@@ -28,21 +28,27 @@ STEP = 0.1  # standard deviation of a small change of a number, as a share of it
 class Look(NamedTuple):
     """What is known of a candidate: equal keys are equal networks.
 
-    The score is the metric times `factor`; `numbers` describe the candidate to the model;
-    `allowed` says whether it keeps the limits.
+    The score is the metric times `factor`; `cost` is on the scale on which a front is drawn (log
+    macs, say); `numbers` describe the candidate to the model; `allowed` says whether it keeps the
+    limits.
     """
 
     key: Any
     factor: float = 1.0
     numbers: tuple[float, ...] = ()
     allowed: bool = True
+    cost: float = 0.0
 
 
 class Oracle(Protocol):
-    """What the sampler asks. With a `pool` nothing but its assignments is proposed."""
+    """What the sampler asks. With a `pool` nothing but its assignments is proposed.
+
+    With `front` the sampler is after the front of metric and cost instead of the best score.
+    """
 
     distributions: Mapping[str, BaseDistribution]
     pool: Sequence[Assignment] | None
+    front: bool
 
     def begin(self, rng: random.Random) -> Assignment:
         """Draw an assignment for the opening, when nothing is known yet."""
@@ -56,6 +62,9 @@ class Oracle(Protocol):
     def look(self, values: Assignment) -> Look | None:
         """Return what is known of a candidate; None of one that is foreign to the oracle."""
 
+    def describe(self, values: Assignment) -> tuple[float, ...]:
+        """Return what is too dear to be known of every candidate: () where there is nothing."""
+
     def identify(self, trial: FrozenTrial) -> Any:
         """Return the key of what a trial evaluates."""
 
@@ -68,6 +77,7 @@ class StudyOracle:
     """
 
     pool: Sequence[Assignment] | None = None
+    front = False
 
     def __init__(
         self,
@@ -109,7 +119,8 @@ class StudyOracle:
 
     def change(self, values: Assignment, rng: random.Random) -> Assignment:
         """Change one parameter; numbers move a little or anywhere, as likely."""
-        free = [name for name in values if not self.distributions[name].single()]
+        known = self.distributions  # a parameter may be gone that an old trial has
+        free = [name for name in values if name in known and not known[name].single()]
         if not free:
             return values
         name = rng.choice(free)
@@ -120,6 +131,10 @@ class StudyOracle:
     def look(self, values: Assignment) -> Look | None:
         """Return the key: the parameters themselves."""
         return Look(self._key(values))
+
+    def describe(self, values: Assignment) -> tuple[float, ...]:  # noqa: ARG002
+        """Return nothing: parameters are all that is known."""
+        return ()
 
     def identify(self, trial: FrozenTrial) -> Any:
         """Return the key of a trial's parameters."""
@@ -132,9 +147,7 @@ class StudyOracle:
 class TableOracle:
     """Knows a list of assignments, of which one is proposed after the other.
 
-    `factors` and `numbers`, where given, have an entry per row: see `Look`. With `opening`, an
-    entry per row too, the first proposals are those of 16 draws where it is the least: the
-    distance from a target, say.
+    `factors` and `costs`, where given, have an entry per row: see `Look`.
     """
 
     def __init__(
@@ -142,8 +155,8 @@ class TableOracle:
         rows: Sequence[Assignment],
         *,
         factors: Sequence[float] | None = None,
-        numbers: Sequence[Sequence[float]] | None = None,
-        opening: Sequence[float] | None = None,
+        costs: Sequence[float] | None = None,
+        front: bool = False,
     ) -> None:
         if not rows:
             raise ValueError("A pool has at least one assignment.")
@@ -153,23 +166,21 @@ class TableOracle:
             name: CategoricalDistribution(options) for name, options in choices.items()
         }
         self.pool: Sequence[Assignment] | None = rows
-        self._rows, self._names, self._opening = rows, names, opening
+        self._rows, self._names, self.front = rows, names, front
         factors = factors if factors is not None else [1.0] * len(rows)
-        described = numbers if numbers is not None else [()] * len(rows)
+        costs = costs if costs is not None else [0.0] * len(rows)
         keys = [self._key(row) for row in rows]
         self._looks = {
-            key: Look(key, float(factor), tuple(map(float, own)))
-            for key, factor, own in zip(keys, factors, described, strict=True)
+            key: Look(key, float(factor), cost=float(cost))
+            for key, factor, cost in zip(keys, factors, costs, strict=True)
         }
 
     def _key(self, values: Assignment) -> Any:
         return tuple(values.get(name) for name in self._names)
 
     def begin(self, rng: random.Random) -> Assignment:
-        """Draw a row; with `opening` the one of 16 that has the least."""
-        drawn = [rng.randrange(len(self._rows)) for _ in range(16)]
-        opening = self._opening
-        return self._rows[min(drawn, key=lambda i: opening[i]) if opening is not None else drawn[0]]
+        """Draw a row."""
+        return self.draw(rng)
 
     def draw(self, rng: random.Random) -> Assignment:
         """Draw a row."""
@@ -182,6 +193,10 @@ class TableOracle:
     def look(self, values: Assignment) -> Look | None:
         """Return what is known of a row; None for what is not in the table."""
         return self._looks.get(self._key(values))
+
+    def describe(self, values: Assignment) -> tuple[float, ...]:  # noqa: ARG002
+        """Return nothing: the table has said it all."""
+        return ()
 
     def identify(self, trial: FrozenTrial) -> Any:
         """Return the key of a trial's row."""

@@ -2,13 +2,13 @@
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
 
-from nas import network
+from nas.architecture import Architecture
 from nas.cost import Limits
 from nas.objective import Objective
 from nas.preflight import Subject, draw_near, repair
@@ -18,12 +18,22 @@ KEPT = 50_000  # looks that are remembered
 
 
 class SpaceOracle:
-    """Knows networks: the canonical one, its cost, the cost's part in the score, the limits."""
+    """Knows networks: the canonical one, its cost, the cost's part in the score, the limits.
+
+    `features`, where given, are what costs more to know of a network than to count it: proxies.
+    """
 
     pool: Sequence[Assignment] | None = None
 
-    def __init__(self, subject: Subject, limits: Limits, objective: Objective) -> None:
-        self.subject, self.objective = subject, objective
+    def __init__(
+        self,
+        subject: Subject,
+        limits: Limits,
+        objective: Objective,
+        features: Callable[[Architecture], tuple[float, ...]] | None = None,
+    ) -> None:
+        self.subject, self.objective, self.features = subject, objective, features
+        self.front = objective.kind == "pareto"
         self.limits = limits.tightest(subject.space.limits)
         self.parameters = subject.space.parameters()
         self.distributions: Mapping[str, BaseDistribution] = {
@@ -33,7 +43,7 @@ class SpaceOracle:
 
     def begin(self, rng: random.Random) -> Assignment:
         """Draw an assignment near the target, within the limits where they can be kept."""
-        return self._within(draw_near(self.subject, self.objective.target_flops, rng), rng)
+        return self._within(draw_near(self.subject, self.objective, rng), rng)
 
     def draw(self, rng: random.Random) -> Assignment:
         """Draw an assignment, cut down to the limits where they can be kept."""
@@ -65,18 +75,26 @@ class SpaceOracle:
         found = self._looks.get(at)
         if found is None:
             architecture = self.subject.decode(values)
-            cost = network.cost(architecture)
+            cost = self.subject.price(architecture)
             numbers = (
-                math.log(cost.macs / self.objective.target_flops),
+                self.objective.distance(cost),
                 math.log(cost.params),
                 float(len(architecture.rows)),
             )
-            factor = self.objective.score(1.0, cost.macs)
+            factor = self.objective.score(1.0, self.objective.amount(cost))
             allowed = self.limits.violation(cost) is None
             if len(self._looks) >= KEPT:
                 self._looks.clear()
-            found = self._looks[at] = Look(architecture.id, factor, numbers, allowed)
+            found = Look(architecture.id, factor, numbers, allowed, cost=numbers[0])
+            self._looks[at] = found
         return found
+
+    def describe(self, values: Assignment) -> tuple[float, ...]:
+        """Return a network's features; () when none are asked for.
+
+        The first time a network takes as long as its proxies do; then they are remembered.
+        """
+        return () if self.features is None else self.features(self.subject.decode(values))
 
     def identify(self, trial: FrozenTrial) -> Any:
         """Return the id of the architecture that a trial evaluates."""

@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from nas.samplers._history import History, Params, distributions, draw, generator, mutate
+from nas.samplers._oracle import Oracle
 
 POPULATION = 20
 SAMPLE = 5  # of the population, for one tournament; an individual may be drawn twice
@@ -96,6 +97,6 @@ def child(history: History, parent: Params, rng: random.Random) -> Params:
     return mutate(parent, [change for change in changes if change[0] == name], rng)
 
 
-def make(seed: int) -> BaseSampler:
+def make(seed: int, oracle: Oracle | None = None) -> BaseSampler:  # noqa: ARG001
     """Make the sampler."""
     return EvolutionSampler(seed)

@@ -7,6 +7,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.samplers._oracle import Oracle
+
 
 class ProposingGPSampler(GPSampler):
     """A GP that proposes for a trial which is not stored yet.
@@ -34,6 +36,6 @@ class ProposingGPSampler(GPSampler):
         return self._sample_relative_impl(study, complete, running, search_space)
 
 
-def make(seed: int) -> BaseSampler:
+def make(seed: int, oracle: Oracle | None = None) -> BaseSampler:  # noqa: ARG001
     """Make the sampler; parameters that are not active in every trial are drawn at random."""
     return ProposingGPSampler(seed=seed, warn_independent_sampling=False)

@@ -8,6 +8,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
+from nas.samplers._oracle import Oracle
+
 
 class GridSampler(RandomSampler):
     """Take, of a parameter's choices, one that the fewest trials had after the same choices.
@@ -35,6 +37,6 @@ class GridSampler(RandomSampler):
         return super().sample_independent(study, trial, param_name, param_distribution)
 
 
-def make(seed: int) -> BaseSampler:
+def make(seed: int, oracle: Oracle | None = None) -> BaseSampler:  # noqa: ARG001
     """Make the sampler."""
     return GridSampler(seed=seed)

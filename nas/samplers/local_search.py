@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from nas.samplers._history import Change, History, Params, distributions, draw, generator, mutate
+from nas.samplers._oracle import Oracle
 
 TRIES = 100  # of a random place that was tried before
 
@@ -99,6 +100,6 @@ def restart(history: History, rng: random.Random) -> Params:
     return place
 
 
-def make(seed: int) -> BaseSampler:
+def make(seed: int, oracle: Oracle | None = None) -> BaseSampler:  # noqa: ARG001
     """Make the sampler."""
     return LocalSearchSampler(seed)

@@ -7,6 +7,7 @@ candidate. A proposal depends on the seed and on the study's trials alone, so th
 goes on as it would have.
 """
 
+import dataclasses
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,15 +20,18 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from nas import pareto
 from nas.samplers._acquisition import CAPS, Acquisition, Encoder, Observation, chosen
 from nas.samplers._history import draw
 from nas.samplers._oracle import Assignment, Look, Oracle, StudyOracle, TableOracle
-from nas.samplers._surrogate import Points
+from nas.samplers._surrogate import Floats, Points
 
-STARTUP = 10  # proposals before there is a model
+STARTUP = 6  # proposals before there is a model
 BEST = 5  # trials whose mutations are candidates
-DRAWS, CHANGES, AGAIN = 40, 120, 60  # candidates: drawn; mutations of the best; of the likeliest
+FRONT = 12  # members of a front whose mutations are candidates
+DRAWS, CHANGES, AGAIN = 20, 80, 40  # candidates: drawn; mutations of the best; of the likeliest
 LIKELIEST = 6
+LISTED = 12  # candidates of which proxies are measured
 SEVERAL = (1, 1, 1, 2, 2, 3)  # how many choices a mutation changes
 ROWS = 5_000  # of a pool that are looked at
 PENDING = 64  # trials being evaluated that are believed
@@ -49,15 +53,19 @@ class Candidates(NamedTuple):
     looks: list[Look]
     points: Points
 
+    def take(self, rows: Iterable[int]) -> "Candidates":
+        """Return some of them, in this order."""
+        chosen = [int(row) for row in rows]
+        values, looks = [self.values[i] for i in chosen], [self.looks[i] for i in chosen]
+        return Candidates(values, looks, self.points.take(chosen))
+
 
 class NasSampler(BaseSampler):
     """Propose the candidate that is expected to improve most on the best so far.
 
     Alone it works on whatever parameters a study has. With an `oracle` it knows costs, limits and
     which assignments are one network; with a `pool` it proposes nothing but these assignments,
-    each once. With `described` the model sees the oracle's numbers (log macs, say), which helps
-    where accuracy follows them and misleads where it does not. `last_prediction` is None where a
-    proposal was drawn at random.
+    each once. `last_prediction` is None where a proposal was drawn at random.
     """
 
     def __init__(
@@ -67,16 +75,13 @@ class NasSampler(BaseSampler):
         oracle: Oracle | None = None,
         pool: Sequence[Assignment] | None = None,
         startup: int = STARTUP,
-        described: bool = False,
     ) -> None:
         if pool is not None and oracle is not None:
             raise ValueError("A pool or an oracle, not both: a TableOracle is a pool that knows.")
         self.oracle: Oracle | None = TableOracle(pool) if pool is not None else oracle
-        self.startup, self.described = startup, described
+        self.startup = startup
         self.last_prediction: Prediction | None = None
         self.seed = random.SystemRandom().randrange(2**31) if seed is None else seed
-        self._keys: dict[int, Any] = {}
-        self._keys_of: object = None
         self._rows: Points | None = None
 
     def reseed_rng(self) -> None:
@@ -95,7 +100,7 @@ class NasSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Propose values for all parameters together; see Optuna's BaseSampler."""
-        _check(study)
+        _check(study, self.oracle)
         self.last_prediction = None
         if not search_space:
             return {}
@@ -112,20 +117,20 @@ class NasSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Draw a parameter that no trial had so far; see Optuna's BaseSampler."""
-        _check(study)
+        _check(study, self.oracle)
         rng = random.Random(f"{self.seed}:{len(_others(study, trial))}:{param_name}")
         return draw(param_distribution, rng)
 
     def _propose(self, study: Study, trials: list[FrozenTrial], oracle: Oracle) -> Assignment:
         rng = random.Random(f"{self.seed}:{len(trials)}")
-        known = self._known(study, trials, oracle)
+        known = {oracle.identify(trial) for trial in trials}
         observed = _observe(study, trials, oracle, rng)
         if len(trials) < self.startup or len(observed) < 2:
             return _unseen(oracle, known, rng, opening=True)
-        encoder = Encoder(oracle.distributions, described=self.described)
+        encoder = Encoder(oracle.distributions)
         if not encoder.starts:
             return oracle.draw(rng)
-        model = Acquisition(observed, _pending(trials, oracle), encoder, rng)
+        model = Acquisition(observed, _pending(trials, oracle), encoder, rng, front=oracle.front)
         if oracle.pool is not None:
             candidates = self._remaining(oracle, oracle.pool, encoder, known, rng)
         else:
@@ -133,23 +138,15 @@ class NasSampler(BaseSampler):
         if not candidates.values:
             return _unseen(oracle, known, rng)
         worth, mean, spread = model.improvement(candidates.points, candidates.looks)
+        if oracle.describe(observed[0].values):
+            listed = candidates.take(np.argsort(-worth, kind="stable")[:LISTED])
+            model, candidates = _described(oracle, observed, listed, trials, rng)
+            worth, mean, spread = model.improvement(candidates.points, candidates.looks)
         best = int(np.argmax(worth))
-        sign = _sign(study)
-        self.last_prediction = Prediction(sign * float(mean[best]), float(spread[best]))
+        factor = candidates.looks[best].factor
+        expected = _sign(study) * float(mean[best]) * factor, float(spread[best]) * factor
+        self.last_prediction = Prediction(*expected)
         return candidates.values[best]
-
-    def _known(self, study: Study, trials: list[FrozenTrial], oracle: Oracle) -> set[Any]:
-        """Return the keys of all trials; those of finished ones are remembered."""
-        of = (study.study_name, tuple(oracle.distributions))
-        if of != self._keys_of:
-            self._keys, self._keys_of = {}, of
-        running = set()
-        for trial in trials:
-            if not trial.state.is_finished():
-                running.add(oracle.identify(trial))
-            elif trial.number not in self._keys:
-                self._keys[trial.number] = oracle.identify(trial)
-        return running.union(self._keys.values())
 
     def _remaining(
         self,
@@ -178,8 +175,7 @@ def _searched(
     rng: random.Random,
 ) -> Candidates:
     """Look at draws and mutations of the best, then at mutations of the likeliest of these."""
-    allowed = [seen for seen in observed if seen.look.allowed]
-    best = sorted(allowed, key=lambda seen: -seen.score)[:BEST]
+    best = _parents(observed, rng, front=oracle.front)
     taken = set(known)
     found: dict[Any, tuple[Assignment, Look]] = {}
     _gather(found, oracle, taken, (oracle.draw(rng) for _ in range(DRAWS)))
@@ -193,6 +189,36 @@ def _searched(
         values += [v for v, _ in more.values()]
         looks += [look for _, look in more.values()]
     return Candidates(values, looks, model.encoder.encode(values, looks))
+
+
+def _described(
+    oracle: Oracle,
+    observed: list[Observation],
+    listed: Candidates,
+    trials: list[FrozenTrial],
+    rng: random.Random,
+) -> tuple[Acquisition, Candidates]:
+    """Model once more with what is too dear to be known of all: of a short list and of trials."""
+
+    def known(values: Assignment, look: Look) -> Look:
+        return look._replace(numbers=look.numbers + oracle.describe(values))
+
+    encoder = Encoder(oracle.distributions, described=True)
+    seen = [dataclasses.replace(o, look=known(o.values, o.look)) for o in observed]
+    pending = [(values, known(values, look)) for values, look in _pending(trials, oracle)]
+    model = Acquisition(seen, pending, encoder, rng, front=oracle.front)
+    looks = [known(*pair) for pair in zip(listed.values, listed.looks, strict=True)]
+    return model, Candidates(listed.values, looks, encoder.encode(listed.values, looks))
+
+
+def _parents(observed: list[Observation], rng: random.Random, *, front: bool) -> list[Observation]:
+    """Return the best; where the front is the aim, its members, of many some that are drawn."""
+    allowed = [seen for seen in observed if seen.look.allowed]
+    if not front:
+        return sorted(allowed, key=lambda seen: -seen.score)[:BEST]
+    points = [pareto.Point(seen.score / seen.look.factor, seen.look.cost) for seen in allowed]
+    members = [allowed[index] for index in pareto.front(points)]
+    return rng.sample(members, min(len(members), FRONT))
 
 
 def _gather(
@@ -245,13 +271,21 @@ def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
     return [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
 
 
-def _check(study: Study) -> None:
-    if len(study.directions) > 1:
-        raise ValueError("NasSampler works on one objective; scalarise the others into it.")
+def _check(study: Study, oracle: Oracle | None) -> None:
+    if len(study.directions) > (2 if oracle is not None and oracle.front else 1):
+        raise ValueError(
+            "NasSampler models one objective; scalarise the others into it, or give it an oracle "
+            "that knows the second, a cost, and has `front`."
+        )
 
 
 def _sign(study: Study) -> int:
-    return 1 if study.direction == StudyDirection.MAXIMIZE else -1
+    return 1 if study.directions[0] == StudyDirection.MAXIMIZE else -1
+
+
+def _value(trial: FrozenTrial) -> float:
+    """Return what is modelled: the first objective; NaN where there is none."""
+    return float(trial.values[0]) if trial.values else math.nan
 
 
 def _pending(trials: list[FrozenTrial], oracle: Oracle) -> list[tuple[Assignment, Look]]:
@@ -266,57 +300,63 @@ def _observe(
 ) -> list[Observation]:
     """Return what complete and pruned trials showed, the same once; of many trials some."""
     sign = _sign(study)
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and _finite(t.value)]
-    shown = [(trial, sign * float(trial.value or 0.0), 0.0) for trial in complete]
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and math.isfinite(_value(t))]
     pruned = [t for t in trials if t.state == TrialState.PRUNED and t.intermediate_values]
-    if pruned and complete:
-        shown += _expected(pruned, complete, sign)
-    seen: dict[tuple[Any, float], Observation] = {}
-    shown = [each for each in shown if each[0].params]
-    shown.sort(key=lambda each: each[0].number)
-    for index in chosen(np.array([score for _, score, _ in shown]), CAPS, rng):
-        trial, score, extra = shown[index]
-        look = oracle.look(trial.params)
-        if look is not None:
-            seen[look.key, score] = Observation(trial.params, look, score, extra)
-    return list(seen.values())
+    shown = [(trial, sign * _value(trial), 0.0) for trial in complete]
+    shown += _expected(pruned, complete, sign)
+    looks = [(each, oracle.look(each[0].params)) for each in shown if each[0].params]
+    found = _furthest([Observation(t.params, look, y, v) for (t, y, v), look in looks if look])
+    kept = chosen(np.array([seen.score for seen in found]), CAPS, rng)
+    return [found[index] for index in kept]
+
+
+def _furthest(found: list[Observation]) -> list[Observation]:
+    """Return what was trained to its end, the same once, then what was only ever cut short.
+
+    Of several trials that were, on the rungs of a ladder, the last one went furthest.
+    """
+    whole = {(seen.look.key, seen.score): seen for seen in found if seen.extra == 0}
+    keys = {seen.look.key for seen in whole.values()}
+    short = {seen.look.key: seen for seen in found if seen.extra > 0}
+    return [*whole.values(), *(seen for key, seen in short.items() if key not in keys)]
 
 
 def _expected(
     pruned: list[FrozenTrial], complete: list[FrozenTrial], sign: int
 ) -> list[tuple[FrozenTrial, float, float]]:
-    """Add to what a pruned trial reached the gain of complete ones from the same step on.
+    """Add to what a pruned trial reached the gain of others from the same step on.
 
-    The gains' variance is that of the sum's error. Where too few complete trials show a gain, the
-    trial counts as the median at best, as uncertain as the scores are.
+    That is what complete trials gained on average; its variance is that of the sum's error. Where
+    too few of them show it, all that reached the step are laid over all the last values: the
+    middles are made equal, and the doubt is as large as they are spread.
     """
-    finals = np.array([sign * float(trial.value or 0.0) for trial in complete])
+    if not pruned:
+        return []
+    finals = np.array([sign * _value(trial) for trial in complete])
+    ended = [(trial, max(trial.intermediate_values)) for trial in pruned]
+    last = np.array([sign * trial.intermediate_values[step] for trial, step in ended])
+    everything = np.append(finals, last[np.isfinite(last)])
     found = []
-    gains: dict[int, list[float]] = {}
-    for trial in pruned:
-        step = max(trial.intermediate_values)
-        reached = sign * trial.intermediate_values[step]
-        if not math.isfinite(reached):
-            continue
-        if step not in gains:
-            curves = zip(finals, complete, strict=True)
-            known = [
-                final - sign * t.intermediate_values.get(step, math.nan) for final, t in curves
-            ]
-            gains[step] = [gain for gain in known if math.isfinite(gain)]
-        gain = gains[step]
-        if len(gain) >= GAINS:
-            found.append((trial, reached + float(np.mean(gain)), float(np.var(gain)) + 1e-12))
-        else:
-            score = min(reached, float(np.median(finals)))
-            found.append((trial, score, float(np.var(finals)) + 1e-12))
+    for (trial, step), reached in zip(ended, last, strict=True):
+        if math.isfinite(reached):
+            gain, doubt = _gain(step, [*complete, *pruned], finals, sign)
+            found.append((trial, reached + gain, doubt + 1e-6 * float(np.var(everything)) + 1e-12))
     return found
 
 
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+def _gain(step: int, trials: list[FrozenTrial], finals: Floats, sign: int) -> tuple[float, float]:
+    """Return how much is gained after a step, and the variance of that; see `_expected`."""
+    at = np.array([sign * trial.intermediate_values.get(step, math.nan) for trial in trials])
+    gains = finals - at[: len(finals)]
+    gains = gains[np.isfinite(gains)]
+    if len(gains) >= GAINS:
+        return float(np.mean(gains)), float(np.var(gains))
+    there = at[np.isfinite(at)]
+    if not len(finals):
+        return 0.0, float(np.var(there))
+    return float(np.median(finals) - np.median(there)), float(np.var(there) + np.var(finals))
 
 
-def make(seed: int) -> BaseSampler:
+def make(seed: int, oracle: Oracle | None = None) -> BaseSampler:
     """Make the sampler."""
-    return NasSampler(seed)
+    return NasSampler(seed, oracle=oracle)

@@ -5,6 +5,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.samplers._history import in_order
+from nas.samplers._oracle import Oracle
 
 POPULATION = 20
 
@@ -36,6 +37,6 @@ def _ended(study: Study) -> list[FrozenTrial]:
     return in_order(trials)
 
 
-def make(seed: int) -> BaseSampler:
+def make(seed: int, oracle: Oracle | None = None) -> BaseSampler:  # noqa: ARG001
     """Make the sampler."""
     return ProposingNSGAIISampler(seed=seed, population_size=POPULATION)

@@ -2,7 +2,9 @@
 
 from optuna.samplers import BaseSampler, RandomSampler
 
+from nas.samplers._oracle import Oracle
 
-def make(seed: int) -> BaseSampler:
+
+def make(seed: int, oracle: Oracle | None = None) -> BaseSampler:  # noqa: ARG001
     """Make the sampler."""
     return RandomSampler(seed=seed)

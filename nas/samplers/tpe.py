@@ -9,6 +9,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial
 
+from nas.samplers._oracle import Oracle
+
 
 class ProposingTPESampler(TPESampler):
     """TPE that proposes for a trial which is not stored yet.
@@ -30,7 +32,7 @@ class ProposingTPESampler(TPESampler):
         return values
 
 
-def make(seed: int) -> BaseSampler:
+def make(seed: int, oracle: Oracle | None = None) -> BaseSampler:  # noqa: ARG001
     """Make the sampler.
 
     Trials that run count as poor ones, so that workers spread out; parameters that exist together

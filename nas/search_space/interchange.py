@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nas.architecture import Value
-from nas.cost import Limits
+from nas.cost import Cost
 from nas.errors import SpaceError, unknown
 from nas.search_space.nodes import (
     BlockSpec,
@@ -81,7 +81,7 @@ def from_json(data: Any) -> dict[str, Any]:
         values = {name: _value(value, f"scaling.{name}") for name, value in scaling.items()}
         arguments["scaling"] = Compound(**values)
     if "limits" in fields:
-        arguments["limits"] = _object(fields.pop("limits"), "limits", optional=Limits._fields)
+        arguments["limits"] = _object(fields.pop("limits"), "limits", optional=Cost._fields)
     return arguments | {name: _value(value, name) for name, value in fields.items()}
 
 

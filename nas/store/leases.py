@@ -46,6 +46,9 @@ def claim(
         connection.execute(row_of_study.with_for_update())  # so that the count holds
     row = _find(connection, proposal)
     if row.id is None:
+        other = _running(connection, worker, proposal, row.now)
+        if other is not None:
+            return other
         if _is_full(connection, worker, budget):
             return Claim("budget")
         evaluation_id = _begin(connection, worker, proposal, row.now)
@@ -54,12 +57,31 @@ def claim(
         row = _find(connection, proposal)  # another study's worker was first
     dead = row.state == "running" and row.expires_at < row.now
     elsewhere = row.study_id != worker.study_id  # where it failed for reasons of that search
-    if not dead and not (row.state == "failed" and elsewhere):
+    given_up = row.state == "pruned" and proposal.promoted_from is not None  # by another's pruner
+    if not dead and not given_up and not (row.state == "failed" and elsewhere):
         return Claim("elsewhere" if row.state == "running" else row.state, row.id, row.attempt)
     paid = row.study_id == worker.study_id and row.number is not None
     if not paid and _is_full(connection, worker, budget):
         return Claim("budget")
     return _take_over(connection, worker, row)
+
+
+def _running(
+    connection: sa.Connection, worker: Worker, proposal: Proposal, now: float
+) -> Claim | None:
+    """Find a proposed network at another fidelity, where the study's other workers train it now."""
+    if proposal.promoted_from is not None:
+        return None
+    table = EvaluationRow
+    statement = sa.select(table.id, table.attempt).where(
+        table.architecture_id == proposal.architecture_id,
+        table.recipe_hash == proposal.recipe_hash,
+        table.study_id == worker.study_id,
+        table.state == "running",
+        table.expires_at >= now,
+    )
+    found = connection.execute(statement).first()
+    return None if found is None else Claim("elsewhere", found.id, found.attempt)
 
 
 def _is_full(connection: sa.Connection, worker: Worker, budget: int | None) -> bool:
@@ -181,7 +203,9 @@ def _take_over(connection: sa.Connection, worker: Worker, row: Any) -> Claim:
 def _raise_attempt(connection: sa.Connection, worker: Worker, row: Any, number: int | None) -> bool:
     """Make an evaluation this worker's if nobody else has done so since `row` was read."""
     table = EvaluationRow
-    free = sa.or_(table.state == "failed", table.expires_at < database_seconds(connection))
+    free = sa.or_(
+        table.state.in_(("failed", "pruned")), table.expires_at < database_seconds(connection)
+    )
     statement = (
         sa.update(table)
         .where(table.id == row.id, table.attempt == row.attempt, free)

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from nas.cost import Cost
 from nas.errors import StoreError, unknown
+from nas.fidelity import Seen
 from nas.store import engine as engines
 from nas.store.records import CurvePoint, Evaluation, Metrics
 
@@ -30,23 +31,31 @@ class StudyInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How many trials of a study are in which state; each trial is counted once."""
+    """How many trials of a study are in which state; each trial is counted once.
+
+    promoted: it stopped at a rung, and another trial has gone on from there.
+    """
 
     complete: int = 0
     pruned: int = 0
     failed: int = 0
     running: int = 0
     reused: int = 0
+    promoted: int = 0
 
     @property
     def total(self) -> int:
         """Return the number of all trials."""
-        return self.complete + self.pruned + self.failed + self.running + self.reused
+        return (
+            self.complete + self.pruned + self.failed + self.running + self.reused + self.promoted
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialInfo:
     """One trial with what was measured; `score` is Optuna's value, None while it runs.
+
+    `latency_ms` is what the study's table predicts, None in a study without one.
 
     stopped: it runs in Optuna's eyes, but its worker died or let go and none has taken it over.
     """
@@ -66,11 +75,20 @@ class TrialInfo:
     worker: str
     reused_from: str | None
     stopped: bool
+    latency_ms: float | None = None
 
     @property
     def one_class(self) -> bool:
         """Tell whether the model predicts a single class."""
         return self.metrics.get("predicted_classes") == 1
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a search's result says of the trial, as plain data."""
+        return {
+            "trial": self.number, "score": self.score, **self.metrics, "macs": self.cost.macs,
+            "params": self.cost.params, "latency_ms": self.latency_ms,
+            "notation": self.notation.split("\n"),
+        }  # fmt: skip
 
 
 @contextmanager
@@ -114,8 +132,16 @@ def _study_info(row: Any) -> StudyInfo:
 
 def counts(connection: sa.Connection, study_id: int) -> Counts:
     """Count a study's trials by state; a reused one is counted as reused, whatever its state."""
+    went_on = (
+        "SELECT 1 FROM nas_evaluations e JOIN nas_evaluations f"
+        " ON f.architecture_id = e.architecture_id AND f.recipe_hash = e.recipe_hash"
+        " AND f.fidelity > e.fidelity JOIN nas_trials later ON later.evaluation_id = f.id"
+        " WHERE e.id = t.evaluation_id AND later.study_id = t.study_id"
+    )
     statement = sa.text(
-        "SELECT CASE WHEN t.reused_from IS NULL THEN CAST(o.state AS VARCHAR(16)) ELSE 'REUSED' END"
+        "SELECT CASE WHEN t.reused_from IS NOT NULL THEN 'REUSED'"
+        f" WHEN o.state = 'PRUNED' AND EXISTS ({went_on}) THEN 'PROMOTED'"
+        " ELSE CAST(o.state AS VARCHAR(16)) END"
         " AS state, count(*) AS trials FROM trials o LEFT JOIN nas_trials t"
         " ON t.trial_id = o.trial_id WHERE o.study_id = :study GROUP BY 1"
     )
@@ -126,7 +152,69 @@ def counts(connection: sa.Connection, study_id: int) -> Counts:
         failed=found.get("FAIL", 0),
         running=found.get("RUNNING", 0),
         reused=found.get("REUSED", 0),
+        promoted=found.get("PROMOTED", 0),
     )
+
+
+def fidelities(connection: sa.Connection, study_id: int) -> dict[int, int]:
+    """Count a study's complete evaluations, reused ones too, at each fidelity, the lowest first."""
+    statement = sa.text(
+        "SELECT e.fidelity, count(DISTINCT e.id) AS evaluations FROM nas_trials t"
+        " JOIN nas_evaluations e ON e.id = t.evaluation_id"
+        " WHERE t.study_id = :study AND e.state = 'complete' GROUP BY 1 ORDER BY 1"
+    )
+    rows = connection.execute(statement, {"study": study_id})
+    return {row.fidelity: row.evaluations for row in rows}
+
+
+def seen(connection: sa.Connection, study_id: int) -> list[Seen]:
+    """Return each network that a study has at each fidelity, in the order of the trials."""
+    statement = sa.text(
+        "SELECT t.number, t.evaluation_id, e.architecture_id, e.fidelity, v.value AS score,"
+        " CAST(o.state AS VARCHAR(16)) AS state FROM nas_trials t"
+        " JOIN trials o ON o.trial_id = t.trial_id"
+        " JOIN nas_evaluations e ON e.id = t.evaluation_id"
+        " LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0"
+        " WHERE t.study_id = :study ORDER BY t.number"
+    )
+    found: dict[int, Seen] = {}
+    for row in connection.execute(statement, {"study": study_id}):
+        one = Seen(
+            architecture_id=row.architecture_id,
+            fidelity=row.fidelity,
+            ended=row.state != "RUNNING",
+            score=None if row.state == "RUNNING" else row.score,
+            number=row.number,
+            evaluation_id=row.evaluation_id,
+        )
+        found.setdefault(row.evaluation_id, one)  # a reused trial repeats an evaluation
+    return list(found.values())
+
+
+def epoch_seconds(connection: sa.Connection, study_id: int) -> float:
+    """Return the mean seconds of an epoch in a study's longest complete evaluations, 0 of none."""
+    statement = sa.text(
+        "SELECT avg(seconds / fidelity) AS epoch FROM nas_evaluations"
+        " WHERE study_id = :study AND state = 'complete' AND seconds IS NOT NULL"
+        " GROUP BY fidelity ORDER BY fidelity DESC LIMIT 1"
+    )
+    return float(connection.execute(statement, {"study": study_id}).scalar() or 0.0)
+
+
+def trained(
+    connection: sa.Connection, architecture_id: str, recipe_hash: str
+) -> list[tuple[int, str | None]]:
+    """Return how far a network's training has come in any study: fidelity and checkpoint folder.
+
+    Of what is complete or was pruned, the longest first; what was pruned has the fidelity 0.
+    """
+    statement = sa.text(
+        "SELECT CASE state WHEN 'complete' THEN fidelity ELSE 0 END AS reached, checkpoint"
+        " FROM nas_evaluations WHERE architecture_id = :architecture AND recipe_hash = :recipe"
+        " AND state IN ('complete', 'pruned') ORDER BY 1 DESC"
+    )
+    key = {"architecture": architecture_id, "recipe": recipe_hash}
+    return [(row.reached, row.checkpoint) for row in connection.execute(statement, key)]
 
 
 def total(connection: sa.Connection, study_id: int) -> int:
@@ -139,12 +227,14 @@ _TRIAL = (
     "SELECT t.number, CAST(o.state AS VARCHAR(16)) AS state, v.value AS score,"
     " t.evaluation_id, e.architecture_id, a.notation, a.macs, a.params, a.activations,"
     " a.peak_activation_bytes, e.metrics, e.reason, e.seconds, e.fidelity, e.attempt, e.worker,"
-    " t.reused_from, (o.state = 'RUNNING' AND e.state = 'running' AND e.expires_at < {now})"
-    " AS stopped FROM nas_trials t"
+    " t.reused_from, u.value_json AS latency_ms,"
+    " (o.state = 'RUNNING' AND e.state = 'running' AND e.expires_at < {now}) AS stopped"
+    " FROM nas_trials t"
     " JOIN trials o ON o.trial_id = t.trial_id"
     " JOIN nas_evaluations e ON e.id = t.evaluation_id"
     " JOIN nas_architectures a ON a.id = e.architecture_id"
     " LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0"
+    " LEFT JOIN trial_user_attributes u ON u.trial_id = t.trial_id AND u.key = 'latency_ms'"
 )
 
 
@@ -194,6 +284,29 @@ def trials(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
     return [_trial_info(row) for row in connection.execute(statement, {"study": study_id})]
 
 
+def endings(connection: sa.Connection, study_id: int) -> list[tuple[int, float]]:
+    """Return each ended trial in the order of their ends: its number, its seconds of training.
+
+    A reused one took none; nor did the epochs that a shorter training of the network had done.
+    """
+    done = (
+        "SELECT 1 FROM nas_evaluations shorter JOIN nas_curve_points d"
+        " ON d.evaluation_id = shorter.id AND d.epoch = c.epoch"
+        " WHERE shorter.architecture_id = e.architecture_id"
+        " AND shorter.recipe_hash = e.recipe_hash AND shorter.fidelity < e.fidelity"
+    )
+    statement = sa.text(
+        "SELECT t.number, (SELECT sum(c.seconds) FROM nas_curve_points c WHERE"
+        f" c.evaluation_id = e.id AND t.reused_from IS NULL AND NOT EXISTS ({done})) AS seconds"
+        " FROM nas_trials t JOIN trials o ON o.trial_id = t.trial_id"
+        " JOIN nas_evaluations e ON e.id = t.evaluation_id"
+        " WHERE o.study_id = :study AND o.datetime_complete IS NOT NULL"
+        " ORDER BY o.datetime_complete, t.number"
+    )
+    rows = connection.execute(statement, {"study": study_id})
+    return [(row.number, row.seconds or 0.0) for row in rows]
+
+
 def running(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
     """Return the trials that run in Optuna's eyes, by number; some may be `stopped`."""
     statement = sa.text(
@@ -220,6 +333,7 @@ def _trial_info(row: Any) -> TrialInfo:
         worker=row.worker,
         reused_from=row.reused_from,
         stopped=bool(row.stopped),
+        latency_ms=_json(row.latency_ms),
     )
 
 
@@ -255,6 +369,34 @@ def evaluation(connection: sa.Connection, evaluation_id: int) -> Evaluation:
         seconds=row.seconds,
         checkpoint=row.checkpoint,
     )
+
+
+class Known(NamedTuple):
+    """A network that was trained: what it is, what it costs, what it reached."""
+
+    architecture: Mapping[str, Any]
+    cost: Cost
+    metrics: Metrics
+
+
+def known(connection: sa.Connection, recipe_hash: str, fidelity: int, study_id: int) -> list[Known]:
+    """Return what other studies completed under a recipe and this one has no trial of."""
+    statement = sa.text(
+        "SELECT a.json, a.macs, a.params, a.activations, a.peak_activation_bytes, e.metrics"
+        " FROM nas_evaluations e JOIN nas_architectures a ON a.id = e.architecture_id"
+        " WHERE e.recipe_hash = :recipe AND e.fidelity = :fidelity AND e.state = 'complete'"
+        " AND NOT EXISTS (SELECT 1 FROM nas_trials t"
+        " WHERE t.evaluation_id = e.id AND t.study_id = :study) ORDER BY e.id"
+    )
+    bound = {"recipe": recipe_hash, "fidelity": fidelity, "study": study_id}
+    return [
+        Known(
+            _json(row.json),
+            Cost(row.macs, row.params, row.activations, row.peak_activation_bytes),
+            _json(row.metrics) or {},
+        )
+        for row in connection.execute(statement, bound)
+    ]
 
 
 def curve(connection: sa.Connection, evaluation_id: int) -> list[CurvePoint]:
@@ -314,13 +456,14 @@ def artifacts(connection: sa.Connection, study_id: int) -> list[tuple[str, str]]
 
 
 def spent(connection: sa.Connection, study_id: int) -> int:
-    """Count the evaluations that a study began itself: what its budget of trials has paid for.
+    """Count the networks that a study began to train: what its budget of trials has paid for.
 
-    A claim whose worker died before its trial was made is not counted.
+    A network that is promoted was paid for when it began. A claim whose worker died before its
+    trial was made is not counted.
     """
     now = engines.database_seconds(connection)
     statement = sa.text(
-        "SELECT count(*) FROM nas_evaluations WHERE study_id = :study AND"
+        "SELECT count(DISTINCT architecture_id) FROM nas_evaluations WHERE study_id = :study AND"
         f" (number IS NOT NULL OR expires_at >= {now})"
     )
     return int(connection.execute(statement, {"study": study_id}).scalar_one())

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from nas.cost import Cost
 
 Metrics = Mapping[str, float | None]
-Score = Callable[[Metrics, Cost], float]
+Score = Callable[[Metrics, Cost, Mapping[str, Any]], float]
+"""Of an evaluation's metrics, its architecture's cost, and the architecture as JSON."""
 Outcome = Literal["run", "complete", "pruned", "failed", "elsewhere", "budget"]
 
 
@@ -16,7 +17,9 @@ class Proposal:
     """What a sampler wants evaluated: its choices, the architecture they decode to, the key.
 
     `params` and `distributions` are Optuna's; `fidelity` is the number of epochs; `prediction` is
-    what the sampler expected, where it says so, and is kept with the trial.
+    what the sampler expected, where it says so, and `latency_ms` what a table predicts, where the
+    study has one; both are kept with the trial. `promoted_from` is the number of the trial, at a
+    lower fidelity, that goes on here.
     """
 
     architecture_id: str
@@ -28,6 +31,8 @@ class Proposal:
     params: Mapping[str, Any]
     distributions: Mapping[str, Any]
     prediction: Mapping[str, float] = field(default_factory=dict)
+    latency_ms: float | None = None
+    promoted_from: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,8 @@ class Lease:
     trial_id: int
     number: int
     cost: Cost
+    fidelity: int
+    architecture: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from nas.store.tables import finite, insert_new
 # What a study's name stands for; the first that differs is told.
 FIXED = (
     "parameters", "space", "objective", "recipe_hash", "limits", "sampler", "pruner", "seed",
+    "prefilter", "features", "warm_start", "reduction",
 )  # fmt: skip
 _OPENING_ATTEMPTS = 8
 _MADE_BY_ANOTHER = ("already exists", "unique", "duplicate")
@@ -179,7 +180,7 @@ def _update_config(connection: sa.Connection, name: str, now: Mapping[str, Any])
 def _check_same(name: str, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for key in FIXED:
         was, new = stored.get(key), now.get(key)
-        if was == new:
+        if was == new or key not in stored:  # a study that is older than the option
             continue
         label = {"parameters": "space", "recipe_hash": "recipe"}.get(key, key)
         if key == "recipe_hash" and _recipe(stored) != _recipe(now):

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.cost import Cost
 from nas.store import leases, queries
 from nas.store.forget import forget_deleted
 from nas.store.leases import Worker
@@ -46,7 +45,8 @@ _LINK = sa.text(
 class Trials:
     """The trials of one study in one store, as one worker sees them.
 
-    `score` turns an evaluation's metrics and its architecture's cost into the study's value.
+    `score` turns an evaluation's metrics, its architecture and its cost into the study's value.
+    What is complete at a fidelity below `full` is no result: it is shown to Optuna as pruned.
     """
 
     def __init__(
@@ -57,9 +57,11 @@ class Trials:
         score: Score,
         worker: str,
         lease_seconds: float = LEASE_SECONDS,
+        full: int = 0,
     ) -> None:
         self.store = store
         self.score = score
+        self.full = full
         with store.read() as connection:
             self.info = queries.study(connection, study)
         self.worker = Worker(worker, self.info.id, lease_seconds)
@@ -125,7 +127,7 @@ class Trials:
             if insert_new(connection, CurvePointRow, key | row) is None:  # repeated after a crash
                 update = sa.update(CurvePointRow).filter_by(**key).values(row)
                 connection.execute(update)
-        value = self.score(finite(point.metrics), lease.cost)
+        value = self.score(finite(point.metrics), lease.cost, lease.architecture)
         self._show_value(lease.trial_id, point.epoch, value)
         return value
 
@@ -159,7 +161,7 @@ class Trials:
         if metrics is None and state == "pruned":
             metrics = self._last_metrics(lease)
         measured = finite(metrics or {})
-        value = self._value(state, measured, lease.cost)
+        value = self._value(state, measured, lease)
         if state == "complete" and value is None:
             state, reason = "failed", reason or f"the score is not a number: {measured}"
         values = {
@@ -171,13 +173,15 @@ class Trials:
         }
         with self.store.write() as connection:
             leases.fenced(connection, lease, **values, expires_at=None, finished=utc_now())
-        self._tell(lease.trial_id, state, value, _attributes(measured, reason))
+        shown = self._shown(state, lease.fidelity)
+        self._tell(lease.trial_id, shown, value, _attributes(measured, reason))
         return value
 
     def should_prune(self, lease: Lease, study: optuna.Study) -> bool:
         """Ask the study's pruner about a trial, with the values reported so far."""
         with reported(self.store.url, "read"):
-            return study.pruner.prune(study, self.store.storage.get_trial(lease.trial_id))
+            trial = self.store.storage.get_trial(lease.trial_id)
+            return study.pruner.prune(_Own(study), trial)  # type: ignore[arg-type]
 
     def adopt(self) -> Started | None:
         """Take over a trial whose worker is dead; None when there is none.
@@ -221,7 +225,7 @@ class Trials:
         for trial_id, number, evaluation, points in found:
             with reported(self.store.url, "read"):
                 known = self.store.storage.get_trial(trial_id).intermediate_values
-            for step, value in self._values_of(points, evaluation.cost).items():
+            for step, value in self._values_of(points, evaluation).items():
                 if step not in known:
                     self._show_value(trial_id, step, value)
             if evaluation.state != "running":
@@ -237,8 +241,11 @@ class Trials:
             with self.store.write() as connection:
                 update = sa.update(TrialRow).where(TrialRow.trial_id == trial_id)
                 connection.execute(update.values(reused_from=origin))
-        value = self._value(evaluation.state, evaluation.metrics, evaluation.cost)
-        self._tell(trial_id, evaluation.state, value, shown)
+        value = self._value(evaluation.state, evaluation.metrics, evaluation)
+        self._tell(trial_id, self._shown(evaluation.state, evaluation.fidelity), value, shown)
+
+    def _shown(self, state: str, fidelity: int) -> str:
+        return "pruned" if state == "complete" and fidelity < self.full else state
 
     def _link_lost(self, connection: sa.Connection, *, only_running: bool = False) -> None:
         for row in queries.unlinked(connection, self.info.id, only_running=only_running):
@@ -260,6 +267,8 @@ class Trials:
             trial_id=trial[0],
             number=trial[1],
             cost=found.cost,
+            architecture=found.architecture,
+            fidelity=found.fidelity,
         )
 
     def _renew(self, connection: sa.Connection, lease: Lease, **values: Any) -> None:
@@ -267,13 +276,14 @@ class Trials:
 
     def _reuse(self, proposal: Proposal, found: Evaluation, points: list[CurvePoint]) -> Started:
         """Make a trial that is finished from the start, with what was measured before."""
-        template = self._template(proposal, found, found.state, points)
+        shown = self._shown(found.state, found.fidelity)
+        template = self._template(proposal, found, shown, points)
         template.user_attrs["reused_from"] = _origin(found)
         trial_id = self._create(template)
         with self.store.write() as connection:
             number = self._link(connection, trial_id, found.id, reused_from=_origin(found))
-        outcome: Final = "complete" if found.state == "complete" else "failed"
-        if found.state == "pruned":
+        outcome: Final = "complete" if shown == "complete" else "failed"
+        if shown == "pruned":
             outcome = "pruned"
         return Started(outcome=outcome, number=number, evaluation=found, value=template.value)
 
@@ -312,9 +322,13 @@ class Trials:
             "fidelity": found.fidelity,
             **proposal.prediction,
         }
+        if proposal.latency_ms is not None:
+            attributes["latency_ms"] = proposal.latency_ms
+        if proposal.promoted_from is not None:
+            attributes["promoted_from"] = proposal.promoted_from
         if state != "running":
             attributes |= _attributes(found.metrics, found.reason)
-            value = self._value(state, found.metrics, found.cost)
+            value = self._value(state, found.metrics, found)
         return FrozenTrial(
             number=-1,
             trial_id=-1,
@@ -326,7 +340,7 @@ class Trials:
             distributions=dict(proposal.distributions),
             user_attrs=attributes,
             system_attrs={},
-            intermediate_values=self._values_of(points, found.cost),
+            intermediate_values=self._values_of(points, found),
         )
 
     def _create(self, template: FrozenTrial) -> int:
@@ -366,15 +380,32 @@ class Trials:
         except UpdateFinishedTrialError:
             return  # another worker has told the trial from the same rows
 
-    def _values_of(self, points: list[CurvePoint], cost: Cost) -> dict[int, float]:
-        return {point.epoch: self.score(point.metrics, cost) for point in points}
+    def _values_of(self, points: list[CurvePoint], of: Evaluation) -> dict[int, float]:
+        return {p.epoch: self.score(p.metrics, of.cost, of.architecture) for p in points}
 
-    def _value(self, state: str, metrics: Metrics, cost: Cost) -> float | None:
+    def _value(self, state: str, metrics: Metrics, of: Evaluation | Lease) -> float | None:
         """Return the study's value of an evaluation: none where it failed or measured nothing."""
         if state == "failed" or not metrics:
             return None
-        value = self.score(metrics, cost)
+        value = self.score(metrics, of.cost, of.architecture)
         return None if math.isnan(value) else value
+
+
+class _Own:
+    """A study as a pruner sees it: without the trials that were trained elsewhere.
+
+    What a search begins with is the best of other studies: no measure for its own first trials.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        trials = self._study.get_trials(*args, **kwargs)
+        return [trial for trial in trials if "reused_from" not in trial.user_attrs]
 
 
 def _origin(evaluation: Evaluation) -> str:

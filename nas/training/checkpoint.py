@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,22 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     except (OSError, SafetensorError, ValueError, KeyError):
         return None
     return tensors, state
+
+
+def copy(source: Path, folder: Path) -> bool:
+    """Take over another folder's checkpoint, as it is now, where there is one and none is here."""
+    if source == folder or (folder / FILE).exists() or not (source / FILE).is_file():
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{FILE}.{os.getpid()}.tmp"
+    try:
+        shutil.copyfile(source / FILE, temporary)
+        os.replace(temporary, folder / FILE)
+    except FileNotFoundError:  # its study has just finished with it
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 def save_weights(folder: Path, state: Mapping[str, Tensor]) -> Path:

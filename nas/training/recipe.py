@@ -1,6 +1,7 @@
 """The recipe: everything besides the architecture that decides what a training gives. No torch."""
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 
 from nas.data import DataSet
 from nas.errors import DataError, UserError, unknown
+from nas.fidelity import Rung
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
 """The metrics that may stand in the objective."""
@@ -49,7 +51,9 @@ class Recipe:
 
     The learning rate climbs for `warmup_epochs` and then falls along a cosine to 0, per step.
     Metrics are those of the exponential moving average of the weights. In the loss a class with n
-    images weighs n^-class_balance: 0 is plain, 1 lets all classes weigh the same.
+    images weighs n^-class_balance: 0 is plain, 1 lets all classes weigh the same. `ladder` has the
+    rungs on which a training sees less than the whole, one after the other from the first epoch;
+    the learning rate's schedule is that of all epochs.
     """
 
     data: str
@@ -66,6 +70,7 @@ class Recipe:
     clip_norm: float = 2.0
     class_balance: float = 0.0
     augmentation: Augmentation = TUNED
+    ladder: tuple[Rung, ...] = ()
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -75,16 +80,20 @@ class Recipe:
             raise UserError(f"A training needs at least 1 epoch, not {self.epochs}.")
         if self.batch_size < 2:
             raise UserError(f"A batch needs at least 2 images, not {self.batch_size}.")
+        _check_ladder(self.ladder, self.epochs)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as plain data."""
-        return asdict(self)
+        """Return the recipe as plain data; one without a ladder says nothing of ladders."""
+        fields_ = asdict(self) | {"ladder": [asdict(rung) for rung in self.ladder]}
+        return {name: value for name, value in fields_.items() if name != "ladder" or value}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Recipe":
         """Read a recipe back; raises UserError when a field is missing or not known."""
         try:
-            return cls(**{**data, "augmentation": Augmentation(**data["augmentation"])})
+            ladder = tuple(Rung(**rung) for rung in data.get("ladder", ()))
+            augmentation = Augmentation(**data["augmentation"])
+            return cls(**{**data, "augmentation": augmentation, "ladder": ladder})
         except (KeyError, TypeError) as error:
             known = ", ".join(f.name for f in fields(cls))
             raise UserError(f"Not a recipe: {error}. Its fields: {known}.") from error
@@ -96,6 +105,10 @@ class Recipe:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def rung(self, epoch: int) -> Rung:
+        """Return what an epoch (from 1) of the training sees."""
+        return next((r for r in self.ladder if epoch <= r.epochs), Rung(self.epochs))
+
     def describe(self) -> str:
         """Say in a few sentences what the recipe does."""
         power = f", a class of n images weighing n^-{self.class_balance:g}"
@@ -105,8 +118,8 @@ class Recipe:
             f"{self.learning_rate:g}, weight decay {self.weight_decay:g}), warm-up and cosine. "
             f"Each image is changed at random every time: {_changes(self.augmentation)}. "
             f"Label smoothing {self.label_smoothing:g}{balanced}; gradients clipped at "
-            f"{self.clip_norm:g}. Scored by {self.metric.replace('_', ' ')} of the moving average "
-            f"of the weights, seed {self.seed}."
+            f"{self.clip_norm:g}. {_less(self.ladder)}Scored by {self.metric.replace('_', ' ')} "
+            f"of the moving average of the weights, seed {self.seed}."
         )
 
 
@@ -122,6 +135,25 @@ def _changes(augmentation: Augmentation) -> str:
         f"half of them with a square of {a.cutout:.0%} of the side blanked": a.cutout,
     }
     return ", ".join(text for text, size in said.items() if size) or "not at all"
+
+
+def _less(ladder: tuple[Rung, ...]) -> str:
+    said = []
+    for rung in ladder:
+        shares = (("images", rung.data), ("resolution", rung.resolution))
+        part = " and ".join(f"{share:.0%} of the {name}" for name, share in shares if share < 1)
+        said.append(f"up to epoch {rung.epochs} {part or 'all'}")
+    return f"At first less is seen: {'; '.join(said)}. " if said else ""
+
+
+def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
+    """Refuse rungs that are not in order below the whole training, or see nothing, or too much."""
+    ends = [0, *(rung.epochs for rung in ladder), epochs]
+    if ladder and any(later <= sooner for sooner, later in itertools.pairwise(ends)):
+        raise UserError(f"A ladder's rungs end at rising epochs below {epochs}, not {ends[1:-1]}.")
+    for rung in ladder:
+        if not (0 < rung.data <= 1 and 0 < rung.resolution <= 1):
+            raise UserError(f"A rung's data and resolution lie above 0 and up to 1, not {rung}.")
 
 
 def default_recipe(

@@ -6,6 +6,7 @@ was killed goes on bit for bit on the CPU.
 """
 
 import copy
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,9 @@ from torch.nn import functional as F
 
 from nas.architecture import Architecture
 from nas.data import DataSet, Split
+from nas.data.dataset import share_of
 from nas.errors import Diverged, Interrupted, OutOfMemory
+from nas.fidelity import Rung
 from nas.network import build
 from nas.training import checkpoint
 from nas.training.augment import augmenter
@@ -73,9 +76,13 @@ class _Training:
 
 @dataclass(frozen=True)
 class _Material:
-    """What training reads: images (N, R, R, C), labels (N,), and how to standardise a pixel."""
+    """What training reads: images (N, R, R, C), labels (N,), and how to standardise a pixel.
+
+    `members` are the indices of the train split's images that are seen.
+    """
 
     train: Split
+    members: np.ndarray[Any, Any]
     validation: Split
     resolution: int
     mean: Statistics
@@ -125,8 +132,7 @@ def train_module(
 ) -> TrainResult:
     """Train a module as `train` does; checkpoints of another `identity` are not resumed."""
     check_fits(recipe, data)
-    mean, std = normalisation(data, resolution)
-    material = _Material(data.splits["train"], data.splits["validation"], resolution, mean, std)
+    material = functools.cache(lambda rung: _gather(data, recipe, rung, resolution))
     training = _begin(module, recipe)
     key = {"identity": identity, "recipe": recipe.hash}
     if checkpoint_dir is not None:
@@ -134,7 +140,8 @@ def train_module(
     for done in training.history:
         on_epoch(replace(done, restored=True))
     for epoch in range(len(training.history) + 1, recipe.epochs + 1):
-        result = _epoch(training, material, recipe, epoch=epoch, should_stop=should_stop)
+        seen = material(recipe.rung(epoch))
+        result = _epoch(training, seen, recipe, epoch=epoch, should_stop=should_stop)
         training.history.append(result)
         if checkpoint_dir is not None:
             _save(training, checkpoint_dir, key)
@@ -188,6 +195,14 @@ def normalisation(data: DataSet, resolution: int) -> tuple[Statistics, Statistic
     return tuple(means), tuple(stds)
 
 
+def _gather(data: DataSet, recipe: Recipe, rung: Rung, resolution: int) -> _Material:
+    """Return what the epochs of a rung see of the data, for a network of this resolution."""
+    pixels, train = rung.pixels(resolution), data.splits["train"]
+    members = share_of(train.labels, rung.data, recipe.seed)
+    statistics = normalisation(data, pixels)
+    return _Material(train, members, data.splits["validation"], pixels, *statistics)
+
+
 def _begin(module: nn.Module, recipe: Recipe) -> _Training:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -220,7 +235,8 @@ def _epoch(
     images = material.train.images(material.resolution)
     labels = torch.from_numpy(material.train.labels)
     weight = _class_weights(material.train, recipe).to(device)
-    batches = _order(len(images), recipe.batch_size)
+    count = len(material.members)
+    batches = [material.members[batch] for batch in _order(count, recipe.batch_size)]
     change = augmenter(recipe.augmentation)
     total = torch.zeros((), device=device)
     training.module.train()
@@ -241,7 +257,7 @@ def _epoch(
     return EpochResult(
         epoch=epoch,
         epochs=recipe.epochs,
-        train_loss=total.item() / len(images),
+        train_loss=total.item() / count,
         metrics=scores,
         seconds=time.perf_counter() - started,
         learning_rate=training.optimiser.param_groups[0]["lr"],

@@ -1,0 +1,1 @@
+"""Latency: measured on this machine, and predicted from a table of measured blocks."""

@@ -1,0 +1,236 @@
+"""How a latency table is made: measure networks and their blocks, fit, say how far it is off."""
+
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from scipy.stats import spearmanr
+
+from nas import blocks, network
+from nas.architecture import Architecture
+from nas.latency.measure import Case, Setting, measure
+from nas.latency.operators import ANY, Block, Feature, features, of_any
+from nas.latency.table import LEAST_MS, Error, LatencyTable, summed
+from nas.objective import Objective
+from nas.preflight import Subject, draw_near
+
+PILOTS = 12  # networks drawn at random, from which it is learnt where the target is
+NETWORKS = 60  # every third is held out
+MOST_PARAMS = 150_000_000  # of networks held in memory at once
+MOST_BLOCKS = 600
+TRIES = 20  # draws for each network, where a space is so small that they repeat
+PILOT_SHARE, NETWORK_SHARE, BLOCK_SHARE = 0.12, 0.5, 0.33  # of the time
+WEIGHT = 3.0  # of a network beside a block in the fit, measured: see docs/latency.md
+QUIET = 10.0  # seconds between two lines of progress
+Say = Callable[[str], None]
+
+
+class Measured(NamedTuple):
+    """A network, or a part of one, as its blocks and the milliseconds it took."""
+
+    blocks: tuple[Block, ...]
+    ms: float
+
+
+class Fit(NamedTuple):
+    """Milliseconds of the measured blocks inside a network, and of operators per unit."""
+
+    blocks: dict[Block, float]
+    operators: dict[Feature, float]
+
+
+def make(
+    subject: Subject,
+    how: Setting,
+    *,
+    goal: Objective | None = None,
+    seconds: float = 90.0,
+    seed: int = 0,
+    say: Say = lambda _: None,
+) -> LatencyTable:
+    """Make a table for a space, for networks near the goal's target where there is one.
+
+    Whole networks are measured, two thirds to learn from; of these the blocks too, the most
+    frequent first. What is measured adapts to the time, in seconds, that there is.
+    """
+    began, rng = time.monotonic(), random.Random(seed)
+    pilots: list[Measured] = []
+    if goal is not None and goal.target_latency_ms is not None:
+        drawn = _distinct(lambda: subject.decode(subject.space.draw(rng)), PILOTS)
+        pilots = _measured(drawn, how, PILOT_SHARE * seconds, "networks at random", say)
+        subject = replace(subject, latency=_rough(subject, how, pilots))
+    draw = _drawing(subject, goal, rng)
+    found = _measured(_distinct(draw, NETWORKS), how, NETWORK_SHARE * seconds, "networks", say)
+    held_out = found[2::3]
+    hidden = {one.blocks for one in held_out}  # in a small space a pilot may be among them
+    learnt = [one for one in pilots + found if one.blocks not in hidden]
+    counted = Counter(block for one in learnt for block in one.blocks)
+    alone = _alone([block for block, _ in counted.most_common(MOST_BLOCKS)], how, seconds, say)
+    fitted = fit(alone, learnt)
+    table = LatencyTable(
+        *_about(subject, how),
+        blocks=fitted.blocks,
+        operators=fitted.operators,
+        error=Error(0, None, None, len(learnt), len(alone)),
+        seconds=round(time.monotonic() - began, 1),
+    )
+    return replace(table, error=_error(table, held_out))
+
+
+def _about(subject: Subject, how: Setting) -> tuple[str, int, int, Setting]:
+    return subject.space.name, subject.in_channels, subject.classes, how
+
+
+def _rough(subject: Subject, how: Setting, pilots: Sequence[Measured]) -> LatencyTable:
+    error = Error(0, None, None, len(pilots), 0)
+    return LatencyTable(*_about(subject, how), *fit({}, pilots), error, 0.0)
+
+
+def _drawing(
+    subject: Subject, goal: Objective | None, rng: random.Random
+) -> Callable[[], Architecture]:
+    if goal is None:
+        return lambda: subject.decode(subject.space.draw(rng))
+    return lambda: subject.decode(draw_near(subject, goal, rng))
+
+
+def _distinct(draw: Callable[[], Architecture], count: int) -> list[Architecture]:
+    """Draw different networks, as many as that and as fit into memory together."""
+    found: dict[str, Architecture] = {}
+    params = 0
+    for _ in range(TRIES * count):
+        architecture = draw()
+        if architecture.id in found:
+            continue
+        params += network.cost(architecture).params
+        if found and (len(found) == count or params > MOST_PARAMS):
+            break
+        found[architecture.id] = architecture
+    return list(found.values())
+
+
+def _measured(
+    architectures: Sequence[Architecture], how: Setting, seconds: float, what: str, say: Say
+) -> list[Measured]:
+    cases = [
+        Case(lambda one=one: network.build(one), one.in_channels, one.resolution)  # type: ignore[misc]
+        for one in architectures
+    ]
+    say(f"latency: measuring {len(cases)} {what}, for about {seconds:.0f} s")
+    times = measure(cases, how, seconds=seconds, progress=_now_and_then(what, say))
+    pairs = zip(architectures, times, strict=False)  # the time may not have been enough for all
+    return [Measured(tuple(network.walk(one)), time.median_ms) for one, time in pairs]
+
+
+def _alone(found: Sequence[Block], how: Setting, seconds: float, say: Say) -> dict[Block, float]:
+    """Measure blocks by themselves."""
+    cases = [
+        Case(lambda row=row, channels=channels: blocks.build(row, channels), channels, size)  # type: ignore[misc]
+        for row, channels, size in found
+    ]
+    say(f"latency: measuring {len(cases)} blocks, for about {BLOCK_SHARE * seconds:.0f} s")
+    progress = _now_and_then("blocks", say)
+    times = measure(cases, how, seconds=BLOCK_SHARE * seconds, progress=progress)
+    pairs = zip(found, times, strict=False)
+    return {block: time.median_ms for block, time in pairs if time.median_ms > 0}
+
+
+def _now_and_then(what: str, say: Say) -> Callable[[float], None]:
+    """Return what tells progress every ten seconds."""
+    told = time.monotonic()
+
+    def progress(share: float) -> None:
+        nonlocal told
+        if time.monotonic() - told > QUIET:
+            told = time.monotonic()
+            say(f"latency: {what} measured to {share:.0%}")
+
+    return progress
+
+
+def fit(alone: Mapping[Block, float], networks: Sequence[Measured]) -> Fit:
+    """Learn what blocks and operators take inside a network.
+
+    A block takes longer there than alone, where the caches are its own: scale and overhead are
+    fitted to the whole networks. Then each operator's milliseconds per call, multiply-accumulate,
+    parameter and element are fitted to blocks and networks together. All fits are non-negative
+    least squares of relative errors, so that nothing is ever predicted below zero. Such fits lie
+    low where measurements scatter upwards: at last all is scaled to the networks' median.
+    """
+    inside: dict[Block, float] = {}
+    if alone:
+        operators = _operators([Measured((block,), ms) for block, ms in alone.items()], [])
+        known = {b: alone.get(b) or summed(b, operators) for one in networks for b in one.blocks}
+        rows = [[sum(known[b] for b in one.blocks), len(one.blocks)] for one in networks]
+        scale, overhead = _non_negative(np.array(rows), np.array([one.ms for one in networks]))
+        inside = {block: scale * ms + overhead for block, ms in alone.items()}
+    single = [Measured((block,), ms) for block, ms in inside.items()]
+    found = Fit(inside, _operators(single, networks))
+    ratios = [one.ms / sum(_predicted(block, found) for block in one.blocks) for one in networks]
+    factor = float(np.median(ratios))
+    return Fit(*({name: factor * ms for name, ms in part.items()} for part in found))  # type: ignore[arg-type]
+
+
+def _predicted(block: Block, found: Fit) -> float:
+    return max(LEAST_MS, found.blocks.get(block) or summed(block, found.operators))
+
+
+def _operators(single: Sequence[Measured], networks: Sequence[Measured]) -> dict[Feature, float]:
+    """Fit milliseconds per unit to sums of blocks; beside each operator's own, those of any."""
+    targets = [*single, *networks]
+    ms = np.array([one.ms for one in targets])
+    weights = np.array([1.0] * len(single) + [WEIGHT] * len(networks))
+    own = [_sum([features(block) for block in one.blocks]) for one in targets]
+    pooled = [_sum([of_any(features(block)) for block in one.blocks]) for one in targets]
+    found: dict[Feature, float] = dict(_solved(own, ms, weights))
+    found |= {(ANY, counted): value for counted, value in _solved(pooled, ms, weights).items()}
+    return found
+
+
+def _sum(parts: Sequence[Mapping[Any, float]]) -> dict[Any, float]:
+    total: dict[Any, float] = {}
+    for part in parts:
+        for name, number in part.items():
+            total[name] = total.get(name, 0.0) + number
+    return total
+
+
+def _solved(
+    rows: Sequence[Mapping[Any, float]], ms: NDArray[np.float64], weights: NDArray[np.float64]
+) -> dict[Any, float]:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    matrix = np.array([[row.get(name, 0.0) for name in names] for row in rows])
+    return dict(zip(names, _non_negative(matrix, ms, weights).tolist(), strict=True))
+
+
+def _non_negative(
+    matrix: NDArray[np.float64],
+    wanted: NDArray[np.float64],
+    weights: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Solve `matrix x = wanted` for x of at least 0, in the least squares of relative errors."""
+    weights = np.ones(len(wanted)) if weights is None else weights
+    units = np.maximum(matrix.max(axis=0), 1e-12)  # columns differ by nine orders of magnitude
+    scaled = matrix / units * (weights / wanted)[:, None]
+    solution, _ = nnls(scaled, weights, maxiter=100 * matrix.shape[1])
+    return np.asarray(solution / units)
+
+
+def _error(table: LatencyTable, held_out: Sequence[Measured]) -> Error:
+    predicted = np.array([table.of(one.blocks) for one in held_out])
+    taken = np.array([one.ms for one in held_out])
+    if not held_out:
+        return table.error
+    percent = 100 * float(np.median(np.abs(predicted / taken - 1)))
+    ranks = None
+    if len(set(predicted)) > 1 and len(set(taken)) > 1 and len(taken) > 2:
+        ranks = float(spearmanr(predicted, taken).statistic)
+    kept = ranks if ranks is not None and math.isfinite(ranks) else None
+    return replace(table.error, networks=len(held_out), percent=percent, rank_correlation=kept)

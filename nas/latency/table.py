@@ -1,0 +1,174 @@
+"""A lookup table of blocks' latencies, from which any network's is summed up.
+
+A table per block is ProxylessNAS's way, arXiv:1812.00332, and MnasNet's objective is what it is
+for, arXiv:1807.11626. A block that was not measured is summed up from its operators, so that every
+network has a finite, positive latency.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nas import network
+from nas.architecture import Architecture, Row
+from nas.errors import SpaceError, UserError
+from nas.latency.measure import Setting
+from nas.latency.operators import ANY, Block, Feature, features
+
+FORMAT = "nas.latency/1"
+LEAST_MS = 1e-4  # of a block
+
+
+@dataclass(frozen=True)
+class Error:
+    """How far predictions were off on whole networks that nothing was learnt from.
+
+    `percent` is the median absolute percentage error and `rank_correlation` Spearman's; None where
+    there were too few networks, or all alike. `fitted` networks and `blocks` were learnt from.
+    """
+
+    networks: int
+    percent: float | None
+    rank_correlation: float | None
+    fitted: int
+    blocks: int
+
+    def describe(self) -> str:
+        """Say it in one line."""
+        if self.percent is None:
+            return "error unknown: no network was left to hold out"
+        text = f"median absolute error {self.percent:.1f} % on {self.networks} held-out networks"
+        if self.rank_correlation is not None:
+            text += f", Spearman's rank correlation {self.rank_correlation:.3f}"
+        return f"{text}; learnt from {self.fitted} others and {self.blocks} blocks"
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """What blocks take inside a network, in milliseconds, and what their operators take.
+
+    `blocks` were measured. `operators` is milliseconds per unit of what is counted of an operator;
+    `seconds` is what the measuring took.
+    """
+
+    space: str
+    in_channels: int
+    classes: int
+    setting: Setting
+    blocks: Mapping[Block, float]
+    operators: Mapping[Feature, float]
+    error: Error
+    seconds: float
+    _known: dict[Block, float] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def milliseconds(self, architecture: Architecture) -> float:
+        """Predict a network's latency; finite and positive, whatever the network."""
+        return self.of(network.walk(architecture))
+
+    def of(self, blocks: Iterable[Block]) -> float:
+        """Sum up blocks."""
+        known, total = self._known, 0.0
+        for block in blocks:
+            found = known.get(block)
+            if found is None:
+                found = known[block] = self._block(block)
+            total += found
+        return total
+
+    def _block(self, block: Block) -> float:
+        measured = self.blocks.get(block)
+        return max(LEAST_MS, summed(block, self.operators) if measured is None else measured)
+
+    @cached_property
+    def hash(self) -> str:
+        """Content hash: 16 hex digits; equal tables predict the same."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def describe(self) -> str:
+        """Say how it was measured and how far it is off."""
+        return f"{self.setting.describe()}; {self.error.describe()}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table as plain data."""
+        return {
+            "format": FORMAT,
+            "space": self.space,
+            "in_channels": self.in_channels,
+            "classes": self.classes,
+            "setting": self.setting.to_json(),
+            "error": vars(self.error),
+            "seconds": self.seconds,
+            "operators": [[*feature, ms] for feature, ms in self.operators.items()],
+            "blocks": [
+                {"row": row.to_json(), "in_channels": channels, "size": size, "ms": ms}
+                for (row, channels, size), ms in self.blocks.items()
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> "LatencyTable":
+        """Read a table back; raises UserError for anything else."""
+        if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+            raise UserError(f'A latency table is an object with "format": "{FORMAT}".')
+        try:
+            return cls(
+                space=str(data["space"]),
+                in_channels=int(data["in_channels"]),
+                classes=int(data["classes"]),
+                setting=Setting.from_json(data["setting"]),
+                blocks={_block(one): _number(one["ms"]) for one in data["blocks"]},
+                operators={(str(op), str(of)): _number(ms) for op, of, ms in data["operators"]},
+                error=Error(**data["error"]),
+                seconds=_number(data["seconds"]),
+            )
+        except (KeyError, TypeError, ValueError, SpaceError) as error:
+            raise UserError(f"This latency table is damaged: {error!r}.") from None
+
+    def write(self, path: Path) -> None:
+        """Write the table as a JSON file; raises UserError where that can't be done."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(self.to_json(), allow_nan=False) + "\n")
+        except OSError as error:
+            raise UserError(f"Can't write the latency table {path}: {error.strerror}.") from None
+
+
+def read(path: str | Path) -> LatencyTable:
+    """Read a table's file; raises UserError, naming the file, where there is none."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        raise UserError(
+            f"Can't read the latency table {path}: {why}. nas latency table makes one."
+        ) from None
+    try:
+        return LatencyTable.from_json(data)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def summed(block: Block, operators: Mapping[Feature, float]) -> float:
+    """Sum up a block's operators; one that was never measured counts as any operator would."""
+    total = 0.0
+    for (operator, counted), number in features(block).items():
+        known = (operator, "calls") in operators
+        total += number * operators.get((operator if known else ANY, counted), 0.0)
+    return total
+
+
+def _block(data: Mapping[str, Any]) -> Block:
+    return Row.from_json(data["row"]), int(data["in_channels"]), int(data["size"])
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{value!r} is no number of milliseconds")
+    return number

@@ -1,0 +1,72 @@
+"""Proxies beside what trainings showed: a scatter for each, metric over the proxy's rank."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scipy.stats import rankdata
+
+from nas.proxies._comparison import Comparison, ProxyReport
+from nas.quantities import short
+from nas.report.picture import BEST, INK, PALE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+GOOD = "#2a7f62"
+COLUMNS = 3
+
+
+def draw_proxies(report: ProxyReport, path: Path) -> None:
+    """Draw a scatter per proxy, its verdict above it, the networks coloured by their macs."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    found = report.comparisons
+    columns = min(COLUMNS, len(found))
+    rows = -(-len(found) // columns)
+    size = (3.4 * columns + 0.9, 3.1 * rows + 0.7)
+    figure = Figure(figsize=size, layout="constrained", dpi=120)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    low, high = min(report.macs), max(report.macs)
+    norm = LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
+    drawn = None
+    for axes, one in zip(grid.flat, found, strict=False):
+        ranks = rankdata(one.values)
+        drawn = axes.scatter(
+            ranks, report.metrics, c=report.macs, norm=norm, cmap="viridis", s=34,
+            edgecolors="white", linewidths=0.6, zorder=3,
+        )  # fmt: skip
+        _say(axes, one)
+    for axes in grid.flat[len(found) :]:
+        axes.set_visible(False)
+    if drawn is not None:
+        bar = figure.colorbar(drawn, ax=grid, shrink=0.6, aspect=30, pad=0.02)
+        bar.set_label("FLOPs", color=INK)
+        for axis in (bar.ax.yaxis.set_major_formatter, bar.ax.yaxis.set_minor_formatter):
+            axis(lambda value, _: short(value))
+        bar.ax.tick_params(which="both", labelsize=8)
+        bar.outline.set_visible(False)
+    figure.supxlabel("rank by the proxy, the most promising at the right", color=INK, fontsize=10)
+    figure.supylabel(f"validation {report.metric.replace('_', ' ')}", color=INK, fontsize=10)
+    count = len(report.metrics)
+    figure.suptitle(f"{report.study}: what proxies promised of {count} trained networks", color=INK)
+    figure.savefig(path)
+
+
+def _say(axes: "Axes", one: Comparison) -> None:
+    """Write the proxy's name, its correlation with the interval, and the verdict."""
+    from matplotlib.ticker import MaxNLocator
+
+    words = "nothing to rank"
+    if one.spearman is not None:
+        words = "Spearman {:+.2f} ({:+.2f} to {:+.2f})".format(*one.spearman)
+    color = {"helps": GOOD, "misleads": BEST}.get(one.verdict, INK)
+    axes.set_title(one.name, color=INK, fontsize=11, fontweight="bold", loc="left", pad=32)
+    axes.text(0, 1.1, words, transform=axes.transAxes, fontsize=8.5, color=INK)
+    axes.text(0, 1.02, one.verdict, transform=axes.transAxes, fontsize=8.5, color=color)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(PALE)
+    axes.tick_params(labelsize=8, color=PALE)
+    axes.grid(alpha=0.25)

@@ -33,9 +33,10 @@ from nas.errors import (
     UserError,
 )
 from nas.fidelity import Seen
+from nas.observers import Observer, Observers
 from nas.proposer import Idea, Proposer
 from nas.store import queries
-from nas.store.records import CurvePoint, Lease, Proposal, Started
+from nas.store.records import CurvePoint, Lease, Metrics, Proposal, Started
 from nas.store.store import Store
 from nas.store.trials import Final, Trials
 
@@ -101,6 +102,7 @@ class Worker:
             pruner=pruners.get(self.config.pruner, self.config.recipe.epochs)
         )
         self.data: DataSet | None = None
+        self.observers = Observers(_observers())
         self.proposer = Proposer(self.config, self.study, self._images, self._elsewhere)
 
     def run(self) -> None:
@@ -238,20 +240,22 @@ class Worker:
             return
         if evaluation.deaths >= MAX_DEATHS:
             reason = f"given up: {evaluation.deaths} workers died without finishing an epoch"
-            self.trials.finish(lease, "failed", reason=reason)
+            self._finish(lease, "failed", reason=reason)
             return
+        self.observers.tell("started", lease, evaluation)
         try:
             with _heartbeat(self.trials, lease) as lost:
                 self._train(lease, evaluation.architecture, lost)
         except LostLease as error:
             log.warning("%s", error)
+            self.observers.tell("left", lease, str(error))
 
     def _train(self, lease: Lease, architecture: Mapping[str, Any], lost: threading.Event) -> None:
         from nas.training.checkpoint import drop, save_weights
         from nas.training.trainer import train
 
         network_of = Architecture.from_json(architecture)
-        folder = self.config.checkpoint_dir(network_of.id)
+        folder = self._folder(lease)
         try:
             self._fetch_checkpoint(network_of.id, folder)
             result = train(
@@ -263,17 +267,12 @@ class Worker:
                 should_stop=lambda: lost.is_set() or self.should_stop(),
             )
         except Stopped as stop:
-            self.trials.finish(
-                lease,
-                stop.state,
-                metrics=stop.metrics,
-                seconds=self._seconds(lease),
-                checkpoint=str(folder),
-            )
-        except Interrupted:
+            self._finish(lease, stop.state, metrics=stop.metrics, seconds=self._seconds(lease))
+        except Interrupted as error:
             self.trials.release(lease)
+            self.observers.tell("left", lease, str(error))
         except TrialError as error:
-            self.trials.finish(lease, "failed", reason=f"{type(error).__name__}: {error}")
+            self._finish(lease, "failed", reason=f"{type(error).__name__}: {error}")
         except LostLease:
             raise
         except (NasError, OSError):  # the database, the disk, the data: no fault of the network
@@ -282,31 +281,46 @@ class Worker:
             raise
         except Exception as error:  # whatever a network does, it ends its trial, not the search
             log.exception("trial %d", lease.number)
-            self.trials.finish(lease, "failed", reason=f"{type(error).__name__}: {error}")
+            self._finish(lease, "failed", reason=f"{type(error).__name__}: {error}")
         else:
             save_weights(folder, result.state)
-            self.trials.finish(
-                lease,
-                "complete",
-                metrics=result.metrics,
-                seconds=result.seconds,
-                checkpoint=str(folder),
-            )
+            self._finish(lease, "complete", metrics=result.metrics, seconds=result.seconds)
             drop(folder)
             self._drop_weights()
 
+    def _finish(
+        self,
+        lease: Lease,
+        state: Final,
+        *,
+        metrics: Metrics | None = None,
+        reason: str | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Tell a trial, to the observers first: a told trial is frozen."""
+        end = (lease, state, metrics or {}, reason)
+        self.observers.tell("ending", *end)
+        folder = None if state == "failed" else str(self._folder(lease))
+        self.trials.finish(
+            lease, state, metrics=metrics, reason=reason, seconds=seconds, checkpoint=folder
+        )
+        self.observers.tell("ended", *end)
+
+    def _folder(self, lease: Lease) -> Path:
+        return self.config.checkpoint_dir(Architecture.from_json(lease.architecture).id)
+
     def _report(self, lease: Lease, result: "EpochResult") -> None:
         """Store an epoch; raise Stopped at the trial's rung and where the pruner gives it up."""
-        self.trials.report(
-            lease,
-            CurvePoint(
-                epoch=result.epoch,
-                metrics=result.metrics,
-                train_loss=result.train_loss,
-                seconds=result.seconds,
-                learning_rate=result.learning_rate,
-            ),
+        point = CurvePoint(
+            epoch=result.epoch,
+            metrics=result.metrics,
+            train_loss=result.train_loss,
+            seconds=result.seconds,
+            learning_rate=result.learning_rate,
         )
+        value = self.trials.report(lease, point)
+        if not result.restored:
+            self.observers.tell("epoch", lease, point, value)
         if result.epoch == lease.fidelity < result.epochs:
             raise Stopped("complete", result.metrics)
         last = result.restored or result.epoch == result.epochs
@@ -336,6 +350,11 @@ class Worker:
         for path in Path(self.config.folder, "checkpoints").glob("*/weights.safetensors"):
             if len(best) == KEPT_WEIGHTS and path.parent not in kept:
                 path.unlink(missing_ok=True)
+
+
+def _observers() -> list[Observer]:
+    """Return who is told what happens to this study's trials."""
+    return []
 
 
 @contextmanager

@@ -144,3 +144,20 @@ class ArtifactRow(Base):
     kind: Mapped[str] = mapped_column(sa.String(64))
     path: Mapped[str] = mapped_column(sa.String(1024))
     created: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class JobRow(Base):
+    """A search submitted to a cluster: a cluster's head forgets its jobs when it dies.
+
+    `id` is the submission id, `address` the head's without credentials, `words` the search's
+    command line without the store's password, `state` the cluster's last word on it.
+    """
+
+    __tablename__ = "nas_jobs"
+    id: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
+    address: Mapped[str] = mapped_column(sa.String(512))
+    words: Mapped[list[str]] = mapped_column(sa.JSON(none_as_null=True))
+    state: Mapped[str] = mapped_column(sa.String(16))
+    message: Mapped[str | None] = mapped_column(sa.Text)
+    created: Mapped[datetime] = mapped_column(default=utc_now)
+    changed: Mapped[datetime] = mapped_column(default=utc_now)

@@ -1,11 +1,13 @@
 """Documents can't lie: their commands and Python run, their links resolve, no option is left out.
 
 All of it runs in one temporary folder with tiny real images. What is changed of a command, so that
-it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --workers 1` appended (a
-study that is resumed, `--trials 1 --workers 1`), `nas latency table` gets `--seconds 1`, and
-`nas.search(...)` in Python the same as a search; all else runs as it stands. Not run: `make` (its
-target must exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, and the
-dashboard's server (its store must open).
+it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --workers 0` appended (a
+study that is resumed, `--trials 1 --workers 0`), so that torch is imported once; `nas latency
+table` gets `--seconds 1`, `nas.search(...)` in Python the same as a search, and "digits" has a
+quarter of its images for training; a pre-flight looks at 100 networks and not 1,000, a proxy that
+opens a search ranks 10 and not 100; all else runs as it stands. Not run: `make` (its target must
+exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, and the dashboard's server
+(its store must open).
 """
 
 import ast
@@ -28,19 +30,23 @@ import pytest
 import typer
 from PIL import Image
 from search_kit import ROOT
+from training_kit import few_digits
 from typer.testing import CliRunner
 
 import benchmarks.search.__main__
 import nas
+from nas import preflight
 from nas.cli import app
+from nas.data.dataset import registered
+from nas.proxies import _opening
 from nas.store import queries
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 SHELL = ("sh", "bash", "console")
 PYTHON, SQL = "python", "sql"
-QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "1"]}
-QUICK["resume"] = ["--trials", "1", "--workers", "1"]
+QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "0"]}
+QUICK["resume"] = ["--trials", "1", "--workers", "0"]
 QUICK["scale"] = QUICK["search"]
 QUICK["latency table"] = ["--seconds", "1"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -95,6 +101,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_images(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        few = few_digits()
+        patch.setitem(registered(), "digits", lambda: few)
+        patch.setattr(preflight, "SAMPLES", 100)
+        patch.setattr(_opening, "DRAWS", 10)
         patch.delenv("NAS_STORE", raising=False)
         run_nas("search --space mixconv --data digits --target-flops 2M")
         yield folder
@@ -197,7 +207,7 @@ def test_python_runs(path: Path, world: Path, monkeypatch: pytest.MonkeyPatch) -
     search = nas.search
 
     def quick(**options: object) -> object:
-        return search(**{**options, "trials": 1, "epochs": 1, "workers": 1})  # type: ignore[arg-type]
+        return search(**{**options, "trials": 1, "epochs": 1, "workers": 0})  # type: ignore[arg-type]
 
     monkeypatch.setattr(nas, "search", quick)
     kept = (world / "scans.npz").read_bytes()

@@ -18,6 +18,7 @@ from nas import quantities
 from nas.errors import NasError, StoreError, UserError
 from nas.network_commands import network_or_space
 from nas.store import queries
+from nas.store.activity import Activity, activity
 from nas.store.engine import resolve
 from nas.store.records import CurvePoint
 
@@ -148,7 +149,7 @@ def _silent(_: object) -> None:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a study is: counts, those running with their epochs, the best so far."""
+    """How far a study is: counts, those running with their epochs, the best, what goes on now."""
 
     study: str
     counts: queries.Counts
@@ -157,6 +158,7 @@ class Status:
     failures: Mapping[str, int]
     config: Mapping[str, Any]
     fidelities: Mapping[int, int]
+    activity: Activity
 
 
 def status(study: str | None = None, *, store: str | None = None) -> list[Status]:
@@ -180,6 +182,7 @@ def _status(connection: Any, info: queries.StudyInfo) -> Status:
         failures=queries.failures(connection, info.id),
         config=info.config,
         fidelities=queries.fidelities(connection, info.id),
+        activity=activity(connection, info),
     )
 
 

@@ -5,7 +5,7 @@ A file per group of commands; help lists them in the order in which they are add
 
 import typer
 
-from nas.cli import latency, logs, networks, search, space, studies, watching
+from nas.cli import latency, logs, metrics, networks, search, space, studies, watching
 
 app = typer.Typer(
     help="Search for an efficient ConvNet on your own images; get it back as PyTorch code.",
@@ -17,6 +17,7 @@ for group in (search, watching, logs, studies, networks):
     app.add_typer(group.app)
 app.add_typer(space.app, name="space")
 app.add_typer(latency.app, name="latency")
+app.add_typer(metrics.app, name="metrics")
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ from nas.errors import (
     UserError,
 )
 from nas.fidelity import Seen
+from nas.journal import Journal
 from nas.observers import Observer, Observers
 from nas.proposer import Idea, Proposer
 from nas.store import queries
@@ -112,7 +113,7 @@ class Worker:
             pruner=pruners.get(self.config.pruner, self.config.recipe.epochs)
         )
         self.data: DataSet | None = None
-        self.observers = Observers(_observers())
+        self.observers = Observers(_observers(self.config))
         self.proposer = Proposer(self.config, self.study, self._images, self._elsewhere)
 
     def run(self) -> None:
@@ -406,9 +407,9 @@ class Worker:
                 training.drop_weights()
 
 
-def _observers() -> list[Observer]:
+def _observers(config: Config) -> list[Observer]:
     """Return who is told what happens to this study's trials."""
-    return []
+    return [Journal(config.folder)]
 
 
 def _free_memory() -> None:

@@ -5,7 +5,7 @@ A file per group of commands; help lists them in the order in which they are add
 
 import typer
 
-from nas.cli import latency, networks, search, space, studies
+from nas.cli import latency, logs, metrics, networks, search, space, studies, watching
 
 app = typer.Typer(
     help="Search for an efficient ConvNet on your own images; get it back as PyTorch code.",
@@ -13,10 +13,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (search, studies, networks):
+for group in (search, watching, logs, studies, networks):
     app.add_typer(group.app)
 app.add_typer(space.app, name="space")
 app.add_typer(latency.app, name="latency")
+app.add_typer(metrics.app, name="metrics")
 
 
 def main() -> None:

@@ -38,6 +38,7 @@ class Config:
     latency: LatencyTable | None = None  # where the objective is about latency
     fidelity: str = DEFAULT
     reduction: int = REDUCTION
+    showcase: bool = True  # whether trials carry notes and diagrams for the dashboard
 
     @property
     def schedule(self) -> Schedule:
@@ -64,6 +65,11 @@ class Config:
             else self.subject.price(Architecture.from_json(architecture))
         )
         return self.objective.score(value, self.objective.amount(priced))
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of the pictures and files that the dashboard shows, beside the studies."""
+        return Path(self.folder).parent / "artifacts"
 
     def checkpoint_dir(self, architecture_id: str) -> Path:
         """Return the folder of an evaluation's checkpoint and weights."""
@@ -93,6 +99,7 @@ class Config:
             **table,
             "fidelity": self.fidelity,
             "reduction": self.reduction,
+            "showcase": self.showcase,
         }
 
     @classmethod
@@ -111,6 +118,7 @@ class Config:
             **{name: data[name] for name in names},
             fidelity=data.get("fidelity", DEFAULT),
             reduction=data.get("reduction", REDUCTION),
+            showcase=data.get("showcase", True),
         )
 
 

@@ -52,7 +52,8 @@ class SearchOptions(TypedDict, total=False):
     `prefilter` names the proxy that ranks the opening's draws, `features` those ("naswot,synflow")
     that the nas sampler may look at. `fidelity` and `reduction` say what the lower rungs of
     successive halving and Hyperband save. `workers` are processes, by default one per core, and one
-    where there is a GPU. `say` receives the pre-flight's lines, `watch` a snapshot every second.
+    where there is a GPU. With `showcase` trials carry notes and diagrams for Optuna's dashboard.
+    `say` receives the pre-flight's lines, `watch` a snapshot every second.
     """
 
     objective: str
@@ -77,6 +78,7 @@ class SearchOptions(TypedDict, total=False):
     metric: str
     seed: int
     resolution: int | None
+    showcase: bool
     study: str | None
     store: str | None
     out: str
@@ -142,6 +144,7 @@ def prepare(
         limits=limits,
         folder=str(Path(out, name).absolute()),
         latency=table,
+        showcase=options.get("showcase", True),
         **how,
     )
     estimate = _estimate(preflight, config, data, workers)

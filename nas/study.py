@@ -35,6 +35,7 @@ from nas.errors import (
 from nas.fidelity import Seen
 from nas.observers import Observer, Observers
 from nas.proposer import Idea, Proposer
+from nas.showcase import Showcase
 from nas.store import queries
 from nas.store.records import CurvePoint, Lease, Metrics, Proposal, Started
 from nas.store.store import Store
@@ -102,7 +103,7 @@ class Worker:
             pruner=pruners.get(self.config.pruner, self.config.recipe.epochs)
         )
         self.data: DataSet | None = None
-        self.observers = Observers(_observers())
+        self.observers = Observers(_observers(self.config, store, job.study))
         self.proposer = Proposer(self.config, self.study, self._images, self._elsewhere)
 
     def run(self) -> None:
@@ -136,6 +137,7 @@ class Worker:
             if chosen is None:
                 return None
             started = self.trials.start(self._promotion(*chosen))
+            self._tell_reused(started)
             if started.outcome == "run":
                 return started
             if started.outcome == "elsewhere":
@@ -167,6 +169,7 @@ class Worker:
                 idea = Idea(unseen, {})
             proposal = self.proposer.proposal(idea, self._fidelity)
             started = self.trials.start(proposal, budget=self.job.trials)
+            self._tell_reused(started)
             if started.outcome == "run":
                 return started
             if started.outcome == "budget":
@@ -177,6 +180,10 @@ class Worker:
             is_new = started.outcome != "elsewhere" and known == 1
             repeats = 0 if is_new else repeats + 1
         return None
+
+    def _tell_reused(self, started: Started) -> None:
+        if started.outcome in ("complete", "pruned", "failed"):
+            self.observers.tell("reused", started)
 
     def _is_spent(self) -> bool:
         with self.store.read() as connection:
@@ -352,9 +359,9 @@ class Worker:
                 path.unlink(missing_ok=True)
 
 
-def _observers() -> list[Observer]:
+def _observers(config: Config, store: Store, study: str) -> list[Observer]:
     """Return who is told what happens to this study's trials."""
-    return []
+    return [Showcase(config, store, study)] if config.showcase else []
 
 
 @contextmanager

@@ -24,7 +24,7 @@ ALIGNED = {"left": "l", "center": "m", "right": "r"}
 
 
 class Style(NamedTuple):
-    """How a text looks: `size` in points, `spacing` of its lines in sizes, in a frame as `badge`."""
+    """How a text looks: `size` in points, lines `spacing` sizes apart; `badge` colours a frame."""
 
     size: float
     color: str
@@ -103,14 +103,15 @@ class Vectors:
     def line(self, ends: tuple[Point, Point], stroke: Stroke) -> None:
         """Draw a straight line."""
         xs, ys = zip(*ends, strict=True)
-        style = {"color": stroke.color, "linewidth": stroke.width, "zorder": stroke.zorder}
-        self.axes.plot(xs, ys, **style)
+        self.axes.plot(xs, ys, color=stroke.color, linewidth=stroke.width, zorder=stroke.zorder)
 
     def arc(self, centre: Point, size: tuple[float, float], stroke: Stroke) -> None:
         """Draw the upper half of an ellipse."""
         from matplotlib.patches import Arc
 
-        style = {"color": stroke.color, "linewidth": stroke.width, "zorder": stroke.zorder}
+        style: dict[str, Any] = {
+            "color": stroke.color, "linewidth": stroke.width, "zorder": stroke.zorder,
+        }  # fmt: skip
         self.axes.add_patch(Arc(centre, *size, theta1=0, theta2=180, **style))
 
 
@@ -146,9 +147,7 @@ class Pixels:
         """Draw a straight line."""
         places = [self._place(*end) for end in ends]
         width = max(1, round(stroke.width * SHARP / POINTS))
-        self._painting.append(
-            (stroke.zorder, lambda draw: draw.line(places, stroke.color, width))
-        )
+        self._painting.append((stroke.zorder, lambda draw: draw.line(places, stroke.color, width)))
 
     def arc(self, centre: Point, size: tuple[float, float], stroke: Stroke) -> None:
         """Draw the upper half of an ellipse."""

@@ -445,7 +445,8 @@ class Page:
 
     def text(self, x: float, y: float, text: str, **style: Any) -> None:
         """Write a text, by default small and centred."""
-        self.canvas.text((x, y), text, Style(**{"size": SMALL, "color": INK} | style))
+        usual: dict[str, Any] = {"size": SMALL, "color": INK}
+        self.canvas.text((x, y), text, Style(**usual | style))
 
     def bar(self, x: float, y: float, size: tuple[float, float], fill: Fill) -> None:
         """Fill a rectangle of (width, height)."""

@@ -53,6 +53,7 @@ class SearchOptions(executors.Options, total=False):
     successive halving and Hyperband save. `workers` are processes, by default one per core, and one
     where there is a GPU; `executor` says where they run, the rest of its options what Ray gives
     them. `checkpoints` is a folder or URL that all machines see, by default the study's own folder.
+    With `showcase` trials carry notes and diagrams for Optuna's dashboard.
     `say` receives the pre-flight's lines, `watch` a snapshot every second.
     """
 
@@ -77,6 +78,7 @@ class SearchOptions(executors.Options, total=False):
     metric: str
     seed: int
     resolution: int | None
+    showcase: bool
     study: str | None
     store: str | None
     out: str
@@ -150,6 +152,7 @@ def prepare(
         folder=str(Path(out, name).absolute()),
         latency=table,
         checkpoints=_seen_from_anywhere(checkpoints),
+        showcase=options.get("showcase", True),
         **how,
     )
     estimate = _estimate(preflight, config, data, executor.threads)

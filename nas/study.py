@@ -37,6 +37,7 @@ from nas.fidelity import Seen
 from nas.journal import Journal
 from nas.observers import Observer, Observers
 from nas.proposer import Idea, Proposer
+from nas.showcase import Showcase
 from nas.store import queries
 from nas.store.records import CurvePoint, Lease, Metrics, Proposal, Started
 from nas.store.retry import patiently
@@ -113,7 +114,7 @@ class Worker:
             pruner=pruners.get(self.config.pruner, self.config.recipe.epochs)
         )
         self.data: DataSet | None = None
-        self.observers = Observers(_observers(self.config))
+        self.observers = Observers(_observers(self.config, store, job.study))
         self.proposer = Proposer(self.config, self.study, self._images, self._elsewhere)
 
     def run(self) -> None:
@@ -161,6 +162,7 @@ class Worker:
             if chosen is None:
                 return None
             started = self.trials.start(self._promotion(*chosen))
+            self._tell_reused(started)
             if started.outcome == "run":
                 return started
             if started.outcome == "elsewhere":
@@ -195,6 +197,7 @@ class Worker:
             started = self.trials.start(proposal, budget=self.job.trials)
             if started.outcome == "late":
                 continue
+            self._tell_reused(started)
             if started.outcome == "run":
                 return started
             if started.outcome == "budget":
@@ -205,6 +208,10 @@ class Worker:
             is_new = started.outcome != "elsewhere" and known == 1
             repeats = 0 if is_new else repeats + 1
         return None
+
+    def _tell_reused(self, started: Started) -> None:
+        if started.outcome in ("complete", "pruned", "failed"):
+            self.observers.tell("reused", started)
 
     def _is_spent(self) -> bool:
         if self.job.trials is None:
@@ -407,9 +414,10 @@ class Worker:
                 training.drop_weights()
 
 
-def _observers(config: Config) -> list[Observer]:
+def _observers(config: Config, store: Store, study: str) -> list[Observer]:
     """Return who is told what happens to this study's trials."""
-    return [Journal(config.folder)]
+    shown: list[Observer] = [Showcase(config, store, study)] if config.showcase else []
+    return [Journal(config.folder), *shown]
 
 
 def _free_memory() -> None:

@@ -5,7 +5,17 @@ A file per group of commands; help lists them in the order in which they are add
 
 import typer
 
-from nas.cli import latency, logs, metrics, networks, search, space, studies, watching
+from nas.cli import (
+    dashboard,
+    latency,
+    logs,
+    metrics,
+    networks,
+    search,
+    space,
+    studies,
+    watching,
+)
 
 app = typer.Typer(
     help="Search for an efficient ConvNet on your own images; get it back as PyTorch code.",
@@ -13,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (search, watching, logs, studies, networks):
+for group in (search, watching, logs, studies, dashboard, networks):
     app.add_typer(group.app)
 app.add_typer(space.app, name="space")
 app.add_typer(latency.app, name="latency")

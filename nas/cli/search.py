@@ -89,6 +89,7 @@ def search(
     prefilter: Annotated[str | None, typer.Option(help="Proxy that ranks the first draws.")] = None,
     features: Annotated[str | None, typer.Option(help="Proxies that --sampler nas sees.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of proposals and trainings.")] = 0,
+    showcase: Annotated[bool, typer.Option(help="Notes and diagrams for the dashboard.")] = True,
     study: Annotated[str | None, typer.Option(help="Name; else space, data and target.")] = None,
     store: StoreUrl = None,
     out: Annotated[str, typer.Option(help="Folder of the study folders.")] = "studies",
@@ -109,9 +110,8 @@ def search(
             address=address, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
             max_concurrent=max_concurrent, sampler=sampler, pruner=pruner,
             fidelity=fidelity, reduction=reduction, warm_start=warm_start, prefilter=prefilter,
-            features=features, seed=seed, study=study, store=store, out=out,
-            checkpoints=checkpoints, say=sayer(console),
-            watch=watch,
+            features=features, seed=seed, showcase=showcase, study=study, store=store, out=out,
+            checkpoints=checkpoints, say=sayer(console), watch=watch,
         )  # fmt: skip
     _print_result(result, as_json=json_)
 

@@ -10,10 +10,7 @@ benchmarks/results/scale.json; ends with status 1 where a limit is not kept.
 
 import argparse
 import json
-import os
-import platform
 import random
-import sqlite3
 import statistics
 import tempfile
 import time

@@ -218,12 +218,14 @@ class Rows:
             "fidelity": rung,
             "predicted_mean": 0.8,
             "predicted_spread": 0.05,
-            "metrics": metrics or None,
+            "metrics": metrics,
             "reason": reason,
             **extra,
         }
         tables["trial_user_attributes"] += [
-            (trial, key, json.dumps(value)) for key, value in attributes.items() if value is not None
+            (trial, key, json.dumps(value))
+            for key, value in attributes.items()
+            if value is not None
         ]
         if metrics:
             tables["trial_values"].append((trial, 0, self._score(one, metrics), "FINITE"))

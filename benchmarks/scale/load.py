@@ -60,7 +60,9 @@ COLUMNS = {
     "trials": (
         "trial_id", "number", "study_id", "state", "datetime_start", "datetime_complete",
     ),
-    "nas_trials": ("trial_id", "study_id", "number", "evaluation_id", "reused_from"),
+    "nas_trials": (
+        "trial_id", "study_id", "number", "evaluation_id", "reused_from", "promoted_from",
+    ),
     "trial_params": ("trial_id", "param_name", "param_value", "distribution_json"),
     "trial_user_attributes": ("trial_id", "key", "value_json"),
     "trial_values": ("trial_id", "objective", "value", "value_type"),
@@ -153,10 +155,11 @@ class Rows:
                 state = "failed"
             elif luck < 0.02:
                 state = "pruned"
+            number = self.number
             self._trial(one, rung, state, source)
             if running or luck < 0.02 or self.rng.random() > 1 / self.config.reduction:
                 return
-            source = self.number - 1
+            source = number
 
     def _trial(self, one: Network, rung: int, state: str, source: int | None) -> None:
         """Add an evaluation, its curve and its trial; rarely a second trial that reuses it."""
@@ -203,8 +206,9 @@ class Rows:
             shown = "PRUNED"
         ended = None if state == "running" else _at(now + timedelta(seconds=3 * len(curve)))
         tables["trials"].append((trial, self.number, self.study_id, shown, _at(now), ended))
+        link = trial, self.study_id, self.number, self.evaluation_id
         tables["nas_trials"].append(
-            (trial, self.study_id, self.number, self.evaluation_id, extra.get("reused_from"))
+            (*link, extra.get("reused_from"), extra.get("promoted_from"))
         )
         tables["trial_params"] += [
             (trial, name, float(CODES[name][value]), TEXTS[name])

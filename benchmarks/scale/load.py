@@ -207,9 +207,7 @@ class Rows:
         ended = None if state == "running" else _at(now + timedelta(seconds=3 * len(curve)))
         tables["trials"].append((trial, self.number, self.study_id, shown, _at(now), ended))
         link = trial, self.study_id, self.number, self.evaluation_id
-        tables["nas_trials"].append(
-            (*link, extra.get("reused_from"), extra.get("promoted_from"))
-        )
+        tables["nas_trials"].append((*link, extra.get("reused_from"), extra.get("promoted_from")))
         tables["trial_params"] += [
             (trial, name, float(CODES[name][value]), TEXTS[name])
             for name, value in one.values.items()

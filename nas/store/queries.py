@@ -492,12 +492,21 @@ def artifacts(connection: sa.Connection, study_id: int) -> list[tuple[str, str]]
 def spent(connection: sa.Connection, study_id: int) -> int:
     """Count the networks that a study began to train: what its budget of trials has paid for.
 
-    A network that is promoted was paid for when it began.
+    A network that is promoted was paid for when it began, one that is reused in its own study.
     """
     statement = sa.text(
-        "SELECT count(DISTINCT architecture_id) FROM nas_evaluations WHERE study_id = :study"
+        "SELECT (SELECT count(*) FROM nas_trials WHERE study_id = :study)"
+        " - (SELECT count(*) FROM nas_trials"
+        " WHERE study_id = :study AND reused_from IS NOT NULL)"
+        " - (SELECT count(*) FROM nas_trials"
+        " WHERE study_id = :study AND promoted_from IS NOT NULL AND reused_from IS NULL)"
     )
     return int(connection.execute(statement, {"study": study_id}).scalar_one())
+
+
+def is_spent(connection: sa.Connection, study_id: int, budget: int) -> bool:
+    """Tell whether a study's budget of trials is spent; nothing is counted while it can't be."""
+    return total(connection, study_id) >= budget and spent(connection, study_id) >= budget
 
 
 def untold(connection: sa.Connection, study_id: int) -> list[tuple[int, int, int]]:

@@ -216,7 +216,7 @@ class Worker:
     def _is_spent(self) -> bool:
         if self.job.trials is None:
             return False
-        return self._read(queries.spent, self.trials.info.id) >= self.job.trials
+        return self._read(queries.is_spent, self.trials.info.id, self.job.trials)
 
     def _count(self) -> int:
         return self._read(queries.total, self.trials.info.id)

@@ -38,6 +38,7 @@ class Config:
     latency: LatencyTable | None = None  # where the objective is about latency
     fidelity: str = DEFAULT
     reduction: int = REDUCTION
+    checkpoints: str | None = None  # a folder or URL that all machines see
 
     @property
     def schedule(self) -> Schedule:
@@ -65,9 +66,16 @@ class Config:
         )
         return self.objective.score(value, self.objective.amount(priced))
 
-    def checkpoint_dir(self, architecture_id: str) -> Path:
-        """Return the folder of an evaluation's checkpoint and weights."""
-        return Path(self.folder, "checkpoints", f"{architecture_id}-{self.recipe.hash}")
+    @property
+    def checkpoint_root(self) -> str:
+        """The folder, or URL, of the study's checkpoints and weights."""
+        if self.checkpoints is None:
+            return str(Path(self.folder, "checkpoints"))
+        return f"{self.checkpoints.rstrip('/')}/{Path(self.folder).name}"
+
+    def checkpoint_url(self, architecture_id: str) -> str:
+        """Return the folder of a training's checkpoint and weights."""
+        return f"{self.checkpoint_root}/{architecture_id}-{self.recipe.hash}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as plain data."""
@@ -93,6 +101,7 @@ class Config:
             **table,
             "fidelity": self.fidelity,
             "reduction": self.reduction,
+            "checkpoints": self.checkpoints,
         }
 
     @classmethod
@@ -111,6 +120,7 @@ class Config:
             **{name: data[name] for name in names},
             fidelity=data.get("fidelity", DEFAULT),
             reduction=data.get("reduction", REDUCTION),
+            checkpoints=data.get("checkpoints"),
         )
 
 

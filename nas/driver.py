@@ -4,6 +4,7 @@ It holds no state that matters; when it dies, the same command goes on.
 """
 
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from nas import quantities
 from nas.config import Config
 from nas.errors import NasError, StoreError, UserError
 from nas.executors import Executor, Handle, Work
@@ -24,7 +26,8 @@ from nas.study import __name__ as worker_module
 TICK = 0.25  # seconds between two looks at the workers
 SHOWN = 1.0  # seconds between two snapshots
 PATIENCE = 30.0  # seconds that workers get to stop when asked
-MAX_RESTARTS = 20
+MAX_RESTARTS = 20  # without the study coming further
+LITTLE_SPACE = 2**23  # bytes on the disk
 MAX_WAIT = 10  # seconds before a worker is replaced, more each time
 SEEN_ENOUGH = 0.5  # trials, until the pace is believed
 
@@ -42,6 +45,7 @@ class Snapshot:
     elapsed: float
     remaining: float | None
     metric: str
+    notice: str | None = None  # why the search waits, if it does
     fidelities: Mapping[int, int] = field(default_factory=dict)  # epochs: complete evaluations
 
     @property
@@ -99,28 +103,36 @@ class Driver:
     def _supervise(self, executor: Executor, handles: dict[str, Handle]) -> None:
         """Watch the workers; one that died is replaced, its trial free for others at once."""
         started = shown = time.time()
-        before = self._snapshot(started, 0.0).done
-        restarts = 0
+        before = seen = self._snapshot(started, 0.0).done
+        restarts = 0  # since the study last came further
         while True:
             ended = {name: handle.poll() for name, handle in handles.items()}
             for name, status in ended.items():
                 if status:
                     restarts += 1
                     _check_death(handles[name], status, restarts)
-                    self._expire(lambda worker, dead=name: worker == dead)  # type: ignore[misc]
+                    with suppress(StoreError):  # else its lease runs out by itself
+                        self._expire(lambda worker, dead=name: worker == dead)  # type: ignore[misc]
                     time.sleep(min(restarts, MAX_WAIT))
                     handles[name] = executor.start(self._work(name))
             if all(status == 0 for status in ended.values()):
                 break
             if time.time() - shown >= SHOWN:
                 shown = time.time()
-                self._show(started, before)
+                done = self._show(started, before)
+                if done is not None and done > seen:
+                    seen, restarts = done, 0
             time.sleep(TICK)
         self._show(started, before)
 
-    def _show(self, started: float, before: float) -> None:
-        with suppress(StoreError):  # a busy database shows itself again a second later
-            self.watch(self._snapshot(started, before))
+    def _show(self, started: float, before: float) -> float | None:
+        """Show how far the search is; return it, None while the database is away."""
+        try:
+            snapshot = self._snapshot(started, before)
+        except StoreError:  # it shows itself again a second later
+            return None
+        self.watch(snapshot)
+        return snapshot.done
 
     def _expire(self, dead: Callable[[str], bool]) -> None:
         store = Store.open(self.job.store)
@@ -161,6 +173,7 @@ class Driver:
             elapsed=time.time() - started,
             remaining=None,
             metric=self.config.recipe.metric,
+            notice=_no_space(Path(self.config.folder)),
             fidelities=fidelities,
         )
         return replace(snapshot, remaining=self._remaining(snapshot, before))
@@ -174,6 +187,15 @@ class Driver:
             if each:
                 limits.append(max(0.0, (self.job.trials - now.done) * each))
         return min(limits, default=None)
+
+
+def _no_space(folder: Path) -> str | None:
+    """Say that the disk is full, where the next checkpoint may find no space."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    left = shutil.disk_usage(nearest).free
+    if left >= LITTLE_SPACE:
+        return None
+    return f"paused: {quantities.short(left)}B are left for {quantities.from_here(str(folder))}"
 
 
 def is_dead(worker: str) -> bool:

@@ -5,11 +5,13 @@ NasError
 │   ├── SpaceError       a search space or architecture that breaks a rule
 │   ├── DataError        a data set that is absent, empty, unreadable or has the wrong shape
 │   └── StoreError       a database that can't be opened, or a study that means something else
+│       └── StoreAway    a database that may be back soon: dropped, restarting, locked, full
 ├── TrialError           ends one trial with a recorded reason, never the search
 │   ├── Diverged         the loss became NaN or infinite
 │   ├── OutOfMemory      the network and its batch do not fit
 │   └── UnreadableImage  an image that was readable when the search began is not any more
 ├── LostLease            another worker has taken the trial over; this one must let go
+├── DiskFull             no space for a checkpoint; the search waits until there is some
 └── Interrupted          somebody asked to stop; the work is kept and resumable
 """
 
@@ -41,6 +43,10 @@ class StoreError(UserError):
     """A database can't be opened or written, or a study of that name means something else."""
 
 
+class StoreAway(StoreError):
+    """A database does not answer now but may soon: it restarts, is locked, or its disk is full."""
+
+
 class TrialError(NasError):
     """One trial can't go on; the message is the recorded reason."""
 
@@ -59,6 +65,10 @@ class UnreadableImage(TrialError):
 
 class LostLease(NasError):
     """Another worker holds this trial now; a write with the old attempt number was refused."""
+
+
+class DiskFull(NasError):
+    """There is no space left for a checkpoint."""
 
 
 class Interrupted(NasError):

@@ -28,6 +28,7 @@ from nas.search_space import SearchSpace
 from nas.search_space import load as load_space
 from nas.store.engine import resolve
 from nas.store.store import Store
+from nas.training import checkpoint
 from nas.training.estimate import training_seconds
 from nas.training.recipe import Recipe, default_recipe
 
@@ -52,7 +53,8 @@ class SearchOptions(TypedDict, total=False):
     `prefilter` names the proxy that ranks the opening's draws, `features` those ("naswot,synflow")
     that the nas sampler may look at. `fidelity` and `reduction` say what the lower rungs of
     successive halving and Hyperband save. `workers` are processes, by default one per core, and one
-    where there is a GPU. `say` receives the pre-flight's lines, `watch` a snapshot every second.
+    where there is a GPU. `checkpoints` is a folder or URL that all machines see, by default the
+    study's own folder. `say` receives the pre-flight's lines, `watch` a snapshot every second.
     """
 
     objective: str
@@ -80,6 +82,7 @@ class SearchOptions(TypedDict, total=False):
     study: str | None
     store: str | None
     out: str
+    checkpoints: str | None
     say: Callable[[str], None]
     watch: Watch
 
@@ -116,6 +119,8 @@ def prepare(
     quantities.check_positive(epochs=options.get("epochs"), resolution=options.get("resolution"))
     budget = read_budget(options.get("trials"), options.get("time"))
     workers = count_workers(options.get("workers"))
+    if (checkpoints := options.get("checkpoints")) is not None:
+        checkpoint.check(checkpoints)
     space = space if isinstance(space, SearchSpace) else load_space(space)
     out = options.get("out", "studies")
     check_folder(Path(out))
@@ -142,6 +147,7 @@ def prepare(
         limits=limits,
         folder=str(Path(out, name).absolute()),
         latency=table,
+        checkpoints=_seen_from_anywhere(checkpoints),
         **how,
     )
     estimate = _estimate(preflight, config, data, workers)
@@ -290,6 +296,13 @@ def taken_back(cache: Path) -> Iterator[None]:
 def _from_anywhere(data_name: str) -> str:
     """Return a data set's name as it is, a path as one that holds in any folder."""
     return data_name if data_name in data_names() else str(Path(data_name).expanduser().absolute())
+
+
+def _seen_from_anywhere(checkpoints: str | None) -> str | None:
+    """Return a URL as it is, a folder as a path that holds in any folder."""
+    if checkpoints is None or "://" in checkpoints:
+        return checkpoints
+    return str(Path(checkpoints).expanduser().absolute())
 
 
 def _for_data(

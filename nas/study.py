@@ -14,20 +14,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 
-from nas import pruners
+from nas import pruners, samplers
 from nas.architecture import Architecture
 from nas.config import Config, cache_dir
 from nas.data import DataSet, load
 from nas.errors import (
+    DiskFull,
     Interrupted,
     LostLease,
     NasError,
+    OutOfMemory,
     StoreError,
     TrialError,
     UserError,
@@ -37,17 +38,23 @@ from nas.observers import Observer, Observers
 from nas.proposer import Idea, Proposer
 from nas.store import queries
 from nas.store.records import CurvePoint, Lease, Metrics, Proposal, Started
+from nas.store.retry import patiently
 from nas.store.store import Store
 from nas.store.trials import Final, Trials
 
 if TYPE_CHECKING:
-    from nas.training.trainer import EpochResult
+    from nas.training.checkpoint import Checkpoints
+    from nas.training.trainer import Control, EpochResult, TrainResult
 
+T = TypeVar("T")
 MAX_DEATHS = 3  # workers that died without finishing one more epoch
 PATIENCE = 3  # proposals in a row that were known, until we look for an unknown one ourselves
 WAIT = 0.5  # seconds between two looks at what others do
 KEPT_WEIGHTS = 10  # of the best trials; others' weights can be trained again
 LEASE_SECONDS = 30.0
+SPACE_WAIT = 5.0  # seconds between two looks at a full disk
+PARTS = 2  # of a batch that did not fit into memory
+SMALLER = "ran out of memory; trained with batches in {} parts, their gradients added up"
 LATE = 1.5  # trainings that fit into the time left: nothing new is begun, the best go to the top
 MISTAKE = "nas: "  # begins the last words of a worker whose user has to change something
 log = logging.getLogger("nas")
@@ -58,7 +65,8 @@ class Job:
     """What a worker is started with, as plain data; the rest is in the store.
 
     `trials` is the study's budget (None: no limit), `deadline` a Unix time in seconds, `driver`
-    the process that started the worker: without it the worker stops.
+    the process that started the worker: without it the worker stops. `lease` is for how many
+    seconds a trial is held without a sign of life.
     """
 
     store: str
@@ -68,6 +76,7 @@ class Job:
     deadline: float | None = None
     threads: int = 1
     driver: int = 0
+    lease: float = LEASE_SECONDS
 
     def to_json(self) -> str:
         """Return the job as JSON text."""
@@ -94,7 +103,7 @@ class Worker:
             job.study,
             score=self.config.score,
             worker=job.worker,
-            lease_seconds=LEASE_SECONDS,
+            lease_seconds=job.lease,
             full=self.config.recipe.epochs,
         )
         self.schedule = self.config.schedule
@@ -107,15 +116,9 @@ class Worker:
 
     def run(self) -> None:
         """Work until the budget is spent, time is up, nothing is left, or somebody asks to stop."""
-        self.trials.repair()
+        patiently(lambda _: self.trials.repair())
         while not self.should_stop():
-            late = self._is_late()
-            started = (
-                self.trials.adopt()
-                or self._promote(closing=late)
-                or (None if late else self._begin())
-                or self._promote(closing=True)
-            )
+            started = patiently(lambda _: self._next())
             if started is not None:
                 self._evaluate(started)
             elif self._others_run():
@@ -123,9 +126,29 @@ class Worker:
             else:
                 return
 
+    def _next(self) -> Started | None:
+        late = self._is_late()
+        return (
+            self.trials.adopt()
+            or self._promote(closing=late)
+            or (None if late else self._begin())
+            or self._promote(closing=True)
+        )
+
     def _others_run(self) -> bool:
-        with self.store.read() as connection:
-            return bool(queries.running(connection, self.trials.info.id))
+        """Tell whether trials are still running, once those are told that others have finished."""
+        if self._read(queries.untold, self.trials.info.id):
+            patiently(lambda _: self.trials.repair())
+        return bool(self._read(queries.running, self.trials.info.id))
+
+    def _read(self, query: Callable[..., T], *what: Any) -> T:
+        """Ask the database, patiently."""
+
+        def ask(_: bool) -> T:
+            with self.store.read() as connection:
+                return query(connection, *what)
+
+        return patiently(ask)
 
     def _promote(self, *, closing: bool) -> Started | None:
         """Go on with the best network of a rung; None where none may go on (for now)."""
@@ -143,22 +166,21 @@ class Worker:
         return None
 
     def _seen(self) -> list[Seen]:
-        with self.store.read() as connection:
-            return queries.seen(connection, self.trials.info.id)
+        return self._read(queries.seen, self.trials.info.id)
 
     def _is_late(self) -> bool:
         """Tell whether the time left is only enough for a training or so."""
         if self.job.deadline is None or len(self.schedule.rungs) == 1:
             return False
-        with self.store.read() as connection:
-            epoch = queries.epoch_seconds(connection, self.trials.info.id)
+        epoch = self._read(queries.epoch_seconds, self.trials.info.id)
         return self.job.deadline - time.time() < LATE * epoch * self.config.recipe.epochs
 
     def _begin(self) -> Started | None:
         """Propose until there is something to train; None when there is nothing (for now)."""
         repeats = 0  # proposals in a row that this study has seen, or that others train now
         while not (self.should_stop() or self._is_spent()):
-            rng = _random(self.config.seed, self._count(), repeats)
+            number = self._count()
+            rng = _random(self.config.seed, number, repeats)
             idea = self.proposer.propose(rng)
             if repeats >= PATIENCE:
                 unseen = self.proposer.unseen(idea.values, rng)
@@ -166,7 +188,11 @@ class Worker:
                     return None
                 idea = Idea(unseen, {})
             proposal = self.proposer.proposal(idea, self._fidelity)
+            if self.config.sampler in samplers.PLAIN:  # what it proposes follows from the number
+                proposal = replace(proposal, number=number)
             started = self.trials.start(proposal, budget=self.job.trials)
+            if started.outcome == "late":
+                continue
             if started.outcome == "run":
                 return started
             if started.outcome == "budget":
@@ -179,13 +205,12 @@ class Worker:
         return None
 
     def _is_spent(self) -> bool:
-        with self.store.read() as connection:
-            spent = queries.spent(connection, self.trials.info.id)
-        return self.job.trials is not None and spent >= self.job.trials
+        if self.job.trials is None:
+            return False
+        return self._read(queries.spent, self.trials.info.id) >= self.job.trials
 
     def _count(self) -> int:
-        with self.store.read() as connection:
-            return queries.total(connection, self.trials.info.id)
+        return self._read(queries.total, self.trials.info.id)
 
     def _images(self) -> DataSet:
         self.data = self.data or load(self.config.data, cache_dir=cache_dir(self.config.folder))
@@ -193,8 +218,7 @@ class Worker:
 
     def _elsewhere(self) -> list[queries.Known]:
         recipe = self.config.recipe
-        with self.store.read() as connection:
-            return queries.known(connection, recipe.hash, recipe.epochs, self.trials.info.id)
+        return self._read(queries.known, recipe.hash, recipe.epochs, self.trials.info.id)
 
     def _fidelity(self, architecture_id: str) -> int:
         """Return the epochs of a network at first: its bracket's, or what the store has already.
@@ -208,14 +232,12 @@ class Worker:
         ours = [one for one in seen if one.architecture_id == architecture_id]
         if ours:
             return max((one.fidelity for one in ours if one.ended), default=ours[0].fidelity)
-        with self.store.read() as connection:
-            known = queries.trained(connection, architecture_id, self.config.recipe.hash)
+        known = self._read(queries.trained, architecture_id, self.config.recipe.hash)
         reached = [epochs for epochs, _ in known if epochs in rungs]
         return max([self.schedule.base(seen), *reached])
 
     def _promotion(self, one: Seen, epochs: int) -> Proposal:
-        with self.store.read() as connection:
-            found = queries.evaluation(connection, one.evaluation_id)
+        found = self._read(queries.evaluation, one.evaluation_id)
         trial = self.study.get_trials(deepcopy=False)[one.number]
         expected = {k: v for k, v in trial.user_attrs.items() if k.startswith("predicted_")}
         table, architecture = self.config.latency, Architecture.from_json(found.architecture)
@@ -251,21 +273,21 @@ class Worker:
             self.observers.tell("left", lease, str(error))
 
     def _train(self, lease: Lease, architecture: Mapping[str, Any], lost: threading.Event) -> None:
-        from nas.training.checkpoint import drop, save_weights
-        from nas.training.trainer import train
+        from nas.training.checkpoint import Checkpoints
+        from nas.training.trainer import Control
 
         network_of = Architecture.from_json(architecture)
-        folder = self._folder(lease)
+        checkpoints = Checkpoints(self.config.checkpoint_url(network_of.id), lease.attempt)
+        control = Control(
+            checkpoints,
+            on_epoch=lambda result: self._report(lease, result),
+            should_stop=lambda: lost.is_set() or self.should_stop(),
+            on_full=self._wait_for_space,
+        )
         try:
-            self._fetch_checkpoint(network_of.id, folder)
-            result = train(
-                network_of,
-                self._images(),
-                self.config.recipe,
-                checkpoint_dir=folder,
-                on_epoch=lambda result: self._report(lease, result),
-                should_stop=lambda: lost.is_set() or self.should_stop(),
-            )
+            self._fetch_checkpoint(network_of.id, checkpoints)
+            result = self._result(network_of, control)
+            self._keep(checkpoints, result)
         except Stopped as stop:
             self._finish(lease, stop.state, metrics=stop.metrics, seconds=self._seconds(lease))
         except Interrupted as error:
@@ -283,10 +305,38 @@ class Worker:
             log.exception("trial %d", lease.number)
             self._finish(lease, "failed", reason=f"{type(error).__name__}: {error}")
         else:
-            save_weights(folder, result.state)
-            self._finish(lease, "complete", metrics=result.metrics, seconds=result.seconds)
-            drop(folder)
+            reason = SMALLER.format(result.parts) if result.parts > 1 else None
+            metrics, seconds = result.metrics, result.seconds
+            self._finish(lease, "complete", metrics=metrics, reason=reason, seconds=seconds)
+            checkpoints.drop()
             self._drop_weights()
+
+    def _result(self, architecture: Architecture, control: "Control") -> "TrainResult":
+        """Train; once more in smaller batches where memory does not suffice."""
+        from nas.training.trainer import train
+
+        try:
+            return train(architecture, self._images(), self.config.recipe, control=control)
+        except OutOfMemory as error:
+            log.warning("once more with batches in %d parts: %s", PARTS, error)
+        _free_memory()  # outside of the handler, whose traceback holds the tensors
+        return train(architecture, self._images(), self.config.recipe, control=control, parts=PARTS)
+
+    def _keep(self, checkpoints: "Checkpoints", result: "TrainResult") -> None:
+        while True:
+            try:
+                return checkpoints.save_weights(result.state)
+            except DiskFull as error:
+                self._wait_for_space(error)
+
+    def _wait_for_space(self, error: DiskFull) -> None:
+        """Hold the trial while the disk is full; raise Interrupted when somebody asks to stop."""
+        log.warning("paused: %s", error)
+        ends = time.monotonic() + SPACE_WAIT
+        while time.monotonic() < ends:
+            if self.should_stop():
+                raise Interrupted(str(error))
+            time.sleep(WAIT)
 
     def _finish(
         self,
@@ -300,14 +350,16 @@ class Worker:
         """Tell a trial, to the observers first: a told trial is frozen."""
         end = (lease, state, metrics or {}, reason)
         self.observers.tell("ending", *end)
-        folder = None if state == "failed" else str(self._folder(lease))
+        url = self.config.checkpoint_url(Architecture.from_json(lease.architecture).id)
         self.trials.finish(
-            lease, state, metrics=metrics, reason=reason, seconds=seconds, checkpoint=folder
+            lease,
+            state,
+            metrics=metrics,
+            reason=reason,
+            seconds=seconds,
+            checkpoint=None if state == "failed" else url,
         )
         self.observers.tell("ended", *end)
-
-    def _folder(self, lease: Lease) -> Path:
-        return self.config.checkpoint_dir(Architecture.from_json(lease.architecture).id)
 
     def _report(self, lease: Lease, result: "EpochResult") -> None:
         """Store an epoch; raise Stopped at the trial's rung and where the pruner gives it up."""
@@ -328,33 +380,45 @@ class Worker:
             raise Stopped("pruned", result.metrics)
 
     def _seconds(self, lease: Lease) -> float:
-        with self.store.read() as connection:
-            return sum(point.seconds for point in queries.curve(connection, lease.evaluation_id))
+        return sum(point.seconds for point in self._read(queries.curve, lease.evaluation_id))
 
-    def _fetch_checkpoint(self, architecture_id: str, folder: Path) -> None:
+    def _fetch_checkpoint(self, architecture_id: str, checkpoints: "Checkpoints") -> None:
         """Take over the checkpoint that another study has of the same training, if we have none."""
-        from nas.training.checkpoint import copy
+        from nas.training.checkpoint import Checkpoints
 
-        with self.store.read() as connection:
-            known = queries.trained(connection, architecture_id, self.config.recipe.hash)
+        known = self._read(queries.trained, architecture_id, self.config.recipe.hash)
         for _, elsewhere in known:
-            if elsewhere is not None and copy(Path(elsewhere), folder):
+            if elsewhere is not None and checkpoints.take_over(Checkpoints(elsewhere)):
                 return
 
     def _drop_weights(self) -> None:
         """Delete the weights of trials that are not among the best any more."""
-        with self.store.read() as connection:
-            best = queries.best(connection, self.trials.info.id, KEPT_WEIGHTS)
-            running = queries.running(connection, self.trials.info.id)  # they may be finishing
-        kept = {self.config.checkpoint_dir(trial.architecture_id) for trial in best + running}
-        for path in Path(self.config.folder, "checkpoints").glob("*/weights.safetensors"):
-            if len(best) == KEPT_WEIGHTS and path.parent not in kept:
-                path.unlink(missing_ok=True)
+        from nas.training.checkpoint import with_weights
+
+        best = self._read(queries.best, self.trials.info.id, KEPT_WEIGHTS)
+        if len(best) < KEPT_WEIGHTS:
+            return
+        running = self._read(queries.running, self.trials.info.id)  # they may be finishing
+        kept = {self.config.checkpoint_url(trial.architecture_id) for trial in best + running}
+        for training in with_weights(self.config.checkpoint_root):
+            if training.url not in kept:
+                training.drop_weights()
 
 
 def _observers() -> list[Observer]:
     """Return who is told what happens to this study's trials."""
     return []
+
+
+def _free_memory() -> None:
+    """Give back what a training that ran out of memory has left."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 @contextmanager

@@ -167,12 +167,13 @@ def trained_weights(
     Where that does not give quite what is stored (other threads, another machine's arithmetic), it
     is said in the log; the test metrics are always those of the weights handed out.
     """
-    from nas.training.checkpoint import WEIGHTS, load_weights, save_weights
+    from nas.training.checkpoint import Checkpoints
     from nas.training.trainer import train
 
-    kept = load_weights(Path(evaluation.checkpoint or "", WEIGHTS))
-    if kept is not None:
-        return kept
+    if evaluation.checkpoint is not None:
+        kept = Checkpoints(evaluation.checkpoint).load_weights()
+        if kept is not None:
+            return kept
     again = train(Architecture.from_json(evaluation.architecture), data, config.recipe)
     metric = config.recipe.metric
     stored, now = evaluation.metrics.get(metric), again.metrics[metric]
@@ -180,9 +181,9 @@ def trained_weights(
         log.warning(
             "%s: trained again, %s %s, not %s", evaluation.architecture_id, metric, now, stored
         )
-    folder = config.checkpoint_dir(evaluation.architecture_id)
-    save_weights(folder, again.state)
-    store.set_checkpoint(evaluation.id, str(folder))
+    url = config.checkpoint_url(evaluation.architecture_id)
+    Checkpoints(url).save_weights(again.state)
+    store.set_checkpoint(evaluation.id, url)
     return again.state
 
 
@@ -213,7 +214,7 @@ def _result(store: Store, info: queries.StudyInfo, best: Best) -> dict[str, Any]
 
 def _without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a study's configuration for people: no machine's paths, no repetition of the space."""
-    left_out = ("parameters", "space", "folder", "data", "latency")
+    left_out = ("parameters", "space", "folder", "data", "latency", "checkpoints")
     return {key: value for key, value in config.items() if key not in left_out}
 
 

@@ -33,8 +33,10 @@ from nas.fidelity import FIDELITIES, MAX_RUNGS, Rung, Schedule, Seen, ladder
 from nas.store import queries
 from nas.store.store import Store
 from nas.store.trials import Trials
-from nas.training import checkpoint, trainer
+from nas.training import trainer
+from nas.training.checkpoint import Checkpoints
 from nas.training.recipe import Recipe, default_recipe
+from nas.training.trainer import Control
 
 EPOCHS = st.integers(1, 300)
 REDUCTIONS = st.integers(2, 5)
@@ -262,9 +264,13 @@ def climb(digits: DataSet, recipe: Recipe, rungs: tuple[Rung, ...], folder: Path
                 raise Reached
 
         with pytest.raises(Reached):
-            trainer.train(TINY, digits, recipe, checkpoint_dir=folder, on_epoch=stop)
+            trainer.train(
+                TINY, digits, recipe, control=Control(Checkpoints(str(folder)), on_epoch=stop)
+            )
     results: list[trainer.EpochResult] = []
-    last = trainer.train(TINY, digits, recipe, checkpoint_dir=folder, on_epoch=results.append)
+    last = trainer.train(
+        TINY, digits, recipe, control=Control(Checkpoints(str(folder)), on_epoch=results.append)
+    )
     return curve(results), last.state
 
 
@@ -275,7 +281,7 @@ def test_a_promotion_goes_on_to_the_last_bit(digits: DataSet, kind: str, tmp_pat
     recipe, rungs = on_ladder(digits, kind)
     assert len(rungs) >= 3
     whole: list[trainer.EpochResult] = []
-    expected = trainer.train(TINY, digits, recipe, on_epoch=whole.append).state
+    expected = trainer.train(TINY, digits, recipe, control=Control(on_epoch=whole.append)).state
     found, state = climb(digits, recipe, rungs, tmp_path)  # type: ignore[misc]
     assert found == curve(whole)
     assert all(torch.equal(state[name], expected[name]) for name in expected)
@@ -309,13 +315,13 @@ def test_lower_rungs_see_less(digits: DataSet) -> None:
 
 def test_a_checkpoint_is_taken_over_from_another_folder(tmp_path: Path) -> None:
     """What another study trained is copied where there is nothing; what is there stays."""
-    there, here = tmp_path / "there", tmp_path / "here"
-    assert not checkpoint.copy(there, here)
-    checkpoint.save(there, {"x": torch.ones(1)}, {"of": "there"})
-    assert checkpoint.copy(there, here)
-    checkpoint.save(there, {"x": torch.ones(1)}, {"of": "there, later"})
-    assert not checkpoint.copy(there, here)
-    loaded = checkpoint.load(here)
+    there, here = Checkpoints(str(tmp_path / "there")), Checkpoints(str(tmp_path / "here"))
+    assert not here.take_over(there)
+    there.save({"x": torch.ones(1)}, {"of": "there"}, 1)
+    assert here.take_over(there)
+    there.save({"x": torch.ones(1)}, {"of": "there, later"}, 2)
+    assert not here.take_over(there)
+    loaded = here.load()
     assert loaded is not None
     assert loaded[1] == {"of": "there"}
 

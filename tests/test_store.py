@@ -64,7 +64,7 @@ def test_a_newer_store_is_refused(url: str) -> None:
 def test_sqlite_is_in_wal_mode(tmp_path: Path) -> None:
     """Both engines write ahead, without an fsync per commit, and wait a minute for each other."""
     with opened(file_url(tmp_path)) as store:
-        for each in (store.engine, store._batched.engine):
+        for each in (store.engine, store.batched.engine):
             with each.connect() as connection:
                 pragmas = [
                     connection.exec_driver_sql(f"PRAGMA {name}").scalar()

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,11 @@ from store_kit import (
     trials,
 )
 
+from nas.errors import StoreAway
 from nas.store import queries
+from nas.store.optuna_storage import BatchedStorage
+from nas.store.records import Lease
+from nas.store.store import Store
 from nas.store.trials import Trials
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -125,95 +130,95 @@ def crash(*_arguments: object, **_named: object) -> None:
 
 
 @pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
-def test_a_crash_before_optuna_is_told_is_repaired(
+def test_a_crash_while_a_trial_is_told_leaves_it_running(
     state: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The evaluation is finished in our tables; repairing tells Optuna the same, once."""
+    """Our row and Optuna's trial end together or not at all; the same worker can tell it again."""
     with opened(url) as store:
         mine = trials(store)
         lease = mine.start(proposal()).lease
         assert lease is not None
         mine.report(lease, point(1, 0.5))
         with monkeypatch.context() as patch:
-            patch.setattr(Trials, "_tell", crash)
+            patch.setattr(BatchedStorage, "end_trial", crash)
             with pytest.raises(Crash):
                 mine.finish(lease, state, metrics={"accuracy": 0.5}, reason="r")  # type: ignore[arg-type]
-        assert mine.adopt() is None
-        assert (mine.repair(), mine.repair()) == (1, 0)
+        assert evaluation_state(mine, lease) == "running"
+        assert mine.optuna_study().trials[0].state is TrialState.RUNNING
+        mine.finish(lease, state, metrics={"accuracy": 0.5}, reason="r")  # type: ignore[arg-type]
         (told,) = mine.optuna_study().trials
         assert told.state.name.lower().startswith(state[:4])
         assert told.value == (None if state == "failed" else 0.5)
-        assert "reused_from" not in told.user_attrs
+        assert evaluation_state(mine, lease) == state
 
 
-def test_a_trial_that_was_never_told_is_told_in_passing(
+def test_a_crash_while_an_epoch_is_stored_leaves_the_epoch_before(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that looks for something to adopt tells it, once a living one would have."""
+    """The curve and what Optuna shows of it have the same epochs."""
     with opened(url) as store:
         mine = trials(store)
         lease = mine.start(proposal()).lease
         assert lease is not None
+        mine.report(lease, point(1, 0.5))
         with monkeypatch.context() as patch:
-            patch.setattr(Trials, "_tell", crash)
+            patch.setattr(BatchedStorage, "show_values", crash)
             with pytest.raises(Crash):
-                mine.finish(lease, "complete", metrics={"accuracy": 0.5})
-        states = []
-        for seconds in (5.0, 0.0):
-            monkeypatch.setattr("nas.store.trials.TELLING_SECONDS", seconds)
-            assert mine.adopt() is None
-            states.append(mine.optuna_study().trials[0].state)
-        assert states == [TrialState.RUNNING, TrialState.COMPLETE]
-
-
-def test_a_crash_before_a_value_is_shown_is_repaired(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Intermediate values are a projection of the curve and are made again from it."""
-    with opened(url) as store:
-        mine = trials(store)
-        lease = mine.start(proposal()).lease
-        assert lease is not None
-        with monkeypatch.context() as patch:
-            patch.setattr(Trials, "_show_value", crash)
-            with pytest.raises(Crash):
-                mine.report(lease, point(1, 0.5))
-        assert mine.repair() == 0
+                mine.report(lease, point(2, 0.6))
+        with store.read() as connection:
+            assert [each.epoch for each in queries.curve(connection, lease.evaluation_id)] == [1]
         assert mine.optuna_study().trials[0].intermediate_values == {1: 0.5}
-        mine.report(lease, point(2, 0.6))  # the lease was left alone
+        mine.report(lease, point(2, 0.6))
+        assert mine.optuna_study().trials[0].intermediate_values == {1: 0.5, 2: 0.6}
 
 
-def test_a_crash_before_the_trial_is_linked_is_repaired(
-    url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", ["insert_trial", "_rows"])
+def test_a_crash_while_a_trial_is_made_costs_nothing(
+    step: str, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The trial's own attributes say which evaluation it is; another worker goes on with it."""
+    """No claim is left without a trial, and no trial without an evaluation."""
     with opened(url) as store:
-        dead, alive = trials(store, lease=0.2), trials(store, worker="w2")
+        dead, alive = trials(store), trials(store, worker="w2")
         with monkeypatch.context() as patch:
-            patch.setattr(Trials, "_link", crash)
-            with pytest.raises(Crash):
-                dead.start(proposal())
-        time.sleep(0.3)
-        adopted = alive.adopt()
-        assert adopted is not None
-        assert adopted.lease is not None
-        assert (adopted.number, adopted.lease.attempt) == (0, 2)
-        alive.finish(adopted.lease, "complete", metrics={"accuracy": 0.5})
-        assert [trial.state for trial in alive.optuna_study().trials] == [TrialState.COMPLETE]
-
-
-def test_a_crash_before_the_trial_is_made_costs_nothing(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A claim without a trial isn't paid for, and its architecture can be proposed again."""
-    with opened(url) as store:
-        dead, alive = trials(store, lease=0.2), trials(store, worker="w2")
-        with monkeypatch.context() as patch:
-            patch.setattr(Trials, "_create", crash)
+            patch.setattr(BatchedStorage, step, crash)
             with pytest.raises(Crash):
                 dead.start(proposal(), budget=1)
-        time.sleep(0.3)
-        assert (spent(alive), alive.adopt()) == (0, None)
-        assert alive.start(proposal(), budget=0).outcome == "budget"
-        assert alive.start(proposal(), budget=1).outcome == "run"
-        assert spent(alive) == 1
+        assert (spent(alive), alive.adopt(), alive.optuna_study().trials) == (0, None, [])
+        started = alive.start(proposal(), budget=1)
+        assert (started.outcome, started.number) == ("run", 0)
+
+
+def test_a_step_whose_answer_was_lost_is_not_taken_twice(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that learns too late that its commit went through finds what it wrote."""
+    commits = iter(range(100))
+    with opened(url) as store:
+        mine = trials(store)
+
+        @contextmanager
+        def write() -> Iterator[Any]:
+            with Store.write(store) as connection:
+                yield connection
+            if next(commits) == 0:
+                raise StoreAway("the server closed the connection")
+
+        monkeypatch.setattr(store, "write", write)
+        assert mine.start(proposal()).outcome == "elsewhere"  # so it seems: it is this worker's
+        found = mine.adopt()
+        assert found is not None
+        assert found.lease is not None
+        assert (found.number, found.lease.attempt) == (0, 2)
+        commits = iter(range(100))
+        mine.report(found.lease, point(1, 0.5))
+        commits = iter(range(100))
+        mine.finish(found.lease, "complete", metrics={"accuracy": 0.5})
+        (told,) = mine.optuna_study().trials
+        assert (told.state, told.value) == (TrialState.COMPLETE, 0.5)
+        assert told.intermediate_values == {1: 0.5}
+
+
+def evaluation_state(mine: Trials, lease: Lease) -> str:
+    """Return what our tables say of a lease's evaluation."""
+    with mine.store.read() as connection:
+        return queries.evaluation(connection, lease.evaluation_id).state

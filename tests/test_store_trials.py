@@ -224,7 +224,7 @@ def test_a_trial_that_nobody_trains_is_stopped(store: Store) -> None:
         (kept.number, False, "w1"),
         (let_go.number, True, ""),
     ]
-    assert mine.adopt() is not None
+    assert trials(store, worker="w2").adopt() is not None
     with store.read() as connection:
         assert not any(each.stopped for each in queries.running(connection, mine.info.id))
 

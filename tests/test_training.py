@@ -20,8 +20,10 @@ from nas import data
 from nas.architecture import Architecture, Row
 from nas.data import DataSet, Split
 from nas.errors import DataError, Diverged, Interrupted, OutOfMemory, UnreadableImage
-from nas.training import checkpoint, trainer
+from nas.training import trainer
+from nas.training.checkpoint import Checkpoints
 from nas.training.recipe import Recipe, default_recipe
+from nas.training.trainer import Control
 
 TINY = Architecture(
     in_channels=1,
@@ -65,7 +67,9 @@ def test_learns_the_digits() -> None:
     """The default recipe takes a tiny network far above the majority class, in seconds."""
     whole = data.load("digits")
     results: list[trainer.EpochResult] = []
-    result = trainer.train(TINY, whole, default_recipe(whole, epochs=8), on_epoch=results.append)
+    result = trainer.train(
+        TINY, whole, default_recipe(whole, epochs=8), control=Control(on_epoch=results.append)
+    )
     assert result.metrics["accuracy"] > 0.9 > 5 * result.metrics["majority_rate"]
     assert result.metrics["predicted_classes"] == 10
     assert [r.epoch for r in results] == list(range(1, 9))
@@ -78,7 +82,9 @@ def test_same_seed_same_curve(digits: DataSet, recipe: Recipe) -> None:
     curves = []
     for seed in (0, 0, 1):
         results: list[trainer.EpochResult] = []
-        trainer.train(TINY, digits, replace(recipe, seed=seed), on_epoch=results.append)
+        trainer.train(
+            TINY, digits, replace(recipe, seed=seed), control=Control(on_epoch=results.append)
+        )
         curves.append(curve(results))
     assert curves[0] == curves[1] != curves[2]
 
@@ -105,14 +111,19 @@ def test_state_is_what_was_scored(digits: DataSet, recipe: Recipe) -> None:
 def test_resumes_after_an_interruption(digits: DataSet, recipe: Recipe, tmp_path: Path) -> None:
     """A training stopped in its second epoch goes on and ends as one that never stopped."""
     whole: list[trainer.EpochResult] = []
-    expected = trainer.train(TINY, digits, recipe, on_epoch=whole.append)
+    expected = trainer.train(TINY, digits, recipe, control=Control(on_epoch=whole.append))
     asked = iter(range(100))
     with pytest.raises(Interrupted, match="epoch 2 of 3"):
         trainer.train(
-            TINY, digits, recipe, checkpoint_dir=tmp_path, should_stop=lambda: next(asked) == 6
+            TINY,
+            digits,
+            recipe,
+            control=Control(Checkpoints(str(tmp_path)), should_stop=lambda: next(asked) == 6),
         )
     parts: list[trainer.EpochResult] = []
-    result = trainer.train(TINY, digits, recipe, checkpoint_dir=tmp_path, on_epoch=parts.append)
+    result = trainer.train(
+        TINY, digits, recipe, control=Control(Checkpoints(str(tmp_path)), on_epoch=parts.append)
+    )
     assert curve(parts) == curve(whole)
     assert [r.restored for r in parts] == [True, False, False]
     assert all(torch.equal(result.state[name], expected.state[name]) for name in expected.state)
@@ -130,17 +141,22 @@ def test_what_on_epoch_raises_passes(digits: DataSet, recipe: Recipe, tmp_path: 
 
     for epochs in (1, 2):
         with pytest.raises(Pruned):
-            trainer.train(TINY, digits, recipe, checkpoint_dir=tmp_path, on_epoch=prune)
-        loaded = checkpoint.load(tmp_path)
+            trainer.train(
+                TINY, digits, recipe, control=Control(Checkpoints(str(tmp_path)), on_epoch=prune)
+            )
+        loaded = Checkpoints(str(tmp_path)).load()
         assert loaded is not None
         assert len(loaded[1]["history"]) == epochs
 
 
 def test_finished_training_is_not_repeated(digits: DataSet, recipe: Recipe, tmp_path: Path) -> None:
     """A training that has ended gives its result again at once."""
-    first = trainer.train(TINY, digits, recipe, checkpoint_dir=tmp_path)
+    first = trainer.train(TINY, digits, recipe, control=Control(Checkpoints(str(tmp_path))))
     again = trainer.train(
-        TINY, digits, recipe, checkpoint_dir=tmp_path, should_stop=lambda: pytest.fail("trained")
+        TINY,
+        digits,
+        recipe,
+        control=Control(Checkpoints(str(tmp_path)), should_stop=lambda: pytest.fail("trained")),
     )
     assert (again.metrics, again.seconds) == (first.metrics, first.seconds)
 
@@ -151,8 +167,8 @@ def test_checkpoint_that_is_not_ours(
 ) -> None:
     """A damaged checkpoint, or one of another recipe, is not resumed: training begins anew."""
     recipe = replace(recipe, epochs=1)
-    trainer.train(TINY, digits, recipe, checkpoint_dir=tmp_path)
-    path = tmp_path / checkpoint.FILE
+    trainer.train(TINY, digits, recipe, control=Control(Checkpoints(str(tmp_path))))
+    path = tmp_path / "checkpoint-1.safetensors"
     if damage == "recipe":
         recipe = replace(recipe, seed=5)
     elif damage == "bytes":
@@ -160,9 +176,11 @@ def test_checkpoint_that_is_not_ours(
     elif damage == "half":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     else:
-        checkpoint.save(tmp_path, {}, {})
+        Checkpoints(str(tmp_path)).save({}, {}, 1)
     results: list[trainer.EpochResult] = []
-    trainer.train(TINY, digits, recipe, checkpoint_dir=tmp_path, on_epoch=results.append)
+    trainer.train(
+        TINY, digits, recipe, control=Control(Checkpoints(str(tmp_path)), on_epoch=results.append)
+    )
     assert [r.restored for r in results] == [False]
 
 
@@ -173,14 +191,17 @@ sys.path.insert(0, sys.argv[2])
 from test_training import TINY, told
 from nas import data
 from nas.training import trainer
+from nas.training.checkpoint import Checkpoints
 from nas.training.recipe import default_recipe
+from nas.training.trainer import Control
 def steady():
     if len(sys.argv) > 3: print("batch", flush=True)
     return False
 torch.set_num_threads(1)
 digits = data.load("digits")
-trainer.train(TINY, digits, default_recipe(digits, epochs=4), checkpoint_dir=Path(sys.argv[1]),
-              on_epoch=lambda result: print(told(result), flush=True), should_stop=steady)
+trainer.train(TINY, digits, default_recipe(digits, epochs=4),
+              control=Control(Checkpoints(sys.argv[1]), should_stop=steady,
+                              on_epoch=lambda result: print(told(result), flush=True)))
 """
 
 
@@ -193,7 +214,10 @@ def test_killed_in_mid_epoch(tmp_path: Path) -> None:
     """A training killed with SIGKILL in mid-epoch goes on with the identical curve."""
     digits, whole = data.load("digits"), []
     trainer.train(
-        TINY, digits, default_recipe(digits, epochs=4), on_epoch=lambda r: whole.append(told(r))
+        TINY,
+        digits,
+        default_recipe(digits, epochs=4),
+        control=Control(on_epoch=lambda r: whole.append(told(r))),
     )
     command = [sys.executable, "-c", CHILD, str(tmp_path), str(Path(__file__).parent)]
     killed = subprocess.Popen([*command, "batches"], stdout=subprocess.PIPE, text=True)

@@ -126,14 +126,14 @@ def _claim(plan: Plan) -> None:
 
 def _training(plan: Plan, architecture: Architecture, seed: int) -> dict[str, str]:
     """Train once; the test split is read for all seeds but the one that a search sees."""
-    from nas.training.trainer import evaluate, normalisation, train
+    from nas.training.trainer import Control, evaluate, normalisation, train
 
     curve: list[float] = []
     result = train(
         architecture,
         plan.data,
         replace(plan.recipe, seed=seed),
-        on_epoch=lambda epoch: curve.append(epoch.metrics[plan.recipe.metric]),
+        control=Control(on_epoch=lambda epoch: curve.append(epoch.metrics[plan.recipe.metric])),
     )
     test = ""
     if seed:

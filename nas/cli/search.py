@@ -73,6 +73,9 @@ def search(
     study: Annotated[str | None, typer.Option(help="Name; else space, data and target.")] = None,
     store: StoreUrl = None,
     out: Annotated[str, typer.Option(help="Folder of the study folders.")] = "studies",
+    checkpoints: Annotated[
+        str | None, typer.Option(help="Folder or URL that all machines see, for checkpoints.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Search a space for the best network near a FLOPs or latency target, or go on searching."""
@@ -85,7 +88,8 @@ def search(
             max_flops=max_flops, max_params=max_params, metric=metric, trials=trials, time=time,
             epochs=epochs, resolution=resolution, workers=workers, sampler=sampler, pruner=pruner,
             fidelity=fidelity, reduction=reduction, warm_start=warm_start, prefilter=prefilter,
-            features=features, seed=seed, study=study, store=store, out=out, say=sayer(console),
+            features=features, seed=seed, study=study, store=store, out=out,
+            checkpoints=checkpoints, say=sayer(console),
             watch=watch,
         )  # fmt: skip
     _print_result(result, as_json=json_)

@@ -338,7 +338,7 @@ class Progress(AbstractContextManager["Progress"]):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
-        self.told: Counts | None = None
+        self.told: tuple[Counts, str | None] | None = None
         self.told_at = 0.0
 
     def __enter__(self) -> "Progress":
@@ -359,8 +359,11 @@ class Progress(AbstractContextManager["Progress"]):
         """Show a `nas.driver.Snapshot`."""
         if self.live:
             self.live.update(self._panel(snapshot))
-        elif snapshot.counts != self.told or time.monotonic() - self.told_at > QUIET:
-            self.told, self.told_at = snapshot.counts, time.monotonic()
+        elif (
+            snapshot.counts,
+            snapshot.notice,
+        ) != self.told or time.monotonic() - self.told_at > QUIET:
+            self.told, self.told_at = (snapshot.counts, snapshot.notice), time.monotonic()
             self.console.print(self._line(snapshot), markup=False, highlight=False, soft_wrap=True)
 
     def _line(self, snapshot: Any) -> str:
@@ -370,6 +373,8 @@ class Progress(AbstractContextManager["Progress"]):
             text += f"; {rungs_line(snapshot.fidelities)}"
         if snapshot.remaining is not None:
             text += f"; about {duration(snapshot.remaining)} left"
+        if snapshot.notice is not None:
+            text += f"; {snapshot.notice}"
         return text + (
             f"; best {trial_line(snapshot.best, snapshot.metric)}" if snapshot.best else ""
         )

@@ -80,7 +80,7 @@ _DELETED = (
 )
 _RULES = (
     _Rule(
-        "trials without evaluation", _REPAIR,
+        "trials without evaluation", "a person",
         "SELECT s.name AS study, o.number FROM trials o JOIN nas_studies s ON s.id = o.study_id"
         " JOIN studies p ON p.study_id = s.id AND p.study_name = s.name"
         " WHERE o.state <> 'WAITING'"
@@ -132,7 +132,7 @@ _RULES = (
         " (SELECT 1 FROM trial_values v WHERE v.trial_id = o.trial_id)",
     ),
     _Rule(
-        "trials whose intermediate values lack epochs of their curve", _REPAIR,
+        "trials whose intermediate values lack epochs of their curve", "a person",
         f"SELECT s.name AS study, t.number{_OWNED} WHERE EXISTS (SELECT 1 FROM nas_curve_points c"
         " WHERE c.evaluation_id = e.id AND NOT EXISTS (SELECT 1 FROM trial_intermediate_values i"
         " WHERE i.trial_id = t.trial_id AND i.step = c.epoch))",

@@ -12,7 +12,7 @@ from urllib.parse import quote, quote_plus
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from nas.errors import StoreError
+from nas.errors import StoreAway, StoreError
 
 DEFAULT_URL = "sqlite:///studies/nas.db"
 BUSY_TIMEOUT = 60.0  # seconds a SQLite writer waits for another's transaction
@@ -28,6 +28,19 @@ _POSTGRESQL = {
     "application_name": "nas",
 }
 _ENCODED = "postgresql://user:pass%40word@host:5432/database"
+# SQLSTATE: connection, transaction rollback, resources (a full disk too), operator's intervention.
+_PASSING_STATES = ("08", "40", "53", "57")
+_PASSING_SIGNS = (
+    *("locked", "database or disk is full", "disk i/o error"),  # SQLite's words
+    *(
+        "connection refused",
+        "could not connect",
+        "timeout",
+        "timed out",
+        "starting up",
+    ),  # psycopg's
+    *("shutting down", "server closed", "connection is lost", "too many", "no route to host"),
+)
 _EXAMPLES = "sqlite:///studies/nas.db or postgresql+psycopg://user@host/database"
 _SECRET = re.compile("pass|secret|token|key|credential", re.IGNORECASE)
 _NO_DATABASE = re.compile(r'database ".*" does not exist')
@@ -151,13 +164,27 @@ def translated(url: sa.URL, doing: str) -> Iterator[None]:
         yield
     except (exc.SQLAlchemyError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise StoreError(
+        kind = StoreAway if _is_passing(error) else StoreError
+        raise kind(
             f"Can't {doing} the store {masked(url)}: {hidden(url, reason).rstrip('.')}. "
             + (
                 _how_to_create(url, reason)
                 or f"Name another with --store or NAS_STORE: {_EXAMPLES}."
             )
         ) from None
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Tell whether a database's error may be over soon: nothing is wrong with what was asked."""
+    if not isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
+        return False
+    if isinstance(error, exc.TimeoutError) or error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_PASSING_STATES)
+    text = str(error.orig).lower()
+    return any(sign in text for sign in _PASSING_SIGNS)
 
 
 def _how_to_create(url: sa.URL, reason: str) -> str | None:

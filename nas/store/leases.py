@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from nas.errors import LostLease
 from nas.store import queries
 from nas.store.engine import database_seconds, seconds_on
-from nas.store.models import ArchitectureRow, EvaluationRow, StudyRow, TrialRow
+from nas.store.models import ArchitectureRow, EvaluationRow, TrialRow
 from nas.store.records import Lease, Outcome, Proposal
 from nas.store.tables import insert_new
 
@@ -40,10 +40,10 @@ def claim(
     *,
     budget: int | None,
 ) -> Claim:
-    """Begin a proposal's evaluation, or find that it is done, running elsewhere, or over budget."""
-    if budget is not None and connection.dialect.name != "sqlite":  # which has one writer anyway
-        row_of_study = sa.select(StudyRow.id).where(StudyRow.id == worker.study_id)
-        connection.execute(row_of_study.with_for_update())  # so that the count holds
+    """Begin a proposal's evaluation, or find that it is done, running elsewhere, or over budget.
+
+    On a transaction that holds the study's lock, so that the budget holds.
+    """
     row = _find(connection, proposal)
     if row.id is None:
         other = _running(connection, worker, proposal, row.now)
@@ -89,22 +89,36 @@ def _is_full(connection: sa.Connection, worker: Worker, budget: int | None) -> b
 
 
 def adopt(connection: sa.Connection, worker: Worker) -> Claim | None:
-    """Take over the study's oldest running trial whose lease has expired; None if there is none."""
-    evaluation, trial = EvaluationRow, TrialRow
-    running = sa.table("trials", sa.column("trial_id"), sa.column("state"))
-    statement = (
-        sa.select(evaluation.id, evaluation.attempt, trial.trial_id, trial.number)
-        .join(trial, trial.evaluation_id == evaluation.id)
-        .join(running, running.c.trial_id == trial.trial_id)
-        .where(trial.study_id == worker.study_id, evaluation.state == "running")
-        .where(sa.literal_column("trials.state") == sa.literal_column("'RUNNING'"))
-        .where(evaluation.expires_at < database_seconds(connection))
-        .order_by(trial.number)
-    )
-    for row in connection.execute(statement).all():
+    """Take over the study's oldest running trial that nobody holds; None if there is none.
+
+    That is one whose lease has expired, or which this very worker holds: it asks for work, so the
+    database must have lost its connection to it when it gave the lease.
+    """
+    for row in connection.execute(_free(connection.dialect.name), worker._asdict()).all():
         if _raise_attempt(connection, worker, row, row.number):
             return Claim("run", row.id, row.attempt + 1, (row.trial_id, row.number))
     return None
+
+
+def has_free(connection: sa.Connection, worker: Worker) -> bool:
+    """Tell whether there is a running trial that nobody holds; takes no lock."""
+    found = connection.execute(_free(connection.dialect.name), worker._asdict()).first()
+    return found is not None
+
+
+@cache
+def _free(dialect: str) -> Any:
+    evaluation, trial = EvaluationRow, TrialRow
+    unheld = sa.or_(
+        evaluation.expires_at < seconds_on(dialect), evaluation.worker == sa.bindparam("name")
+    )
+    return (
+        sa.select(evaluation.id, evaluation.attempt, trial.trial_id, trial.number)
+        .join(trial, (trial.study_id == evaluation.study_id) & (trial.number == evaluation.number))
+        .where(evaluation.study_id == sa.bindparam("study_id"), evaluation.state == "running")
+        .where(unheld)
+        .order_by(trial.number)
+    )
 
 
 def fenced(connection: sa.Connection, lease: Lease, **values: Any) -> None:
@@ -133,13 +147,6 @@ def _fencing(dialect: str, names: tuple[str, ...]) -> Any:
         .where(table.attempt == sa.bindparam("of_attempt"))
         .values(changed)
     )
-
-
-def set_number(connection: sa.Connection, evaluation_id: int, study_id: int, number: int) -> None:
-    """Say which trial of a study evaluates, where a crash left that open."""
-    table = EvaluationRow
-    statement = sa.update(table).where(table.id == evaluation_id, table.study_id == study_id)
-    connection.execute(statement.where(table.number.is_(None)).values(number=number))
 
 
 @cache
@@ -204,7 +211,9 @@ def _raise_attempt(connection: sa.Connection, worker: Worker, row: Any, number: 
     """Make an evaluation this worker's if nobody else has done so since `row` was read."""
     table = EvaluationRow
     free = sa.or_(
-        table.state.in_(("failed", "pruned")), table.expires_at < database_seconds(connection)
+        table.state.in_(("failed", "pruned")),
+        table.expires_at < database_seconds(connection),
+        table.worker == worker.name,
     )
     statement = (
         sa.update(table)

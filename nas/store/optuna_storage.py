@@ -1,14 +1,15 @@
-"""Optuna's storage for a store: its own RDBStorage, with the four calls of a trial's life batched.
+"""Optuna's storage for a store: its own RDBStorage, with the steps of a trial's life batched.
 
 Optuna writes a trial's parameters one by one, three ORM statements each (look the trial up, look
 the distribution up, insert): 16 ms for 20 parameters. Here the same rows go in as one statement per
-table, in the same transaction, behind the same `create_new_trial`; attributes, intermediate values
-and the final state skip the ORM. Everything else is Optuna's, and so are the tests that hold this
-class to the interface (`optuna.testing`).
+table, behind the same `create_new_trial`; attributes, intermediate values and the final state skip
+the ORM. The same steps can be taken in a transaction of ours (`insert_trial`, `show_values`,
+`end_trial`), so that what Optuna shows and what our tables hold can't part. Everything else is
+Optuna's, and so are the tests that hold this class to the interface (`optuna.testing`).
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -45,10 +46,12 @@ _NEW_TRIAL = (
     .values(number=_NUMBER.correlate(None).scalar_subquery())
     .returning(_TRIALS.c.trial_id, _TRIALS.c.number)
 )
+_RUNNING = TrialState.RUNNING
+_LOCK = sa.text("SELECT study_id FROM studies WHERE study_id = :study FOR UPDATE")
 _STATE = sa.select(_TRIALS.c.state).where(_TRIALS.c.trial_id == sa.bindparam("trial"))
 _END = (
     sa.update(_TRIALS)
-    .where(_TRIALS.c.trial_id == sa.bindparam("trial"), _TRIALS.c.state == TrialState.RUNNING)
+    .where(_TRIALS.c.trial_id == sa.bindparam("trial"), _TRIALS.c.state == _RUNNING)
     .values(state=sa.bindparam("new_state"), datetime_complete=sa.bindparam("now"))
 )
 
@@ -66,6 +69,57 @@ class BatchedStorage(RDBStorage):
         if sqlite_file(url) is not None:
             event.listen(self.engine, "connect", set_pragmas)
             self.engine.dispose()  # the connections made so far lack the pragmas
+
+    def insert_trial(
+        self, connection: sa.Connection, study_id: int, template: FrozenTrial
+    ) -> tuple[int, int]:
+        """Insert a trial and all it has; return its id and its number.
+
+        The caller's transaction holds the study's lock (`lock_study`), or the number is not sure.
+        """
+        row = {
+            "of_study": study_id,
+            "study_id": study_id,
+            "state": template.state,
+            "datetime_start": _utc(template.datetime_start),
+            "datetime_complete": _utc(template.datetime_complete),
+        }
+        made = connection.execute(_NEW_TRIAL, row).one()
+        for table, rows in self._rows(study_id, template, connection):
+            if rows:
+                connection.execute(sa.insert(table), [{"trial_id": made[0], **row} for row in rows])
+        return int(made[0]), int(made[1])
+
+    def show_values(
+        self, connection: sa.Connection, trial_id: int, values: Mapping[int, float]
+    ) -> None:
+        """Set the values of a trial at steps, while it runs."""
+        if values and connection.execute(_STATE, {"trial": trial_id}).scalar() == _RUNNING:
+            rows = [{"trial_id": trial_id, **row} for row in _intermediate(values)]
+            connection.execute(self._set_intermediate, rows)
+
+    def end_trial(
+        self,
+        connection: sa.Connection,
+        trial_id: int,
+        state: TrialState,
+        value: float | None,
+        attributes: Mapping[str, Any],
+    ) -> bool:
+        """End a trial with its value and attributes; False, and nothing is written, if it ended."""
+        ended = {"trial": trial_id, "new_state": state, "now": _now()}
+        if connection.execute(_END, ended).rowcount != 1:
+            return False
+        rows = [{"trial_id": trial_id, **row} for row in _attributes(attributes)]
+        if rows:
+            connection.execute(self._set_attribute, rows)
+        rows = [
+            {"trial_id": trial_id, **row} for row in _values(None if value is None else [value])
+        ]
+        if rows:
+            connection.execute(sa.delete(_VALUES).where(_VALUES.c.trial_id == trial_id))
+            connection.execute(sa.insert(_VALUES), rows)
+        return True
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set a user attribute of a running trial."""
@@ -86,9 +140,8 @@ class BatchedStorage(RDBStorage):
     ) -> bool:
         """End a running trial in one transaction; other changes of state are left to Optuna."""
         if state.is_finished():
-            now = datetime.now(UTC).replace(tzinfo=None)
             with self._transaction() as connection:
-                ended = {"trial": trial_id, "new_state": state, "now": now}
+                ended = {"trial": trial_id, "new_state": state, "now": _now()}
                 if connection.execute(_END, ended).rowcount == 1:
                     rows = [{"trial_id": trial_id, **row} for row in _values(values)]
                     if rows:
@@ -103,22 +156,9 @@ class BatchedStorage(RDBStorage):
         """Insert a trial and all it has; `create_new_trial` calls this in its transaction."""
         if template_trial is None:
             return super()._get_prepared_new_trial(study_id, None, session)
-        template = template_trial
-        row = {
-            "of_study": study_id,
-            "study_id": study_id,
-            "state": template.state,
-            "datetime_start": _utc(template.datetime_start),
-            "datetime_complete": _utc(template.datetime_complete),
-        }
-        connection = session.connection()
-        made = connection.execute(_NEW_TRIAL, row).one()
-        for table, rows in self._rows(study_id, template, connection):
-            if rows:
-                connection.execute(sa.insert(table), [{"trial_id": made[0], **row} for row in rows])
-        return SimpleNamespace(
-            trial_id=made[0], number=made[1], datetime_start=template.datetime_start
-        )
+        trial_id, number = self.insert_trial(session.connection(), study_id, template_trial)
+        start = template_trial.datetime_start
+        return SimpleNamespace(trial_id=trial_id, number=number, datetime_start=start)
 
     def _rows(
         self, study_id: int, template: FrozenTrial, connection: sa.Connection
@@ -202,16 +242,29 @@ def _escaped(url: str) -> str:
     return url.replace("{", "{{").replace("}", "}}")  # RDBStorage formats its URL
 
 
+def lock_study(connection: sa.Connection, study_id: int) -> None:
+    """Keep others from adding trials to a study until the transaction ends, as Optuna does.
+
+    SQLite has one writer anyway.
+    """
+    if connection.dialect.name != "sqlite":
+        connection.execute(_LOCK, {"study": study_id})
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
 def _utc(local: datetime | None) -> datetime | None:
     """Return a time as Optuna stores it: naive UTC."""
     return None if local is None else local.astimezone(UTC).replace(tzinfo=None)
 
 
-def _attributes(attributes: dict[str, Any]) -> list[dict[str, Any]]:
+def _attributes(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
 
 
-def _intermediate(values: dict[int, float]) -> list[dict[str, Any]]:
+def _intermediate(values: Mapping[int, float]) -> list[dict[str, Any]]:
     convert = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
     rows = []
     for step, value in values.items():

@@ -463,51 +463,33 @@ def artifacts(connection: sa.Connection, study_id: int) -> list[tuple[str, str]]
 def spent(connection: sa.Connection, study_id: int) -> int:
     """Count the networks that a study began to train: what its budget of trials has paid for.
 
-    A network that is promoted was paid for when it began. A claim whose worker died before its
-    trial was made is not counted.
+    A network that is promoted was paid for when it began.
     """
-    now = engines.database_seconds(connection)
     statement = sa.text(
-        "SELECT count(DISTINCT architecture_id) FROM nas_evaluations WHERE study_id = :study AND"
-        f" (number IS NOT NULL OR expires_at >= {now})"
+        "SELECT count(DISTINCT architecture_id) FROM nas_evaluations WHERE study_id = :study"
     )
     return int(connection.execute(statement, {"study": study_id}).scalar_one())
 
 
-def unlinked(
-    connection: sa.Connection, study_id: int, *, only_running: bool = False
-) -> list[dict[str, Any]]:
-    """Return the trials whose link to their evaluation was lost in a crash, as rows to insert."""
-    state = " AND o.state = 'RUNNING'" if only_running else ""
-    statement = sa.text(
-        "SELECT o.trial_id, o.number, u.key, u.value_json FROM trials o"
-        " JOIN trial_user_attributes u ON u.trial_id = o.trial_id"
-        " LEFT JOIN nas_trials t ON t.trial_id = o.trial_id WHERE o.study_id = :study"
-        f" AND t.trial_id IS NULL AND u.key IN ('evaluation', 'reused_from'){state}"
-    )
-    rows: dict[int, dict[str, Any]] = {}
-    for row in connection.execute(statement, {"study": study_id}):
-        made = {"trial_id": row.trial_id, "study_id": study_id, "number": row.number}
-        name = "evaluation_id" if row.key == "evaluation" else row.key
-        rows.setdefault(row.trial_id, made)[name] = json.loads(row.value_json)
-    return [row for row in rows.values() if "evaluation_id" in row]
+def untold(connection: sa.Connection, study_id: int) -> list[tuple[int, int, int]]:
+    """Return each trial that runs in Optuna's eyes though its evaluation has ended.
 
-
-def running_links(
-    connection: sa.Connection, study_id: int
-) -> list[tuple[int, int, int, datetime | None]]:
-    """Return each trial that runs in Optuna's eyes: its id, number, evaluation id, and end (UTC).
-
-    The end is that of the evaluation: there is one where Optuna hasn't been told, yet or ever.
+    Its id, number and evaluation id. Another study took the evaluation over and finished it.
     """
     statement = sa.text(
-        "SELECT t.trial_id, t.number, t.evaluation_id, e.finished FROM nas_trials t"
+        "SELECT t.trial_id, t.number, t.evaluation_id FROM nas_trials t"
         " JOIN trials o ON o.trial_id = t.trial_id"
         " JOIN nas_evaluations e ON e.id = t.evaluation_id"
-        " WHERE o.study_id = :study AND o.state = 'RUNNING' ORDER BY t.number"
-    ).columns(finished=sa.DateTime())
+        " WHERE o.study_id = :study AND o.state = 'RUNNING' AND e.state <> 'running'"
+        " ORDER BY t.number"
+    )
     rows = connection.execute(statement, {"study": study_id})
-    return [(row.trial_id, row.number, row.evaluation_id, row.finished) for row in rows]
+    return [(row.trial_id, row.number, row.evaluation_id) for row in rows]
+
+
+def next_number(connection: sa.Connection, study_id: int) -> int:
+    """Return the number that a study's next trial gets, on a transaction that holds its lock."""
+    return total(connection, study_id)
 
 
 def _json(value: Any) -> Any:

@@ -35,7 +35,7 @@ class Store:
     def __init__(self, url: sa.URL, engine: sa.Engine, batched: BatchedStorage) -> None:
         self.url = url
         self.engine = engine
-        self._batched = batched
+        self.batched = batched
         self.storage: BaseStorage = get_storage(batched)  # cached, as Optuna caches it
 
     @classmethod
@@ -56,8 +56,8 @@ class Store:
 
     def close(self) -> None:
         """Give the connections back."""
-        self._batched.remove_session()
-        self._batched.engine.dispose()
+        self.batched.remove_session()
+        self.batched.engine.dispose()
         self.engine.dispose()
 
     @contextmanager

@@ -1,30 +1,28 @@
 """A study's trials as workers write them: start, report, finish, adopt, repair.
 
-Each step writes our rows first, in one transaction fenced by the lease's attempt number, and then
-shows the same to Optuna through its storage. A crash between the two loses nothing: `repair` shows
-Optuna what is stored.
+Each step is one transaction, fenced by the lease's attempt number, that writes our rows and shows
+the same to Optuna: a crash leaves both or neither. While the database is away it is tried again.
 """
 
 import math
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 import optuna
 import sqlalchemy as sa
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.store import leases, queries
 from nas.store.forget import forget_deleted
 from nas.store.leases import Worker
 from nas.store.models import CurvePointRow, TrialRow, utc_now
-from nas.store.optuna_storage import reported
+from nas.store.optuna_storage import lock_study, reported
 from nas.store.records import CurvePoint, Evaluation, Lease, Metrics, Proposal, Score, Started
+from nas.store.retry import patiently
 from nas.store.store import Store
 from nas.store.tables import finite, finite_number, insert_new
 
 LEASE_SECONDS = 60.0
-TELLING_SECONDS = 5.0  # a living worker has told Optuna by then
 Final = Literal["complete", "pruned", "failed"]
 _STATES = {
     "complete": TrialState.COMPLETE,
@@ -32,14 +30,6 @@ _STATES = {
     "failed": TrialState.FAIL,
     "running": TrialState.RUNNING,
 }
-
-
-_LINK = sa.text(
-    "INSERT INTO nas_trials (trial_id, study_id, number, evaluation_id, reused_from)"
-    " SELECT trial_id, study_id, number, :evaluation, :reused_from FROM trials WHERE trial_id = :id"
-    " ON CONFLICT (trial_id) DO UPDATE SET study_id = excluded.study_id, number = excluded.number,"
-    " evaluation_id = excluded.evaluation_id, reused_from = excluded.reused_from RETURNING number"
-)
 
 
 class Trials:
@@ -84,7 +74,13 @@ class Trials:
         With `budget`, no evaluation is begun beyond that number in this study, however many
         workers ask at once.
         """
+        return patiently(lambda _: self._start(proposal, budget))
+
+    def _start(self, proposal: Proposal, budget: int | None) -> Started:
         with self.store.write() as connection:
+            lock_study(connection, self.info.id)
+            if proposal.number not in (None, queries.next_number(connection, self.info.id)):
+                return Started(outcome="late")
             claim = leases.claim(connection, self.worker, proposal, budget=budget)
             if claim.outcome == "budget":
                 return Started(outcome="budget")
@@ -94,19 +90,17 @@ class Trials:
                 if fresh
                 else queries.evaluation(connection, claim.evaluation_id)
             )
+            if claim.outcome == "elsewhere":
+                return Started(outcome="elsewhere", evaluation=found)
+            if claim.trial is not None:
+                lease = self._lease(found, claim.attempt, claim.trial)
+                return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
             points = [] if fresh else queries.curve(connection, found.id)
-        if claim.outcome == "elsewhere":
-            return Started(outcome="elsewhere", evaluation=found)
-        if claim.outcome != "run":
-            return self._reuse(proposal, found, points)
-        if claim.trial is not None:
-            lease = self._lease(found, claim.attempt, claim.trial)
-            return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
-        trial_id = self._create(self._template(proposal, found, "running", points))
-        with self.store.write() as connection:
-            number = self._link(connection, trial_id, found.id)
-            lease = self._lease(found, claim.attempt, (trial_id, number))
-            leases.fenced(connection, lease, number=number)
+            if claim.outcome != "run":
+                return self._reuse(connection, proposal, found, points)
+            trial = self._create(connection, self._template(proposal, found, "running", points))
+            lease = self._lease(found, claim.attempt, trial)
+            leases.fenced(connection, lease, number=lease.number)
         return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
 
     def report(self, lease: Lease, point: CurvePoint) -> float:
@@ -122,27 +116,35 @@ class Trials:
             "created": utc_now(),
         }
         key = {"evaluation_id": lease.evaluation_id, "epoch": point.epoch}
-        with self.store.write() as connection:
-            self._renew(connection, lease, deaths=0)  # the trial has come further
-            if insert_new(connection, CurvePointRow, key | row) is None:  # repeated after a crash
-                update = sa.update(CurvePointRow).filter_by(**key).values(row)
-                connection.execute(update)
         value = self.score(finite(point.metrics), lease.cost, lease.architecture)
-        self._show_value(lease.trial_id, point.epoch, value)
+
+        def write(_: bool) -> None:
+            with self.store.write() as connection:
+                self._renew(connection, lease, deaths=0)  # the trial has come further
+                if insert_new(connection, CurvePointRow, key | row) is None:  # repeated
+                    update = sa.update(CurvePointRow).filter_by(**key).values(row)
+                    connection.execute(update)
+                self.store.batched.show_values(connection, lease.trial_id, {point.epoch: value})
+
+        patiently(write)
         return value
 
     def renew(self, lease: Lease) -> None:
         """Put the lease's end off again; raise LostLease when another worker has it."""
         with self.store.write() as connection:
-            self._renew(connection, lease)
+            self._renew(connection, lease)  # not patiently: the next one comes in any case
 
     def release(self, lease: Lease) -> None:
         """Let the lease expire now, so that the next worker takes the trial over at once.
 
         The row names no worker then: whoever takes it over knows that nobody died.
         """
-        with self.store.write() as connection:
-            leases.fenced(connection, lease, expires_at=-1.0, worker="")
+
+        def write(_: bool) -> None:
+            with self.store.write() as connection:
+                leases.fenced(connection, lease, expires_at=-1.0, worker="")
+
+        patiently(write)
 
     def finish(
         self,
@@ -171,87 +173,81 @@ class Trials:
             "seconds": seconds,
             "checkpoint": checkpoint,
         }
-        with self.store.write() as connection:
-            leases.fenced(connection, lease, **values, expires_at=None, finished=utc_now())
-        shown = self._shown(state, lease.fidelity)
-        self._tell(lease.trial_id, shown, value, _attributes(measured, reason))
+        shown = _STATES[self._shown(state, lease.fidelity)]
+        attributes = _attributes(measured, reason)
+
+        def write(again: bool) -> None:
+            with self.store.write() as connection:
+                if again and self._is_finished(connection, lease, state):
+                    return
+                leases.fenced(connection, lease, **values, expires_at=None, finished=utc_now())
+                self.store.batched.end_trial(connection, lease.trial_id, shown, value, attributes)
+
+        patiently(write)
         return value
+
+    def _is_finished(self, connection: sa.Connection, lease: Lease, state: Final) -> bool:
+        """Tell whether this very lease has ended its evaluation, though the answer was lost."""
+        found = queries.evaluation(connection, lease.evaluation_id)
+        return (found.state, found.attempt, found.worker) == (state, lease.attempt, lease.worker)
 
     def should_prune(self, lease: Lease, study: optuna.Study) -> bool:
         """Ask the study's pruner about a trial, with the values reported so far."""
-        with reported(self.store.url, "read"):
-            trial = self.store.storage.get_trial(lease.trial_id)
-            return study.pruner.prune(_Own(study), trial)  # type: ignore[arg-type]
+
+        def ask(_: bool) -> bool:
+            with reported(self.store.url, "read"):
+                trial = self.store.storage.get_trial(lease.trial_id)
+                return study.pruner.prune(_Own(study), trial)  # type: ignore[arg-type]
+
+        return patiently(ask)
 
     def adopt(self) -> Started | None:
         """Take over a trial whose worker is dead; None when there is none.
 
-        The evaluation's curve and checkpoint say how far it came; exactly one worker gets it. What
-        a worker finished but died before telling Optuna is told here.
+        The evaluation's curve and checkpoint say how far it came; exactly one worker gets it.
         """
+        with self.store.read() as connection:
+            if not leases.has_free(connection, self.worker):
+                return None
         with self.store.write() as connection:
-            self._link_lost(connection, only_running=True)
             claim = leases.adopt(connection, self.worker)
-            if claim is not None and claim.trial is not None:
-                found = queries.evaluation(connection, claim.evaluation_id)
-                lease = self._lease(found, claim.attempt, claim.trial)
-                return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
-            running = queries.running_links(connection, self.info.id)
-        settled = utc_now() - timedelta(seconds=TELLING_SECONDS)
-        if any(finished is not None and finished < settled for *_, finished in running):
-            self.repair()
-        return None
+            if claim is None or claim.trial is None:
+                return None
+            found = queries.evaluation(connection, claim.evaluation_id)
+        lease = self._lease(found, claim.attempt, claim.trial)
+        return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
 
     def repair(self) -> int:
-        """Show Optuna what a crash kept from it; return how many trials were told.
+        """Tell the trials whose evaluation another study has finished; return how many.
 
-        Trials whose evaluation is finished are told, missing intermediate values are set, and lost
-        links between trials and evaluations are made again; what Optuna has deleted is forgotten.
-        To be called on every resume.
+        What Optuna has deleted is forgotten. To be called on every resume, and when idle.
         """
         with self.store.write() as connection:
             forget_deleted(connection)
-            self._link_lost(connection)
-            found = [
-                (
-                    trial_id,
-                    number,
-                    queries.evaluation(connection, key),
-                    queries.curve(connection, key),
-                )
-                for trial_id, number, key, _ in queries.running_links(connection, self.info.id)
-            ]
-        told = 0
-        for trial_id, number, evaluation, points in found:
-            with reported(self.store.url, "read"):
-                known = self.store.storage.get_trial(trial_id).intermediate_values
-            for step, value in self._values_of(points, evaluation).items():
-                if step not in known:
-                    self._show_value(trial_id, step, value)
-            if evaluation.state != "running":
-                self._tell_stored(trial_id, number, evaluation)
-                told += 1
-        return told
+            return sum(
+                self._tell_stored(connection, trial_id, number, evaluation_id)
+                for trial_id, number, evaluation_id in queries.untold(connection, self.info.id)
+            )
 
-    def _tell_stored(self, trial_id: int, number: int, evaluation: Evaluation) -> None:
-        shown = _attributes(evaluation.metrics, evaluation.reason)
-        origin = _origin(evaluation)
+    def _tell_stored(
+        self, connection: sa.Connection, trial_id: int, number: int, evaluation_id: int
+    ) -> bool:
+        found = queries.evaluation(connection, evaluation_id)
+        points = queries.curve(connection, evaluation_id)
+        attributes = _attributes(found.metrics, found.reason)
+        origin = _origin(found)
         if origin != f"{self.info.name}/{number}":
-            shown["reused_from"] = origin
-            with self.store.write() as connection:
-                update = sa.update(TrialRow).where(TrialRow.trial_id == trial_id)
-                connection.execute(update.values(reused_from=origin))
-        value = self._value(evaluation.state, evaluation.metrics, evaluation)
-        self._tell(trial_id, self._shown(evaluation.state, evaluation.fidelity), value, shown)
+            attributes["reused_from"] = origin
+            update = sa.update(TrialRow).where(TrialRow.trial_id == trial_id)
+            connection.execute(update.values(reused_from=origin))
+        value = self._value(found.state, found.metrics, found)
+        shown = _STATES[self._shown(found.state, found.fidelity)]
+        batched = self.store.batched
+        batched.show_values(connection, trial_id, self._values_of(points, found))
+        return batched.end_trial(connection, trial_id, shown, value, attributes)
 
     def _shown(self, state: str, fidelity: int) -> str:
         return "pruned" if state == "complete" and fidelity < self.full else state
-
-    def _link_lost(self, connection: sa.Connection, *, only_running: bool = False) -> None:
-        for row in queries.unlinked(connection, self.info.id, only_running=only_running):
-            insert_new(connection, TrialRow, row)
-            if row.get("reused_from") is None:
-                leases.set_number(connection, row["evaluation_id"], self.info.id, row["number"])
 
     def _last_metrics(self, lease: Lease) -> Metrics:
         with self.store.read() as connection:
@@ -274,14 +270,18 @@ class Trials:
     def _renew(self, connection: sa.Connection, lease: Lease, **values: Any) -> None:
         leases.fenced(connection, lease, expires_at=lease.seconds, worker=lease.worker, **values)
 
-    def _reuse(self, proposal: Proposal, found: Evaluation, points: list[CurvePoint]) -> Started:
+    def _reuse(
+        self,
+        connection: sa.Connection,
+        proposal: Proposal,
+        found: Evaluation,
+        points: list[CurvePoint],
+    ) -> Started:
         """Make a trial that is finished from the start, with what was measured before."""
         shown = self._shown(found.state, found.fidelity)
         template = self._template(proposal, found, shown, points)
-        template.user_attrs["reused_from"] = _origin(found)
-        trial_id = self._create(template)
-        with self.store.write() as connection:
-            number = self._link(connection, trial_id, found.id, reused_from=_origin(found))
+        template.user_attrs["reused_from"] = origin = _origin(found)
+        _, number = self._create(connection, template, reused_from=origin)
         outcome: Final = "complete" if shown == "complete" else "failed"
         if shown == "pruned":
             outcome = "pruned"
@@ -343,42 +343,20 @@ class Trials:
             intermediate_values=self._values_of(points, found),
         )
 
-    def _create(self, template: FrozenTrial) -> int:
-        with reported(self.store.url, "write"):
-            return self.store.storage.create_new_trial(self.info.id, template_trial=template)
-
-    def _link(
-        self,
-        connection: sa.Connection,
-        trial_id: int,
-        evaluation_id: int,
-        reused_from: str | None = None,
-    ) -> int:
-        """Say which evaluation stands behind a trial and return the trial's number."""
+    def _create(
+        self, connection: sa.Connection, template: FrozenTrial, reused_from: str | None = None
+    ) -> tuple[int, int]:
+        """Make a trial and say which evaluation stands behind it; return its id and number."""
+        made = self.store.batched.insert_trial(connection, self.info.id, template)
         row = {
-            "id": trial_id,
-            "evaluation": evaluation_id,
+            "trial_id": made[0],
+            "study_id": self.info.id,
+            "number": made[1],
+            "evaluation_id": template.user_attrs["evaluation"],
             "reused_from": reused_from,
         }
-        return int(connection.execute(_LINK, row).scalar_one())
-
-    def _show_value(self, trial_id: int, step: int, value: float) -> None:
-        try:
-            with reported(self.store.url, "write"):
-                self.store.storage.set_trial_intermediate_value(trial_id, step, value)
-        except UpdateFinishedTrialError:
-            return  # another worker has told the trial from the same rows
-
-    def _tell(self, trial_id: int, state: str, value: float | None, shown: dict[str, Any]) -> None:
-        storage = self.store.storage
-        values = None if value is None else [value]
-        try:
-            with reported(self.store.url, "write"):
-                for name, attribute in shown.items():
-                    storage.set_trial_user_attr(trial_id, name, attribute)
-                storage.set_trial_state_values(trial_id, _STATES[state], values)
-        except UpdateFinishedTrialError:
-            return  # another worker has told the trial from the same rows
+        connection.execute(sa.insert(TrialRow), row)
+        return made
 
     def _values_of(self, points: list[CurvePoint], of: Evaluation) -> dict[int, float]:
         return {p.epoch: self.score(p.metrics, of.cost, of.architecture) for p in points}

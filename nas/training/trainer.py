@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,11 @@ from torch.nn import functional as F
 from nas.architecture import Architecture
 from nas.data import DataSet, Split
 from nas.data.dataset import share_of
-from nas.errors import Diverged, Interrupted, OutOfMemory
+from nas.errors import DiskFull, Diverged, Interrupted, OutOfMemory
 from nas.fidelity import Rung
 from nas.network import build
-from nas.training import checkpoint
 from nas.training.augment import augmenter
+from nas.training.checkpoint import Checkpoints
 from nas.training.metrics import metrics
 from nas.training.recipe import Recipe, check_fits
 
@@ -56,11 +55,15 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The last epoch's validation metrics, all epochs' seconds, and the averaged weights."""
+    """The last epoch's validation metrics, all epochs' seconds, and the averaged weights.
+
+    `parts` is the number of parts that batches were cut into to fit into memory.
+    """
 
     metrics: dict[str, float]
     seconds: float
     state: dict[str, Tensor]
+    parts: int = 1
 
 
 @dataclass
@@ -72,6 +75,7 @@ class _Training:
     optimiser: torch.optim.AdamW
     scaler: torch.amp.GradScaler
     history: list[EpochResult]
+    parts: int
 
 
 @dataclass(frozen=True)
@@ -89,21 +93,43 @@ class _Material:
     std: Statistics
 
 
+def _no_space(error: DiskFull) -> None:
+    raise error
+
+
+@dataclass(frozen=True)
+class Control:
+    """Who keeps a training's checkpoints, hears of its epochs, and may stop it.
+
+    After each epoch a checkpoint is written, then `on_epoch` is called; what it raises passes
+    through. On resuming it is first called again for the epochs before, marked `restored`.
+    `should_stop` is asked before every batch. `on_full` is called when a checkpoint finds no
+    space: where it returns, the checkpoint is tried again.
+    """
+
+    checkpoints: Checkpoints | None = None
+    on_epoch: Callable[[EpochResult], None] = lambda _: None
+    should_stop: Callable[[], bool] = lambda: False
+    on_full: Callable[[DiskFull], None] = _no_space
+
+
+ALONE = Control()  # nothing is kept, nobody is told
+
+
 def train(
     architecture: Architecture,
     data: DataSet,
     recipe: Recipe,
     *,
-    checkpoint_dir: Path | None = None,
-    on_epoch: Callable[[EpochResult], None] = lambda _: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    control: Control = ALONE,
+    parts: int = 1,
 ) -> TrainResult:
     """Train an architecture, going on from the checkpoint of the same training where there is one.
 
-    After each epoch a checkpoint is written, then `on_epoch` is called; what it raises passes
-    through. On resuming it is first called again for the epochs before, marked `restored`.
-    Raises Interrupted when `should_stop` (asked before every batch) says so, Diverged,
-    OutOfMemory or UnreadableImage when this training can't go on.
+    With `parts` each batch is cut into so many, whose gradients are added up: they need less
+    memory, and batch norm sees the parts. Raises Interrupted when the control says so, Diverged,
+    OutOfMemory or UnreadableImage when this training can't go on, DiskFull without space for a
+    checkpoint.
     """
     with _reported_out_of_memory(), torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(_seed(recipe.seed, 0))
@@ -113,9 +139,8 @@ def train(
             recipe,
             resolution=architecture.resolution,
             identity=architecture.id,
-            checkpoint_dir=checkpoint_dir,
-            on_epoch=on_epoch,
-            should_stop=should_stop,
+            control=control,
+            parts=parts,
         )
 
 
@@ -126,30 +151,29 @@ def train_module(
     *,
     resolution: int,
     identity: str,
-    checkpoint_dir: Path | None,
-    on_epoch: Callable[[EpochResult], None],
-    should_stop: Callable[[], bool],
+    control: Control,
+    parts: int = 1,
 ) -> TrainResult:
     """Train a module as `train` does; checkpoints of another `identity` are not resumed."""
     check_fits(recipe, data)
     material = functools.cache(lambda rung: _gather(data, recipe, rung, resolution))
-    training = _begin(module, recipe)
+    training = _begin(module, recipe, parts)
     key = {"identity": identity, "recipe": recipe.hash}
-    if checkpoint_dir is not None:
-        _restore(training, checkpoint_dir, key)
+    if control.checkpoints is not None:
+        _restore(training, control.checkpoints, key)
     for done in training.history:
-        on_epoch(replace(done, restored=True))
+        control.on_epoch(replace(done, restored=True))
     for epoch in range(len(training.history) + 1, recipe.epochs + 1):
         seen = material(recipe.rung(epoch))
-        result = _epoch(training, seen, recipe, epoch=epoch, should_stop=should_stop)
+        result = _epoch(training, seen, recipe, epoch=epoch, should_stop=control.should_stop)
         training.history.append(result)
-        if checkpoint_dir is not None:
-            _save(training, checkpoint_dir, key)
-        on_epoch(result)
+        _save(training, control, key)
+        control.on_epoch(result)
     return TrainResult(
         training.history[-1].metrics,
         sum(result.seconds for result in training.history),
         {name: value.cpu().contiguous() for name, value in training.average.state_dict().items()},
+        training.parts,
     )
 
 
@@ -203,7 +227,7 @@ def _gather(data: DataSet, recipe: Recipe, rung: Rung, resolution: int) -> _Mate
     return _Material(train, members, data.splits["validation"], pixels, *statistics)
 
 
-def _begin(module: nn.Module, recipe: Recipe) -> _Training:
+def _begin(module: nn.Module, recipe: Recipe, parts: int = 1) -> _Training:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(module).requires_grad_(False).eval()
@@ -217,7 +241,7 @@ def _begin(module: nn.Module, recipe: Recipe) -> _Training:
     optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
     half = device.type == "cuda" and _amp_type() is torch.float16
     return _Training(
-        module, average, optimiser, torch.amp.GradScaler(device.type, enabled=half), []
+        module, average, optimiser, torch.amp.GradScaler(device.type, enabled=half), [], parts
     )
 
 
@@ -269,19 +293,23 @@ def _step(
 ) -> Tensor:
     """Make one step of the optimiser and of the moving average; return the loss, detached."""
     on_gpu = x.device.type == "cuda"
-    with torch.autocast(x.device.type, dtype=_amp_type() if on_gpu else None, enabled=on_gpu):
-        logits = training.module(x)
-    loss = F.cross_entropy(
-        logits.float(), labels, weight=weight, label_smoothing=recipe.label_smoothing
-    )
+    whole, total = weight[labels].sum(), torch.zeros((), device=x.device)
     training.optimiser.zero_grad(set_to_none=True)
-    training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    for images, classes in zip(x.chunk(training.parts), labels.chunk(training.parts), strict=True):
+        with torch.autocast(x.device.type, dtype=_amp_type() if on_gpu else None, enabled=on_gpu):
+            logits = training.module(images)
+        loss = F.cross_entropy(
+            logits.float(), classes, weight=weight, label_smoothing=recipe.label_smoothing
+        )
+        loss = loss * (weight[classes].sum() / whole)  # as a part of the batch's mean
+        training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
     training.scaler.unscale_(training.optimiser)
     nn.utils.clip_grad_norm_(training.module.parameters(), recipe.clip_norm, foreach=True)
     training.scaler.step(training.optimiser)
     training.scaler.update()
     _follow(training.average, training.module, min(recipe.ema_decay, (1 + step) / (10 + step)))
-    return loss.detach()
+    return total
 
 
 @torch.no_grad()
@@ -378,18 +406,26 @@ def _tensors(training: _Training) -> Iterator[tuple[str, Tensor]]:
             yield f"optimiser.{key}.{name}", tensor
 
 
-def _save(training: _Training, folder: Path, key: dict[str, str]) -> None:
+def _save(training: _Training, control: Control, key: dict[str, str]) -> None:
+    if control.checkpoints is None:
+        return
     state = {
         "key": key,
         "history": [asdict(result) for result in training.history],
         "scaler": training.scaler.state_dict(),
+        "parts": training.parts,
     }
-    checkpoint.save(folder, {name: tensor.cpu() for name, tensor in _tensors(training)}, state)
+    tensors = {name: tensor.cpu() for name, tensor in _tensors(training)}
+    while True:
+        try:
+            return control.checkpoints.save(tensors, state, len(training.history))
+        except DiskFull as error:
+            control.on_full(error)
 
 
-def _restore(training: _Training, folder: Path, key: dict[str, str]) -> None:
+def _restore(training: _Training, checkpoints: Checkpoints, key: dict[str, str]) -> None:
     """Take the state of the last checkpoint over, if it is of this very training."""
-    loaded = checkpoint.load(folder)
+    loaded = checkpoints.load()
     if loaded is None or loaded[1].get("key") != key:
         return
     tensors, state = loaded
@@ -405,3 +441,4 @@ def _restore(training: _Training, folder: Path, key: dict[str, str]) -> None:
     if training.scaler.is_enabled():
         training.scaler.load_state_dict(state["scaler"])
     training.history.extend(EpochResult(**result) for result in state["history"])
+    training.parts = max(training.parts, state["parts"])

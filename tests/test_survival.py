@@ -1,0 +1,297 @@
+"""What a trial survives: a replaced worker that wakes up, no memory, no disk, a database away."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from search_kit import SPACE, arguments, command, nas, result, write_inputs
+from test_training import TINY
+from torch import nn
+from training_kit import few_digits
+
+from nas import commands
+from nas.errors import DiskFull, StoreAway, UserError
+from nas.store import queries
+from nas.store.retry import patiently
+from nas.study import Job
+from nas.training import checkpoint, trainer
+from nas.training.checkpoint import Checkpoints
+from nas.training.recipe import Recipe, default_recipe
+from nas.training.trainer import Control
+
+
+class Enough(Exception):
+    """Ends a training."""
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    """Three epochs on few digits."""
+    return default_recipe(few_digits(), epochs=3)
+
+
+def test_an_older_attempt_cannot_write_over_a_newer_one(tmp_path: Path) -> None:
+    """Each attempt has its own file; what has come further is loaded, older files are cleared."""
+    first, second = Checkpoints(str(tmp_path), 1), Checkpoints(str(tmp_path), 2)
+    first.save({"x": torch.ones(1)}, {"by": "first"}, 1)
+    second.save({"x": torch.ones(1)}, {"by": "second"}, 2)
+    assert os.listdir(tmp_path) == ["checkpoint-2.safetensors"]
+    first.save({"x": torch.ones(1)}, {"by": "first, awake again"}, 1)
+    loaded = second.load()
+    assert loaded is not None
+    assert loaded[1] == {"by": "second"}
+    second.drop()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("where", ["memory", "folder"])
+def test_checkpoints_lie_wherever_fsspec_reaches(
+    where: str, recipe: Recipe, tmp_path: Path
+) -> None:
+    """A training goes on from an object store as from a disk, and its weights come back whole."""
+    root = f"memory://{tmp_path.name}" if where == "memory" else str(tmp_path)
+    place, digits = Checkpoints(f"{root}/a-r"), few_digits()
+
+    def stop(done: trainer.EpochResult) -> None:
+        if done.epoch == 2:
+            raise Enough
+
+    with pytest.raises(Enough):
+        trainer.train(TINY, digits, recipe, control=Control(place, on_epoch=stop))
+    elsewhere = Checkpoints(f"{root}/b-r", 4)
+    assert elsewhere.take_over(place)
+    seen: list[bool] = []
+    ended = trainer.train(
+        TINY, digits, recipe, control=Control(elsewhere, on_epoch=lambda e: seen.append(e.restored))
+    )
+    assert seen == [True, True, False]
+    elsewhere.save_weights(ended.state)
+    elsewhere.drop()
+    (found,) = checkpoint.with_weights(root)
+    assert found.url == elsewhere.url
+    kept = found.load_weights()
+    assert kept is not None
+    assert all(torch.equal(kept[name], ended.state[name]) for name in ended.state)
+    found.drop_weights()
+    assert (found.load_weights(), elsewhere.load()) == (None, None)
+
+
+def test_a_url_that_nothing_opens_is_refused() -> None:
+    """The message names the option, and the exit code would be 2."""
+    with pytest.raises(UserError, match="--checkpoints is a folder or a URL"):
+        checkpoint.check("nowhere://bucket")
+
+
+def test_parts_of_a_batch_add_up_to_its_gradient(recipe: Recipe) -> None:
+    """A step in parts moves the weights as the whole batch does, class weights included."""
+    moved = []
+    for parts in (1, 2, 3):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 10))
+        training = trainer._begin(module, recipe, parts)
+        x, labels = torch.randn(17, 1, 8, 8), torch.arange(17) % 10
+        loss = trainer._step(training, x, labels, torch.rand(10) + 0.5, recipe, 0)
+        moved.append((loss, [each.grad for each in module.parameters()]))
+    for loss, gradients in moved[1:]:
+        assert torch.allclose(loss, moved[0][0], rtol=1e-5)
+        for ours, whole in zip(gradients, moved[0][1], strict=True):
+            assert torch.allclose(ours, whole, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(("fits", "state"), [(50, "complete"), (1, "failed")])
+def test_a_trial_without_memory_is_tried_once_in_smaller_batches(
+    fits: int, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so; where the half does not fit either, the trial fails with the reason."""
+    forward = nn.Conv2d.forward
+
+    def short_of_memory(self: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        if self.training and len(x) > fits:
+            raise torch.OutOfMemoryError("no memory for so many images")
+        return forward(self, x)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", short_of_memory)
+    monkeypatch.setattr("nas.preparation._estimate", lambda *_: 1.0)
+    space, data = write_inputs(tmp_path)
+    url = f"sqlite:///{tmp_path}/nas.db"
+    commands.search(
+        space, data, "50k", trials=1, epochs=1, workers=0, store=url, study="s",
+        out=str(tmp_path / "studies"),
+    )  # fmt: skip
+    with queries.connect(url) as connection:
+        (trial,) = queries.trials(connection, queries.study(connection, "s").id)
+    assert trial.state == ("complete" if state == "complete" else "fail")
+    assert "in 2 parts" in (trial.reason or "") or "no memory" in (trial.reason or "")
+    assert (state == "complete") == ("parts" in (trial.reason or ""))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a disk of half a megabyte; skip where that is not permitted."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(words, capture_output=True).returncode:
+        pytest.skip("mounting a small disk is not permitted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_pauses_a_training(recipe: Recipe, small_disk: Path) -> None:
+    """The epoch's checkpoint waits for space, nothing half-written stays, no epoch is repeated."""
+    filler = small_disk / "filler"
+    told: list[str] = []
+
+    def make_room(error: DiskFull) -> None:
+        told.append(str(error))
+        assert [path.name for path in (small_disk / "c").iterdir()] == []
+        filler.unlink()
+
+    filler.write_bytes(b"x" * (500 * 1024))
+    epochs: list[int] = []
+    control = Control(
+        Checkpoints(str(small_disk / "c")),
+        on_epoch=lambda result: epochs.append(result.epoch),
+        on_full=make_room,
+    )
+    trainer.train(TINY, few_digits(), recipe, control=control)
+    assert told == [f"No space is left in {small_disk / 'c'}."]
+    assert epochs == [1, 2, 3]
+
+
+def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path) -> None:
+    """The driver names the disk; when there is space again the same run goes on to its end."""
+    filler = small_disk / "filler"
+    filler.write_bytes(b"x" * (510 * 1024))
+    words = arguments(tmp_path, trials=1, epochs=1, checkpoints=small_disk, out=small_disk / "out")
+    run = subprocess.Popen(
+        command("search", *words, "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stderr is not None
+    said = ""
+    for line in run.stderr:
+        said += line
+        if "paused: " in line:
+            break
+    subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True)
+    rest = run.communicate(timeout=120)
+    assert "paused: " in said
+    assert json.loads(rest[0].strip().splitlines()[-1])["trials"]["complete"] == 1
+
+
+def start_worker(folder: Path, url: str, name: str, *, lease: float) -> "subprocess.Popen[str]":
+    """Start a worker process of study "tiny" as a driver does."""
+    job = Job(url, "tiny", name, trials=1, driver=os.getpid(), lease=lease)
+    with (folder / f"{name}.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nas.study"], stdin=subprocess.PIPE, stderr=log, text=True
+        )
+    assert process.stdin is not None
+    process.stdin.write(job.to_json())
+    process.stdin.close()
+    return process
+
+
+def curve(url: str) -> list[int]:
+    """Return the epochs that the store has of the study's first trial."""
+    with queries.connect(url) as connection:
+        found = queries.trials(connection, queries.study(connection, "tiny").id)
+        return [p.epoch for t in found[:1] for p in queries.curve(connection, t.evaluation_id)]
+
+
+def wait_for(condition: Any, seconds: float = 60.0) -> None:
+    """Wait until a condition holds."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_a_paused_worker_that_was_replaced_changes_nothing(tmp_path: Path) -> None:
+    """Stopped for longer than its lease and woken after its successor's end, it lets go."""
+    words = arguments(tmp_path, trials=1, epochs=12, images=2000)
+    url = f"sqlite:///{tmp_path}/nas.db"
+    driver = subprocess.Popen(command("search", *words), stderr=subprocess.DEVNULL)
+    wait_for(lambda: Path(tmp_path, "nas.db").exists() and _has_study(url))
+    driver.kill()  # its worker stops when it sees that
+    driver.wait()
+    begun = len(curve(url)) if _has_study(url) else 0
+    asleep = start_worker(tmp_path, url, "asleep", lease=1.0)
+    wait_for(lambda: len(curve(url)) > begun)
+    asleep.send_signal(signal.SIGSTOP)
+    done = len(curve(url))
+    awake = start_worker(tmp_path, url, "awake", lease=1.0)
+    assert awake.wait(120) == 0
+    with queries.connect(url) as connection:
+        (trial,) = queries.trials(connection, queries.study(connection, "tiny").id)
+    assert done < 12
+    asleep.send_signal(signal.SIGCONT)
+    assert asleep.wait(60) == 0
+    with queries.connect(url) as connection:
+        (again,) = queries.trials(connection, queries.study(connection, "tiny").id)
+    assert (again, again.state) == (trial, "complete")
+    assert curve(url) == list(range(1, 13))
+    assert "is over" in (tmp_path / "asleep.log").read_text()
+
+
+def _has_study(url: str) -> bool:
+    try:
+        curve(url)
+    except UserError:
+        return False
+    return True
+
+
+def test_the_random_samplers_proposals_follow_from_the_number(tmp_path: Path) -> None:
+    """Two workers at once train the same networks, number by number, as one alone."""
+    found = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        words = arguments(folder, sampler="random", trials=5, epochs=1, workers=workers)
+        many = SPACE.replace("choice(2, 3, 4)", "choice(*range(1, 7))").replace(
+            "choice(8, 16)", "choice(*range(8, 44, 4))"
+        )
+        (folder / "tiny.py").write_text(many)
+        assert result(nas("search", *words, "--json"))["trials"]["complete"] == 5
+        with queries.connect(f"sqlite:///{folder}/nas.db") as connection:
+            trials = queries.trials(connection, queries.study(connection, "tiny").id)
+        found.append([(t.number, t.architecture_id, t.metrics["accuracy"]) for t in trials])
+    assert found[0] == found[1]
+
+
+def test_a_step_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again with growing pauses, is told that it was tried, and gives up in the end."""
+    pauses: list[float] = []
+    monkeypatch.setattr("nas.store.retry.time.sleep", pauses.append)
+    tries: list[bool] = []
+
+    def step(again: bool) -> str:
+        tries.append(again)
+        if len(tries) < 4:
+            raise StoreAway("restarting")
+        return "done"
+
+    assert patiently(step) == "done"
+    assert tries == [False, True, True, True]
+    assert all(
+        0.5 * p <= found <= 1.5 * p for p, found in zip((0.1, 0.2, 0.4), pauses, strict=True)
+    )
+    with pytest.raises(StoreAway):
+        patiently(lambda _: _away(), patience=0.0)
+
+
+def _away() -> None:
+    raise StoreAway("gone")

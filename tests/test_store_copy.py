@@ -266,7 +266,7 @@ def test_one_study_brings_what_is_its_own(ends: tuple[str, str]) -> None:
 def test_a_network_that_another_study_trains_is_left_to_be_tried_again(
     ends: tuple[str, str],
 ) -> None:
-    """Where the study that trains it stays behind, its evaluation arrives as failed, not running."""
+    """Where the study that trains it stays behind, its evaluation arrives as failed."""
     source, target = ends
     with opened(source) as store:
         mine = trials(store, study="s")

@@ -13,6 +13,7 @@ from nas.cli import (
     networks,
     search,
     space,
+    store,
     studies,
     watching,
 )
@@ -28,6 +29,7 @@ for group in (search, watching, logs, studies, dashboard, networks):
 app.add_typer(space.app, name="space")
 app.add_typer(latency.app, name="latency")
 app.add_typer(metrics.app, name="metrics")
+app.add_typer(store.app, name="store")
 
 
 def main() -> None:

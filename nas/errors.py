@@ -4,7 +4,8 @@ NasError
 ├── UserError            a mistake in the input: one message, exit code 2, nothing written
 │   ├── SpaceError       a search space or architecture that breaks a rule
 │   ├── DataError        a data set that is absent, empty, unreadable or has the wrong shape
-│   └── StoreError       a database that can't be opened, or a study that means something else
+│   ├── StoreError       a database that can't be opened, or a study that means something else
+│   └── ClusterError     a cluster that does not answer, or refuses what it is asked
 ├── TrialError           ends one trial with a recorded reason, never the search
 │   ├── Diverged         the loss became NaN or infinite
 │   ├── OutOfMemory      the network and its batch do not fit
@@ -39,6 +40,10 @@ class DataError(UserError):
 
 class StoreError(UserError):
     """A database can't be opened or written, or a study of that name means something else."""
+
+
+class ClusterError(UserError):
+    """A cluster does not answer, refuses what it is asked, or has forgotten a job."""
 
 
 class TrialError(NasError):

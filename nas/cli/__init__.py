@@ -5,7 +5,7 @@ A file per group of commands; help lists them in the order in which they are add
 
 import typer
 
-from nas.cli import latency, networks, search, space, studies
+from nas.cli import jobs, latency, networks, search, space, studies
 
 app = typer.Typer(
     help="Search for an efficient ConvNet on your own images; get it back as PyTorch code.",
@@ -15,6 +15,8 @@ app = typer.Typer(
 )
 for group in (search, studies, networks):
     app.add_typer(group.app)
+app.add_typer(jobs.submitting)
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(space.app, name="space")
 app.add_typer(latency.app, name="latency")
 

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,11 @@ PATIENCE = 10.0  # seconds for a head to answer a small question
 WATCHED = 15.0  # seconds between two looks at a head whose logs are followed
 STOPPING = 60  # seconds a stopped job gets until it is killed: trials end at the next batch
 ADDRESS = "RAY_API_SERVER_ADDRESS"  # the environment variable that Ray's own commands read
+CHATTY = (  # loggers of Ray that tell what this module's callers print themselves
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
 Ask = Callable[[str], str | None]  # asks a person for the token of an address
 
 
@@ -110,11 +116,17 @@ class Head:
         """Tell whether the head runs on this machine, and not only answers through a tunnel."""
         if not _is_local(urlsplit(self.address).hostname or ""):
             return False
+        deadline = time.monotonic() + PATIENCE
         try:
-            found = _get(f"{self.address}/nodes?view=hostNameList", self._token)
-            return socket.gethostname() in found["data"]["hostNameList"]
+            while not (names := self._host_names()) and time.monotonic() < deadline:
+                time.sleep(0.5)  # it has just started and does not know its own name yet
+            return socket.gethostname() in names
         except (OSError, ValueError, LookupError, TypeError):  # another Ray: take it for far away
             return False
+
+    def _host_names(self) -> list[str]:
+        found = _get(f"{self.address}/nodes?view=hostNameList", self._token)
+        return list(found["data"]["hostNameList"])
 
     def submit(self, job_id: str, entrypoint: str, folder: Path) -> bool:
         """Submit a job that runs in a copy of `folder`; return False if the id was used before."""
@@ -204,7 +216,7 @@ def _client(address: str, headers: Mapping[str, str]) -> "JobSubmissionClient":
         from ray.job_submission import JobSubmissionClient
     except ImportError:
         raise ClusterError("Jobs on a cluster need Ray: pip install 'nas[ray]'.") from None
-    for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+    for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     with _only(address):
         try:

@@ -140,7 +140,7 @@ def test_a_search_runs_once_and_its_password_is_nowhere(home: Home, database: st
 
 
 def test_a_job_outlives_its_head_and_is_stopped(home: Home) -> None:
-    """Without its head a job is unreachable, under a new one lost; submitted again it goes on there.
+    """Without its head a job is unreachable, under a new one lost; submitted again it goes on.
 
     While it runs it is not submitted twice; stopped, it leaves no trial to a worker that is gone.
     """

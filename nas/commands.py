@@ -9,13 +9,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
-from nas import quantities
+from nas import executors, quantities
 from nas.errors import NasError, SpaceError, StoreError, UserError
 from nas.store import queries
 from nas.store.engine import resolve
@@ -85,12 +85,13 @@ def search(
     from nas import preparation
 
     say = options.get("say", _silent)
-    with preparation.taken_back(Path(options.get("out", "studies"), preparation.CACHE)):
-        prepared = preparation.prepare(space, data, target_flops, options)
-        store = preparation.open_study(prepared)
-    for line in preparation.announce(prepared):
-        say(line)
-    return _run(prepared, store, options.get("watch", _silent))
+    with closing(executors.get(options)) as executor:
+        with preparation.taken_back(Path(options.get("out", "studies"), preparation.CACHE)):
+            prepared = preparation.prepare(space, data, target_flops, options, executor)
+            store = preparation.open_study(prepared)
+        for line in preparation.announce(prepared):
+            say(line)
+        return _run(prepared, store, options.get("watch", _silent))
 
 
 def resume(
@@ -99,15 +100,15 @@ def resume(
     store: str | None = None,
     trials: int | None = None,
     time: str | float | None = None,
-    workers: int | None = None,
     watch: "Watch | None" = None,
+    **where: "Unpack[executors.Options]",
 ) -> Study:
     """Go on with a study as it was configured, with its own budget of trials and time or a new one.
 
     A time limit counts anew each time.
     """
     from nas.config import Config
-    from nas.preparation import Prepared, count_workers, open_study, read_budget
+    from nas.preparation import Prepared, open_study, read_budget
 
     url = resolve(store)
     with queries.connect(url) as connection:
@@ -117,14 +118,14 @@ def resume(
         info.config.get("trials") if trials is None else trials,
         info.config.get("seconds") if time is None else time,
     )
-    prepared = Prepared(study, url, config, *budget, count_workers(workers), 0.0, None, ())
-    return _run(prepared, open_study(prepared), watch or _silent)
+    with closing(executors.get(where)) as executor:
+        prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())
+        return _run(prepared, open_study(prepared), watch or _silent)
 
 
 def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     """Run a study's workers, conclude it, close the store."""
     from nas.driver import Driver
-    from nas.preparation import threads_of
     from nas.study import Job
     from nas.winner import conclude
 
@@ -135,10 +136,10 @@ def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
         worker="",
         trials=prepared.trials,
         deadline=deadline,
-        threads=threads_of(prepared.workers),
+        threads=prepared.executor.threads,
     )
     try:
-        driver = Driver(job, prepared.config, prepared.workers, prepared.estimate, watch)
+        driver = Driver(job, prepared.config, prepared.executor, prepared.estimate, watch)
         completed = driver.run()
         winner = conclude(store, prepared.name) if completed else None
         with store.read() as connection:

@@ -50,6 +50,7 @@ KEPT_WEIGHTS = 10  # of the best trials; others' weights can be trained again
 LEASE_SECONDS = 30.0
 LATE = 1.5  # trainings that fit into the time left: nothing new is begun, the best go to the top
 MISTAKE = "nas: "  # begins the last words of a worker whose user has to change something
+LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 log = logging.getLogger("nas")
 
 
@@ -400,19 +401,26 @@ def work(job: Job, should_stop: Callable[[], bool]) -> None:
         store.close()
 
 
+def run(text: str, should_stop: Callable[[], bool]) -> str | None:
+    """Run the worker of a job given as JSON; return what a person has to hear of its end."""
+    try:
+        work(Job(**json.loads(text)), should_stop)
+    except StoreError as error:  # the database may come back: the driver tries again
+        return str(error)
+    except UserError as error:
+        return f"{MISTAKE}{error}"
+    return None
+
+
 def main() -> None:
     """Be a worker process: the job comes as JSON on standard input."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())
-    job = Job(**json.loads(sys.stdin.read()))
-    try:
-        work(job, lambda: asked.is_set() or os.getppid() != job.driver)
-    except StoreError as error:  # the database may come back: the driver tries again
-        sys.exit(str(error))
-    except UserError as error:
-        sys.exit(f"{MISTAKE}{error}")
+    text = sys.stdin.read()
+    driver = json.loads(text)["driver"]
+    sys.exit(run(text, lambda: asked.is_set() or os.getppid() != driver))
 
 
 if __name__ == "__main__":

@@ -291,7 +291,9 @@ def pack(search: Search, *, here: bool) -> Packed:
         file = f"latency-{_digest(text, 8)}.json"
         packed.files[file], options["latency_table"] = text, file
     options["data"] = _data(str(options.get("data", "digits")), here, packed)
-    options["out"] = _out(options.get("out"), here)
+    options["out"] = _folder("out", options.get("out", "studies" if here else None), here)
+    if "checkpoints" in options:
+        options["checkpoints"] = _folder("checkpoints", options["checkpoints"], here)
     packed.words += ["search", *words_of(options)]
     return packed
 
@@ -310,9 +312,10 @@ def words_of(options: Search) -> list[str]:
 
 def _check_values(search: Search) -> None:
     """Refuse here what `nas search` would refuse there before it looks at the data."""
-    from nas import preparation
+    from nas import executors, preparation
 
     options = cast(preparation.SearchOptions, search)
+    executors.get(options)  # connects to nothing yet
     preparation.read_objective(search.get("target_flops"), options)
     preparation.read_how(options)
     preparation.read_limits(search.get("max_flops"), search.get("max_params"))
@@ -337,20 +340,20 @@ def _data(given: str, here: bool, packed: Packed) -> str:
     return str(path.absolute())
 
 
-def _out(given: str | None, here: bool) -> str:
-    """Return the folder of studies: the job's own folder would be deleted with the job."""
-    if given is not None and _is_url(given, "--out"):
-        return given
-    if given is None and not here:
+def _folder(option: str, given: str | None, here: bool) -> str:
+    """Return a folder that outlives the job: its own folder is deleted with it."""
+    if given is None:
         raise UserError(
-            f"Checkpoints outlive a machine, and {NOT_HERE}: give --out, a folder that all of the "
-            "cluster's machines see, such as /shared/studies."
+            f"Checkpoints and the winner outlive a machine, and {NOT_HERE}: give --{option}, a "
+            "folder that all of the cluster's machines see, such as /shared/studies."
         )
-    path = Path(given or "studies").expanduser()
+    if _is_url(given, f"--{option}"):
+        return given
+    path = Path(given).expanduser()
     if not here and not path.is_absolute():
         raise UserError(
-            f"--out {given!r} is a folder of this machine, and {NOT_HERE}: give one that all of "
-            f"the cluster's machines see, such as /shared/{path.name}."
+            f"--{option} {given!r} is a folder of this machine, and {NOT_HERE}: give one that all "
+            f"of the cluster's machines see, such as /shared/{path.name}."
         )
     return str(path.absolute())
 

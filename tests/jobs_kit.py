@@ -44,6 +44,7 @@ class Home:
         # A job's python is that of the PATH of `ray start`.
         path = f"{Path(sys.executable).parent}:{cluster.environ()['PATH']}"
         cluster.environment |= {"PATH": path, "OMP_NUM_THREADS": "1"}
+        cluster.environment["RAY_DASHBOARD_STARTUP_TIMEOUT_S"] = "120"  # on a busy machine
         self._loop: subprocess.Popen[str] | None = None
 
     def start_head(self) -> Node:

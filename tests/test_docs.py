@@ -4,8 +4,9 @@ All of it runs in one temporary folder with tiny real images. What is changed of
 it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --workers 1` appended (a
 study that is resumed, `--trials 1 --workers 1`), `nas latency table` gets `--seconds 1`, and
 `nas.search(...)` in Python the same as a search; all else runs as it stands. Not run: `make` (its
-target must exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, and the
-dashboard's server (its store must open).
+target must exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, the dashboard's
+server (its store must open), and what asks a Ray head: `nas submit` with the search in it,
+`nas jobs` and `ray` only have to be read without a mistake; tests/test_jobs.py runs such commands.
 """
 
 import ast
@@ -21,6 +22,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -32,7 +34,8 @@ from typer.testing import CliRunner
 
 import benchmarks.search.__main__
 import nas
-from nas.cli import app
+from nas.cli import app, jobs
+from nas.cli.jobs import read_search
 from nas.store import queries
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -134,6 +137,20 @@ def check_dashboard(url: str) -> None:
         assert queries.studies(connection)
 
 
+def reading(group: typer.Typer, verb: str, options: list[str]) -> dict[str, Any]:
+    """Read the options of a command of ours without running it; fail where they are wrong."""
+    command = typer.main.get_group(group).commands[verb]
+    return command.make_context(verb, list(options)).params
+
+
+def check_ray(verb: str, options: list[str]) -> None:
+    """Hold that Ray's own command takes these options, where Ray is installed."""
+    if find_spec("ray"):
+        from ray.scripts.scripts import cli
+
+        cli.commands[verb].make_context(verb, list(options))
+
+
 def run_python_file(path: str) -> None:
     """Run a Python file, an exported one, in a process of its own."""
     ended = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=120)
@@ -144,6 +161,12 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
     """Run one shell line of a document, or hold what can be held of it; see the module's text."""
     words = shlex.split(line, comments=True)
     match words:
+        case ["nas", "submit", *options]:
+            read_search(reading(app, "submit", options)["words"])
+        case ["nas", "jobs", verb, *options]:
+            reading(jobs.app, verb, options)
+        case ["ray", verb, *options]:
+            check_ray(verb, options)
         case ["nas", *_]:
             run_nas(line.removeprefix("nas "))
         case ["make", target]:

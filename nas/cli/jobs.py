@@ -83,8 +83,7 @@ def read_search(words: list[str]) -> dict[str, Any]:
         if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
     }
     given.pop("json_", None)  # a job prints to its log
-    if "executor" in context.params:
-        given.setdefault("executor", EXECUTOR)
+    given.setdefault("executor", EXECUTOR)
     return given
 
 

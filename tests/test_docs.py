@@ -6,8 +6,9 @@ study that is resumed, `--trials 1 --workers 0`), so that torch is imported once
 table` gets `--seconds 1`, `nas.search(...)` in Python the same as a search, and "digits" has a
 quarter of its images for training; a pre-flight looks at 100 networks and not 1,000, a proxy that
 opens a search ranks 10 and not 100; all else runs as it stands. Not run: `make` (its target must
-exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, and the dashboard's server
-(its store must open).
+exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, the dashboard's server (its
+store must open), and what asks a Ray head: `nas submit` with the search in it, `nas jobs` and `ray`
+only have to be read without a mistake; tests/test_jobs.py runs such commands.
 """
 
 import ast
@@ -23,6 +24,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -36,7 +38,8 @@ from typer.testing import CliRunner
 import benchmarks.search.__main__
 import nas
 from nas import preflight
-from nas.cli import app
+from nas.cli import app, jobs
+from nas.cli.jobs import read_search
 from nas.data.dataset import registered
 from nas.proxies import _opening
 from nas.store import queries
@@ -144,6 +147,20 @@ def check_dashboard(url: str) -> None:
         assert queries.studies(connection)
 
 
+def reading(group: typer.Typer, verb: str, options: list[str]) -> dict[str, Any]:
+    """Read the options of a command of ours without running it; fail where they are wrong."""
+    command = typer.main.get_group(group).commands[verb]
+    return command.make_context(verb, list(options)).params
+
+
+def check_ray(verb: str, options: list[str]) -> None:
+    """Hold that Ray's own command takes these options, where Ray is installed."""
+    if find_spec("ray"):
+        from ray.scripts.scripts import cli
+
+        cli.commands[verb].make_context(verb, list(options))
+
+
 def run_python_file(path: str) -> None:
     """Run a Python file, an exported one, in a process of its own."""
     ended = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=120)
@@ -154,6 +171,12 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
     """Run one shell line of a document, or hold what can be held of it; see the module's text."""
     words = shlex.split(line, comments=True)
     match words:
+        case ["nas", "submit", *options]:
+            read_search(reading(app, "submit", options)["words"])
+        case ["nas", "jobs", verb, *options]:
+            reading(jobs.app, verb, options)
+        case ["ray", verb, *options]:
+            check_ray(verb, options)
         case ["nas", *_]:
             run_nas(line.removeprefix("nas "))
         case ["make", target]:

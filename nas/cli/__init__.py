@@ -7,6 +7,7 @@ import typer
 
 from nas.cli import (
     dashboard,
+    jobs,
     latency,
     logs,
     metrics,
@@ -26,6 +27,8 @@ app = typer.Typer(
 )
 for group in (search, watching, logs, studies, dashboard, networks):
     app.add_typer(group.app)
+app.add_typer(jobs.submitting)
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(space.app, name="space")
 app.add_typer(latency.app, name="latency")
 app.add_typer(metrics.app, name="metrics")

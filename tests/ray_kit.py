@@ -22,7 +22,14 @@ import pytest
 
 PORT = 6379
 ADDRESS = f"127.0.0.1:{PORT}"
-STARTING = 90.0  # seconds for a node to join
+FIRST_AGENT_PORT = 52400
+AGENT_PORTS = (
+    "metrics-export",
+    "dashboard-agent-grpc",
+    "dashboard-agent-listen",
+    "runtime-env-agent",
+)
+STARTING = 240.0  # seconds for a node to join; 12 on a quiet machine
 HOLDER = """
 import fcntl, socket, struct, sys
 with socket.socket() as probe:  # bring the loopback up; 0x8914: SIOCSIFFLAGS, 0x41: up, running
@@ -63,10 +70,11 @@ class Cluster:
         self.folder = folder  # short: Ray's sockets lie in it
         self.head: Node | None = None
         self.nodes: list[Node] = []
+        self.started = 0
         self.environment = {
             "RAY_AUTH_MODE": "token" if token else "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_raylet_start_wait_time_s": "60",
+            "RAY_raylet_start_wait_time_s": "240",
         }
         if token:
             path = folder / "token"
@@ -126,8 +134,12 @@ class Cluster:
         return self._start(f"--address={ADDRESS}", cpus=cpus, gpus=gpus)
 
     def _start(self, *words: str, cpus: int, gpus: int) -> "Node":
-        log = self.folder / f"node{len(self.nodes)}.log"
-        node = Node(self, log, *words, f"--num-cpus={cpus}", f"--num-gpus={gpus}")
+        log = self.folder / f"node{self.started}.log"
+        # A raylet ends itself where an agent is slow to say which port it took: say it first.
+        base = FIRST_AGENT_PORT + 10 * self.started
+        ports = [f"--{name}-port={base + n}" for n, name in enumerate(AGENT_PORTS)]
+        self.started += 1
+        node = Node(self, log, *words, *ports, f"--num-cpus={cpus}", f"--num-gpus={gpus}")
         self.nodes.append(node)
         node.wait_until_up()
         return node
@@ -151,10 +163,15 @@ class Node:
         self.cluster, self.log = cluster, log
         ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words]
         ray.append("--disable-usage-stats")
+        mortal = ["setpriv", "--pdeathsig", "KILL"]  # no test that is killed leaves a Ray behind
         tree = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                cluster.within(*tree, *ray), stdout=file, stderr=file, env=cluster.environ()
+                [*mortal, *cluster.within(*tree, *ray)],
+                stdout=file,
+                stderr=file,
+                env=cluster.environ(),
+                process_group=0,  # Ctrl-C in a terminal is not for it
             )
 
     def wait_until_up(self) -> None:

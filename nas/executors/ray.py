@@ -25,7 +25,7 @@ from nas.executors import Request, Work
 DEFAULT_CPUS = 1.0
 DEFAULT_GPUS = 0.25  # where the cluster has any
 CONNECTING = 180.0  # seconds until a cluster, or a local Ray, has to be there
-SILENCE = 30.0  # seconds without a sign of life of the head, after which it is given up
+SILENCE = 60.0  # seconds without a sign of life of the head, after which it is given up
 PULSE_OF_HEAD = 2.0  # seconds between two signs of life
 WAITING = 15.0  # seconds, until a person is told that workers wait, and again 8 times later
 CLOSING = 15.0  # seconds that Ray gets to end a driver in order

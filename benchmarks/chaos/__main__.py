@@ -122,6 +122,7 @@ class Monkey:
         self.cluster, self.options = cluster, options
         self.rng = random.Random(options.seed)
         self.killed: Counter[str] = Counter()
+        self.restarts = 0  # of the driver, killed or ended by the loss of the head
         self.began = time.monotonic()
         self.next_worker = self._soon()
         self.next_other = OTHERS_EVERY
@@ -143,7 +144,8 @@ class Monkey:
             if self.elapsed > LONGEST:
                 raise SystemExit(f"The search did not end within {LONGEST:g} s.")
             if cluster.driver.poll() is not None:
-                self.note("driver started again", str(cluster.driver.poll()))
+                self.restarts += 1
+                print(f"{self.elapsed:6.0f} s  driver again", flush=True)
                 cluster.start_driver(study)
             self.strike()
             time.sleep(0.5)
@@ -179,10 +181,10 @@ class Monkey:
             time.sleep(self.rng.uniform(*AWAY))
             self.cluster.database.control("start")
 
-    def note(self, what: str, detail: str = "") -> None:
-        """Count and say what was done."""
+    def note(self, what: str) -> None:
+        """Count and say what is killed."""
         self.killed[what] += 1
-        print(f"{self.elapsed:6.0f} s  {what} {detail}", flush=True)
+        print(f"{self.elapsed:6.0f} s  kill {what}", flush=True)
 
 
 def read(url: str, study: str, folder: str) -> dict[str, Any]:
@@ -271,6 +273,7 @@ def main() -> int:
         "trials": options.trials,
         "epochs": options.epochs,
         "killed": dict(monkey.killed),
+        "driver_started_again": monkey.restarts,
         "seconds": round(seconds),
         "seconds_undisturbed": round(calm_seconds),
         **{name: disturbed[name] for name in ("states", "attempts", "epochs_logged")},

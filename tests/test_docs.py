@@ -3,15 +3,17 @@
 All of it runs in one temporary folder with tiny real images. What is changed of a command, so that
 it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --workers 1` appended (a
 study that is resumed, `--trials 1 --workers 1`), `nas latency table` gets `--seconds 1`, and
-`nas.search(...)` in Python the same as a search; all else runs as it stands. Not run: `make` (its
-target must exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, and the
-dashboard's server (its store must open).
+`nas.search(...)` in Python the same as a search. What goes on until Ctrl-C (`--watch`, `--follow`,
+`nas metrics serve`) runs until it has said something, then gets one. All else runs as it stands.
+Not run: `make` (its target must exist), `pip install` (its extra must exist), `. activate`,
+`.ci/run`, and the dashboard's server (its store must open).
 """
 
 import ast
 import io
 import re
 import shlex
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -27,7 +29,7 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
-from search_kit import ROOT
+from search_kit import ROOT, command
 from typer.testing import CliRunner
 
 import benchmarks.search.__main__
@@ -112,6 +114,26 @@ def run_nas(line: str) -> str:
     return ended.stdout
 
 
+def endless(words: list[str]) -> bool:
+    """Tell whether a command of ours goes on until Ctrl-C."""
+    goes_on = {"--watch", "--follow"} & set(words) and "--until-done" not in words
+    return bool(goes_on) or words[:2] == ["metrics", "serve"]
+
+
+def run_until_ctrl_c(words: list[str]) -> None:
+    """Hold that a command that goes on says something, and ends well with Ctrl-C."""
+    process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline(), words
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
+        assert process.returncode == 0, words
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def check_make(target: str) -> None:
     """Hold that the Makefile has a target."""
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
@@ -144,6 +166,8 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
     """Run one shell line of a document, or hold what can be held of it; see the module's text."""
     words = shlex.split(line, comments=True)
     match words:
+        case ["nas", *rest] if endless(rest):
+            run_until_ctrl_c(rest)
         case ["nas", *_]:
             run_nas(line.removeprefix("nas "))
         case ["make", target]:

@@ -5,16 +5,19 @@ it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --worke
 study that is resumed, `--trials 1 --workers 0`), so that torch is imported once; `nas latency
 table` gets `--seconds 1`, `nas.search(...)` in Python the same as a search, and "digits" has a
 quarter of its images for training; a pre-flight looks at 100 networks and not 1,000, a proxy that
-opens a search ranks 10 and not 100; all else runs as it stands. Not run: `make` (its target must
-exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, the dashboard's server (its
-store must open), and what asks a Ray head: `nas submit` with the search in it, `nas jobs` and `ray`
-only have to be read without a mistake; tests/test_jobs.py runs such commands.
+opens a search ranks 10 and not 100. What goes on until Ctrl-C (`--watch`, `--follow`, `nas metrics
+serve`) runs until it has said something, then gets one. All else runs as it stands. Not run: `make`
+(its target must exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, the
+dashboard's server (its store must open), and what asks a Ray head: `nas submit` with the search in
+it, `nas jobs` and `ray` only have to be read without a mistake; tests/test_jobs.py runs such
+commands.
 """
 
 import ast
 import io
 import re
 import shlex
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -31,7 +34,7 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
-from search_kit import ROOT
+from search_kit import ROOT, command
 from training_kit import few_digits
 from typer.testing import CliRunner
 
@@ -125,6 +128,26 @@ def run_nas(line: str) -> str:
     return ended.stdout
 
 
+def endless(words: list[str]) -> bool:
+    """Tell whether a command of ours goes on until Ctrl-C."""
+    goes_on = {"--watch", "--follow"} & set(words) and "--until-done" not in words
+    return bool(goes_on) or words[:2] == ["metrics", "serve"]
+
+
+def run_until_ctrl_c(words: list[str]) -> None:
+    """Hold that a command that goes on says something, and ends well with Ctrl-C."""
+    process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline(), words
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
+        assert process.returncode == 0, words
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def check_make(target: str) -> None:
     """Hold that the Makefile has a target."""
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
@@ -177,6 +200,8 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
             reading(jobs.app, verb, options)
         case ["ray", verb, *options]:
             check_ray(verb, options)
+        case ["nas", *rest] if endless(rest):
+            run_until_ctrl_c(rest)
         case ["nas", *_]:
             run_nas(line.removeprefix("nas "))
         case ["make", target]:

@@ -26,8 +26,8 @@ def serve(
     from nas import monitoring
 
     server = monitoring.serve(store, host=host, port=port)
-    typer.echo(f"numbers at {server.address}; Ctrl-C ends it")
     try:
+        typer.echo(f"numbers at {server.address}; Ctrl-C ends it")
         threading.Event().wait()
     except KeyboardInterrupt:
         server.close()

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.quantities import duration
+from nas.quantities import duration, short
 from nas.report import terminal
 from nas.store.activity import Activity, Holder, Pace
 
@@ -63,7 +63,7 @@ def activity_lines(activity: Activity) -> list[str]:
 
 
 def _pace(pace: Pace, when: str) -> str:
-    return f"{pace.trials_per_hour:.3g} trials and {pace.epochs_per_hour:.3g} epochs/h {when}"
+    return f"{short(pace.trials_per_hour)} trials and {short(pace.epochs_per_hour)} epochs/h {when}"
 
 
 def _running_line(trial: Any, epochs: int, holder: Holder | None) -> str:

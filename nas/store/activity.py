@@ -15,10 +15,15 @@ from nas.store import engine as engines
 from nas.store import queries
 
 WINDOW = 900.0  # seconds that "the last while" is
-NEWEST = 1000  # evaluations in which pauses are looked for
+NEWEST = 1000  # trainings that tell of the last while and of pauses: no look reads all of them
 SHORTEST_PAUSE = 60.0  # seconds; below it, proposing and loading data look like a pause
 LONG_EPOCHS = 3.0  # times the longest epoch without any progress: nobody was at work
 ENOUGH = 3  # ended trials, from which on the last while tells the pace
+
+_NEWEST = (
+    "WITH newest AS (SELECT id, state, fidelity, architecture_id, recipe_hash, created, finished"
+    " FROM nas_evaluations WHERE study_id = :study ORDER BY id DESC LIMIT :newest)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,24 +118,18 @@ def activity(connection: sa.Connection, info: queries.StudyInfo) -> Activity:
     """Return what goes on in a study."""
     now = _now(connection)
     holders = tuple(_holders(connection, info.id))
-    totals = _totals(connection, info.id)
-    climbs = totals.lowest != totals.highest
-    last = _last_progress(connection, info.id, totals.last)
+    totals, newest = _totals(connection, info.id), _newest(connection, info.id)
+    last = max((one for one in (newest.ended, newest.stored) if one is not None), default=None)
     found = tuple(_pauses(connection, info.id))
     works = any(holder.lives for holder in holders)
     began = found[-1].until if found else info.created  # the run that goes on now
-    overall = Pace(
-        seconds=_between(info.created, now if works or last is None else last)
-        - sum(pause.seconds for pause in found),
-        trials=_ended(connection, info.id, climbs),
-        epochs=_epochs(connection, info.id, climbs),
-    )
+    whole = _between(info.created, now if works or last is None else last)
+    paused = sum(pause.seconds for pause in found)
+    overall = _overall(connection, info.id, totals, max(0.0, whole - paused))
     since = max(now - timedelta(seconds=WINDOW), began)
-    recent = Pace(
-        seconds=_between(since, now),
-        trials=_ended(connection, info.id, climbs, since),
-        epochs=_epochs(connection, info.id, climbs, since),
-    )
+    if newest.trainings == NEWEST:  # before the first of them others ended
+        since = max(since, newest.begun)
+    recent = _recent(connection, info.id, since, now)
     spent, budget = queries.spent(connection, info.id), info.config.get("trials")
     limit = _time_left(info.config, began, now)
     unspent = None if budget is None else max(0, budget - spent)
@@ -203,80 +202,86 @@ def _holders(connection: sa.Connection, study_id: int) -> list[Holder]:
 
 
 def _totals(connection: sa.Connection, study_id: int) -> Any:
-    """Return when the last training ended, and the lowest and the highest fidelity."""
+    """Count the trainings that ended, and return the lowest and the highest fidelity of all."""
     statement = sa.text(
-        "SELECT max(finished) AS last, min(fidelity) AS lowest, max(fidelity) AS highest"
+        "SELECT min(fidelity) AS lowest, max(fidelity) AS highest,"
+        " sum(CASE WHEN state = 'running' THEN 0 ELSE 1 END) AS ended"
         " FROM nas_evaluations WHERE study_id = :study"
-    ).columns(last=sa.DateTime())
+    )
     return connection.execute(statement, {"study": study_id}).one()
 
 
-def _ended(
-    connection: sa.Connection, study_id: int, climbs: bool, since: datetime | None = None
-) -> int:
-    """Count the networks whose training has ended; what is promoted is counted once."""
-    shorter = (
-        " AND NOT EXISTS (SELECT 1 FROM nas_evaluations s WHERE s.study_id = e.study_id"
-        " AND s.architecture_id = e.architecture_id AND s.recipe_hash = e.recipe_hash"
-        " AND s.fidelity < e.fidelity)"
-    )
+def _newest(connection: sa.Connection, study_id: int) -> Any:
+    """Return of the newest trainings: how many, when the first began and the last came further."""
     statement = sa.text(
-        "SELECT count(*) FROM nas_evaluations e WHERE e.study_id = :study AND e.finished"
-        f" {'IS NOT NULL' if since is None else '>= :since'}{shorter if climbs else ''}"
-    )
-    return int(connection.execute(_at(statement, since), {"study": study_id}).scalar_one())
+        f"{_NEWEST} SELECT count(*) AS trainings, min(created) AS begun, max(finished) AS ended,"
+        " (SELECT max(c.created) FROM nas_evaluations e JOIN nas_curve_points c"
+        " ON c.evaluation_id = e.id WHERE e.study_id = :study AND e.state = 'running') AS stored"
+        " FROM newest"
+    ).columns(begun=sa.DateTime(), ended=sa.DateTime(), stored=sa.DateTime())
+    return connection.execute(statement, {"study": study_id, "newest": NEWEST}).one()
 
 
-def _epochs(
-    connection: sa.Connection, study_id: int, climbs: bool, since: datetime | None = None
-) -> int:
-    """Count the epochs that were trained; a promoted network's earlier ones are counted once.
+_AGAIN = (  # a training that goes on from a shorter one of the same network
+    " EXISTS (SELECT 1 FROM nas_evaluations s WHERE s.architecture_id = e.architecture_id"
+    " AND s.recipe_hash = e.recipe_hash AND s.fidelity < e.fidelity AND s.state = 'complete'"
+)
 
-    An epoch's training had not ended before the epoch: so few rows are looked at for a short time.
-    """
-    shorter = (
-        " AND NOT EXISTS (SELECT 1 FROM nas_evaluations s WHERE s.architecture_id ="
-        " e.architecture_id AND s.recipe_hash = e.recipe_hash AND s.fidelity < e.fidelity"
-        " AND s.fidelity >= c.epoch AND s.state = 'complete')"
-    )
-    newer = " AND (e.state = 'running' OR e.finished >= :since) AND c.created >= :since"
+
+def _overall(connection: sa.Connection, study_id: int, totals: Any, seconds: float) -> Pace:
+    """Return the pace of a whole study; a promoted network's trainings and epochs count once."""
+    key = {"study": study_id}
+    epochs = connection.execute(
+        sa.text(
+            "SELECT count(*) FROM nas_evaluations e JOIN nas_curve_points c"
+            " ON c.evaluation_id = e.id WHERE e.study_id = :study"
+        ),
+        key,
+    ).scalar_one()
+    trials, brought = totals.ended or 0, 0
+    if totals.lowest != totals.highest:  # what a promotion brings along was counted before
+        shorter = (
+            "SELECT max(s.fidelity) FROM nas_evaluations s WHERE s.architecture_id ="
+            " e.architecture_id AND s.recipe_hash = e.recipe_hash AND s.fidelity < e.fidelity"
+        )
+        row = connection.execute(
+            sa.text(
+                "SELECT sum(brought) AS epochs, sum(CASE WHEN state <> 'running' AND brought > 0"
+                f" THEN 1 ELSE 0 END) AS trials FROM (SELECT e.state, ({shorter}) AS brought FROM"
+                " nas_evaluations e WHERE e.study_id = :study AND e.fidelity > :lowest) promoted"
+            ),
+            {**key, "lowest": totals.lowest},
+        ).one()
+        trials, brought = trials - (row.trials or 0), row.epochs or 0
+    return Pace(seconds=seconds, trials=int(trials), epochs=max(0, int(epochs - brought)))
+
+
+def _recent(connection: sa.Connection, study_id: int, since: datetime, now: datetime) -> Pace:
+    """Return the pace since a time, from the newest trainings and those that run."""
     statement = sa.text(
-        "SELECT count(*) FROM nas_evaluations e JOIN nas_curve_points c ON c.evaluation_id = e.id"
-        f" WHERE e.study_id = :study{newer if since else ''}{shorter if climbs else ''}"
-    )
-    return int(connection.execute(_at(statement, since), {"study": study_id}).scalar_one())
-
-
-def _at(statement: sa.TextClause, since: datetime | None) -> sa.TextClause:
-    if since is None:
-        return statement
-    return statement.bindparams(sa.bindparam("since", since, sa.DateTime()))
-
-
-def _last_progress(
-    connection: sa.Connection, study_id: int, ended: datetime | None
-) -> datetime | None:
-    """Return when the last epoch of what runs was stored, or the last training ended."""
-    statement = sa.text(
-        "SELECT max(c.created) AS at FROM nas_evaluations e JOIN nas_curve_points c"
-        " ON c.evaluation_id = e.id WHERE e.study_id = :study AND e.state = 'running'"
-    ).columns(at=sa.DateTime())
-    epoch = connection.execute(statement, {"study": study_id}).scalar()
-    return max((one for one in (epoch, ended) if one is not None), default=None)
+        f"{_NEWEST}, touched AS (SELECT * FROM newest WHERE finished >= :since UNION"
+        " SELECT id, state, fidelity, architecture_id, recipe_hash, created, finished"
+        " FROM nas_evaluations WHERE study_id = :study AND state = 'running')"
+        " SELECT (SELECT count(*) FROM touched e WHERE e.state <> 'running'"
+        f" AND NOT {_AGAIN} AND s.study_id = :study)) AS trials,"
+        " (SELECT count(*) FROM touched e JOIN nas_curve_points c ON c.evaluation_id = e.id"
+        f" WHERE c.created >= :since AND NOT {_AGAIN} AND s.fidelity >= c.epoch)) AS epochs"
+    ).bindparams(sa.bindparam("since", since, sa.DateTime()))
+    row = connection.execute(statement, {"study": study_id, "newest": NEWEST}).one()
+    return Pace(seconds=_between(since, now), trials=row.trials, epochs=row.epochs)
 
 
 def _pauses(connection: sa.Connection, study_id: int) -> list[Pause]:
     """Return the times without any progress that were too long for an epoch."""
-    newest = (
-        "WITH newest AS (SELECT id, created, finished FROM nas_evaluations"
-        " WHERE study_id = :study ORDER BY id DESC LIMIT :newest), points AS (SELECT c.created,"
-        " c.seconds FROM nas_curve_points c JOIN newest n ON n.id = c.evaluation_id)"
+    points = (
+        f"{_NEWEST}, points AS (SELECT c.created, c.seconds FROM newest n"
+        " JOIN nas_curve_points c ON c.evaluation_id = n.id)"
     )
     key = {"study": study_id, "newest": NEWEST}
-    longest = sa.text(f"{newest} SELECT max(seconds) FROM points")
+    longest = sa.text(f"{points} SELECT max(seconds) FROM points")
     epoch = float(connection.execute(longest, key).scalar() or 0.0)
     statement = sa.text(
-        f"{newest}, happened AS (SELECT created AS moment FROM newest UNION ALL SELECT finished"
+        f"{points}, happened AS (SELECT created AS moment FROM newest UNION ALL SELECT finished"
         " FROM newest WHERE finished IS NOT NULL UNION ALL SELECT created FROM points),"
         " gaps AS (SELECT moment AS ended, LAG(moment) OVER (ORDER BY moment) AS begun"
         f" FROM happened) SELECT begun, ended FROM gaps WHERE {_gap(connection)} > :long"

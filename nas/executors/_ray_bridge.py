@@ -174,6 +174,7 @@ def _connect(address: str | None) -> None:
     if token:
         os.environ["RAY_AUTH_TOKEN_PATH"] = os.path.abspath(token)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ |= {"RAY_DEDUP_LOGS": "0", "RAY_COLOR_PREFIX": "0"}  # for a file, not a terminal
     os.chdir(tempfile.mkdtemp(prefix="nas-ray-"))
     sys.argv = [""]
     ray.init(address=address or "local", include_dashboard=None if address else False)

@@ -119,7 +119,8 @@ class Cluster:
         self.environment = {
             "RAY_AUTH_MODE": "token" if token else "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_raylet_start_wait_time_s": "240",
+            "RAY_raylet_start_wait_time_s": "240",  # on a busy machine all is slow to begin
+            "RAY_agent_register_timeout_ms": "240000",
         }
         if token:
             path = folder / "token"
@@ -178,7 +179,7 @@ class Cluster:
 
     def _start(self, *words: str, cpus: int, gpus: int, machine: int = 0) -> "Node":
         log = self.folder / f"node{self.started}.log"
-        # A raylet ends itself where an agent is slow to say which port it took: say it first.
+        # Two nodes on one machine: ports of their own, known before they are taken.
         base = FIRST_AGENT_PORT + 10 * self.started
         ports = [f"--{name}-port={base + n}" for n, name in enumerate(AGENT_PORTS)]
         self.started += 1

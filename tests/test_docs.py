@@ -2,7 +2,8 @@
 
 All of it runs in one temporary folder with tiny real images. What is changed of a command, so that
 it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --workers 0` appended (a
-study that is resumed, `--trials 1 --workers 0`), so that torch is imported once; `nas latency
+study that is resumed, `--trials 1 --workers 0`), so that torch is imported once; with `--executor
+ray` it gets `--max-concurrent 1` and a Ray of its own, where one can be started; `nas latency
 table` gets `--seconds 1`, `nas.search(...)` in Python the same as a search, and "digits" has a
 quarter of its images for training; a pre-flight looks at 100 networks and not 1,000, a proxy that
 opens a search ranks 10 and not 100. What goes on until Ctrl-C (`--watch`, `--follow`, `nas metrics
@@ -46,6 +47,7 @@ from nas.cli.jobs import read_search
 from nas.data.dataset import registered
 from nas.proxies import _opening
 from nas.store import queries
+from tests import ray_kit
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
@@ -54,6 +56,7 @@ PYTHON, SQL = "python", "sql"
 QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "0"]}
 QUICK["resume"] = ["--trials", "1", "--workers", "0"]
 QUICK["scale"] = QUICK["search"]
+ON_RAY = ["--trials", "1", "--epochs", "1", "--max-concurrent", "1"]
 QUICK["latency table"] = ["--seconds", "1"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -148,6 +151,15 @@ def run_until_ctrl_c(words: list[str]) -> None:
         process.communicate()
 
 
+def run_on_ray(*words: str) -> None:
+    """Run a search on a Ray head that is started for it; nothing where none can be started."""
+    if not ray_kit.why_not():
+        with ray_kit.cluster() as cluster:
+            cluster.start_head()
+            ended = cluster.run(*command(*words, *ON_RAY))
+        assert ended.returncode == 0, ended.stderr
+
+
 def check_make(target: str) -> None:
     """Hold that the Makefile has a target."""
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
@@ -200,6 +212,8 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
             reading(jobs.app, verb, options)
         case ["ray", verb, *options]:
             check_ray(verb, options)
+        case ["nas", "search", *options] if "ray" in options:
+            run_on_ray("search", *options)
         case ["nas", *rest] if endless(rest):
             run_until_ctrl_c(rest)
         case ["nas", *_]:

@@ -25,7 +25,7 @@ from nas.cli import app
 from nas.cli.jobs import read_search
 from nas.errors import ClusterError, StoreError, UserError
 from nas.head import check_address, find_token
-from nas.store.store import Store
+from nas.store import queries
 from nas.submission import _name, _own_store, _sent_store, pack
 
 PASSWORD = "hunter2-not-in-any-log"
@@ -172,15 +172,12 @@ def test_a_job_outlives_its_head_and_is_stopped(home: Home) -> None:
 
 
 def trained(store: str, state: str, *, held: bool = False) -> int:
-    """Count a store's evaluations in a state, or those that a worker holds."""
-    if not Path(store.removeprefix("sqlite:///")).exists():
-        return 0
-    opened = Store.open(store)
+    """Count a store's evaluations in a state, or those that a worker holds; locks nothing."""
     try:
-        with opened.read() as connection:
+        with queries.connect(store) as connection:
             found = connection.execute(sa.text("SELECT state, worker FROM nas_evaluations")).all()
-    finally:
-        opened.close()
+    except StoreError:  # the job has not made it yet
+        return 0
     return sum(row.state == state and (not held or bool(row.worker)) for row in found)
 
 

@@ -43,10 +43,11 @@ def submit(
 ) -> None:
     """Run a search as a job of a Ray cluster; the same again goes on with it, or says it runs."""
     search = read_search(words)
-    from nas import submission
     from nas.head import Head
 
-    head = Head.connect(address, ask_token)
+    head = Head.connect(address, ask_token)  # before the slow imports: nobody waits for a question
+    from nas import submission
+
     found = submission.submit(
         search,
         head,

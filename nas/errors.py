@@ -6,7 +6,8 @@ NasError
 │   ├── DataError        a data set that is absent, empty, unreadable or has the wrong shape
 │   ├── StoreError       a database that can't be opened, or a study that means something else
 │   │   └── StoreAway    a database that may be back soon: dropped, restarting, locked, full
-│   └── ClusterError     a cluster that does not answer, or refuses what it is asked
+│   └── ClusterError     a cluster that refuses what it is asked, or a job it does not have
+│       └── NoHead       nothing that is a Ray head answers at an address
 ├── TrialError           ends one trial with a recorded reason, never the search
 │   ├── Diverged         the loss became NaN or infinite
 │   ├── OutOfMemory      the network and its batch do not fit
@@ -49,7 +50,11 @@ class StoreAway(StoreError):
 
 
 class ClusterError(UserError):
-    """A cluster does not answer, refuses what it is asked, or has forgotten a job."""
+    """A cluster refuses what it is asked, or does not have a job any more."""
+
+
+class NoHead(ClusterError):
+    """Nothing that is a Ray head answers at an address."""
 
 
 class TrialError(NasError):

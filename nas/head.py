@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from nas.errors import ClusterError
+from nas.errors import ClusterError, NoHead
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -95,7 +95,7 @@ class Head:
     def connect(cls, address: str | None, ask: Ask = lambda _: None) -> "Head":
         """Connect to a head; `ask` is called where it wants a token and none is set.
 
-        Raises ClusterError where none answers, or where it refuses the token.
+        Raises NoHead where none answers, ClusterError where it refuses the token.
         """
         where, token = check_address(address), find_token()
         if _refused(where, token) and token is None:
@@ -241,23 +241,21 @@ def _only(address: str) -> Iterator[None]:
 
 
 def _refused(address: str, token: str | None) -> str | None:
-    """Return how a head refuses a token, None if it does not; ClusterError where none answers."""
+    """Return how a head refuses a token, None if it does not; raises NoHead where none answers."""
     try:
         _get(f"{address}/api/version", token)["ray_version"]
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             return "wants a token" if token is None else "refuses the token it was given"
-        raise ClusterError(
-            f"What answers at {address} is not a Ray head: status {error.code}."
-        ) from None
+        raise NoHead(f"What answers at {address} is not a Ray head: status {error.code}.") from None
     except OSError as error:
         reason = getattr(error, "reason", error)
-        raise ClusterError(
+        raise NoHead(
             f"No Ray head answers at {address}: {getattr(reason, 'strerror', None) or reason}. Is "
             "it up, and is this the address of its dashboard, http://HEAD:8265?"
         ) from None
     except (ValueError, LookupError, TypeError):
-        raise ClusterError(f"What answers at {address} is not a Ray head.") from None
+        raise NoHead(f"What answers at {address} is not a Ray head.") from None
     return None
 
 

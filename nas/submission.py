@@ -7,6 +7,7 @@ command line above all, holds no store.
 
 import hashlib
 import json
+import os
 import re
 import secrets
 import shlex
@@ -20,7 +21,7 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from nas.errors import ClusterError, DataError, StoreError, UserError
+from nas.errors import ClusterError, DataError, NoHead, StoreError, UserError
 from nas.head import STOPPING, Ask, Head
 from nas.store import engine as engines
 from nas.store import jobs as rows
@@ -77,7 +78,7 @@ def submit(
     name = _name(name, search, packed, sent)
     for warning in packed.warnings:
         say(warning)
-    own = Store.open(store or sent or engines.resolve(None))
+    own = Store.open(_own_store(store, sent))
     try:
         job, known = _next_attempt(own, head, name, packed, say)
         if known:
@@ -86,6 +87,17 @@ def submit(
         return Submitted(_heard(own, job, head), begun)
     finally:
         own.close()
+
+
+def _own_store(store: str | None, sent: str | None) -> str:
+    """Return where a job is recorded; with a store of the cluster's own this has to be said."""
+    found = store or sent or os.environ.get("NAS_STORE")
+    if not found:
+        raise StoreError(
+            "With --store-on-cluster, --store before -- (or NAS_STORE) says where the job is "
+            "recorded: that same store as this machine reaches it."
+        )
+    return found
 
 
 def _next_attempt(
@@ -137,8 +149,9 @@ def jobs(
 ) -> list[tuple[Job, str]]:
     """Return all jobs that the store knows with what is known of each now, the oldest first.
 
-    That is the state its head gives, `lost` where the head knows it no more, and `unreachable`
-    where no head answers: then the job's own state is the last that was heard.
+    That is the state its head gives, `lost` where the head knows it no more, `unreachable` where no
+    head answers and `refused` where one does not take the token: then the job's own state is the
+    last that was heard.
     """
     heads: dict[str, Head | ClusterError] = {}
     with queries.connect(engines.resolve(store)) as connection:
@@ -167,7 +180,7 @@ def _now(
             heads[job.address] = error
     head = heads[job.address]
     if isinstance(head, ClusterError):
-        return job, "unreachable"
+        return job, "unreachable" if isinstance(head, NoHead) else "refused"
     heard = _heard(own, job, head)
     return heard, heard.state
 
@@ -217,17 +230,15 @@ def stop(job: Job, ask: Ask = lambda _: None, *, store: str | None = None) -> Jo
 
 def _head_of(job: Job, ask: Ask) -> Head:
     """Return the head that runs a job; ClusterError if there is none, or another one."""
+    again = "" if job.state == "succeeded" else " The same nas submit goes on."
     gone = (
-        f"Job {job.id!r} was {job.state if job.ended else 'lost'} with its head at {job.address}, "
-        "and its logs are gone. What it found is in the store: nas status; the same nas submit "
-        "goes on."
+        f"The head at {job.address} that ran job {job.id!r} is gone, and the job's log with it. "
+        f"What the search found is in the store: nas status.{again}"
     )
     try:
         head = Head.connect(job.address, ask)
-    except ClusterError as error:
-        if "No Ray head" not in str(error):
-            raise
-        raise ClusterError(f"{gone} ({error})") from None
+    except NoHead:
+        raise ClusterError(gone) from None
     if head.look(job.id) is None:
         raise ClusterError(gone)
     return head
@@ -249,7 +260,7 @@ def _refreshed(own: Store, job: Job, head: Head) -> Job:
         return _heard(own, job, head)
     try:
         return _heard(own, job, Head.connect(job.address))
-    except ClusterError:  # the cluster it is to go on with is the one that answers
+    except NoHead:  # the cluster it is to go on with is the one that answers
         return _store_state(own, job, rows.LOST, "its head does not answer")
 
 

@@ -13,7 +13,7 @@ from ray_kit import Cluster, Node
 from search_kit import ROOT
 
 ADDRESS = "http://127.0.0.1:8265"
-WAITED = 120.0  # seconds
+WAITED = 300.0  # seconds: a machine may be busy
 # Runs commands of ours one after the other in one process: each import of torch takes seconds.
 LOOP = """
 import json, sys

@@ -25,8 +25,8 @@ from nas.cli import app
 from nas.cli.jobs import read_search
 from nas.errors import ClusterError, StoreError, UserError
 from nas.head import check_address, find_token
-from nas.store.store import Store
-from nas.submission import _name, _sent_store, pack
+from nas.store import queries
+from nas.submission import _name, _own_store, _sent_store, pack
 
 PASSWORD = "hunter2-not-in-any-log"
 TOKEN = "token-not-in-any-log-" + "0" * 16
@@ -76,8 +76,13 @@ def database(home: Home) -> Iterator[str]:
 def search(folder: Path, **options: object) -> list[str]:
     """Return the words of a tiny search after --."""
     words = arguments(folder, **{"trials": 1, "epochs": 1} | options)
-    at = words.index("--workers")
-    return ["--", "search", *words[:at], *words[at + 2 :]]
+    return ["--", "search", *without("--workers", words)]
+
+
+def without(option: str, words: list[str]) -> list[str]:
+    """Return words without an option and its value."""
+    at = words.index(option)
+    return words[:at] + words[at + 2 :]
 
 
 def submit(home: Home, *words: str) -> Said:
@@ -136,6 +141,7 @@ def test_a_job_outlives_its_head_and_is_stopped(home: Home) -> None:
     """Without its head a job is unreachable, under a new one lost; submitted again it goes on.
 
     While it runs it is not submitted twice; stopped, it leaves no trial to a worker that is gone.
+    The second head has a store of its own, so none is sent to it.
     """
     store = f"sqlite:///{home.folder}/nas.db"
     words = ["--name", "long", *search(home.folder, trials=400, epochs=2, **QUICK)]
@@ -147,14 +153,17 @@ def test_a_job_outlives_its_head_and_is_stopped(home: Home) -> None:
     assert home.listed(store)[0]["now"] == "unreachable"
     gone = home.nas("jobs", "logs", "long", "--store", store)
     assert (gone.code, gone.out) == (2, "")
-    assert "its logs are gone" in gone.err
+    assert "is gone, and the job's log with it" in gone.err
     before = trained(store, "complete")
+    home.cluster.environment["NAS_STORE"] = store
     home.start_head()
     assert home.listed(store)[0]["now"] == "lost"
     other = submit(home, "--name", "long", *search(home.folder, trials=7, **QUICK))
     assert other.code == 2
     assert "Job 'long' is another search" in other.err
-    assert "job long.2 submitted" in submit(home, *words).out
+    on_cluster = ["--store-on-cluster", "--store", store, *without("--store", words)]
+    assert "job long.2 submitted" in submit(home, *on_cluster).out
+    assert "NAS_STORE" not in json.loads(home.get("/api/jobs/long.2"))["entrypoint"]
     wait_for(lambda: trained(store, "complete") > before)
     assert home.nas("jobs", "stop", "long", "--store", store).out == "job long.2 is stopped\n"
     assert "nas: stopped;" in home.nas("jobs", "logs", "long", "--store", store).out
@@ -163,15 +172,12 @@ def test_a_job_outlives_its_head_and_is_stopped(home: Home) -> None:
 
 
 def trained(store: str, state: str, *, held: bool = False) -> int:
-    """Count a store's evaluations in a state, or those that a worker holds."""
-    if not Path(store.removeprefix("sqlite:///")).exists():
-        return 0
-    opened = Store.open(store)
+    """Count a store's evaluations in a state, or those that a worker holds; locks nothing."""
     try:
-        with opened.read() as connection:
+        with queries.connect(store) as connection:
             found = connection.execute(sa.text("SELECT state, worker FROM nas_evaluations")).all()
-    finally:
-        opened.close()
+    except StoreError:  # the job has not made it yet
+        return 0
     return sum(row.state == state and (not held or bool(row.worker)) for row in found)
 
 
@@ -209,7 +215,7 @@ def test_a_token_is_asked_for_and_not_shown(home: Home) -> None:
 
 def read_until(terminal: int, words: str) -> str:
     """Read from a terminal until it shows words."""
-    shown, deadline = "", time.monotonic() + 60
+    shown, deadline = "", time.monotonic() + 180
     while words not in shown:
         assert time.monotonic() < deadline, shown
         if select.select([terminal], [], [], 1)[0]:
@@ -313,6 +319,8 @@ def test_stores_that_only_this_machine_has_are_refused(monkeypatch: pytest.Monke
     here = _sent_store({"store": "sqlite:///nas.db"}, False, here=True)
     assert here == f"sqlite:///{Path.cwd()}/nas.db"
     assert _sent_store({}, True, here=False) is None
+    with pytest.raises(StoreError, match="where the job is recorded"):
+        _own_store(None, None)
     with pytest.raises(StoreError, match="--store-on-cluster"):
         _sent_store({"store": "postgresql://me@db/nas"}, True, here=False)
 

@@ -1,5 +1,6 @@
 """nas submit and nas jobs: searches on a cluster."""
 
+import getpass
 import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,10 +43,11 @@ def submit(
 ) -> None:
     """Run a search as a job of a Ray cluster; the same again goes on with it, or says it runs."""
     search = read_search(words)
-    from nas import submission
     from nas.head import Head
 
-    head = Head.connect(address, ask_token)
+    head = Head.connect(address, ask_token)  # before the slow imports: nobody waits for a question
+    from nas import submission
+
     found = submission.submit(
         search,
         head,
@@ -137,7 +139,10 @@ def ask_token(address: str) -> str | None:
     """Ask a person for the token of a head, without showing it; None where nobody sits there."""
     if not sys.stdin.isatty():
         return None
-    return typer.prompt(f"Token of the cluster at {address}", hide_input=True, err=True) or None
+    try:  # it silences the terminal before it prints the question, which typer.prompt does not
+        return getpass.getpass(f"Token of the cluster at {address}: ").strip() or None
+    except EOFError:
+        return None
 
 
 def _follow(job: "Job", store: str | None) -> None:

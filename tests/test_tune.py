@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 import ray_kit
-from search_kit import write_inputs
+from search_kit import ROOT, write_inputs
 
 from nas.errors import StoreError, UserError
 
@@ -112,6 +112,24 @@ def test_a_killed_driver_is_restored(cluster: ray_kit.Cluster, tmp_path: Path) -
     assert set(before) <= set(
         rows(tmp_path, "SELECT evaluation_id, epoch, created FROM nas_curve_points")
     )
+
+
+def test_the_documented_example_runs(cluster: ray_kit.Cluster, tmp_path: Path) -> None:
+    """With one epoch and two trials: both are in the study that it names, within its limit."""
+    text = (ROOT / "docs/ray-tune.md").read_text()
+    code = text.partition("```python\n")[2].partition("```")[0]
+    for long, short in (("epochs=20", "epochs=1"), ("num_samples=24", "num_samples=2")):
+        assert long in code
+        code = code.replace(long, short)
+    code = code.replace(", grace_period=2", "")
+    (tmp_path / "example.py").write_text(f"{code}\nimport os\nmain()\nos._exit(0)\n")
+    more = {"HOME": str(tmp_path), "RAY_ADDRESS": ray_kit.ADDRESS}  # results go to the home folder
+    driver = cluster.popen(sys.executable, "example.py", cwd=tmp_path, **more)
+    _, errors = driver.communicate(timeout=400)
+    assert driver.returncode == 0, errors[-3000:]
+    study = optuna.load_study(study_name="tune-2M", storage=f"sqlite:///{tmp_path}/studies/nas.db")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE"]
+    assert all(trial.user_attrs["params"] <= 500_000 for trial in study.trials)
 
 
 def searching(folder: Path, **changes: object) -> NasSearch:

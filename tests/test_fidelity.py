@@ -524,7 +524,7 @@ def test_ladders_of_data_and_resolution(kind: str, tmp_path: Path) -> None:
 def test_a_killed_worker_loses_no_promotion(tmp_path: Path) -> None:
     """SIGKILL of one of two workers on a ladder: every evaluation ends whole, one at the top."""
     words = arguments(
-        tmp_path, pruner="successive_halving", epochs=9, trials=5, workers=2, images=640
+        tmp_path, pruner="successive_halving", epochs=9, trials=5, workers=2, images=320
     )
     process = subprocess.Popen(
         command("search", *words, "--json"),

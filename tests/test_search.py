@@ -169,7 +169,7 @@ def test_no_trial_breaks_a_hard_limit(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:
     """SIGINT: a message and exit code 130; the same command completes the interrupted trial."""
-    words = ["search", *arguments(tmp_path, trials=2, epochs=40, images=640), "--json"]
+    words = ["search", *arguments(tmp_path, trials=2, epochs=15, images=320), "--json"]
     process = subprocess.Popen(
         command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -180,16 +180,16 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> Non
     assert "goes on" in errors
     assert "Traceback" not in errors
     done = points(tmp_path)
-    assert done < 80
+    assert done < 30
     assert result(nas(*words))["trials"]["complete"] == 2
-    assert points(tmp_path) == 80
+    assert points(tmp_path) == 30
     assert max(rows(tmp_path, "SELECT attempt FROM nas_evaluations")) == (2,)
 
 
 @pytest.fixture
 def two_workers(tmp_path: Path) -> "Iterator[tuple[Path, subprocess.Popen[str], list[str]]]":
     """Start a search with two worker processes and wait for its first epochs."""
-    words = arguments(tmp_path, trials=3, epochs=30, workers=2, images=640)
+    words = arguments(tmp_path, trials=3, epochs=12, workers=2, images=320)
     words = ["search", *words, "--json"]
     process = subprocess.Popen(
         command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -224,7 +224,7 @@ def test_a_killed_worker_costs_an_epoch_and_nothing_else(
     out, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert json.loads(out.splitlines()[-1])["trials"]["complete"] == 3
-    assert_whole(folder, 3, 30)
+    assert_whole(folder, 3, 12)
     assert max(rows(folder, "SELECT attempt FROM nas_evaluations")) == (2,)
 
 
@@ -239,7 +239,7 @@ def test_a_killed_driver_is_resumed_by_the_same_command(
     done = points(folder)
     assert result(nas(*words))["trials"]["complete"] == 3
     assert done >= 4
-    assert_whole(folder, 3, 30)
+    assert_whole(folder, 3, 12)
 
 
 def test_orphaned_workers_stop(

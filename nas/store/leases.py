@@ -239,3 +239,19 @@ def _deaths() -> sa.ColumnElement[int]:
     return sa.case(
         (table.state != "running", 0), (table.worker == "", table.deaths), else_=table.deaths + 1
     )
+
+
+def take(connection: sa.Connection, worker: Worker, number: int) -> Claim | None:
+    """Take over this running trial of the study; None where it has ended or somebody holds it."""
+    evaluation = EvaluationRow
+    statement = (
+        sa.select(evaluation.id, evaluation.attempt, TrialRow.trial_id)
+        .join(TrialRow, TrialRow.evaluation_id == evaluation.id)
+        .where(TrialRow.study_id == worker.study_id, TrialRow.number == number)
+        .where(evaluation.study_id == worker.study_id, evaluation.number == number)
+        .where(evaluation.state == "running")
+    )
+    row = connection.execute(statement).first()
+    if row is None or not _raise_attempt(connection, worker, row, number):
+        return None
+    return Claim("run", row.id, row.attempt + 1, (row.trial_id, number))

@@ -254,6 +254,16 @@ class Trials:
             points = queries.curve(connection, lease.evaluation_id)
         return points[-1].metrics if points else {}
 
+    def take(self, number: int) -> Started | None:
+        """Take over one running trial; None where it has ended or another worker holds it."""
+        with self.store.write() as connection:
+            claim = leases.take(connection, self.worker, number)
+            if claim is None or claim.trial is None:
+                return None
+            found = queries.evaluation(connection, claim.evaluation_id)
+        lease = self._lease(found, claim.attempt, claim.trial)
+        return Started(outcome="run", number=number, lease=lease, evaluation=found)
+
     def _lease(self, found: Evaluation, attempt: int, trial: tuple[int, int]) -> Lease:
         return Lease(
             evaluation_id=found.id,

@@ -14,17 +14,24 @@ import random
 import statistics
 import tempfile
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy as sa
 
 from benchmarks.overhead import machine
-from benchmarks.scale.load import EPOCHS, Network, config, load, networks, proposal
+from benchmarks.scale.load import (
+    EPOCHS,
+    SERVER,
+    Network,
+    config,
+    database,
+    load,
+    networks,
+    proposal,
+)
 from nas import commands, pruners
 from nas.driver import Driver
 from nas.store import queries
@@ -33,7 +40,6 @@ from nas.store.store import Store
 from nas.study import Job, Worker
 
 RESULT = Path(__file__).parents[1] / "results" / "scale.json"
-SERVER = "postgresql+psycopg://postgres@127.0.0.1:5432"
 STUDY = "scale"
 LIMITS = {"proposal": 500.0}  # milliseconds; all others:
 LIMIT = 200.0
@@ -76,14 +82,13 @@ class Bench:
                 queries.counts, queries.fidelities, queries.running, queries.best,
                 queries.failures, queries.epoch_seconds,
             ):  # fmt: skip
-                self.time(f"query {query.__name__}", lambda q=query: q(connection, key), repeats)
+                self.time(f"query {query.__name__}", partial(query, connection, key), repeats)
 
     def working(self, repeats: int) -> None:
         """Time each step of a worker."""
         trials, worker = self.worker.trials, self.worker
         self.time("adopt", trials.adopt, repeats)
-        self.time("budget", worker._is_spent, repeats)
-        self.time("count", worker._count, repeats)
+        self.time("next number", worker._next_number, repeats)
         self.time("start", lambda: self.start(next(self.fresh)), repeats)
         metrics = {"accuracy": 0.5, "balanced_accuracy": 0.5, "loss": 1.0, "predicted_classes": 10}
         leases = iter(self.leases)
@@ -145,25 +150,6 @@ def measure(url: str, trials: int, repeats: int, folder: str) -> dict[str, Any]:
         for name, each in bench.times.items()
     }
     return {**loaded, "first_proposal_seconds": round(first, 1), "times": summary}
-
-
-@contextmanager
-def database(kind: str, server: str) -> Iterator[str]:
-    """Yield the URL of a fresh database, and remove it afterwards."""
-    if kind == "sqlite":
-        with tempfile.TemporaryDirectory() as folder:
-            yield f"sqlite:///{folder}/nas.db"
-        return
-    name = f"nas_scale_{uuid.uuid4().hex[:8]}"
-    admin = sa.create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    try:
-        yield f"{server}/{name}"
-    finally:
-        with admin.connect() as connection:
-            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-        admin.dispose()
 
 
 def main() -> None:

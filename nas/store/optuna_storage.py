@@ -71,6 +71,7 @@ class BatchedStorage(RDBStorage):
         insert = sqlite.insert if self.engine.dialect.name == "sqlite" else postgresql.insert
         self._set_attribute = _upsert(insert, _ATTRIBUTES, "key")
         self._set_intermediate = _upsert(insert, _INTERMEDIATE, "step")
+        self._set_value = _upsert(insert, _VALUES, "objective")
         if sqlite_file(url) is not None:
             event.listen(self.engine, "connect", set_pragmas)
             self.engine.dispose()  # the connections made so far lack the pragmas
@@ -122,8 +123,7 @@ class BatchedStorage(RDBStorage):
             {"trial_id": trial_id, **row} for row in _values(None if value is None else [value])
         ]
         if rows:
-            connection.execute(sa.delete(_VALUES).where(_VALUES.c.trial_id == trial_id))
-            connection.execute(sa.insert(_VALUES), rows)
+            connection.execute(self._set_value, rows)
         return True
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:

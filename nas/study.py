@@ -182,8 +182,10 @@ class Worker:
     def _begin(self) -> Started | None:
         """Propose until there is something to train; None when there is nothing (for now)."""
         repeats = 0  # proposals in a row that this study has seen, or that others train now
-        while not (self.should_stop() or self._is_spent()):
-            number = self._count()
+        while not self.should_stop():
+            number = self._next_number()
+            if number is None:
+                return None
             rng = _random(self.config.seed, number, repeats)
             idea = self.proposer.propose(rng)
             if repeats >= PATIENCE:
@@ -213,13 +215,9 @@ class Worker:
         if started.outcome in ("complete", "pruned", "failed"):
             self.observers.tell("reused", started)
 
-    def _is_spent(self) -> bool:
-        if self.job.trials is None:
-            return False
-        return self._read(queries.is_spent, self.trials.info.id, self.job.trials)
-
-    def _count(self) -> int:
-        return self._read(queries.total, self.trials.info.id)
+    def _next_number(self) -> int | None:
+        """Return the number that the next trial gets; None where the budget is spent."""
+        return self._read(queries.number_within, self.trials.info.id, self.job.trials)
 
     def _images(self) -> DataSet:
         self.data = self.data or load(self.config.data, cache_dir=cache_dir(self.config.folder))

@@ -1,30 +1,39 @@
 """What is asked of a store while a search goes on, timed at 100,000 trials, 1,000,000 curve points.
 
     python -m benchmarks.scale [--trials 100000] [--repeats 9] [--server URL] [--only sqlite]
+                              [--store URL]
 
 A synthetic study is loaded (see `load.py`) into a fresh SQLite file and a fresh PostgreSQL
 database, and then, in one warm process: `nas status`, `nas top`, the driver's snapshot, each step
-of a worker, a proposal of the nas sampler. Medians and worst, in milliseconds. Writes
-benchmarks/results/scale.json; ends with status 1 where a limit is not kept.
+of a worker, a proposal of the nas sampler. Medians and worst, in milliseconds. `--store` names a
+store that was loaded before. Writes benchmarks/results/scale.json; ends with status 1 where a limit is not kept.
 """
 
 import argparse
 import json
 import random
+import resource
 import statistics
 import tempfile
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy as sa
 
 from benchmarks.overhead import machine
-from benchmarks.scale.load import EPOCHS, Network, config, load, networks, proposal
+from benchmarks.scale.load import (
+    EPOCHS,
+    SERVER,
+    Network,
+    config,
+    database,
+    load,
+    networks,
+    proposal,
+)
 from nas import commands, pruners
 from nas.driver import Driver
 from nas.store import queries
@@ -33,7 +42,6 @@ from nas.store.store import Store
 from nas.study import Job, Worker
 
 RESULT = Path(__file__).parents[1] / "results" / "scale.json"
-SERVER = "postgresql+psycopg://postgres@127.0.0.1:5432"
 STUDY = "scale"
 LIMITS = {"proposal": 500.0}  # milliseconds; all others:
 LIMIT = 200.0
@@ -52,6 +60,7 @@ class Bench:
         self.fresh = networks(random.Random("measured"))
         self.leases: list[Lease] = []
         self.times: dict[str, list[float]] = {}
+        self.processor = 0.0  # seconds of a proposal
 
     def time(self, name: str, act: Callable[[], object], repeats: int) -> None:
         """Call once to warm up, then several times."""
@@ -76,14 +85,13 @@ class Bench:
                 queries.counts, queries.fidelities, queries.running, queries.best,
                 queries.failures, queries.epoch_seconds,
             ):  # fmt: skip
-                self.time(f"query {query.__name__}", lambda q=query: q(connection, key), repeats)
+                self.time(f"query {query.__name__}", partial(query, connection, key), repeats)
 
     def working(self, repeats: int) -> None:
         """Time each step of a worker."""
         trials, worker = self.worker.trials, self.worker
         self.time("adopt", trials.adopt, repeats)
-        self.time("budget", worker._is_spent, repeats)
-        self.time("count", worker._count, repeats)
+        self.time("next number", worker._next_number, repeats)
         self.time("start", lambda: self.start(next(self.fresh)), repeats)
         metrics = {"accuracy": 0.5, "balanced_accuracy": 0.5, "loss": 1.0, "predicted_classes": 10}
         leases = iter(self.leases)
@@ -107,13 +115,15 @@ class Bench:
         """Ask who goes on."""
         return self.worker.schedule.promotion(self.worker._seen())
 
-    def proposing(self, repeats: int) -> float:
-        """Time a proposal, the whole of it; return the seconds of the first, which reads all."""
+    def proposing(self, repeats: int) -> tuple[float, float]:
+        """Time a proposal; return the seconds of the first, which reads all, wall and processor."""
         rngs = map(random.Random, range(1_000))
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         self.worker.proposer.propose(next(rngs))
-        first = time.perf_counter() - began
+        first = time.perf_counter() - began, time.process_time() - worked
+        worked = time.process_time()
         self.time("proposal", lambda: self.worker.proposer.propose(next(rngs)), repeats)
+        self.processor = (time.process_time() - worked) / (repeats + 1)
         known = self.worker.proposer.known
         self.time("is it known", lambda: known()["nothing"], repeats)
         return first
@@ -128,11 +138,8 @@ class Bench:
         self.time("prune", lambda: self.worker.trials.should_prune(lease, study), repeats)
 
 
-def measure(url: str, trials: int, repeats: int, folder: str) -> dict[str, Any]:
-    """Load a store and time everything; return what came of it."""
-    store = Store.open(url)
-    loaded = load(store, STUDY, trials, folder)
-    store.close()
+def measure(url: str, loaded: dict[str, Any], repeats: int, folder: str) -> dict[str, Any]:
+    """Time everything on a loaded store; return what came of it."""
     print(url.split(":")[0], loaded, flush=True)
     bench = Bench(url, folder)
     bench.watching(repeats)
@@ -144,26 +151,29 @@ def measure(url: str, trials: int, repeats: int, folder: str) -> dict[str, Any]:
         name: {"median_ms": round(statistics.median(each), 2), "worst_ms": round(max(each), 2)}
         for name, each in bench.times.items()
     }
-    return {**loaded, "first_proposal_seconds": round(first, 1), "times": summary}
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return {
+        **loaded,
+        "first_proposal_seconds": round(first[0], 1),
+        "first_proposal_processor_seconds": round(first[1], 1),
+        "proposal_processor_ms": round(1e3 * bench.processor, 1),
+        "memory_mib": memory,
+        "times": summary,
+        "machine": machine(),
+    }
 
 
-@contextmanager
-def database(kind: str, server: str) -> Iterator[str]:
-    """Yield the URL of a fresh database, and remove it afterwards."""
-    if kind == "sqlite":
-        with tempfile.TemporaryDirectory() as folder:
-            yield f"sqlite:///{folder}/nas.db"
-        return
-    name = f"nas_scale_{uuid.uuid4().hex[:8]}"
-    admin = sa.create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    try:
-        yield f"{server}/{name}"
-    finally:
-        with admin.connect() as connection:
-            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-        admin.dispose()
+def _loaded(kind: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Load a fresh store, or take the one that is given, and measure it."""
+    given = [url for url in options.store if url.startswith(kind)]
+    with tempfile.TemporaryDirectory() as folder:
+        if given:
+            return measure(given[0], {"store": "loaded before"}, options.repeats, folder)
+        with database(kind, options.server) as url:
+            store = Store.open(url)
+            loaded = load(store, STUDY, options.trials, folder)
+            store.close()
+            return measure(url, loaded, options.repeats, folder)
 
 
 def main() -> None:
@@ -172,16 +182,15 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--server", default=SERVER, help="a PostgreSQL server, without a database")
+    parser.add_argument("--store", action="append", default=[], help="a store that is loaded")
     parser.add_argument("--only", choices=("sqlite", "postgresql"))
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     kinds = (options.only,) if options.only else ("sqlite", "postgresql")
-    found: dict[str, Any] = {}
-    for kind in kinds:
-        with database(kind, options.server) as url, tempfile.TemporaryDirectory() as folder:
-            found[kind] = measure(url, options.trials, options.repeats, folder)
-    result = {"trials": options.trials, **found, "machine": machine()}
-    if not options.only and options.trials == parser.get_default("trials"):
+    found = {kind: _loaded(kind, options) for kind in kinds}
+    if options.trials == parser.get_default("trials"):
+        kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+        result = {**kept, "trials": options.trials, **found}
         RESULT.write_text(json.dumps(result, indent=1) + "\n")
     slow = [
         f"{kind}: {name} takes {times['median_ms']:.0f} ms"

@@ -8,8 +8,11 @@ store itself.
 
 import json
 import random
+import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,6 +37,7 @@ EPOCHS = 45  # rungs at 2, 5, 15 and 45: about 10 curve points a trial
 RUNNING = 8  # trials that run, with live leases
 CHUNK = 2_000  # networks that are written at once
 TARGET = 20_000_000
+SERVER = "postgresql+psycopg://postgres@127.0.0.1:5432"
 DISTRIBUTIONS = {p.name: CategoricalDistribution(p.choices) for p in SPACE.parameters()}
 TEXTS = {name: distribution_to_json(one) for name, one in DISTRIBUTIONS.items()}
 CODES = {name: {c: i for i, c in enumerate(one.choices)} for name, one in DISTRIBUTIONS.items()}
@@ -70,6 +74,25 @@ COLUMNS = {
         "trial_id", "step", "intermediate_value", "intermediate_value_type",
     ),
 }  # fmt: skip
+
+
+@contextmanager
+def database(kind: str, server: str) -> Iterator[str]:
+    """Yield the URL of a fresh database, and remove it afterwards."""
+    if kind == "sqlite":
+        with tempfile.TemporaryDirectory() as folder:
+            yield f"sqlite:///{folder}/nas.db"
+        return
+    name = f"nas_scale_{uuid.uuid4().hex[:8]}"
+    admin = sa.create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    try:
+        yield f"{server}/{name}"
+    finally:
+        with admin.connect() as connection:
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
 
 
 def config(folder: str) -> Config:
@@ -325,7 +348,7 @@ def _flush(store: Store, rows: Rows) -> None:
 
 
 def _bulk(
-    connection: sa.Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
+    connection: sa.Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> None:
     names = ", ".join(columns)
     cursor = connection.connection.cursor()

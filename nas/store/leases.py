@@ -85,7 +85,9 @@ def _running(
 
 
 def _is_full(connection: sa.Connection, worker: Worker, budget: int | None) -> bool:
-    return budget is not None and queries.is_spent(connection, worker.study_id, budget)
+    if budget is None:
+        return False
+    return queries.number_within(connection, worker.study_id, budget) is None
 
 
 def adopt(connection: sa.Connection, worker: Worker) -> Claim | None:

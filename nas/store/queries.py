@@ -509,9 +509,14 @@ def spent(connection: sa.Connection, study_id: int) -> int:
     return int(connection.execute(statement, {"study": study_id}).scalar_one())
 
 
-def is_spent(connection: sa.Connection, study_id: int, budget: int) -> bool:
-    """Tell whether a study's budget of trials is spent; nothing is counted while it can't be."""
-    return total(connection, study_id) >= budget and spent(connection, study_id) >= budget
+def number_within(connection: sa.Connection, study_id: int, budget: int | None) -> int | None:
+    """Return the number that a study's next trial gets; None where its budget of trials is spent.
+
+    While it can't be, since there are fewer trials than that, what is spent is not counted.
+    """
+    number = total(connection, study_id)
+    is_spent = budget is not None and number >= budget and spent(connection, study_id) >= budget
+    return None if is_spent else number
 
 
 def untold(connection: sa.Connection, study_id: int) -> list[tuple[int, int, int]]:

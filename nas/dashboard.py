@@ -48,10 +48,9 @@ class Folders:
         from optuna.artifacts.exceptions import ArtifactNotFound
 
         if Path(artifact_id).name == artifact_id:
-            for look in (lambda: self._known, self._folders):
-                for folder in look():
-                    if (folder / artifact_id).is_file():
-                        return folder / artifact_id
+            for folder in (*self._known, *self._folders()):
+                if (folder / artifact_id).is_file():
+                    return folder / artifact_id
         raise ArtifactNotFound(f"No artifact {artifact_id!r}.")
 
     def _folders(self) -> list[Path]:
@@ -121,8 +120,11 @@ def application(url: str, artifacts: Path | None = None) -> Any:
 
 
 def _storage(url: str) -> "BaseStorage":
-    """Return Optuna's storage, with the first of equal trials as the best, as in `nas top`."""
-    from optuna.storages import RDBStorage
+    """Return Optuna's storage, with the first of equal trials as the best, as in `nas top`.
+
+    Finished trials are kept in memory: the plain dashboard reads all of them every few seconds.
+    """
+    from optuna.storages import RDBStorage, get_storage
     from optuna.trial import FrozenTrial
 
     class Storage(RDBStorage):
@@ -137,11 +139,13 @@ def _storage(url: str) -> "BaseStorage":
     parsed = engines.parse(url)
     text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     with engines.translated(parsed, "open"):
-        return Storage(
-            text,
-            engine_kwargs=engines.engine_options(parsed),
-            skip_compatibility_check=True,
-            skip_table_creation=True,
+        return get_storage(
+            Storage(
+                text,
+                engine_kwargs=engines.engine_options(parsed),
+                skip_compatibility_check=True,
+                skip_table_creation=True,
+            )
         )
 
 

@@ -174,6 +174,7 @@ class Showcase(Observer):
             warnings=[*failed, *self._warnings(evaluation, lease.attempt)],
             code=one.code,
             whole="code" in one.artifacts,
+            picture=self._path(one.artifacts.get("diagram"), lease.trial_id),
         )
         body = trial_note(facts)
         shown.show_trial(self.store, self.info.id, lease, body, one.artifacts.values())
@@ -226,6 +227,9 @@ class Showcase(Observer):
         file = _artifact(self.info.name, one.architecture.id, "network.py", PYTHON)
         _write(self.config.artifacts / file.artifact_id, text.encode())
         one.artifacts["code"] = file
+
+    def _path(self, picture: Artifact | None, trial_id: int) -> str:
+        return f"/artifacts/{self.info.id}/{trial_id}/{picture.artifact_id}" if picture else ""
 
     def _draw(self, one: Showing) -> None:
         one.artifacts["diagram"] = draw_diagram(self.config, self.info.name, one.architecture)

@@ -144,6 +144,8 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
     """Run one shell line of a document, or hold what can be held of it; see the module's text."""
     words = shlex.split(line, comments=True)
     match words:
+        case ["nas", "dashboard", *_]:
+            check_dashboard("sqlite:///studies/nas.db")
         case ["nas", *_]:
             run_nas(line.removeprefix("nas "))
         case ["make", target]:
@@ -225,8 +227,9 @@ def test_the_tree_of_a_study_is_the_one_documented(world: Path) -> None:
     )
     listed = re.findall(r"[├└]── (\S+?)/?\s", tree)
     study = world / "studies" / "mixconv-digits-2M"
+    assert (world / "studies" / "artifacts").is_dir()
     made = {path.name for path in [*study.iterdir(), *(study / "best").iterdir()]} | {"logs"}
-    assert made == set(listed) - {"nas.db", study.name}
+    assert made == set(listed) - {"artifacts", "nas.db", study.name}
 
 
 def slug(heading: str) -> str:

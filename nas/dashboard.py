@@ -4,6 +4,7 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -41,8 +42,11 @@ class Folders:
         (folder / artifact_id).write_bytes(content_body.read())
 
     def remove(self, artifact_id: str) -> None:
-        """Delete an artifact; raises Optuna's ArtifactNotFound where no folder has it."""
-        self._path(artifact_id).unlink()
+        """Delete an artifact; one that lies on another machine is left to it."""
+        from optuna.artifacts.exceptions import ArtifactNotFound
+
+        with suppress(ArtifactNotFound):
+            self._path(artifact_id).unlink(missing_ok=True)
 
     def _path(self, artifact_id: str) -> Path:
         from optuna.artifacts.exceptions import ArtifactNotFound

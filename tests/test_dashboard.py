@@ -33,6 +33,7 @@ from nas.store.store import Store
 from nas.store.trials import Trials
 
 PASSWORD = "s3cr3t-horse"
+PLAIN = "from optuna_dashboard._cli import main; main()"
 MEASURED = {"accuracy": 0.9, "predicted_classes": 2.0, "majority_rate": 0.5}
 
 
@@ -162,6 +163,12 @@ def diagrams(trial: Any) -> list[str]:
     return [one["artifact_id"] for one in trial["artifacts"] if one["mimetype"] == "image/png"]
 
 
+def best_of(world: World) -> queries.TrialInfo:
+    """Return the best trial so far."""
+    with world.store.read() as connection:
+        return queries.best(connection, 1, 1)[0]
+
+
 def free_port() -> int:
     """Return a port that nobody listens at."""
     with socket.socket() as probe:
@@ -212,11 +219,9 @@ def test_the_plain_dashboard_shows_the_same(one: World) -> None:
     url = one.store.url.render_as_string(hide_password=False)
     port = free_port()
     folder = str(one.prepared.config.artifacts)
-    words = ("optuna-dashboard", url, "--port", str(port), "--artifact-dir", folder)
+    words = (url, "--port", str(port), "--artifact-dir", folder)
     address = f"http://127.0.0.1:{port}"
-    with running(
-        sys.executable, "-c", "from optuna_dashboard._cli import main; main()", *words[1:]
-    ):
+    with running(sys.executable, "-c", PLAIN, *words):
         study = page(address, "/api/studies/1")
         trial = study["trials"][0]
         (image,) = diagrams(trial)
@@ -313,6 +318,28 @@ def test_a_reused_trial_says_where_from(tmp_path: Path) -> None:
     assert len(reused) == 2
     assert all(len(diagrams(trial)) == 1 for trial in reused)
     assert best["number"] == top("second", store=where["store"], n=1)[0].number
+
+
+def test_a_study_can_be_deleted_with_its_artifacts(one: World) -> None:
+    """Deleting a study in the plain dashboard finds each artifact once, and removes its file."""
+    for seed in (0, 1):
+        lease = one.begin(seed)
+        one.train(lease, seconds=60)
+        one.tell(lease)
+    showcase.show_end(one.store, one.prepared.config, "tiny", best_of(one), [])
+    folder = one.prepared.config.artifacts
+    assert len(list(folder.iterdir())) == 5
+    url = one.store.url.render_as_string(hide_password=False)
+    port = free_port()
+    words = (url, "--port", str(port), "--artifact-dir", str(folder))
+    with running(sys.executable, "-c", PLAIN, *words):
+        fetch(f"http://127.0.0.1:{port}", "/api/meta")
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/api/studies/1", method="DELETE")
+        request.add_header("Content-Type", "application/json")
+        request.data = b"{}"
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert answer.status == 204
+    assert list(folder.iterdir()) == []
 
 
 def test_the_best_is_the_one_of_nas_top(world: World) -> None:
@@ -457,3 +484,19 @@ def test_the_note_of_a_trial_is_written_in_place(one: World) -> None:
         best = queries.best(connection, 1, 1)
     assert len(keys) == 2
     assert best == []
+
+
+def test_large_studies_are_shown_with_less(one: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Late trials have their code as a file alone, and later ones no note; all have a diagram."""
+    monkeypatch.setattr(showcase, "CODED", 1)
+    monkeypatch.setattr(showcase, "NOTED", 2)
+    for seed in range(3):
+        lease = one.begin(seed)
+        one.train(lease, seconds=60)
+        one.tell(lease)
+    first, second, third = one.shown()["trials"]
+    assert "class Network" in first["note"]["body"]
+    assert "class Network" not in second["note"]["body"]
+    assert "**score**" in second["note"]["body"]
+    assert third["note"]["body"] == ""
+    assert [len(trial["artifacts"]) for trial in (first, second, third)] == [2, 2, 2]

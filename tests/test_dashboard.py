@@ -397,7 +397,7 @@ def test_a_search_can_do_without(tmp_path: Path) -> None:
 
 def test_a_kill_leaves_nothing_broken(tmp_path: Path) -> None:
     """A search whose processes are killed while a trial is shown goes on, and shows every trial."""
-    words = command("search", *arguments(tmp_path, epochs=30, images=960))
+    words = command("search", *arguments(tmp_path, epochs=12, images=480))
     search_ = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
     engine = sa.create_engine(f"sqlite:///{tmp_path}/nas.db")
     running_ = sa.text("SELECT count(*) FROM nas_curve_points")
@@ -412,7 +412,7 @@ def test_a_kill_leaves_nothing_broken(tmp_path: Path) -> None:
     os.killpg(search_.pid, signal.SIGKILL)
     search_.wait()
     engine.dispose()
-    found = result(nas("search", *arguments(tmp_path, epochs=30, images=960), "--json"))
+    found = result(nas("search", *arguments(tmp_path, epochs=12, images=480), "--json"))
     with served(f"sqlite:///{tmp_path}/nas.db") as address:
         study = page(address, "/api/studies/1")
     assert {trial["state"] for trial in study["trials"]} == {"Complete"}

@@ -1,6 +1,6 @@
 """What showing a trial in the dashboard costs it, beside its own training.
 
-    python -m benchmarks.showcase [--trials 6] [--out FILE.json]
+    python -m benchmarks.showcase [--trials 6] [--epochs 20] [--large 1000 4000] [--out FILE.json]
 
 Trains networks of `mixconv` on the digits, each in this process by a worker with the default
 recipe, on one thread, and times every call of the showcase: while the trial trains, before it is
@@ -11,6 +11,7 @@ for a trial, and says how long Optuna's dashboard takes to answer for such a stu
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import tempfile
@@ -37,6 +38,8 @@ class Account:
     """What one trial's training and its showcase took, in seconds; what it carries at its end."""
 
     trained: float = 0.0
+    processor: float = 0.0
+    shown_processor: float = 0.0
     shown: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     carries: list[str] = field(default_factory=list)
 
@@ -47,6 +50,8 @@ class Account:
             "training_seconds": round(self.trained, 3),
             "shown_seconds": round(own, 4),
             "study_seconds": round(self.shown["ended"], 4),
+            "processor_seconds": round(self.processor, 3),
+            "shown_processor_seconds": round(self.shown_processor, 4),
             "share": round((own + self.shown["ended"]) / max(self.trained, 1e-9), 5),
             "carries": sorted(self.carries),
         }
@@ -63,23 +68,28 @@ class Timed(Observers):
     def tell(self, event: str, *what: Any) -> None:
         """Time one call."""
         if event == "started":
-            self.accounts.append(Account())
+            self.accounts.append(Account(processor=-time.thread_time()))
         one = self.accounts[-1] if self.accounts else Account()
         if event == "epoch":
             one.trained += what[1].seconds
         showing = self.case._showing
-        begun = time.perf_counter()
+        begun, processor = time.perf_counter(), time.thread_time()
+        if event == "ending":
+            one.processor += processor - one.shown_processor
         super().tell(event, *what)
         one.shown[event] += time.perf_counter() - begun
+        one.shown_processor += time.thread_time() - processor
         if event == "ending" and showing is not None:
             one.carries = ["note", *showing.artifacts]
 
 
-def trained(trials: int, folder: Path) -> tuple[list[Account], Store, preparation.Prepared]:
+def trained(
+    trials: int, epochs: int | None, folder: Path
+) -> tuple[list[Account], Store, preparation.Prepared]:
     """Search the digits with the default recipe; return each trial's account."""
     options: Any = {
         "store": f"sqlite:///{folder}/nas.db", "out": str(folder / "studies"), "trials": trials,
-        "workers": 0, "pruner": "none",
+        "workers": 0, "pruner": "none", "epochs": epochs,
     }  # fmt: skip
     prepared = preparation.prepare("mixconv", "digits", "2M", options)
     store = preparation.open_study(prepared)
@@ -132,10 +142,11 @@ def answers(url: str, study_id: int) -> dict[str, float]:
     found: dict[str, float] = {}
     paths = {"studies": "", "study_first": f"/{study_id}", "study_again": f"/{study_id}"}
     for name, path in paths.items():
-        begun = time.perf_counter()
+        begun, processor = time.perf_counter(), time.process_time()
         with urllib.request.urlopen(address + path) as answer:
             found[f"{name}_megabytes"] = round(len(answer.read()) / 1e6, 2)
         found[f"{name}_seconds"] = round(time.perf_counter() - begun, 2)
+        found[f"{name}_processor_seconds"] = round(time.process_time() - processor, 2)
     server.shutdown()
     server.server_close()
     return found
@@ -158,18 +169,20 @@ def main() -> None:
     """Measure, print, and write the result."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--trials", type=int, default=6)
+    parser.add_argument("--epochs", type=int, help="the recipe's own")
     parser.add_argument("--large", type=int, nargs="*", default=[1000, 4000])
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
-        accounts, store, prepared = trained(given.trials, Path(folder))
+        accounts, store, prepared = trained(given.trials, given.epochs, Path(folder))
         result = {
             "machine": f"{platform.machine()}, Python {platform.python_version()}, one thread",
             "recipe": prepared.config.recipe.describe(),
             "trials": [one.to_json() for one in accounts],
             "median_share": statistics.median(one.to_json()["share"] for one in accounts),
+            "load": os.getloadavg()[0],
             "largest_share": max(one.to_json()["share"] for one in accounts),
         }
         print(json.dumps(result, indent=1), flush=True)

@@ -321,7 +321,7 @@ def show_end(
             _write(config.artifacts / made.artifact_id, path.read_bytes())
             artifacts.append(made)
         code = next((str(path) for path in files if path.suffix == ".py"), "")
-        show_study(store, config, study, artifacts, os.path.join(*Path(code).parts[-3:]))
+        show_study(store, config, study, artifacts, "/".join(Path(code).parts[-3:]))
         if not shown.has_artifact(store, info.id, best.number, picture.artifact_id):
             shown.show_finished(store, info.id, best.number, None, [picture])
     except Exception:

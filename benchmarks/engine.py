@@ -131,6 +131,7 @@ def _prepared(comparison: Comparison, sampler: str, seed: int, folder: str) -> p
         "epochs": comparison.epochs,
         "resolution": comparison.resolution,
         "pruner": "none",
+        "showcase": False,
         "workers": os.cpu_count(),  # one thread each, so the pre-flight's estimate takes one
         "study": f"{sampler}-{seed}",
         "store": f"sqlite:///{folder}/nas.db",

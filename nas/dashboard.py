@@ -4,6 +4,7 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -41,17 +42,19 @@ class Folders:
         (folder / artifact_id).write_bytes(content_body.read())
 
     def remove(self, artifact_id: str) -> None:
-        """Delete an artifact; raises Optuna's ArtifactNotFound where no folder has it."""
-        self._path(artifact_id).unlink()
+        """Delete an artifact; one that lies on another machine is left to it."""
+        from optuna.artifacts.exceptions import ArtifactNotFound
+
+        with suppress(ArtifactNotFound):
+            self._path(artifact_id).unlink(missing_ok=True)
 
     def _path(self, artifact_id: str) -> Path:
         from optuna.artifacts.exceptions import ArtifactNotFound
 
         if Path(artifact_id).name == artifact_id:
-            for look in (lambda: self._known, self._folders):
-                for folder in look():
-                    if (folder / artifact_id).is_file():
-                        return folder / artifact_id
+            for folder in (*self._known, *self._folders()):
+                if (folder / artifact_id).is_file():
+                    return folder / artifact_id
         raise ArtifactNotFound(f"No artifact {artifact_id!r}.")
 
     def _folders(self) -> list[Path]:
@@ -121,8 +124,11 @@ def application(url: str, artifacts: Path | None = None) -> Any:
 
 
 def _storage(url: str) -> "BaseStorage":
-    """Return Optuna's storage, with the first of equal trials as the best, as in `nas top`."""
-    from optuna.storages import RDBStorage
+    """Return Optuna's storage, with the first of equal trials as the best, as in `nas top`.
+
+    Finished trials are kept in memory: the plain dashboard reads all of them every few seconds.
+    """
+    from optuna.storages import RDBStorage, get_storage
     from optuna.trial import FrozenTrial
 
     class Storage(RDBStorage):
@@ -137,11 +143,13 @@ def _storage(url: str) -> "BaseStorage":
     parsed = engines.parse(url)
     text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     with engines.translated(parsed, "open"):
-        return Storage(
-            text,
-            engine_kwargs=engines.engine_options(parsed),
-            skip_compatibility_check=True,
-            skip_table_creation=True,
+        return get_storage(
+            Storage(
+                text,
+                engine_kwargs=engines.engine_options(parsed),
+                skip_compatibility_check=True,
+                skip_table_creation=True,
+            )
         )
 
 

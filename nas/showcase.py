@@ -32,6 +32,8 @@ from nas.store.store import Store
 OF_TRIAL, OF_STUDY = 0.015, 0.005  # shares of the time that was trained
 ESTIMATES = {"note": 0.01, "code": 0.05, "diagram": 0.1, "study": 0.05}  # seconds, until measured
 FADING = 0.8  # how much of an estimate is left where less was measured
+# The dashboard sends all notes to the browser, and for each trial looks through those of all.
+CODED, NOTED = 1000, 5000  # a study's first trials that have their code in the note, and a note
 ACCUMULATED = "accumulated"  # the metric that says in how many parts a batch was taken
 PNG, PYTHON, FIGURE = "image/png", "text/x-python", "pareto-front"
 
@@ -139,8 +141,8 @@ class Showcase(Observer):
             number=started.number,
             warnings=[f"Reused from {origin}: not trained again.", *self._warnings(evaluation)],
         )
-        picture = draw_diagram(self.config, self.info.name, architecture)
-        body = trial_note(facts)
+        picture = draw_diagram(self.config, self.info.name, started.number, architecture)
+        body = trial_note(facts) if started.number < NOTED else None
         shown.show_finished(self.store, self.info.id, started.number, body, [picture])
 
     def _show(self, one: Showing, state: str, metrics: Metrics, reason: str | None = None) -> None:
@@ -172,10 +174,11 @@ class Showcase(Observer):
             self._facts(evaluation, one.architecture, state, points),
             number=lease.number,
             warnings=[*failed, *self._warnings(evaluation, lease.attempt)],
-            code=one.code,
+            code=one.code if lease.number < CODED else "",
             whole="code" in one.artifacts,
+            picture=self._path(one.artifacts.get("diagram"), lease.trial_id),
         )
-        body = trial_note(facts)
+        body = trial_note(facts) if lease.number < NOTED else None
         shown.show_trial(self.store, self.info.id, lease, body, one.artifacts.values())
 
     def _facts(
@@ -223,12 +226,17 @@ class Showcase(Observer):
         text = python.source(one.architecture, Facts())
         start = text.index("class Network(")
         one.code = text[start : text.index("\n\n\n", start)]
-        file = _artifact(self.info.name, one.architecture.id, "network.py", PYTHON)
+        of = (self.info.name, one.lease.number, one.architecture.id)
+        file = _artifact(of, "network.py", PYTHON)
         _write(self.config.artifacts / file.artifact_id, text.encode())
         one.artifacts["code"] = file
 
+    def _path(self, picture: Artifact | None, trial_id: int) -> str:
+        return f"/artifacts/{self.info.id}/{trial_id}/{picture.artifact_id}" if picture else ""
+
     def _draw(self, one: Showing) -> None:
-        one.artifacts["diagram"] = draw_diagram(self.config, self.info.name, one.architecture)
+        study, number = self.info.name, one.lease.number
+        one.artifacts["diagram"] = draw_diagram(self.config, study, number, one.architecture)
 
     def _show_study(self) -> None:
         try:
@@ -236,11 +244,13 @@ class Showcase(Observer):
                 show_study(self.store, self.config, self.info.name)
         except NasError as error:  # another worker was at it, or the database is busy
             log.warning("the study's note: %s", error)
+        except Exception:  # what is shown is no reason to stop
+            log.exception("the study's note")
 
 
-def draw_diagram(config: Config, study: str, architecture: Architecture) -> Artifact:
-    """Draw a network into the artifacts folder, unless it is there; return the artifact."""
-    made = _artifact(study, architecture.id, "diagram.png", PNG)
+def draw_diagram(config: Config, study: str, number: int, architecture: Architecture) -> Artifact:
+    """Draw a trial's network into the artifacts folder, unless it is there; return the artifact."""
+    made = _artifact((study, number, architecture.id), "diagram.png", PNG)
     path = config.artifacts / made.artifact_id
     if not path.exists():
         _write(path, diagram.png(architecture, title=f"{study}: {architecture.id}"))
@@ -302,15 +312,16 @@ def show_end(
         with store.read() as connection:
             found = queries.evaluation(connection, best.evaluation_id)
             info = queries.study(connection, study)
-        picture = draw_diagram(config, study, Architecture.from_json(found.architecture))
-        artifacts = [replace(picture, filename="winner.png")]
-        for path in files:
-            kind = PNG if path.suffix == ".png" else PYTHON
-            made = _artifact(study, str(path.stat().st_mtime_ns), path.name, kind)
+        architecture = Architecture.from_json(found.architecture)
+        picture = draw_diagram(config, study, best.number, architecture)
+        winner = config.artifacts / picture.artifact_id
+        artifacts = []
+        for name, path in {"winner.png": winner, **{path.name: path for path in files}}.items():
+            made = _artifact((study,), name, PNG if name.endswith(".png") else PYTHON)
             _write(config.artifacts / made.artifact_id, path.read_bytes())
             artifacts.append(made)
         code = next((str(path) for path in files if path.suffix == ".py"), "")
-        show_study(store, config, study, artifacts, os.path.join(*Path(code).parts[-3:]))
+        show_study(store, config, study, artifacts, "/".join(Path(code).parts[-3:]))
         if not shown.has_artifact(store, info.id, best.number, picture.artifact_id):
             shown.show_finished(store, info.id, best.number, None, [picture])
     except Exception:
@@ -322,10 +333,13 @@ def _limits(config: Config) -> list[str]:
     return [f"{limit:,} {name.replace('_', ' ')}" for name, limit in found if limit is not None]
 
 
-def _artifact(study: str, of: str, filename: str, mimetype: str) -> Artifact:
-    """Return the artifact of a thing in a study: the same one whoever makes it, and how often."""
-    name = uuid.uuid5(uuid.NAMESPACE_URL, f"nas/{study}/{of}/{filename}")
-    return Artifact(str(name), filename, mimetype)
+def _artifact(of: tuple[object, ...], filename: str, mimetype: str) -> Artifact:
+    """Return the artifact of a trial or a study: the same one whoever makes it, and how often.
+
+    No two share a file: deleting a study in the dashboard deletes each of its artifacts.
+    """
+    name = "/".join(map(str, ("nas", *of, filename)))
+    return Artifact(str(uuid.uuid5(uuid.NAMESPACE_URL, name)), filename, mimetype)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -5,14 +5,17 @@ import math
 import random
 import re
 import xml.etree.ElementTree as ElementTree
+from io import BytesIO
 from itertools import combinations, pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 from strategies import architectures
 from typer.testing import CliRunner
 
@@ -231,3 +234,16 @@ def test_every_kernel_size_has_a_colour(kernel: int) -> None:
     colour = diagram.colour(kernel)
     assert colour.startswith("#")
     assert (colour in (diagram.colour(1), diagram.NO_KERNEL)) == (kernel == 1)
+
+
+@pytest.mark.parametrize("name", ["mixnet_m", "efficientnet_b0", "me_nest_ghost_s"])
+def test_pixels_show_what_the_figure_shows(name: str, tmp_path: Path) -> None:
+    """The quick picture has the figure's proportions and colours, in nearly the same places."""
+    architecture = member(name)
+    quick = Image.open(BytesIO(diagram.png(architecture, title=name))).convert("RGB")
+    diagram.draw(architecture, tmp_path / "figure.png", title=name)
+    figure = Image.open(tmp_path / "figure.png").convert("RGB")
+    assert abs(quick.width / quick.height - figure.width / figure.height) < 0.01
+    small = (figure.width // 8, figure.height // 8)
+    pair = [np.asarray(one.resize(small), dtype=float) for one in (quick, figure)]
+    assert np.abs(pair[0] - pair[1]).mean() < 4

@@ -216,6 +216,8 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
             run_on_ray("search", *options)
         case ["nas", *rest] if endless(rest):
             run_until_ctrl_c(rest)
+        case ["nas", "dashboard", *_]:
+            check_dashboard("sqlite:///studies/nas.db")
         case ["nas", *_]:
             run_nas(line.removeprefix("nas "))
         case ["make", target]:
@@ -299,8 +301,9 @@ def test_the_tree_of_a_study_is_the_one_documented(world: Path) -> None:
     )
     listed = re.findall(r"[├└]── (\S+?)/?\s", tree)
     study = world / "studies" / "mixconv-digits-2M"
+    assert (world / "studies" / "artifacts").is_dir()
     made = {path.name for path in [*study.iterdir(), *(study / "best").iterdir()]} | {"logs"}
-    assert made == set(listed) - {"nas.db", study.name}
+    assert made == set(listed) - {"artifacts", "nas.db", study.name}
 
 
 def slug(heading: str) -> str:

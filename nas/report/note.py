@@ -24,7 +24,8 @@ MORE = ("balanced_accuracy", "macro_f1", "auroc", "majority_rate", "loss")
 class TrialFacts:
     """What a trial's note is made of; `code` is the network's class, empty where there is none.
 
-    `of` is the number of epochs of a whole training, `whole` whether it has its file.
+    `of` is the number of epochs of a whole training, `whole` whether it has its
+    file, `picture` the path of the diagram in the dashboard.
     """
 
     number: int
@@ -40,6 +41,7 @@ class TrialFacts:
     warnings: Sequence[str] = ()
     code: str = ""
     whole: bool = False
+    picture: str = ""
 
 
 def trial_note(facts: TrialFacts) -> str:
@@ -51,6 +53,8 @@ def trial_note(facts: TrialFacts) -> str:
         _cost(facts.cost),
         _curve(facts),
         _stages(facts.architecture),
+        f"![diagram: an artifact, which nas dashboard shows]({facts.picture})"
+        * bool(facts.picture),
     ]
     if facts.code:
         parts += [
@@ -130,7 +134,7 @@ def _stages(architecture: Architecture) -> str:
     ]
     for stage in found:
         blocks = ", ".join(f"{name} ×{count}" for name, count in stage.blocks.items())
-        kernels = " ".join(map(str, stage.kernels))
+        kernels = f"`{'.'.join(map(str, stage.kernels))}`" if stage.kernels else ""
         lines.append(
             f"| {stage.name} | {blocks} | {kernels} | {stage.size_in} → {stage.size_out} |"
             f" {stage.out_channels} | {short(stage.macs)} | {stage.macs / macs:.0%} |"

@@ -45,7 +45,7 @@ def pareto_figure(
     layout = {
         "title": {"text": f"{words} against {cost}"},
         "xaxis": {"title": {"text": cost}, "type": "log"},
-        "yaxis": {"title": {"text": f"validation {words}"}},
+        "yaxis": {"title": {"text": f"validation {words}"}} | _range(complete, on_front),
         "shapes": [
             {"type": "line", "x0": target, "x1": target, "y0": 0, "y1": 1, "yref": "paper",
              "line": dashed},
@@ -80,3 +80,13 @@ def _trace(
 def _hover(spot: Spot) -> str:
     score = "" if spot.score is None else f", score {spot.score:.4f}"
     return f"trial {spot.number}{score}"
+
+
+def _range(complete: Sequence[Spot], on_front: Sequence[Spot]) -> dict[str, Any]:
+    """Return the metrics that matter, the front's and the better others'; a drag shows the rest."""
+    values = sorted(spot.value for spot in complete)
+    values = values[len(values) // 4 :] + [spot.value for spot in on_front]
+    if not values:
+        return {}
+    room = 0.08 * (max(values) - min(values)) or 0.01
+    return {"range": [min(values) - room, max(values) + room]}

@@ -43,15 +43,16 @@ class Artifact:
 
 
 def show_trial(
-    store: Store, study_id: int, lease: Lease, body: str, artifacts: Iterable[Artifact] = ()
+    store: Store, study_id: int, lease: Lease, body: str | None, artifacts: Iterable[Artifact] = ()
 ) -> None:
-    """Give a running trial its note and its artifacts, in one transaction.
+    """Give a running trial its note, unless it is None, and its artifacts, in one transaction.
 
     Raises LostLease, and writes nothing, when another worker has taken the trial over.
     """
     with store.write() as connection:
         leases.fenced(connection, lease, attempt=lease.attempt)
-        _write_note(connection, study_id, lease.trial_id, body)
+        if body is not None:
+            _write_note(connection, study_id, lease.trial_id, body)
         for one in artifacts:
             key = {"trial_id": lease.trial_id, "key": ARTIFACT + one.artifact_id}
             _replace(connection, _TRIAL, key, json.dumps(asdict(one)))

@@ -223,13 +223,24 @@ def test_a_store_that_was_written_properly_is_well(url: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_found(broken: str, what: str, tmp_path: Path) -> None:
-    """Each rule that rows can break is found, once, with the exit code 1."""
+    """Each rule that rows can break is found, once."""
     with ready("sqlite", tmp_path) as url:
         with opened(url) as store:
             fill(store)
         change(url, broken)
         assert found(url).get(what) == 1
-        assert run("check", "--store", url).exit_code == 1
+
+
+def test_the_exit_code_says_whether_something_is_wrong(tmp_path: Path) -> None:
+    """0 for a store that is well, 1 for one that is not, with what is wrong and what helps."""
+    with ready("sqlite", tmp_path) as url:
+        with opened(url) as store:
+            fill(store)
+        assert run("check", "--store", url).exit_code == 0
+        change(url, "UPDATE trials SET state = 'RUNNING' WHERE number = 0")
+        ended = run("check", "--store", url)
+    assert ended.exit_code == 1
+    assert "wrong: 1 trials that have ended and were not told so (s/0); helps:" in ended.stdout
 
 
 def test_every_rule_runs_on_both_kinds(url: str) -> None:

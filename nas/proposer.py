@@ -68,12 +68,17 @@ class Proposer:
             if config.prefilter is not None
             else None
         )
+        self._known: Counter[str] = Counter()
+        self._counted = 0  # trials
         self._recalled: list[dict[str, Value]] | None = None
 
     def known(self) -> Counter[str]:
         """Count the study's trials by their architecture's id."""
         trials = self.study.get_trials(deepcopy=False)
-        return Counter(trial.user_attrs.get("architecture_id", "") for trial in trials)
+        for trial in trials[self._counted :]:  # a trial's network is its own from the beginning
+            self._known[trial.user_attrs.get("architecture_id", "")] += 1
+        self._counted = len(trials)
+        return self._known
 
     def propose(self, rng: random.Random) -> Idea:
         """Return what to try, within the limits.
@@ -103,10 +108,14 @@ class Proposer:
         return Idea(values, samplers.expected(sampler))
 
     def _begun(self) -> int:
-        """Count the networks that this study began itself."""
-        trials = self.study.get_trials(deepcopy=False)
-        own = [trial.user_attrs for trial in trials if "reused_from" not in trial.user_attrs]
-        return len({attributes.get("architecture_id") for attributes in own})
+        """Count the networks that this study began itself, up to those of an opening."""
+        begun: set[str | None] = set()
+        for trial in self.study.get_trials(deepcopy=False):
+            if "reused_from" not in trial.user_attrs:
+                begun.add(trial.user_attrs.get("architecture_id"))
+            if len(begun) >= OPENING:
+                break
+        return len(begun)
 
     def _recall(self) -> dict[str, Value] | None:
         """Return a network that another study trained under this recipe; None when there is none.

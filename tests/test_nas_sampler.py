@@ -21,7 +21,7 @@ from nas.cli import app
 from nas.cost import Limits
 from nas.objective import Objective
 from nas.preflight import Subject
-from nas.samplers._acquisition import CAPS, chosen, growth, stairs
+from nas.samplers._acquisition import CAPS, Observation, chosen, growth, stairs
 from nas.samplers._oracle import StudyOracle, TableOracle
 from nas.samplers._space import SpaceOracle
 from nas.samplers.nas import NasSampler, _observe
@@ -35,6 +35,13 @@ class TestAlone(RelativeSamplerTestCase, SingleOnlySamplerTestCase):
     def sampler(self) -> Any:
         """Return what makes the sampler under test, its model in use from the third trial on."""
         return lambda: NasSampler(0, startup=2)
+
+
+def observed(study: optuna.Study) -> list[Observation]:
+    """Return what the model sees of a study."""
+    known = StudyOracle(study.trials)
+    known.record.read(study, study.trials, known.identify)
+    return _observe(known, random.Random(0))
 
 
 def conditional(trial: optuna.Trial) -> float:
@@ -190,7 +197,7 @@ def test_a_pruned_trial_counts_with_what_others_gained_after_it() -> None:
         params={"a": 7}, distributions=space, state=TrialState.PRUNED, intermediate_values={1: 0.1}
     )
     study.add_trial(cut)
-    seen = _observe(study, study.trials, StudyOracle(study.trials), random.Random(0))[-1]
+    seen = observed(study)[-1]
     assert seen.score == pytest.approx(0.3)
     assert seen.extra > 0
 
@@ -234,7 +241,7 @@ def test_a_promoted_network_is_seen_where_it_went_furthest() -> None:
                 intermediate_values=values,
             )
         )
-    seen = _observe(study, study.trials, StudyOracle(study.trials), random.Random(0))
+    seen = observed(study)
     assert [(dict(each.values)["a"], each.extra > 0) for each in seen] == [(0, False), (1, True)]
     assert seen[1].score == pytest.approx(
         0.5 + 0.15

@@ -215,7 +215,9 @@ def chosen(scores: Floats, caps: tuple[int, int, int], rng: random.Random) -> li
     if count <= sum(caps):
         return list(range(count))
     order: NDArray[np.intp] = np.argsort(-scores, kind="stable")
-    kept = set(order[: caps[0]].tolist())
-    kept |= set([i for i in range(count - 1, -1, -1) if i not in kept][: caps[1]])
-    rest = [i for i in range(count) if i not in kept]
-    return sorted(kept | set(rng.sample(rest, min(caps[2], len(rest)))))
+    left = np.full(count, True)
+    left[order[: caps[0]]] = False
+    left[np.flatnonzero(left)[::-1][: caps[1]]] = False
+    rest = np.flatnonzero(left)
+    left[rest[rng.sample(range(len(rest)), min(caps[2], len(rest)))]] = False
+    return [int(index) for index in np.flatnonzero(~left)]

@@ -19,6 +19,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial
 
 from nas.samplers._history import draw
+from nas.samplers._record import Record
 
 Assignment = Mapping[str, Any]
 RECENT = 200  # trials from which it is learnt which parameters exist when
@@ -44,7 +45,10 @@ class Oracle(Protocol):
     """What the sampler asks. With a `pool` nothing but its assignments is proposed.
 
     With `front` the sampler is after the front of metric and cost instead of the best score.
+    `record` is what the sampler keeps of the study's trials as long as there is the oracle.
     """
+
+    record: Record
 
     distributions: Mapping[str, BaseDistribution]
     pool: Sequence[Assignment] | None
@@ -84,6 +88,7 @@ class StudyOracle:
         trials: Sequence[FrozenTrial],
         distributions: Mapping[str, BaseDistribution] | None = None,
     ) -> None:
+        self.record = Record()
         seen: dict[str, BaseDistribution] = dict(distributions or {})
         if distributions is None:
             for trial in trials[-RECENT:]:
@@ -167,6 +172,7 @@ class TableOracle:
         }
         self.pool: Sequence[Assignment] | None = rows
         self._rows, self._names, self.front = rows, names, front
+        self.record = Record()
         factors = factors if factors is not None else [1.0] * len(rows)
         costs = costs if costs is not None else [0.0] * len(rows)
         keys = [self._key(row) for row in rows]

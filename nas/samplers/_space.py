@@ -13,6 +13,7 @@ from nas.cost import Limits
 from nas.objective import Objective
 from nas.preflight import Subject, draw_near, repair
 from nas.samplers._oracle import Assignment, Look
+from nas.samplers._record import Record
 
 KEPT = 50_000  # looks that are remembered
 
@@ -39,6 +40,7 @@ class SpaceOracle:
         self.distributions: Mapping[str, BaseDistribution] = {
             p.name: CategoricalDistribution(p.choices) for p in self.parameters
         }
+        self.record = Record()
         self._looks: dict[tuple[tuple[str, Any], ...], Look] = {}
 
     def begin(self, rng: random.Random) -> Assignment:

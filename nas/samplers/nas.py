@@ -8,7 +8,6 @@ goes on as it would have.
 """
 
 import dataclasses
-import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -17,14 +16,13 @@ import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas import pareto
 from nas.samplers._acquisition import CAPS, Acquisition, Encoder, Observation, chosen
 from nas.samplers._history import draw
 from nas.samplers._oracle import Assignment, Look, Oracle, StudyOracle, TableOracle
-from nas.samplers._surrogate import Floats, Points
+from nas.samplers._surrogate import Points
 
 STARTUP = 6  # proposals before there is a model
 BEST = 5  # trials whose mutations are candidates
@@ -36,7 +34,6 @@ SEVERAL = (1, 1, 1, 2, 2, 3)  # how many choices a mutation changes
 ROWS = 5_000  # of a pool that are looked at
 PENDING = 64  # trials being evaluated that are believed
 TRIES = 2_000  # draws until a space is taken for exhausted
-GAINS = 3  # complete trials it takes to know what the epochs that a pruned trial missed bring
 
 
 class Prediction(NamedTuple):
@@ -123,14 +120,15 @@ class NasSampler(BaseSampler):
 
     def _propose(self, study: Study, trials: list[FrozenTrial], oracle: Oracle) -> Assignment:
         rng = random.Random(f"{self.seed}:{len(trials)}")
-        known = {oracle.identify(trial) for trial in trials}
-        observed = _observe(study, trials, oracle, rng)
+        oracle.record.read(study, trials, oracle.identify)
+        known = oracle.record.keys | {oracle.identify(trial) for trial in oracle.record.open}
+        observed = _observe(oracle, rng)
         if len(trials) < self.startup or len(observed) < 2:
             return _unseen(oracle, known, rng, opening=True)
         encoder = Encoder(oracle.distributions)
         if not encoder.starts:
             return oracle.draw(rng)
-        model = Acquisition(observed, _pending(trials, oracle), encoder, rng, front=oracle.front)
+        model = Acquisition(observed, _pending(oracle), encoder, rng, front=oracle.front)
         if oracle.pool is not None:
             candidates = self._remaining(oracle, oracle.pool, encoder, known, rng)
         else:
@@ -140,11 +138,11 @@ class NasSampler(BaseSampler):
         worth, mean, spread = model.improvement(candidates.points, candidates.looks)
         if oracle.describe(observed[0].values):
             listed = candidates.take(np.argsort(-worth, kind="stable")[:LISTED])
-            model, candidates = _described(oracle, observed, listed, trials, rng)
+            model, candidates = _described(oracle, observed, listed, rng)
             worth, mean, spread = model.improvement(candidates.points, candidates.looks)
         best = int(np.argmax(worth))
         factor = candidates.looks[best].factor
-        expected = _sign(study) * float(mean[best]) * factor, float(spread[best]) * factor
+        expected = oracle.record.sign * float(mean[best]) * factor, float(spread[best]) * factor
         self.last_prediction = Prediction(*expected)
         return candidates.values[best]
 
@@ -195,7 +193,6 @@ def _described(
     oracle: Oracle,
     observed: list[Observation],
     listed: Candidates,
-    trials: list[FrozenTrial],
     rng: random.Random,
 ) -> tuple[Acquisition, Candidates]:
     """Model once more with what is too dear to be known of all: of a short list and of trials."""
@@ -205,7 +202,7 @@ def _described(
 
     encoder = Encoder(oracle.distributions, described=True)
     seen = [dataclasses.replace(o, look=known(o.values, o.look)) for o in observed]
-    pending = [(values, known(values, look)) for values, look in _pending(trials, oracle)]
+    pending = [(values, known(values, look)) for values, look in _pending(oracle)]
     model = Acquisition(seen, pending, encoder, rng, front=oracle.front)
     looks = [known(*pair) for pair in zip(listed.values, listed.looks, strict=True)]
     return model, Candidates(listed.values, looks, encoder.encode(listed.values, looks))
@@ -268,7 +265,10 @@ def _unseen(
 
 def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
     """Return the study's trials but this one."""
-    return [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
+    trials = study.get_trials(deepcopy=False)
+    if not 0 <= trial.number < len(trials):  # one that is not stored yet
+        return trials
+    return [other for other in trials if other.number != trial.number]
 
 
 def _check(study: Study, oracle: Oracle | None) -> None:
@@ -279,82 +279,24 @@ def _check(study: Study, oracle: Oracle | None) -> None:
         )
 
 
-def _sign(study: Study) -> int:
-    return 1 if study.directions[0] == StudyDirection.MAXIMIZE else -1
-
-
-def _value(trial: FrozenTrial) -> float:
-    """Return what is modelled: the first objective; NaN where there is none."""
-    return float(trial.values[0]) if trial.values else math.nan
-
-
-def _pending(trials: list[FrozenTrial], oracle: Oracle) -> list[tuple[Assignment, Look]]:
+def _pending(oracle: Oracle) -> list[tuple[Assignment, Look]]:
     """Return what is being evaluated, the most recent of it."""
-    running = [trial for trial in trials if trial.state == TrialState.RUNNING and trial.params]
+    running = [t for t in oracle.record.open if t.state == TrialState.RUNNING and t.params]
     looks = [(trial.params, oracle.look(trial.params)) for trial in running[-PENDING:]]
     return [(values, look) for values, look in looks if look is not None]
 
 
-def _observe(
-    study: Study, trials: list[FrozenTrial], oracle: Oracle, rng: random.Random
-) -> list[Observation]:
+def _observe(oracle: Oracle, rng: random.Random) -> list[Observation]:
     """Return what complete and pruned trials showed, the same once; of many trials some."""
-    sign = _sign(study)
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and math.isfinite(_value(t))]
-    pruned = [t for t in trials if t.state == TrialState.PRUNED and t.intermediate_values]
-    shown = [(trial, sign * _value(trial), 0.0) for trial in complete]
-    shown += _expected(pruned, complete, sign)
-    looks = [(each, oracle.look(each[0].params)) for each in shown if each[0].params]
-    found = _furthest([Observation(t.params, look, y, v) for (t, y, v), look in looks if look])
-    kept = chosen(np.array([seen.score for seen in found]), CAPS, rng)
-    return [found[index] for index in kept]
-
-
-def _furthest(found: list[Observation]) -> list[Observation]:
-    """Return what was trained to its end, the same once, then what was only ever cut short.
-
-    Of several trials that were, on the rungs of a ladder, the last one went furthest.
-    """
-    whole = {(seen.look.key, seen.score): seen for seen in found if seen.extra == 0}
-    keys = {seen.look.key for seen in whole.values()}
-    short = {seen.look.key: seen for seen in found if seen.extra > 0}
-    return [*whole.values(), *(seen for key, seen in short.items() if key not in keys)]
-
-
-def _expected(
-    pruned: list[FrozenTrial], complete: list[FrozenTrial], sign: int
-) -> list[tuple[FrozenTrial, float, float]]:
-    """Add to what a pruned trial reached the gain of others from the same step on.
-
-    That is what complete trials gained on average; its variance is that of the sum's error. Where
-    too few of them show it, all that reached the step are laid over all the last values: the
-    middles are made equal, and the doubt is as large as they are spread.
-    """
-    if not pruned:
-        return []
-    finals = np.array([sign * _value(trial) for trial in complete])
-    ended = [(trial, max(trial.intermediate_values)) for trial in pruned]
-    last = np.array([sign * trial.intermediate_values[step] for trial, step in ended])
-    everything = np.append(finals, last[np.isfinite(last)])
+    shown = oracle.record.shown()
     found = []
-    for (trial, step), reached in zip(ended, last, strict=True):
-        if math.isfinite(reached):
-            gain, doubt = _gain(step, [*complete, *pruned], finals, sign)
-            found.append((trial, reached + gain, doubt + 1e-6 * float(np.var(everything)) + 1e-12))
+    for index in chosen(shown.scores, CAPS, rng):
+        params = oracle.record.ended[int(shown.numbers[index])].params
+        look = oracle.look(params)
+        if look is not None:
+            score, extra = float(shown.scores[index]), float(shown.extra[index])
+            found.append(Observation(params, look, score, extra))
     return found
-
-
-def _gain(step: int, trials: list[FrozenTrial], finals: Floats, sign: int) -> tuple[float, float]:
-    """Return how much is gained after a step, and the variance of that; see `_expected`."""
-    at = np.array([sign * trial.intermediate_values.get(step, math.nan) for trial in trials])
-    gains = finals - at[: len(finals)]
-    gains = gains[np.isfinite(gains)]
-    if len(gains) >= GAINS:
-        return float(np.mean(gains)), float(np.var(gains))
-    there = at[np.isfinite(at)]
-    if not len(finals):
-        return 0.0, float(np.var(there))
-    return float(np.median(finals) - np.median(there)), float(np.var(there) + np.var(finals))
 
 
 def make(seed: int, oracle: Oracle | None = None) -> BaseSampler:

@@ -85,7 +85,7 @@ def _running(
 
 
 def _is_full(connection: sa.Connection, worker: Worker, budget: int | None) -> bool:
-    return budget is not None and queries.spent(connection, worker.study_id) >= budget
+    return budget is not None and queries.is_spent(connection, worker.study_id, budget)
 
 
 def adopt(connection: sa.Connection, worker: Worker) -> Claim | None:

@@ -75,7 +75,10 @@ class EvaluationRow(Base):
     """
 
     __tablename__ = "nas_evaluations"
-    __table_args__ = (sa.UniqueConstraint("architecture_id", "recipe_hash", "fidelity"),)
+    __table_args__ = (
+        sa.UniqueConstraint("architecture_id", "recipe_hash", "fidelity"),
+        sa.Index(None, "study_id", "state", "fidelity"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     architecture_id: Mapped[str] = mapped_column(sa.ForeignKey("nas_architectures.id"))
     recipe_hash: Mapped[str] = mapped_column(sa.ForeignKey("nas_recipes.hash"))
@@ -111,15 +114,35 @@ class CurvePointRow(Base):
 
 
 class TrialRow(Base):
-    """Which evaluation stands behind a trial; `trial_id` is Optuna's."""
+    """Which evaluation stands behind a trial; `trial_id` is Optuna's.
+
+    `promoted_from` is the number of the trial, at a lower fidelity, that goes on here.
+    """
 
     __tablename__ = "nas_trials"
-    __table_args__ = (sa.UniqueConstraint("study_id", "number"),)
+    __table_args__ = (
+        sa.UniqueConstraint("study_id", "number"),
+        sa.Index(
+            "ix_nas_trials_reused",
+            "study_id",
+            "trial_id",
+            sqlite_where=sa.text("reused_from IS NOT NULL"),
+            postgresql_where=sa.text("reused_from IS NOT NULL"),
+        ),
+        sa.Index(
+            "ix_nas_trials_promoted",
+            "study_id",
+            "promoted_from",
+            sqlite_where=sa.text("promoted_from IS NOT NULL"),
+            postgresql_where=sa.text("promoted_from IS NOT NULL"),
+        ),
+    )
     trial_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     study_id: Mapped[int] = mapped_column(sa.ForeignKey("nas_studies.id"))
     number: Mapped[int]
     evaluation_id: Mapped[int] = mapped_column(sa.ForeignKey("nas_evaluations.id"), index=True)
     reused_from: Mapped[str | None] = mapped_column(sa.Text)
+    promoted_from: Mapped[int | None]
 
 
 class TestLookRow(Base):

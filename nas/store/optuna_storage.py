@@ -40,10 +40,15 @@ _SYSTEM_ATTRIBUTES: sa.Table = models.TrialSystemAttributeModel.__table__
 _INTERMEDIATE: sa.Table = models.TrialIntermediateValueModel.__table__
 _VALUES: sa.Table = models.TrialValueModel.__table__
 
-_NUMBER = sa.select(sa.func.count()).where(_TRIALS.c.study_id == sa.bindparam("of_study"))
+_BEFORE = (  # Optuna counts the trials; the newest one has the number without counting
+    sa.select(_TRIALS.c.number)
+    .where(_TRIALS.c.study_id == sa.bindparam("of_study"))
+    .order_by(_TRIALS.c.trial_id.desc())
+    .limit(1)
+)
 _NEW_TRIAL = (
     sa.insert(_TRIALS)
-    .values(number=_NUMBER.correlate(None).scalar_subquery())
+    .values(number=sa.func.coalesce(_BEFORE.correlate(None).scalar_subquery() + 1, 0))
     .returning(_TRIALS.c.trial_id, _TRIALS.c.number)
 )
 _RUNNING = TrialState.RUNNING

@@ -4,6 +4,7 @@ Imports neither Optuna nor Alembic nor SQLAlchemy's ORM: `nas status` and `nas t
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -137,39 +138,64 @@ def _study_info(row: Any) -> StudyInfo:
 
 def counts(connection: sa.Connection, study_id: int) -> Counts:
     """Count a study's trials by state; a reused one is counted as reused, whatever its state."""
-    went_on = (
-        "SELECT 1 FROM nas_evaluations e JOIN nas_evaluations f"
-        " ON f.architecture_id = e.architecture_id AND f.recipe_hash = e.recipe_hash"
-        " AND f.fidelity > e.fidelity JOIN nas_trials later ON later.evaluation_id = f.id"
-        " WHERE e.id = t.evaluation_id AND later.study_id = t.study_id"
-    )
-    statement = sa.text(
-        "SELECT CASE WHEN t.reused_from IS NOT NULL THEN 'REUSED'"
-        f" WHEN o.state = 'PRUNED' AND EXISTS ({went_on}) THEN 'PROMOTED'"
-        " ELSE CAST(o.state AS VARCHAR(16)) END"
-        " AS state, count(*) AS trials FROM trials o LEFT JOIN nas_trials t"
-        " ON t.trial_id = o.trial_id WHERE o.study_id = :study GROUP BY 1"
-    )
-    found = {row.state: row.trials for row in connection.execute(statement, {"study": study_id})}
+    found = _states(connection, _BY_STATE, study_id)
+    reused = _states(connection, _REUSED_BY_STATE, study_id)
+    promoted = promotions(connection, study_id)
     return Counts(
-        complete=found.get("COMPLETE", 0),
-        pruned=found.get("PRUNED", 0),
-        failed=found.get("FAIL", 0),
-        running=found.get("RUNNING", 0),
-        reused=found.get("REUSED", 0),
-        promoted=found.get("PROMOTED", 0),
+        complete=found["COMPLETE"] - reused["COMPLETE"],
+        pruned=found["PRUNED"] - reused["PRUNED"] - promoted,
+        failed=found["FAIL"] - reused["FAIL"],
+        running=found["RUNNING"] - reused["RUNNING"],
+        reused=reused.total(),
+        promoted=promoted,
     )
+
+
+_BY_STATE = (
+    "SELECT CAST(state AS VARCHAR(16)) AS state, count(*) AS trials FROM trials"
+    " WHERE study_id = :study GROUP BY trials.state"
+)
+_REUSED_BY_STATE = (
+    "SELECT CAST(o.state AS VARCHAR(16)) AS state, count(*) AS trials FROM nas_trials t"
+    " JOIN trials o ON o.trial_id = t.trial_id"
+    " WHERE t.study_id = :study AND t.reused_from IS NOT NULL GROUP BY o.state"
+)
+
+
+def _states(connection: sa.Connection, statement: str, study_id: int) -> Counter[str]:
+    rows = connection.execute(sa.text(statement), {"study": study_id})
+    return Counter({row.state: row.trials for row in rows})
+
+
+def promotions(connection: sa.Connection, study_id: int) -> int:
+    """Count the trials of a study's own that stopped at a rung and went on in another trial."""
+    going_on = (
+        "SELECT count(DISTINCT promoted_from) FROM nas_trials"
+        " WHERE study_id = :study AND promoted_from IS NOT NULL"
+    )
+    from_reused = (
+        "SELECT count(DISTINCT later.promoted_from) FROM nas_trials t JOIN nas_trials later"
+        " ON later.study_id = t.study_id AND later.promoted_from = t.number"
+        " WHERE t.study_id = :study AND t.reused_from IS NOT NULL"
+    )
+    statement = sa.text(f"SELECT ({going_on}) - ({from_reused})")
+    return int(connection.execute(statement, {"study": study_id}).scalar_one())
 
 
 def fidelities(connection: sa.Connection, study_id: int) -> dict[int, int]:
     """Count a study's complete evaluations, reused ones too, at each fidelity, the lowest first."""
     statement = sa.text(
-        "SELECT e.fidelity, count(DISTINCT e.id) AS evaluations FROM nas_trials t"
+        "SELECT fidelity, count(*) AS evaluations FROM nas_evaluations"
+        " WHERE study_id = :study AND state = 'complete' GROUP BY fidelity UNION ALL"
+        " SELECT e.fidelity, count(DISTINCT e.id) FROM nas_trials t"
         " JOIN nas_evaluations e ON e.id = t.evaluation_id"
-        " WHERE t.study_id = :study AND e.state = 'complete' GROUP BY 1 ORDER BY 1"
+        " WHERE t.study_id = :study AND t.reused_from IS NOT NULL AND e.state = 'complete'"
+        " AND (e.study_id IS NULL OR e.study_id <> :study) GROUP BY e.fidelity"
     )
-    rows = connection.execute(statement, {"study": study_id})
-    return {row.fidelity: row.evaluations for row in rows}
+    found: Counter[int] = Counter()
+    for row in connection.execute(statement, {"study": study_id}):
+        found[row.fidelity] += row.evaluations
+    return dict(sorted(found.items()))
 
 
 def seen(connection: sa.Connection, study_id: int) -> list[Seen]:
@@ -197,11 +223,15 @@ def seen(connection: sa.Connection, study_id: int) -> list[Seen]:
 
 
 def epoch_seconds(connection: sa.Connection, study_id: int) -> float:
-    """Return the mean seconds of an epoch in a study's longest complete evaluations, 0 of none."""
+    """Return the mean seconds of an epoch in a study's longest complete evaluations, 0 of none.
+
+    A thousand of them say it.
+    """
     statement = sa.text(
-        "SELECT avg(seconds / fidelity) AS epoch FROM nas_evaluations"
-        " WHERE study_id = :study AND state = 'complete' AND seconds IS NOT NULL"
-        " GROUP BY fidelity ORDER BY fidelity DESC LIMIT 1"
+        "SELECT avg(seconds / fidelity) AS epoch FROM (SELECT seconds, fidelity"
+        " FROM nas_evaluations WHERE study_id = :study AND state = 'complete'"
+        " AND seconds IS NOT NULL AND fidelity = (SELECT max(fidelity) FROM nas_evaluations"
+        " WHERE study_id = :study AND state = 'complete') LIMIT 1000) AS thousand"
     )
     return float(connection.execute(statement, {"study": study_id}).scalar() or 0.0)
 
@@ -223,9 +253,12 @@ def trained(
 
 
 def total(connection: sa.Connection, study_id: int) -> int:
-    """Count a study's trials, whatever their state."""
-    statement = sa.text("SELECT count(*) FROM trials WHERE study_id = :study")
-    return int(connection.execute(statement, {"study": study_id}).scalar_one())
+    """Count a study's trials, whatever their state: Optuna numbers them from 0, without gaps."""
+    statement = sa.text(
+        "SELECT number FROM trials WHERE study_id = :study ORDER BY trial_id DESC LIMIT 1"
+    )
+    newest = connection.execute(statement, {"study": study_id}).scalar()
+    return 0 if newest is None else int(newest) + 1
 
 
 _TRIAL = (
@@ -256,9 +289,10 @@ def best(connection: sa.Connection, study_id: int, n: int = 5) -> list[TrialInfo
     minimise = connection.execute(sa.text(direction), {"study": study_id}).scalar() == "MINIMIZE"
     order = "ASC" if minimise else "DESC"
     statement = sa.text(
-        f"{_trial_sql(connection)} WHERE t.trial_id IN (SELECT o.trial_id FROM trials o"
-        " JOIN trial_values v ON v.trial_id = o.trial_id"
-        " WHERE o.study_id = :study AND o.state = 'COMPLETE' AND v.objective = 0"
+        f"{_trial_sql(connection)} WHERE t.trial_id IN (SELECT o.trial_id FROM trial_values v"
+        " CROSS JOIN trials o"  # from the best value down: SQLite keeps the order of a cross join
+        " WHERE o.trial_id = v.trial_id AND v.objective = 0"
+        " AND o.study_id = :study AND o.state = 'COMPLETE'"
         f" ORDER BY v.value {order}, o.trial_id LIMIT :limit) ORDER BY v.value {order}, t.trial_id"
     )
     limit = 4 * n  # reused trials repeat an architecture
@@ -463,12 +497,21 @@ def artifacts(connection: sa.Connection, study_id: int) -> list[tuple[str, str]]
 def spent(connection: sa.Connection, study_id: int) -> int:
     """Count the networks that a study began to train: what its budget of trials has paid for.
 
-    A network that is promoted was paid for when it began.
+    A network that is promoted was paid for when it began, one that is reused in its own study.
     """
     statement = sa.text(
-        "SELECT count(DISTINCT architecture_id) FROM nas_evaluations WHERE study_id = :study"
+        "SELECT (SELECT count(*) FROM nas_trials WHERE study_id = :study)"
+        " - (SELECT count(*) FROM nas_trials"
+        " WHERE study_id = :study AND reused_from IS NOT NULL)"
+        " - (SELECT count(*) FROM nas_trials"
+        " WHERE study_id = :study AND promoted_from IS NOT NULL AND reused_from IS NULL)"
     )
     return int(connection.execute(statement, {"study": study_id}).scalar_one())
+
+
+def is_spent(connection: sa.Connection, study_id: int, budget: int) -> bool:
+    """Tell whether a study's budget of trials is spent; nothing is counted while it can't be."""
+    return total(connection, study_id) >= budget and spent(connection, study_id) >= budget
 
 
 def untold(connection: sa.Connection, study_id: int) -> list[tuple[int, int, int]]:

@@ -16,6 +16,7 @@ from nas.errors import StoreError
 from nas.store import engine as engines
 from nas.store import migrate, models, queries
 from nas.store.forget import forget_deleted
+from nas.store.indexes import make_on_optunas
 from nas.store.optuna_storage import BatchedStorage, reported
 from nas.store.records import Metrics
 from nas.store.tables import finite, insert_new
@@ -49,7 +50,10 @@ class Store:
             engine = engines.write_engine(parsed)
             try:
                 migrate.upgrade(engine)
-                return cls(parsed, engine, _optuna_storage(parsed))
+                made = cls(parsed, engine, _optuna_storage(parsed))
+                with engine.begin() as connection:
+                    make_on_optunas(connection)
+                return made
             except BaseException:
                 engine.dispose()
                 raise

@@ -354,6 +354,7 @@ class Trials:
             "number": made[1],
             "evaluation_id": template.user_attrs["evaluation"],
             "reused_from": reused_from,
+            "promoted_from": template.user_attrs.get("promoted_from"),
         }
         connection.execute(sa.insert(TrialRow), row)
         return made

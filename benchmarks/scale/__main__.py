@@ -1,0 +1,197 @@
+"""What is asked of a store while a search goes on, timed at 100,000 trials, 1,000,000 curve points.
+
+    python -m benchmarks.scale [--trials 100000] [--repeats 9] [--server URL] [--only sqlite]
+
+A synthetic study is loaded (see `load.py`) into a fresh SQLite file and a fresh PostgreSQL
+database, and then, in one warm process: `nas status`, `nas top`, the driver's snapshot, each step
+of a worker, a proposal of the nas sampler. Medians and worst, in milliseconds. Writes
+benchmarks/results/scale.json; ends with status 1 where a limit is not kept.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy as sa
+
+from benchmarks.overhead import machine
+from benchmarks.scale.load import EPOCHS, Network, config, load, networks, proposal
+from nas import commands, pruners
+from nas.driver import Driver
+from nas.store import queries
+from nas.store.records import CurvePoint, Lease
+from nas.store.store import Store
+from nas.study import Job, Worker
+
+RESULT = Path(__file__).parents[1] / "results" / "scale.json"
+SERVER = "postgresql+psycopg://postgres@127.0.0.1:5432"
+STUDY = "scale"
+LIMITS = {"proposal": 500.0}  # milliseconds; all others:
+LIMIT = 200.0
+DEAD_SLOW = 4_000.0  # milliseconds from which fewer repeats are enough
+
+
+class Bench:
+    """One loaded store, as a worker and as somebody who watches see it."""
+
+    def __init__(self, url: str, folder: str) -> None:
+        self.url, self.repeats = url, 9
+        self.store = Store.open(url)
+        self.job = Job(store=url, study=STUDY, worker="bench:1:1", trials=10_000_000)
+        self.worker = Worker(self.job, self.store, lambda: False)
+        self.driver = Driver(self.job, config(folder), 8, 60.0, lambda _: None)
+        self.fresh = networks(random.Random("measured"))
+        self.leases: list[Lease] = []
+        self.times: dict[str, list[float]] = {}
+
+    def time(self, name: str, act: Callable[[], object], repeats: int) -> None:
+        """Call once to warm up, then several times."""
+        act()
+        for _ in range(repeats):
+            began = time.perf_counter()
+            act()
+            took = 1e3 * (time.perf_counter() - began)
+            self.times.setdefault(name, []).append(took)
+            if took > DEAD_SLOW:
+                break
+        print(f"  {name:22} {statistics.median(self.times[name]):9.1f} ms", flush=True)
+
+    def watching(self, repeats: int) -> None:
+        """Time what people and drivers ask."""
+        self.time("nas status", lambda: commands.status(STUDY, store=self.url), repeats)
+        self.time("nas top", lambda: commands.top(STUDY, store=self.url), repeats)
+        self.time("snapshot", lambda: self.driver._snapshot(time.time(), 0.0), repeats)
+        with queries.connect(self.url) as connection:
+            key = self.worker.trials.info.id
+            for query in (
+                queries.counts, queries.fidelities, queries.running, queries.best,
+                queries.failures, queries.epoch_seconds,
+            ):  # fmt: skip
+                self.time(f"query {query.__name__}", lambda q=query: q(connection, key), repeats)
+
+    def working(self, repeats: int) -> None:
+        """Time each step of a worker."""
+        trials, worker = self.worker.trials, self.worker
+        self.time("adopt", trials.adopt, repeats)
+        self.time("budget", worker._is_spent, repeats)
+        self.time("count", worker._count, repeats)
+        self.time("start", lambda: self.start(next(self.fresh)), repeats)
+        metrics = {"accuracy": 0.5, "balanced_accuracy": 0.5, "loss": 1.0, "predicted_classes": 10}
+        leases = iter(self.leases)
+        point = CurvePoint(epoch=1, metrics=metrics, seconds=3.0)
+        self.time("report", lambda: trials.report(next(leases), point), repeats)
+        leases = iter(self.leases)
+        self.time("finish", lambda: trials.finish(next(leases), "failed", reason="x"), repeats)
+        self.time("promotion", lambda: self.promotion(), repeats)
+        self.time("others run", worker._others_run, repeats)
+        self.time("drop weights", worker._drop_weights, repeats)
+
+    def start(self, one: Network) -> None:
+        """Start a network that nobody has."""
+        asked = proposal(one, self.worker.config, self.worker.schedule.rungs[0])
+        lease = self.worker.trials.start(asked, budget=self.job.trials).lease
+        if lease is None:
+            raise SystemExit("A network that nobody has could not be started.")
+        self.leases.append(lease)
+
+    def promotion(self) -> object:
+        """Ask who goes on."""
+        return self.worker.schedule.promotion(self.worker._seen())
+
+    def proposing(self, repeats: int) -> float:
+        """Time a proposal, the whole of it; return the seconds of the first, which reads all."""
+        rngs = map(random.Random, range(1_000))
+        began = time.perf_counter()
+        self.worker.proposer.propose(next(rngs))
+        first = time.perf_counter() - began
+        self.time("proposal", lambda: self.worker.proposer.propose(next(rngs)), repeats)
+        known = self.worker.proposer.known
+        self.time("is it known", lambda: known()["nothing"], repeats)
+        return first
+
+    def pruning(self, repeats: int) -> None:
+        """Time what the median pruner asks after an epoch."""
+        study = self.worker.trials.optuna_study(pruner=pruners.get("median", EPOCHS))
+        self.start(next(self.fresh))
+        lease = self.leases[-1]
+        point = CurvePoint(epoch=20, metrics={"accuracy": 0.5}, seconds=3.0)
+        self.worker.trials.report(lease, point)
+        self.time("prune", lambda: self.worker.trials.should_prune(lease, study), repeats)
+
+
+def measure(url: str, trials: int, repeats: int, folder: str) -> dict[str, Any]:
+    """Load a store and time everything; return what came of it."""
+    store = Store.open(url)
+    loaded = load(store, STUDY, trials, folder)
+    store.close()
+    print(url.split(":")[0], loaded, flush=True)
+    bench = Bench(url, folder)
+    bench.watching(repeats)
+    bench.working(repeats)
+    first = bench.proposing(repeats)
+    bench.pruning(repeats)
+    bench.store.close()
+    summary = {
+        name: {"median_ms": round(statistics.median(each), 2), "worst_ms": round(max(each), 2)}
+        for name, each in bench.times.items()
+    }
+    return {**loaded, "first_proposal_seconds": round(first, 1), "times": summary}
+
+
+@contextmanager
+def database(kind: str, server: str) -> Iterator[str]:
+    """Yield the URL of a fresh database, and remove it afterwards."""
+    if kind == "sqlite":
+        with tempfile.TemporaryDirectory() as folder:
+            yield f"sqlite:///{folder}/nas.db"
+        return
+    name = f"nas_scale_{uuid.uuid4().hex[:8]}"
+    admin = sa.create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    try:
+        yield f"{server}/{name}"
+    finally:
+        with admin.connect() as connection:
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
+
+
+def main() -> None:
+    """Load, time, print, write the result and hold it to the limits."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--trials", type=int, default=100_000)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--server", default=SERVER, help="a PostgreSQL server, without a database")
+    parser.add_argument("--only", choices=("sqlite", "postgresql"))
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    kinds = (options.only,) if options.only else ("sqlite", "postgresql")
+    found: dict[str, Any] = {}
+    for kind in kinds:
+        with database(kind, options.server) as url, tempfile.TemporaryDirectory() as folder:
+            found[kind] = measure(url, options.trials, options.repeats, folder)
+    result = {"trials": options.trials, **found, "machine": machine()}
+    if not options.only and options.trials == parser.get_default("trials"):
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    slow = [
+        f"{kind}: {name} takes {times['median_ms']:.0f} ms"
+        for kind, each in found.items()
+        for name, times in each["times"].items()
+        if times["median_ms"] > LIMITS.get(name, LIMIT)
+    ]
+    if slow:
+        raise SystemExit("\n".join(["Over the limit:", *slow]))
+
+
+if __name__ == "__main__":
+    main()

@@ -59,20 +59,20 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             command.downgrade(migrate.config(connection), "0001")
         engine = sa.create_engine(made)
         with snapshot(first) as source, engine.begin() as target:
-            for table in rows_of_old():
+            for name in tables_of_old():
+                table = sa.Table(name, sa.MetaData(), autoload_with=target, resolve_fks=False)
                 for batch in plain.read(source, plain.select(table)):
                     plain.insert(target, table, batch, unless_known=True)
         engine.dispose()
         yield made
 
 
-def rows_of_old() -> list[sa.Table]:
+def tables_of_old() -> list[str]:
     """Return the tables of revision 0001 in an order in which they can be filled."""
     from optuna.storages._rdb import models
 
-    optunas = models.BaseModel.metadata.sorted_tables
-    ours = [table for table in Base.metadata.sorted_tables if table is not JobRow.__table__]
-    return [*optunas, *ours]
+    tables = models.BaseModel.metadata.sorted_tables + Base.metadata.sorted_tables
+    return [table.name for table in tables if table is not JobRow.__table__]
 
 
 def run(*words: str) -> Result:

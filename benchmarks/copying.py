@@ -9,6 +9,7 @@ before and holds the study afterwards. Prints one JSON object.
 import argparse
 import json
 import os
+import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -68,7 +69,7 @@ def _rows(numbers: range, study: int, epochs: int) -> dict[str, list[dict[str, A
         )  # fmt: skip
         add(
             "nas_trials", trial_id=key, study_id=study, number=number, evaluation_id=key,
-            reused_from=None,
+            reused_from=None, promoted_from=None,
         )  # fmt: skip
         add("trial_values", trial_id=key, objective=0, value=0.5, value_type="FINITE")
         add("trial_user_attributes", trial_id=key, key="evaluation", value_json=str(key))
@@ -109,6 +110,7 @@ def main() -> None:
             done = copying.copy(source, target)
             seconds[name] = round(time.perf_counter() - begun, 1)
             cpu[name] = round(time.process_time() - used, 1)
+            print(f"{name}: {seconds[name]} s", file=sys.stderr)
         rows = sum(done.rows.values())
     print(
         json.dumps(

@@ -135,7 +135,7 @@ def rows(url: str) -> str:
 def test_a_password_is_shown_nowhere(
     place: str, role: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search with a worker, and every command on its store, keep the URL's password to themselves.
+    """A search with a worker, and every command on its store, keep the password to themselves.
 
     Looked at: what they print, their processes' command lines, every file, every row.
     """

@@ -27,10 +27,10 @@ def backup(store: str, path: str | Path, *, force: bool = False, watch: Watch | 
         raise UserError(f"{target} exists: name another file, or overwrite it with --force.")
     parsed = engines.parse(store)
     source = engines.sqlite_file(parsed)
-    if source is not None and target.exists() and source.samefile(target):
-        raise UserError(f"{target} is the store itself: name another file.")
     with queries.connect(store):  # before a file is made: is it a store?
         pass
+    if source is not None and target.exists() and source.samefile(target):
+        raise UserError(f"{target} is the store itself: name another file.")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 
 from nas.cost import Cost
 from nas.store import engine as engines
-from nas.store import migrate, queries
+from nas.store import migrate, plain, queries
 from nas.store.models import Base
 from nas.store.records import Score
 from nas.store.snapshot import snapshot
@@ -225,6 +226,7 @@ def _optuna_revision(connection: sa.Connection) -> str | None:
     return None if found is None else str(found)
 
 
+@cache
 def _optuna_head() -> str:
     from alembic.script import ScriptDirectory
     from optuna.storages import _rdb
@@ -291,8 +293,8 @@ def _differing(
         " JOIN trial_intermediate_values i ON i.trial_id = t.trial_id AND i.step = c.epoch"
         " WHERE t.study_id = :study"
     )
-    rows = connection.execution_options(yield_per=5_000).execute(statement, {"study": info.id})
-    for row in rows:
+    streamed = statement.execution_options(yield_per=plain.BATCH)
+    for row in connection.execute(streamed, {"study": info.id}):
         cost = Cost(row.macs, row.params, row.activations, row.peak_activation_bytes)
         value = score(json.loads(row.metrics), cost, json.loads(row.architecture))
         if not _is_same(row.kind, row.intermediate_value, value):

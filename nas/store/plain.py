@@ -17,7 +17,7 @@ BATCH = 5_000  # rows in memory at a time
 
 def read(connection: sa.Connection, statement: sa.Select[Any]) -> Iterator[list[Row]]:
     """Yield a statement's rows in batches, without holding all of them."""
-    found = connection.execution_options(yield_per=BATCH).execute(statement)
+    found = connection.execute(statement.execution_options(yield_per=BATCH))
     for part in found.mappings().partitions():
         yield [dict(row) for row in part]
 

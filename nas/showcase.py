@@ -34,7 +34,6 @@ ESTIMATES = {"note": 0.01, "code": 0.05, "diagram": 0.1, "study": 0.05}  # secon
 FADING = 0.8  # how much of an estimate is left where less was measured
 # The dashboard sends all notes to the browser, and for each trial looks through those of all.
 CODED, NOTED = 1000, 5000  # a study's first trials that have their code in the note, and a note
-ACCUMULATED = "accumulated"  # the metric that says in how many parts a batch was taken
 PNG, PYTHON, FIGURE = "image/png", "text/x-python", "pareto-front"
 
 log = logging.getLogger("nas")
@@ -169,11 +168,11 @@ class Showcase(Observer):
         if lease.attempt > 1 or (points and points[0].epoch > 1):  # another worker's, or a rung's
             with self.store.read() as connection:
                 points = queries.curve(connection, lease.evaluation_id)
-        failed = [f"Failed: {reason}"] if reason else []
+        said = [f"Failed: {reason}" if state == "failed" else _sentence(reason)] if reason else []
         facts = replace(
             self._facts(evaluation, one.architecture, state, points),
             number=lease.number,
-            warnings=[*failed, *self._warnings(evaluation, lease.attempt)],
+            warnings=[*said, *self._warnings(evaluation, lease.attempt)],
             code=one.code if lease.number < CODED else "",
             whole="code" in one.artifacts,
             picture=self._path(one.artifacts.get("diagram"), lease.trial_id),
@@ -216,9 +215,6 @@ class Showcase(Observer):
         if attempt > 1:
             deaths = f", {evaluation.deaths} of them without an epoch" if evaluation.deaths else ""
             found.append(f"Attempt {attempt}: {attempt - 1} workers began it before{deaths}.")
-        parts = metrics.get(ACCUMULATED)
-        if parts:
-            found.append(f"Gradients accumulated over {parts:g} parts of a batch: out of memory.")
         return found
 
     def _write_code(self, one: Showing) -> None:
@@ -326,6 +322,10 @@ def show_end(
             shown.show_finished(store, info.id, best.number, None, [picture])
     except Exception:
         log.exception("the study's note and figure")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _limits(config: Config) -> list[str]:

@@ -57,15 +57,21 @@ def test_a_driver_that_loses_the_head_says_so_and_goes_on_with_a_new_one(
     assert_whole(tmp_path, 3, 15)
 
 
-def test_a_node_that_is_cut_off_loses_nothing(network: ray_kit.Cluster, tmp_path: Path) -> None:
-    """A worker on each of two nodes; one node vanishes: the other ends the search, all whole."""
-    network.start_head(cpus=1)
-    node = network.add_node(cpus=1)
-    words = search(tmp_path, trials=3, epochs=15, images=320)
-    process = network.popen(*command(*words, *RAY))
-    until(lambda: len(node.workers()) == 1 and points(tmp_path) >= 4)
-    node.kill()
-    out, errors = process.communicate(timeout=OVER)
+@pytest.mark.parametrize("machines", [1, 2])
+def test_a_node_that_is_cut_off_loses_nothing(machines: int, tmp_path: Path) -> None:
+    """A worker on each of two nodes; one node vanishes: the other ends the search, all whole.
+
+    On two machines the nodes have networks of their own, joined by a cable.
+    """
+    with ray_kit.cluster(machines=machines) as joined:
+        joined.start_head(cpus=1)
+        node = joined.add_node(cpus=1)
+        words = search(tmp_path, trials=3, epochs=15, images=320)
+        on_ray = ("--executor", "ray", "--address", joined.address)
+        process = joined.popen(*command(*words, *on_ray))
+        until(lambda: len(node.workers()) == 1 and points(tmp_path) >= 4)
+        node.kill()
+        out, errors = process.communicate(timeout=OVER)
     assert process.returncode == 0, errors
     assert json.loads(out.splitlines()[-1])["trials"]["complete"] == 3
     assert_whole(tmp_path, 3, 15)

@@ -194,10 +194,10 @@ def main() -> None:
     os.dup2(2, 1)  # what Ray prints is no news
     first = json.loads(sys.stdin.readline())
     orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=[orders], daemon=True).start()  # while connecting, too
     try:
         _connect(first["address"], first["folder"])
         bridge = Bridge(news, first["pulse"])
-        threading.Thread(target=_read, args=[orders], daemon=True).start()
         bridge.obey(orders)
     except BrokenPipeError:  # the driver is gone
         os._exit(0)

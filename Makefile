@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,postgresql]'
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,postgresql,ray]'
 	touch $@
 
 clean: ## remove what was installed

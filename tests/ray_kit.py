@@ -21,8 +21,16 @@ from pathlib import Path
 import pytest
 
 PORT = 6379
-ADDRESS = f"127.0.0.1:{PORT}"
-STARTING = 90.0  # seconds for a node to join
+ADDRESS = f"127.0.0.1:{PORT}"  # of a cluster on one machine
+MACHINES = ["10.77.0.1", "10.77.0.2"]
+FIRST_AGENT_PORT = 52400
+AGENT_PORTS = (
+    "metrics-export",
+    "dashboard-agent-grpc",
+    "dashboard-agent-listen",
+    "runtime-env-agent",
+)
+STARTING = 240.0  # seconds for a node to join; 12 on a quiet machine
 HOLDER = """
 import fcntl, socket, struct, sys
 with socket.socket() as probe:  # bring the loopback up; 0x8914: SIOCSIFFLAGS, 0x41: up, running
@@ -45,6 +53,15 @@ def why_not() -> str:
     return ""
 
 
+@cache
+def has_cables() -> bool:
+    """Say whether two networks can be joined here."""
+    if why_not() or os.geteuid() or shutil.which("ip") is None:
+        return False
+    made = ["ip", "link", "add", "cable0", "type", "veth", "peer", "name", "cable1"]
+    return subprocess.run([*_unshare(), *made], capture_output=True).returncode == 0
+
+
 def skip_without_ray() -> None:
     """Skip a test where Ray or namespaces are absent."""
     if why_not():
@@ -56,22 +73,10 @@ def _unshare() -> list[str]:
     return ["unshare", "--net", *user]
 
 
-class Cluster:
-    """A network of its own with the Ray nodes that were started in it."""
+class Network:
+    """A network of its own, held open by a process; it begins with its loopback alone."""
 
-    def __init__(self, folder: Path, *, token: str | None = None) -> None:
-        self.folder = folder  # short: Ray's sockets lie in it
-        self.head: Node | None = None
-        self.nodes: list[Node] = []
-        self.environment = {
-            "RAY_AUTH_MODE": "token" if token else "disabled",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_raylet_start_wait_time_s": "60",
-        }
-        if token:
-            path = folder / "token"
-            path.write_text(token)
-            self.environment["RAY_AUTH_TOKEN_PATH"] = str(path)
+    def __init__(self) -> None:
         self.holder = subprocess.Popen(
             [*_unshare(), sys.executable, "-c", HOLDER],
             stdin=subprocess.PIPE,
@@ -85,6 +90,51 @@ class Cluster:
         """Return the command that runs another in this network."""
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         return ["nsenter", "--target", str(self.holder.pid), "--net", *user, "--", *words]
+
+    def join(self, other: "Network") -> None:
+        """Lay a cable between two networks: 10.77.0.1 is this one, 10.77.0.2 the other."""
+        self.ip("link", "add", "cable0", "type", "veth", "peer", "name", "cable1")
+        self.ip("link", "set", "cable1", "netns", str(other.holder.pid))
+        for end, network in enumerate((self, other)):
+            network.ip("address", "add", f"{MACHINES[end]}/24", "dev", f"cable{end}")
+            network.ip("link", "set", f"cable{end}", "up")
+
+    def ip(self, *words: str) -> None:
+        """Configure this network."""
+        subprocess.run(self.within("ip", *words), check=True, capture_output=True)
+
+    def close(self) -> None:
+        """End the holder, and with it the network."""
+        self.holder.communicate()
+
+
+class Cluster:
+    """Ray nodes on one machine, or on two that are joined by a cable, and drivers on the first."""
+
+    def __init__(self, folder: Path, *, token: str | None = None, machines: int = 1) -> None:
+        self.folder = folder  # short: Ray's sockets lie in it
+        self.head: Node | None = None
+        self.nodes: list[Node] = []
+        self.started = 0
+        self.environment = {
+            "RAY_AUTH_MODE": "token" if token else "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_raylet_start_wait_time_s": "240",  # on a busy machine all is slow to begin
+            "RAY_agent_register_timeout_ms": "240000",
+        }
+        if token:
+            path = folder / "token"
+            path.write_text(token)
+            self.environment["RAY_AUTH_TOKEN_PATH"] = str(path)
+        self.networks = [Network() for _ in range(machines)]
+        self.hosts = MACHINES if machines > 1 else ["127.0.0.1"]
+        self.address = f"{self.hosts[0]}:{PORT}"
+        if machines > 1:
+            self.networks[0].join(self.networks[1])
+
+    def within(self, *words: str) -> list[str]:
+        """Return the command that runs another on the first machine."""
+        return self.networks[0].within(*words)
 
     def environ(self, **more: str) -> dict[str, str]:
         """Return the environment of a process of this cluster."""
@@ -118,16 +168,22 @@ class Cluster:
         """Start the head and wait until it answers; with `dashboard` Ray Jobs are at port 8265."""
         with_dashboard = "--include-dashboard=" + str(dashboard).lower()
         words = ["--head", f"--port={PORT}", with_dashboard, f"--temp-dir={self.folder}/ray"]
+        words.append(f"--node-ip-address={self.hosts[0]}")
         self.head = self._start(*words, cpus=cpus, gpus=gpus)
         return self.head
 
     def add_node(self, *, cpus: int = 1, gpus: int = 0) -> "Node":
-        """Start another node, on the same address, and wait until it has joined."""
-        return self._start(f"--address={ADDRESS}", cpus=cpus, gpus=gpus)
+        """Start another node, on the last machine, and wait until it has joined."""
+        words = (f"--address={self.address}", f"--node-ip-address={self.hosts[-1]}")
+        return self._start(*words, machine=len(self.networks) - 1, cpus=cpus, gpus=gpus)
 
-    def _start(self, *words: str, cpus: int, gpus: int) -> "Node":
-        log = self.folder / f"node{len(self.nodes)}.log"
-        node = Node(self, log, *words, f"--num-cpus={cpus}", f"--num-gpus={gpus}")
+    def _start(self, *words: str, cpus: int, gpus: int, machine: int = 0) -> "Node":
+        log = self.folder / f"node{self.started}.log"
+        # Two nodes on one machine: ports of their own, known before they are taken.
+        base = FIRST_AGENT_PORT + 10 * self.started
+        ports = [f"--{name}-port={base + n}" for n, name in enumerate(AGENT_PORTS)]
+        self.started += 1
+        node = Node(self, machine, log, *words, *ports, f"--num-cpus={cpus}", f"--num-gpus={gpus}")
         self.nodes.append(node)
         node.wait_until_up()
         return node
@@ -141,20 +197,28 @@ class Cluster:
     def close(self) -> None:
         """End every node and the network."""
         self.stop()
-        self.holder.communicate()
+        for network in self.networks:
+            network.close()
 
 
 class Node:
     """A Ray node: `ray start` and all that it starts, in a process tree that is cut off at once."""
 
-    def __init__(self, cluster: Cluster, log: Path, *words: str) -> None:
+    def __init__(self, cluster: Cluster, machine: int, log: Path, *words: str) -> None:
         self.cluster, self.log = cluster, log
         ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words]
         ray.append("--disable-usage-stats")
+        mortal = ["setpriv", "--pdeathsig", "KILL"]  # no test that is killed leaves a Ray behind
         tree = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        if machine:  # a disk of its own for what Ray keeps of a machine
+            ray = ["sh", "-c", f'mount -t tmpfs none {cluster.folder}/ray && exec "$@"', "sh", *ray]
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                cluster.within(*tree, *ray), stdout=file, stderr=file, env=cluster.environ()
+                [*mortal, *cluster.networks[machine].within(*tree, *ray)],
+                stdout=file,
+                stderr=file,
+                env=cluster.environ(),
+                process_group=0,  # Ctrl-C in a terminal is not for it
             )
 
     def wait_until_up(self) -> None:
@@ -190,11 +254,13 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextmanager
-def cluster(*, token: str | None = None) -> Iterator[Cluster]:
+def cluster(*, token: str | None = None, machines: int = 1) -> Iterator[Cluster]:
     """Yield a network without nodes yet; skip the test where Ray or namespaces are absent."""
     skip_without_ray()
+    if machines > 1 and not has_cables():
+        pytest.skip("two networks can't be joined: iproute2 or veth is not there")
     folder = Path(tempfile.mkdtemp(prefix="nasray"))
-    made = Cluster(folder, token=token)
+    made = Cluster(folder, token=token, machines=machines)
     try:
         yield made
     finally:

@@ -4,9 +4,11 @@ All of it runs in one temporary folder with tiny real images. What is changed of
 it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --workers 1` appended (a
 study that is resumed, `--trials 1 --workers 1`), `nas latency table` gets `--seconds 1`, and
 `nas.search(...)` in Python the same as a search; all else runs as it stands. Not run: `make` (its
-target must exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, the dashboard's
-server (its store must open), and what asks a Ray head: `nas submit` with the search in it,
-`nas jobs` and `ray` only have to be read without a mistake; tests/test_jobs.py runs such commands.
+target must exist), `ray` and what asks a Ray head, `nas submit` with the search in it and `nas jobs`
+(they have to be read without a mistake; tests/test_jobs.py runs such commands), `pip install` (its
+extra must exist), `. activate`, `.ci/run`, and the dashboard's server (its store must open). A
+search with `--executor ray` gets `--trials 1 --epochs 1 --max-concurrent 1` and a Ray of its own,
+where one can be started.
 """
 
 import ast
@@ -29,7 +31,7 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
-from search_kit import ROOT
+from search_kit import ROOT, command
 from typer.testing import CliRunner
 
 import benchmarks.search.__main__
@@ -37,6 +39,7 @@ import nas
 from nas.cli import app, jobs
 from nas.cli.jobs import read_search
 from nas.store import queries
+from tests import ray_kit
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
@@ -45,6 +48,7 @@ PYTHON, SQL = "python", "sql"
 QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "1"]}
 QUICK["resume"] = ["--trials", "1", "--workers", "1"]
 QUICK["scale"] = QUICK["search"]
+ON_RAY = ["--trials", "1", "--epochs", "1", "--max-concurrent", "1"]
 QUICK["latency table"] = ["--seconds", "1"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -115,6 +119,15 @@ def run_nas(line: str) -> str:
     return ended.stdout
 
 
+def run_on_ray(*words: str) -> None:
+    """Run a search on a Ray head that is started for it; nothing where none can be started."""
+    if not ray_kit.why_not():
+        with ray_kit.cluster() as cluster:
+            cluster.start_head()
+            ended = cluster.run(*command(*words, *ON_RAY))
+        assert ended.returncode == 0, ended.stderr
+
+
 def check_make(target: str) -> None:
     """Hold that the Makefile has a target."""
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
@@ -167,6 +180,8 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
             reading(jobs.app, verb, options)
         case ["ray", verb, *options]:
             check_ray(verb, options)
+        case ["nas", "search", *options] if "ray" in options:
+            run_on_ray("search", *options)
         case ["nas", *_]:
             run_nas(line.removeprefix("nas "))
         case ["make", target]:

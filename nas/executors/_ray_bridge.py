@@ -11,7 +11,6 @@ import os
 import queue
 import signal
 import sys
-import tempfile
 import textwrap
 import threading
 import time
@@ -165,7 +164,7 @@ def _log_to(path: str) -> None:
     os.close(file)
 
 
-def _connect(address: str | None) -> None:
+def _connect(address: str | None, empty: str) -> None:
     """Join the cluster at an address, or start a Ray here that ends with this process.
 
     Ray puts the current folder on the workers' path: an empty one shadows nothing there.
@@ -174,7 +173,8 @@ def _connect(address: str | None) -> None:
     if token:
         os.environ["RAY_AUTH_TOKEN_PATH"] = os.path.abspath(token)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.chdir(tempfile.mkdtemp(prefix="nas-ray-"))
+    os.environ |= {"RAY_DEDUP_LOGS": "0", "RAY_COLOR_PREFIX": "0"}  # for a file, not a terminal
+    os.chdir(empty)
     sys.argv = [""]
     ray.init(address=address or "local", include_dashboard=None if address else False)
 
@@ -195,7 +195,7 @@ def main() -> None:
     first = json.loads(sys.stdin.readline())
     orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     try:
-        _connect(first["address"])
+        _connect(first["address"], first["folder"])
         bridge = Bridge(news, first["pulse"])
         threading.Thread(target=_read, args=[orders], daemon=True).start()
         bridge.obey(orders)

@@ -25,7 +25,7 @@ from nas.executors import Request, Work
 DEFAULT_CPUS = 1.0
 DEFAULT_GPUS = 0.25  # where the cluster has any
 CONNECTING = 180.0  # seconds until a cluster, or a local Ray, has to be there
-SILENCE = 30.0  # seconds without a sign of life of the head, after which it is given up
+SILENCE = 60.0  # seconds without a sign of life of the head, after which it is given up
 PULSE_OF_HEAD = 2.0  # seconds between two signs of life
 WAITING = 15.0  # seconds, until a person is told that workers wait, and again 8 times later
 CLOSING = 15.0  # seconds that Ray gets to end a driver in order
@@ -219,6 +219,7 @@ class Bridge:
         self.failure = ""
         self.heard = time.monotonic()
         self.ready = threading.Event()
+        self.empty = tempfile.TemporaryDirectory(prefix="nas-ray-", ignore_cleanup_errors=True)
         with tempfile.TemporaryFile() as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "nas.executors._ray_bridge"],
@@ -226,11 +227,13 @@ class Bridge:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                start_new_session=True,  # Ctrl-C is for the driver, which asks for a stop
+                process_group=0,  # Ctrl-C is for the driver, which asks for a stop
             )
             self.writing = threading.Lock()
             threading.Thread(target=self._listen, name="ray", daemon=True).start()
-            self.order("connect", None, address=address, pulse=PULSE_OF_HEAD)
+            self.order(
+                "connect", None, address=address, pulse=PULSE_OF_HEAD, folder=self.empty.name
+            )
             if not self.ready.wait(CONNECTING):
                 self.failure = f"no answer in {CONNECTING:g} s"
             if self.failure or not self.nodes:
@@ -289,3 +292,4 @@ class Bridge:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.empty.cleanup()

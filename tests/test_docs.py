@@ -4,7 +4,7 @@ All of it runs in one temporary folder with tiny real images. What is changed of
 it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --workers 1` appended (a
 study that is resumed, `--trials 1 --workers 1`), `nas latency table` gets `--seconds 1`, and
 `nas.search(...)` in Python the same as a search; all else runs as it stands. Not run: `make` (its
-target must exist), `ray` and what asks a Ray head, `nas submit` with the search in it and `nas jobs`
+target must exist), `ray` and what asks a head, `nas submit` with the search in it and `nas jobs`
 (they have to be read without a mistake; tests/test_jobs.py runs such commands), `pip install` (its
 extra must exist), `. activate`, `.ci/run`, and the dashboard's server (its store must open). A
 search with `--executor ray` gets `--trials 1 --epochs 1 --max-concurrent 1` and a Ray of its own,

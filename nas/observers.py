@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from nas.store.records import CurvePoint, Evaluation, Lease, Metrics
+from nas.store.records import CurvePoint, Evaluation, Lease, Metrics, Started
 
 log = logging.getLogger("nas")
 
@@ -36,6 +36,9 @@ class Observer:
 
     def left(self, lease: Lease, reason: str) -> None:
         """The trial was let go: the search was stopped, or another worker has it."""
+
+    def reused(self, started: Started) -> None:
+        """A proposal was trained before: a trial was made and told at once, without a lease."""
 
 
 class Observers:

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
 
-import torch
-
-from nas import fidelity, proxies, pruners, quantities, samplers, timing
+from nas import executors, fidelity, proxies, pruners, quantities, samplers, timing
 from nas.architecture import Architecture
 from nas.config import Config
 from nas.cost import Limits
@@ -18,6 +16,7 @@ from nas.data import load as load_data
 from nas.data import names as data_names
 from nas.driver import Watch
 from nas.errors import UserError
+from nas.executors import Executor
 from nas.latency.table import LatencyTable
 from nas.objective import Objective, latency_objective, objective
 from nas.preflight import Preflight, Subject, survey
@@ -34,12 +33,11 @@ from nas.training.recipe import Recipe, default_recipe
 
 DEFAULT_TRIALS = 24
 DEFAULT_TIME = "30m"
-MAX_DEFAULT_WORKERS = 8
 OVER_TARGET = 1.5  # times the target: the hard limit on its cost where none is given
 CACHE = ".cache"  # folder of resized images, beside the studies
 
 
-class SearchOptions(TypedDict, total=False):
+class SearchOptions(executors.Options, total=False):
     """What may be said of a search besides its space, data and target.
 
     `objective` is soft, hard or pareto, with weight `w`; `max_flops` and `max_params` are hard
@@ -53,8 +51,10 @@ class SearchOptions(TypedDict, total=False):
     `prefilter` names the proxy that ranks the opening's draws, `features` those ("naswot,synflow")
     that the nas sampler may look at. `fidelity` and `reduction` say what the lower rungs of
     successive halving and Hyperband save. `workers` are processes, by default one per core, and one
-    where there is a GPU. `checkpoints` is a folder or URL that all machines see, by default the
-    study's own folder. `say` receives the pre-flight's lines, `watch` a snapshot every second.
+    where there is a GPU; `executor` says where they run, the rest of its options what Ray gives
+    them. `checkpoints` is a folder or URL that all machines see, by default the study's own folder.
+    With `showcase` trials carry notes and diagrams for Optuna's dashboard.
+    `say` receives the pre-flight's lines, `watch` a snapshot every second.
     """
 
     objective: str
@@ -68,7 +68,6 @@ class SearchOptions(TypedDict, total=False):
     trials: int | None
     time: str | float | None
     epochs: int | None
-    workers: int | None
     sampler: str
     pruner: str
     warm_start: bool
@@ -79,6 +78,7 @@ class SearchOptions(TypedDict, total=False):
     metric: str
     seed: int
     resolution: int | None
+    showcase: bool
     study: str | None
     store: str | None
     out: str
@@ -96,7 +96,7 @@ class Prepared:
     config: Config
     trials: int | None
     seconds: float | None
-    workers: int
+    executor: Executor
     estimate: float  # seconds of one trial
     preflight: Preflight | None
     left_out: tuple[int, ...]
@@ -108,8 +108,13 @@ def prepare(
     data_name: str,
     target_flops: str | float | None,
     options: SearchOptions,
+    executor: Executor | None = None,
 ) -> Prepared:
-    """Check everything that can be checked before a study exists."""
+    """Check everything that can be checked before a study exists.
+
+    The executor is the one asked for, where it is not made yet.
+    """
+    executor = executor or executors.get(options)
     goal = read_objective(target_flops, options)
     max_flops = options.get("max_flops")
     if max_flops is None and target_flops is not None:
@@ -118,7 +123,6 @@ def prepare(
     how = read_how(options)
     quantities.check_positive(epochs=options.get("epochs"), resolution=options.get("resolution"))
     budget = read_budget(options.get("trials"), options.get("time"))
-    workers = count_workers(options.get("workers"))
     if (checkpoints := options.get("checkpoints")) is not None:
         checkpoint.check(checkpoints)
     space = space if isinstance(space, SearchSpace) else load_space(space)
@@ -148,11 +152,12 @@ def prepare(
         folder=str(Path(out, name).absolute()),
         latency=table,
         checkpoints=_seen_from_anywhere(checkpoints),
+        showcase=options.get("showcase", True),
         **how,
     )
-    estimate = _estimate(preflight, config, data, workers)
+    estimate = _estimate(preflight, config, data, executor.threads)
     own = _proxy_seconds(preflight, config, data)
-    return Prepared(name, url, config, *budget, workers, estimate, preflight, left_out, own)
+    return Prepared(name, url, config, *budget, executor, estimate, preflight, left_out, own)
 
 
 class How(TypedDict):
@@ -341,32 +346,11 @@ def read_ladder(pruner: str, saved: str | None, reduction: int | None) -> tuple[
     return chosen, factor
 
 
-def count_workers(asked: int | None) -> int:
-    """Return the number of workers: as asked, one where there is a GPU, else one per core.
-
-    0 is one worker in this very process, for debuggers.
-    """
-    if asked is not None:
-        if asked < 0:
-            raise UserError(f"--workers is a whole number of at least 0, not {asked}.")
-        return asked
-    return 1 if torch.cuda.is_available() else min(_cores(), MAX_DEFAULT_WORKERS)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def threads_of(workers: int) -> int:
-    """Return how many threads each worker gets of this machine's cores."""
-    return max(1, _cores() // max(1, workers))
-
-
-def _estimate(preflight: Preflight, config: Config, data: DataSet, workers: int) -> float:
+def _estimate(preflight: Preflight, config: Config, data: DataSet, threads: int) -> float:
     """Return the seconds of one trial of the pre-flight's example, on one worker's threads."""
     example, images = Architecture.from_json(preflight.example), len(data.splits["train"])
     try:
-        return training_seconds(example, config.recipe, images, threads_of(workers))
+        return training_seconds(example, config.recipe, images, threads)
     except (MemoryError, RuntimeError):  # it does not fit; trials will say so themselves
         return 0.0
 
@@ -413,15 +397,18 @@ def _proxy_lines(prepared: Prepared) -> Iterator[str]:
 
 def _time_line(prepared: Prepared) -> str:
     each, parts = quantities.duration(prepared.estimate), []
+    workers = prepared.executor.workers
     if not prepared.estimate:
         return "time: a trial could not be measured, the example does not fit into memory"
     if prepared.trials is not None:
-        whole = prepared.estimate * prepared.trials / max(1, prepared.workers)
+        whole = prepared.estimate * prepared.trials / workers
         parts.append(f"{prepared.trials} trials in about {quantities.duration(whole)} or less")
     if prepared.seconds is not None:
         parts.append(f"at most {quantities.duration(prepared.seconds)}")
-    workers = f"{max(1, prepared.workers)} worker{'s' if prepared.workers > 1 else ''}"
-    return f"time: about {each} a trial on {workers}; {', '.join(parts)}"
+    return (
+        f"time: about {each} a trial on {workers} worker{'s' if workers > 1 else ''}; "
+        f"{', '.join(parts)}"
+    )
 
 
 def open_study(prepared: Prepared) -> Store:

@@ -34,8 +34,10 @@ from nas.errors import (
     UserError,
 )
 from nas.fidelity import Seen
+from nas.journal import Journal
 from nas.observers import Observer, Observers
 from nas.proposer import Idea, Proposer
+from nas.showcase import Showcase
 from nas.store import queries
 from nas.store.records import CurvePoint, Lease, Metrics, Proposal, Started
 from nas.store.retry import patiently
@@ -57,6 +59,7 @@ PARTS = 2  # of a batch that did not fit into memory
 SMALLER = "ran out of memory; trained with batches in {} parts, their gradients added up"
 LATE = 1.5  # trainings that fit into the time left: nothing new is begun, the best go to the top
 MISTAKE = "nas: "  # begins the last words of a worker whose user has to change something
+LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 log = logging.getLogger("nas")
 
 
@@ -111,7 +114,7 @@ class Worker:
             pruner=pruners.get(self.config.pruner, self.config.recipe.epochs)
         )
         self.data: DataSet | None = None
-        self.observers = Observers(_observers())
+        self.observers = Observers(_observers(self.config, store, job.study))
         self.proposer = Proposer(self.config, self.study, self._images, self._elsewhere)
 
     def run(self) -> None:
@@ -159,6 +162,7 @@ class Worker:
             if chosen is None:
                 return None
             started = self.trials.start(self._promotion(*chosen))
+            self._tell_reused(started)
             if started.outcome == "run":
                 return started
             if started.outcome == "elsewhere":
@@ -195,6 +199,7 @@ class Worker:
             started = self.trials.start(proposal, budget=self.job.trials)
             if started.outcome == "late":
                 continue
+            self._tell_reused(started)
             if started.outcome == "run":
                 return started
             if started.outcome == "budget":
@@ -209,6 +214,10 @@ class Worker:
     def _next_number(self) -> int | None:
         """Return the number that the next trial gets; None where the budget is spent."""
         return self._read(queries.number_within, self.trials.info.id, self.job.trials)
+
+    def _tell_reused(self, started: Started) -> None:
+        if started.outcome in ("complete", "pruned", "failed"):
+            self.observers.tell("reused", started)
 
     def _images(self) -> DataSet:
         self.data = self.data or load(self.config.data, cache_dir=cache_dir(self.config.folder))
@@ -403,9 +412,10 @@ class Worker:
                 training.drop_weights()
 
 
-def _observers() -> list[Observer]:
+def _observers(config: Config, store: Store, study: str) -> list[Observer]:
     """Return who is told what happens to this study's trials."""
-    return []
+    shown: list[Observer] = [Showcase(config, store, study)] if config.showcase else []
+    return [Journal(config.folder), *shown]
 
 
 def _free_memory() -> None:
@@ -462,19 +472,26 @@ def work(job: Job, should_stop: Callable[[], bool]) -> None:
         store.close()
 
 
+def run(text: str, should_stop: Callable[[], bool]) -> str | None:
+    """Run the worker of a job given as JSON; return what a person has to hear of its end."""
+    try:
+        work(Job(**json.loads(text)), should_stop)
+    except StoreError as error:  # the database may come back: the driver tries again
+        return str(error)
+    except UserError as error:
+        return f"{MISTAKE}{error}"
+    return None
+
+
 def main() -> None:
     """Be a worker process: the job comes as JSON on standard input."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())
-    job = Job(**json.loads(sys.stdin.read()))
-    try:
-        work(job, lambda: asked.is_set() or os.getppid() != job.driver)
-    except StoreError as error:  # the database may come back: the driver tries again
-        sys.exit(str(error))
-    except UserError as error:
-        sys.exit(f"{MISTAKE}{error}")
+    text = sys.stdin.read()
+    driver = json.loads(text)["driver"]
+    sys.exit(run(text, lambda: asked.is_set() or os.getppid() != driver))
 
 
 if __name__ == "__main__":

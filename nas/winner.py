@@ -17,6 +17,7 @@ from nas.errors import UserError
 from nas.quantities import from_here
 from nas.report.front import draw_front
 from nas.report.picture import draw_study
+from nas.showcase import show_end
 from nas.store import queries
 from nas.store.records import Evaluation
 from nas.store.store import Store
@@ -108,6 +109,8 @@ def conclude(store: Store, study: str) -> Best | None:
         files.append(("picture", draw_front(front, Path(config.folder, "front.png"))))
     for kind, path in files:
         store.add_artifact(info.id, kind, str(path))
+    if config.showcase:
+        show_end(store, config, study, best.trial, [path for _, path in files])
     return best
 
 

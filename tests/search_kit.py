@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typer.testing import CliRunner
+
+from nas.cli import app
 
 ROOT = Path(__file__).parent.parent
 SPACE = """
@@ -65,6 +68,14 @@ def nas(*words: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[st
     return subprocess.run(
         command(*words), capture_output=True, text=True, timeout=300, cwd=cwd, env=environment
     )
+
+
+def nas_here(*words: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command line in this process, where torch is imported already; see `--workers 0`."""
+    ended = CliRunner().invoke(app, list(words), env={"NAS_STORE": None})
+    if ended.exception and not isinstance(ended.exception, SystemExit):
+        raise ended.exception
+    return subprocess.CompletedProcess(words, ended.exit_code, ended.stdout, ended.stderr)
 
 
 def result(run: "subprocess.CompletedProcess[str]") -> Any:

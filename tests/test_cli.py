@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -464,12 +463,17 @@ def test_quick_commands_import_no_torch(words: list[str], stored: Path) -> None:
 
 
 def test_help_is_quick() -> None:
-    """`nas --help` takes about half a second: the best of three runs is under one."""
+    """`nas --help` works for about half a second: the best of three runs is under one.
+
+    Counted in the processor's time, for what a busy machine adds is not ours.
+    """
     times = []
     for _ in range(3):
-        begun = time.perf_counter()
+        begun = os.times()
         subprocess.run(command("--help"), capture_output=True, check=True, timeout=60)
-        times.append(time.perf_counter() - begun)
+        ended = os.times()
+        times.append(ended.children_user + ended.children_system)
+        times[-1] -= begun.children_user + begun.children_system
     assert min(times) < 1.0
 
 

@@ -1,11 +1,14 @@
 """Documents can't lie: their commands and Python run, their links resolve, no option is left out.
 
 All of it runs in one temporary folder with tiny real images. What is changed of a command, so that
-it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --workers 1` appended (a
-study that is resumed, `--trials 1 --workers 1`), `nas latency table` gets `--seconds 1`, and
-`nas.search(...)` in Python the same as a search; all else runs as it stands. Not run: `make` (its
-target must exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, and the
-dashboard's server (its store must open).
+it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --workers 0` appended (a
+study that is resumed, `--trials 1 --workers 0`), so that torch is imported once; `nas latency
+table` gets `--seconds 1`, `nas.search(...)` in Python the same as a search, and "digits" has a
+quarter of its images for training; a pre-flight looks at 100 networks and not 1,000, a proxy that
+opens a search ranks 10 and not 100; all else runs as it stands. Not run: `make` (its target must
+exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, the dashboard's server (its
+store must open), and what asks a Ray head: `nas submit` with the search in it, `nas jobs` and `ray`
+only have to be read without a mistake; tests/test_jobs.py runs such commands.
 """
 
 import ast
@@ -21,6 +24,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -28,19 +32,24 @@ import pytest
 import typer
 from PIL import Image
 from search_kit import ROOT
+from training_kit import few_digits
 from typer.testing import CliRunner
 
 import benchmarks.search.__main__
 import nas
-from nas.cli import app
+from nas import preflight
+from nas.cli import app, jobs
+from nas.cli.jobs import read_search
+from nas.data.dataset import registered
+from nas.proxies import _opening
 from nas.store import queries
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 SHELL = ("sh", "bash", "console")
 PYTHON, SQL = "python", "sql"
-QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "1"]}
-QUICK["resume"] = ["--trials", "1", "--workers", "1"]
+QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "0"]}
+QUICK["resume"] = ["--trials", "1", "--workers", "0"]
 QUICK["scale"] = QUICK["search"]
 QUICK["latency table"] = ["--seconds", "1"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -95,6 +104,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_images(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        few = few_digits()
+        patch.setitem(registered(), "digits", lambda: few)
+        patch.setattr(preflight, "SAMPLES", 100)
+        patch.setattr(_opening, "DRAWS", 10)
         patch.delenv("NAS_STORE", raising=False)
         run_nas("search --space mixconv --data digits --target-flops 2M")
         yield folder
@@ -134,6 +147,20 @@ def check_dashboard(url: str) -> None:
         assert queries.studies(connection)
 
 
+def reading(group: typer.Typer, verb: str, options: list[str]) -> dict[str, Any]:
+    """Read the options of a command of ours without running it; fail where they are wrong."""
+    command = typer.main.get_group(group).commands[verb]
+    return command.make_context(verb, list(options)).params
+
+
+def check_ray(verb: str, options: list[str]) -> None:
+    """Hold that Ray's own command takes these options, where Ray is installed."""
+    if find_spec("ray"):
+        from ray.scripts.scripts import cli
+
+        cli.commands[verb].make_context(verb, list(options))
+
+
 def run_python_file(path: str) -> None:
     """Run a Python file, an exported one, in a process of its own."""
     ended = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=120)
@@ -144,6 +171,12 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
     """Run one shell line of a document, or hold what can be held of it; see the module's text."""
     words = shlex.split(line, comments=True)
     match words:
+        case ["nas", "submit", *options]:
+            read_search(reading(app, "submit", options)["words"])
+        case ["nas", "jobs", verb, *options]:
+            reading(jobs.app, verb, options)
+        case ["ray", verb, *options]:
+            check_ray(verb, options)
         case ["nas", *_]:
             run_nas(line.removeprefix("nas "))
         case ["make", target]:
@@ -197,7 +230,7 @@ def test_python_runs(path: Path, world: Path, monkeypatch: pytest.MonkeyPatch) -
     search = nas.search
 
     def quick(**options: object) -> object:
-        return search(**{**options, "trials": 1, "epochs": 1, "workers": 1})  # type: ignore[arg-type]
+        return search(**{**options, "trials": 1, "epochs": 1, "workers": 0})  # type: ignore[arg-type]
 
     monkeypatch.setattr(nas, "search", quick)
     kept = (world / "scans.npz").read_bytes()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from search_kit import arguments, nas, result
+from search_kit import arguments, nas, nas_here, result
 from strategies import architectures
 
-from nas import commands, family, network
+from nas import family, family_commands, network
 from nas.architecture import Architecture
 from nas.errors import SpaceError, UserError
 from nas.family import PARAMETER, Rounding, coefficient_space, label
@@ -97,7 +97,7 @@ def test_what_cannot_be_scaled_is_refused(
     """The rule, the value and what is valid; nothing is written."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
-        commands.scale("mixnet_s", out="family", **options)
+        family_commands.scale("mixnet_s", out="family", **options)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -105,14 +105,14 @@ def test_an_unknown_source_is_refused_with_what_it_could_be(tmp_path: Path) -> N
     """No member, no file, no study."""
     store = f"sqlite:///{tmp_path}/none.db"
     with pytest.raises(UserError, match=r"'mixnet_xs' is no family member .* no study"):
-        commands.scale("mixnet_xs", coefficients=EFFICIENTNET, store=store)
+        family_commands.scale("mixnet_xs", coefficients=EFFICIENTNET, store=store)
 
 
 def test_a_family_is_written_as_code_that_checks_itself(tmp_path: Path) -> None:
     """A folder for each phi: a file that states its own cost, and the network as data."""
     source = tmp_path / "source.json"
     source.write_text(json.dumps(mixnet().to_json()))
-    found = commands.scale(
+    found = family_commands.scale(
         str(source), coefficients=EFFICIENTNET, phi="0,1.5", out=str(tmp_path / "family")
     )
     assert [member.by.phi for member in found.members] == [0, 1.5]
@@ -136,7 +136,7 @@ def test_weights_in_the_way_are_kept(tmp_path: Path) -> None:
     weights.parent.mkdir()
     weights.write_bytes(b"trained for days")
     with pytest.raises(UserError, match="phi_1 holds weights"):
-        commands.scale("mixnet_s", coefficients=EFFICIENTNET, phi="0,1", out=str(tmp_path))
+        family_commands.scale("mixnet_s", coefficients=EFFICIENTNET, phi="0,1", out=str(tmp_path))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [weights]
 
 
@@ -145,16 +145,16 @@ def test_a_family_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     source, out = tmp_path / "source.json", tmp_path / "family"
     source.write_text(json.dumps(mixnet().to_json()))
     for phis, expected in (("0,0.5", ["phi_0", "phi_0.5"]), ("0", ["phi_0"])):
-        commands.scale(str(source), coefficients=EFFICIENTNET, phi=phis, out=str(out))
+        family_commands.scale(str(source), coefficients=EFFICIENTNET, phi=phis, out=str(out))
         assert sorted(path.name for path in out.glob("phi_*")) == expected
     assert sorted(path.name for path in out.iterdir()) == ["family.json", "phi_0"]
     with pytest.raises(UserError, match="a new folder, an empty one or a family's"):
-        commands.scale(str(source), coefficients=EFFICIENTNET, phi="0", out=str(tmp_path))
+        family_commands.scale(str(source), coefficients=EFFICIENTNET, phi="0", out=str(tmp_path))
 
 
 def test_coefficients_are_searched_in_a_study_of_their_own(tmp_path: Path) -> None:
     """Every candidate is trained once and stored; the best is scaled; a second time is free."""
-    result(nas("search", *arguments(tmp_path), "--json"))
+    result(nas_here("search", *arguments(tmp_path, workers=0), "--json"))
     store = ("--store", f"sqlite:///{tmp_path}/nas.db")
     line = ["scale", "tiny", *store, "--step", "0.5", "--tolerance", "0.2", "--workers", "1"]
     line += ["--resolution-multiple", "2", "--phi", "0,1", "--out", "family", "--json"]
@@ -162,11 +162,11 @@ def test_coefficients_are_searched_in_a_study_of_their_own(tmp_path: Path) -> No
     tried = {label(by) for by in family.candidates(0.5, 0.2)}
     assert tried == {"1, 1, 1.5", "1, 1.5, 1", "2, 1, 1"}
     assert ", ".join(f"{factor:g}" for factor in found["coefficients"].values()) in tried
-    status = result(nas("status", "--study", "tiny-scaling", *store, "--json"))
+    status = result(nas_here("status", "--study", "tiny-scaling", *store, "--json"))
     assert (found["study"], status["trials"]["complete"]) == ("tiny-scaling", len(tried))
     assert status["best"]["architecture_id"] == found["members"][1]["architecture_id"]
     assert [Path(tmp_path, one["file"]).is_file() for one in found["members"]] == [True, True]
     assert status["trials"]["reused"] == 0
     assert result(nas(*line, cwd=tmp_path)) == found
-    again = result(nas("status", "--study", "tiny-scaling", *store, "--json"))
+    again = result(nas_here("status", "--study", "tiny-scaling", *store, "--json"))
     assert again["trials"]["complete"] == len(tried)

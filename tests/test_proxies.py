@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
-from search_kit import SPACE, arguments, nas, result
+from search_kit import SPACE, arguments, nas, nas_here, result
 from torch import nn
 from typer.testing import CliRunner
 
@@ -331,7 +331,7 @@ def attributes(folder: Path) -> list[dict[str, Any]]:
 def test_a_search_opens_with_what_the_proxy_ranks_best(tmp_path: Path) -> None:
     """Trial by trial, after resuming and with any sampler; then `nas proxies` compares."""
     words = arguments(tmp_path, trials=2, epochs=1, prefilter="naswot", sampler="random", workers=0)
-    result(nas("search", *words, "--json"))
+    result(nas_here("search", *words, "--json"))
     store = ["--store", f"sqlite:///{tmp_path}/nas.db"]
     assert (
         run("resume", "--study", "tiny", "--trials", "4", "--workers", "0", *store).exit_code == 0

@@ -15,7 +15,7 @@ import pytest
 
 from nas import commands
 from nas.store import queries
-from tests.search_kit import ROOT, arguments, command, nas, result
+from tests.search_kit import ROOT, arguments, command, nas, nas_here, result
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
         return connection.execute(sql).fetchall()
 
 
-def until(condition: Callable[[], object], seconds: float = 120) -> None:
+def until(condition: Callable[[], object], seconds: float = 300) -> None:
     """Wait for something to be true."""
     end = time.monotonic() + seconds
     while not condition():
@@ -81,7 +81,8 @@ def test_the_same_command_again_trains_nothing(searched: tuple[Path, dict[str, o
     """A finished search run again gives the same winner without an epoch or a look at the test."""
     folder, found = searched
     before = points(folder)
-    assert result(nas("search", *arguments(folder), "--json"))["best"] == found["best"]
+    again = result(nas_here("search", *arguments(folder, workers=0), "--json"))
+    assert again["best"] == found["best"]
     assert points(folder) == before
 
 
@@ -112,7 +113,7 @@ def test_export_gives_the_trained_outputs(
     folder, found = searched
     out = tmp_path / "exported"
     words = ("export", "--study", "tiny", "--store", store_of(folder), "--format", "python")
-    run = nas(*words, "--out", str(out))
+    run = nas_here(*words, "--out", str(out))
     assert run.returncode == 0, run.stderr
     best = Path(str(found["best"]["code"])).parent
     for name in ("model.py", "model.safetensors"):
@@ -123,7 +124,8 @@ def test_another_study_reuses_what_was_trained(searched: tuple[Path, dict[str, o
     """A second study with the same recipe takes equal architectures from the store, untrained."""
     folder, _ = searched
     before = points(folder)
-    again = result(nas("search", *arguments(folder, study="again", trials=1), "--json"))
+    words = arguments(folder, study="again", trials=1, workers=0)
+    again = result(nas_here("search", *words, "--json"))
     assert again["trials"]["reused"] >= 1
     assert points(folder) - before <= 2  # one new evaluation of two epochs at the most
 
@@ -132,7 +134,7 @@ def test_a_study_name_keeps_its_meaning(searched: tuple[Path, dict[str, object]]
     """The same study name with another target is refused, and nothing is changed."""
     folder, _ = searched
     before = rows(folder, "SELECT count(*) FROM trials")
-    run = nas("search", *arguments(folder, target_flops="60k"))
+    run = nas_here("search", *arguments(folder, target_flops="60k"))
     assert run.returncode == 2
     assert "exists with another objective" in run.stderr
     assert "50000" in run.stderr
@@ -145,23 +147,23 @@ def test_a_space_edited_under_a_study_is_refused(searched: tuple[Path, dict[str,
     words = arguments(folder)
     space = Path(words[words.index("--space") + 1])
     space.write_text(space.read_text().replace('"3", "3.5"', '"3", "5"'))
-    run = nas("search", *words)
+    run = nas_here("search", *words)
     assert run.returncode == 2
     assert "stage1.kernels has choices 3, 3.5, now 3, 5" in run.stderr
 
 
 def test_an_exhausted_space_ends_the_search(tmp_path: Path) -> None:
     """A search that asks for more trials than the space has architectures trains each once."""
-    words = arguments(tmp_path, trials=60, epochs=1, images=32, max_flops="1M")
-    found = result(nas("search", *words, "--json"))
+    words = arguments(tmp_path, trials=60, epochs=1, images=32, max_flops="1M", workers=0)
+    found = result(nas_here("search", *words, "--json"))
     ids = rows(tmp_path, "SELECT architecture_id FROM nas_evaluations")
     assert found["trials"]["complete"] == len(set(ids)) == len(ids) == 24
 
 
 def test_no_trial_breaks_a_hard_limit(tmp_path: Path) -> None:
     """With --max-params every trial's parameters are within the limit before it trains."""
-    words = arguments(tmp_path, trials=4, epochs=1, max_params=2000, images=32)
-    result(nas("search", *words, "--json"))
+    words = arguments(tmp_path, trials=4, epochs=1, max_params=2000, images=32, workers=0)
+    result(nas_here("search", *words, "--json"))
     assert max(rows(tmp_path, "SELECT params FROM nas_architectures"))[0] <= 2000
 
 
@@ -260,7 +262,7 @@ def test_a_sequential_search_repeats_itself(tmp_path: Path) -> None:
     for name in ("one", "two"):
         folder = tmp_path / name
         folder.mkdir()
-        result(nas("search", *arguments(folder, trials=3, epochs=2, images=64), "--json"))
+        result(nas_here("search", *arguments(folder, trials=3, images=64, workers=0), "--json"))
         study = optuna.load_study(study_name="tiny", storage=store_of(folder))
         found.append([(trial.params, trial.value) for trial in study.trials])
     assert found[0] == found[1]

@@ -50,7 +50,7 @@ def race(target: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list[
     workers = [SPAWN.Process(target=target, args=(begin, said, *each)) for each in arguments]
     for worker in workers:
         worker.start()
-    answers = [said.get(timeout=30) for _ in workers]
+    answers = [said.get(timeout=120) for _ in workers]
     for worker in workers:
         worker.join()
     return answers
@@ -61,12 +61,12 @@ def test_a_killed_worker_loses_nothing_it_reported(url: str) -> None:
     said = SPAWN.Queue()
     worker = SPAWN.Process(target=train_until_killed, args=(url, said))
     worker.start()
-    number = said.get(timeout=30)
+    number = said.get(timeout=120)
     os.kill(worker.pid or 0, signal.SIGKILL)
     worker.join()
     with opened(url) as store:
         mine = trials(store, worker="next")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while (adopted := mine.adopt()) is None and time.monotonic() < deadline:
             time.sleep(0.1)
         assert adopted is not None

@@ -360,7 +360,8 @@ def test_normalisation(digits: DataSet) -> None:
 
 
 def test_epochs_take_no_time_of_their_own(digits: DataSet, recipe: Recipe) -> None:
-    """Beside its epochs a training takes hardly any time."""
-    started = time.perf_counter()
+    """Beside its epochs a training takes hardly any of the processor's time."""
+    trainer.train(TINY, digits, replace(recipe, epochs=1))  # torch imports more of itself
+    started = time.process_time()
     result = trainer.train(TINY, digits, recipe)
-    assert time.perf_counter() - started < result.seconds + 2
+    assert time.process_time() - started < result.seconds + 2

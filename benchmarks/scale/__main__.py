@@ -6,7 +6,8 @@
 A synthetic study is loaded (see `load.py`) into a fresh SQLite file and a fresh PostgreSQL
 database, and then, in one warm process: `nas status`, `nas top`, the driver's snapshot, each step
 of a worker, a proposal of the nas sampler. Medians and worst, in milliseconds. `--store` names a
-store that was loaded before. Writes benchmarks/results/scale.json; ends with status 1 where a limit is not kept.
+store that was loaded before. Writes benchmarks/results/scale.json; ends with
+status 1 where a limit is not kept.
 """
 
 import argparse

@@ -31,10 +31,10 @@ def latency_measure(
     json_: Json = False,
 ) -> None:
     """Measure how long networks take on this machine."""
-    from nas import commands
+    from nas import network_commands
     from nas.report import terminal
 
-    found = commands.latency_of(
+    found = network_commands.latency_of(
         names, batch_size=batch_size, threads=threads, device=device, resolution=resolution,
         classes=classes, in_channels=in_channels,
     )  # fmt: skip
@@ -64,9 +64,9 @@ def latency_table(
     json_: Json = False,
 ) -> None:
     """Make a table that predicts the latency of a space's networks, and say how far it is off."""
-    from nas import commands
+    from nas import network_commands
 
-    table = commands.latency_table(
+    table = network_commands.latency_table(
         space, out, data=data, resolution=resolution, classes=classes, in_channels=in_channels,
         target_flops=target_flops, target_latency=target_latency, batch_size=batch_size,
         threads=threads, device=device, seconds=seconds, seed=seed,

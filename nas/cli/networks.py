@@ -30,11 +30,13 @@ def cost(
     json_: Json = False,
 ) -> None:
     """Count a network's macs, parameters, activations and memory, by stage; compare several."""
-    from nas import commands
+    from nas import network_commands
     from nas.report import terminal
 
     counted = [
-        commands.cost_of(name, resolution=resolution, classes=classes, in_channels=in_channels)
+        network_commands.cost_of(
+            name, resolution=resolution, classes=classes, in_channels=in_channels
+        )
         for name in names
     ]
     if json_:
@@ -83,11 +85,11 @@ def scale(
     json_: Json = False,
 ) -> None:
     """Scale a network into a family: by given coefficients, or by those a search finds."""
-    from nas import commands
+    from nas import family_commands
     from nas.report import terminal
 
     with progress() as (console, watch):
-        family = commands.scale(
+        family = family_commands.scale(
             source, coefficients=(alpha, beta, gamma), phi=phi, target_flops=target_flops,
             resolution=resolution, classes=classes, in_channels=in_channels, divisor=divisor,
             resolution_multiple=resolution_multiple, out=out, data=data, step=step,

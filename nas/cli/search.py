@@ -33,6 +33,22 @@ Sampler = Annotated[
 Pruner = Annotated[str, typer.Option(help="median, hyperband, successive_halving or none.")]
 Fidelity = Annotated[str | None, typer.Option(help="What rungs save: epochs, data or resolution.")]
 
+# Where the workers of nas search and nas resume run.
+Workers = Annotated[
+    int | None, typer.Option(help="Worker processes: one per core; 0: in this one.")
+]
+Executor = Annotated[str | None, typer.Option(help="Where workers run: local, in-process or ray.")]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster; else RAY_ADDRESS, else one started here.")
+]
+Cpus = Annotated[float | None, typer.Option(help="CPUs of a worker on Ray: 1.")]
+Gpus = Annotated[
+    float | None, typer.Option(help="GPUs of a worker on Ray: 0.25, or 0 where there is none.")
+]
+MaxConcurrent = Annotated[
+    int | None, typer.Option(help="Workers on Ray at once: as many as its nodes hold.")
+]
+
 
 @app.command()
 @verb
@@ -57,9 +73,12 @@ def search(
         int | None, typer.Option(help="Epochs of a trial; by the data's size.")
     ] = None,
     resolution: Annotated[int | None, typer.Option(help="Fix the image size in pixels.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes: one per core; 0: in this one.")
-    ] = None,
+    workers: Workers = None,
+    executor: Executor = None,
+    address: Address = None,
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
+    max_concurrent: MaxConcurrent = None,
     sampler: Sampler = samplers.DEFAULT,
     pruner: Pruner = pruners.DEFAULT,
     fidelity: Fidelity = None,
@@ -70,6 +89,7 @@ def search(
     prefilter: Annotated[str | None, typer.Option(help="Proxy that ranks the first draws.")] = None,
     features: Annotated[str | None, typer.Option(help="Proxies that --sampler nas sees.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of proposals and trainings.")] = 0,
+    showcase: Annotated[bool, typer.Option(help="Notes and diagrams for the dashboard.")] = True,
     study: Annotated[str | None, typer.Option(help="Name; else space, data and target.")] = None,
     store: StoreUrl = None,
     out: Annotated[str, typer.Option(help="Folder of the study folders.")] = "studies",
@@ -86,11 +106,12 @@ def search(
             space, data, target_flops, target_latency=target_latency, latency_table=latency_table,
             latency_batch=latency_batch, latency_seconds=latency_seconds, objective=objective, w=w,
             max_flops=max_flops, max_params=max_params, metric=metric, trials=trials, time=time,
-            epochs=epochs, resolution=resolution, workers=workers, sampler=sampler, pruner=pruner,
+            epochs=epochs, resolution=resolution, workers=workers, executor=executor,
+            address=address, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
+            max_concurrent=max_concurrent, sampler=sampler, pruner=pruner,
             fidelity=fidelity, reduction=reduction, warm_start=warm_start, prefilter=prefilter,
-            features=features, seed=seed, study=study, store=store, out=out,
-            checkpoints=checkpoints, say=sayer(console),
-            watch=watch,
+            features=features, seed=seed, showcase=showcase, study=study, store=store, out=out,
+            checkpoints=checkpoints, say=sayer(console), watch=watch,
         )  # fmt: skip
     _print_result(result, as_json=json_)
 
@@ -101,9 +122,12 @@ def resume(
     study: Annotated[str, typer.Option(help="Name of the study.")],
     trials: Annotated[int | None, typer.Option(help="New number of trials.")] = None,
     time: Annotated[str | None, typer.Option(help="Time limit, such as 30m.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes: one per core; 0: in this one.")
-    ] = None,
+    workers: Workers = None,
+    executor: Executor = None,
+    address: Address = None,
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
+    max_concurrent: MaxConcurrent = None,
     store: StoreUrl = None,
     json_: Json = False,
 ) -> None:
@@ -112,8 +136,10 @@ def resume(
 
     with progress() as (_, watch):
         result = commands.resume(
-            study, store=store, trials=trials, time=time, workers=workers, watch=watch
-        )
+            study, store=store, trials=trials, time=time, workers=workers, executor=executor,
+            address=address, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
+            max_concurrent=max_concurrent, watch=watch,
+        )  # fmt: skip
     _print_result(result, as_json=json_)
 
 

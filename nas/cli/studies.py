@@ -1,4 +1,4 @@
-"""What is known of studies: nas status, top, rescore, show, proxies, export."""
+"""What is known of studies: nas top, rescore, show, proxies, export."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -26,36 +26,6 @@ app = typer.Typer()
 
 @app.command()
 @verb
-def status(
-    study: Annotated[str | None, typer.Option("--study", help="Name; all if left out.")] = None,
-    store: StoreUrl = None,
-    json_: Json = False,
-) -> None:
-    """Show how far a study is, or all of them."""
-    from nas import commands
-    from nas.report import terminal
-
-    found = commands.status(study, store=store)
-    if json_:
-        objects = [_status_json(one) for one in found]
-        print_json(objects[0] if study else objects)
-        return
-    for one in found:
-        typer.echo(f"{one.study}: {terminal.counts_line(one.counts)}")
-        metric = one.config["recipe"]["metric"]
-        if len(one.fidelities) > 1:
-            typer.echo(f"  {terminal.rungs_line(one.fidelities)}")
-        if one.best:
-            typer.echo(f"  best {terminal.trial_line(one.best, metric)}")
-        for trial, epochs in one.running:
-            state = "stopped, nas resume goes on" if trial.stopped else "runs"
-            typer.echo(f"  trial {trial.number} {state}: epoch {epochs} of {trial.fidelity}")
-        for reason, count in one.failures.items():
-            typer.echo(f"  {count} failed: {reason}")
-
-
-@app.command()
-@verb
 def top(
     study: StudyName = None,
     n: Annotated[int | None, typer.Option("--n", "-n", help="How many: 5.")] = None,
@@ -79,7 +49,7 @@ def top(
         return
     trials = commands.top(study, store=store, n=5 if n is None else n)
     if json_:
-        print_json([_trial_json(trial) for trial in trials])
+        print_json([trial_json(trial) for trial in trials])
         return
     metric = commands.status(study or commands.newest(store), store=store)[0].config["recipe"][
         "metric"
@@ -152,7 +122,7 @@ def show(
     view = commands.show(study, trial, store=store)
     if json_:
         curve = [dataclasses.asdict(point) for point in view.curve]
-        print_json(_trial_json(view.trial) | {"architecture": view.architecture, "curve": curve})
+        print_json(trial_json(view.trial) | {"architecture": view.architecture, "curve": curve})
         return
     typer.echo(f"{terminal.trial_line(view.trial, view.metric)} ({view.trial.state})")
     typer.echo(view.trial.notation)
@@ -202,7 +172,8 @@ def export(
     print_json({"code": str(path)}) if json_ else typer.echo(path)
 
 
-def _trial_json(trial: Any) -> dict[str, Any]:
+def trial_json(trial: Any) -> dict[str, Any]:
+    """Return a `nas.store.queries.TrialInfo` as plain data."""
     fields: dict[str, Any] = {k: v for k, v in vars(trial).items() if k != "cost"}
     cost: dict[str, int] = trial.cost._asdict()
     return {**fields, **cost, "one_class": trial.one_class}
@@ -216,8 +187,8 @@ def _front_json(front: "Front") -> dict[str, Any]:
         "best": front.best.number,
         "hypervolume": front.hypervolume,
         "reference": front.reference._asdict(),
-        "front": [_trial_json(trial) for trial in front.trials],
-        "worth_training_whole": [_trial_json(trial) for trial in front.promising],
+        "front": [trial_json(trial) for trial in front.trials],
+        "worth_training_whole": [trial_json(trial) for trial in front.promising],
         "growth": [step._asdict() for step in front.growth],
     }
 
@@ -241,15 +212,4 @@ def _rescored_json(found: "Rescored", n: int) -> dict[str, Any]:
 def _ranked_json(one: "Ranked") -> dict[str, Any]:
     """Return a trial with its score under the new objective, and that under its own beside."""
     own = {"own_rank": one.own_rank, "own_score": one.trial.score}
-    return _trial_json(one.trial) | {"rank": one.rank, "score": one.score} | own
-
-
-def _status_json(status: Any) -> dict[str, Any]:
-    return {
-        "study": status.study,
-        "trials": vars(status.counts),
-        "fidelities": {str(epochs): count for epochs, count in status.fidelities.items()},
-        "running": [{"trial": trial.number, "epoch": epoch} for trial, epoch in status.running],
-        "best": _trial_json(status.best) if status.best else None,
-        "failures": status.failures,
-    }
+    return trial_json(one.trial) | {"rank": one.rank, "score": one.score} | own

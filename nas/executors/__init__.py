@@ -1,15 +1,30 @@
-"""Where workers run. An executor starts a worker and gives a handle on it; it decides nothing."""
+"""Where workers run. An executor starts a worker and gives a handle on it; it decides nothing.
 
+One file per executor, found by looking into this folder: it has `make(request)`, which returns the
+executor and refuses what it can't do. The file's name, with hyphens, is the executor's name.
+Looking up the names imports nothing.
+"""
+
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from importlib import import_module
+from typing import Protocol, TypedDict
+
+from nas.errors import UserError, unknown
+
+DEFAULT = "local"
+ALONE = "in-process"  # what --workers 0 means
 
 
 class Handle(Protocol):
     """A worker that was started."""
 
     def poll(self) -> int | None:
-        """Return None while the worker runs, 0 when it has ended, else how it died."""
+        """Return None while the worker runs, 0 when it has ended, else how it died.
+
+        Raises NasError where nothing can be known of it any more.
+        """
         ...
 
     def stop(self) -> None:
@@ -33,7 +48,8 @@ class Handle(Protocol):
 class Work:
     """What a worker does: `run(should_stop)` in this process, or a module fed `job` in another.
 
-    `job` is JSON; `log` the file that the other process's standard error goes to.
+    `job` is JSON; `log` the file that the other process's standard error goes to; `deadline` the
+    Unix time in seconds after which no worker is of use.
     """
 
     run: Callable[[Callable[[], bool]], None]
@@ -41,11 +57,91 @@ class Work:
     job: str
     log: str
     threads: int
+    deadline: float | None = None
 
 
 class Executor(Protocol):
     """Starts workers somewhere."""
 
+    @property
+    def workers(self) -> int:
+        """How many workers run at once, at least 1; raises UserError where that is unknowable."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """How many threads each worker gets."""
+        ...
+
     def start(self, work: Work) -> Handle:
         """Start a worker and return at once."""
         ...
+
+    def close(self) -> None:
+        """Let go of what the executor holds; workers that still run are ended."""
+        ...
+
+
+class Options(TypedDict, total=False):
+    """What a user says of where trials run; None is the default, as nothing is.
+
+    `workers` are processes of this machine; `address`, `cpus_per_trial`, `gpus_per_trial` and
+    `max_concurrent` are for Ray.
+    """
+
+    executor: str | None
+    workers: int | None
+    address: str | None
+    cpus_per_trial: float | None
+    gpus_per_trial: float | None
+    max_concurrent: int | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of an executor; None where nothing was said."""
+
+    workers: int | None = None
+    address: str | None = None
+    cpus: float | None = None
+    gpus: float | None = None
+    max_concurrent: int | None = None
+
+
+def names() -> list[str]:
+    """Return the names of all executors."""
+    found = (info.name for info in pkgutil.iter_modules(__path__))
+    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+
+
+def get(options: Options) -> Executor:
+    """Make the executor a user asks for; raises UserError for what it can't do."""
+    workers, name = options.get("workers"), options.get("executor")
+    if name is None:
+        name = ALONE if workers == 0 else DEFAULT
+    if name not in names():
+        raise UserError(unknown("executor", name, names()))
+    if workers is not None and workers < 0:
+        raise UserError(f"--workers is a whole number of at least 0, not {workers}.")
+    request = Request(
+        workers,
+        options.get("address"),
+        options.get("cpus_per_trial"),
+        options.get("gpus_per_trial"),
+        options.get("max_concurrent"),
+    )
+    made: Executor = import_module(f"{__name__}.{name.replace('-', '_')}").make(request)
+    return made
+
+
+def check_local(request: Request, name: str) -> None:
+    """Refuse what only a cluster can do, for an executor on this machine."""
+    asked = {
+        "--address": request.address,
+        "--cpus-per-trial": request.cpus,
+        "--gpus-per-trial": request.gpus,
+        "--max-concurrent": request.max_concurrent,
+    }
+    for option, value in asked.items():
+        if value is not None:
+            raise UserError(f"{option} {value} is for --executor ray, not for {name}.")

@@ -2,11 +2,31 @@
 
 import threading
 
-from nas.executors import Work
+from nas.errors import UserError
+from nas.executors import Request, Work, check_local
+from nas.executors.local import cores
+
+
+def make(request: Request) -> "InProcess":
+    """Return the executor; it has one worker and is told nothing else."""
+    check_local(request, "in-process")
+    if request.workers not in (None, 0, 1):
+        raise UserError(f"--executor in-process has one worker, not --workers {request.workers}.")
+    return InProcess()
 
 
 class InProcess:
-    """Runs workers as threads."""
+    """Runs one worker as a thread."""
+
+    workers = 1
+
+    @property
+    def threads(self) -> int:
+        """All cores' worth."""
+        return cores()
+
+    def close(self) -> None:
+        """Do nothing: a thread ends with its process."""
 
     def start(self, work: Work) -> "WorkerThread":
         """Start a worker and return at once."""

@@ -4,9 +4,26 @@ import os
 import signal
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
 
-from nas.executors import Work
+from nas.errors import UserError
+from nas.executors import Request, Work, check_local
+
+MAX_DEFAULT_WORKERS = 8
+
+
+def make(request: Request) -> "LocalProcesses":
+    """Return the executor of as many workers as asked: one per core by default."""
+    check_local(request, "local")
+    if request.workers == 0:
+        raise UserError("--executor local has at least 1 worker, not --workers 0: see in-process.")
+    return LocalProcesses(request.workers)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class LocalProcesses:
@@ -14,6 +31,26 @@ class LocalProcesses:
 
     Python's -P keeps the current folder off their path: a `random.py` there is the user's.
     """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.asked = workers
+
+    @cached_property
+    def workers(self) -> int:
+        """As asked; else one where there is a GPU, else one per core."""
+        if self.asked is not None:
+            return self.asked
+        import torch
+
+        return 1 if torch.cuda.is_available() else min(cores(), MAX_DEFAULT_WORKERS)
+
+    @property
+    def threads(self) -> int:
+        """Each worker's share of the cores."""
+        return max(1, cores() // self.workers)
+
+    def close(self) -> None:
+        """Do nothing: the processes are ended by their handles, or see that we are gone."""
 
     def start(self, work: Work) -> "WorkerProcess":
         """Start a worker and return at once; the job goes in through a pipe, as JSON."""

@@ -17,11 +17,10 @@ from nas import blocks, network
 from nas.architecture import Architecture, Row, Value
 from nas.cost import Cost, Held, Tape
 from nas.quantities import short
+from nas.report.canvas import Canvas, Fill, Pixels, Stroke, Style, Vectors
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Text
 
 INK, GREY, PALE, RULE, BAND = "#1e293b", "#64748b", "#94a3b8", "#dbe3ec", "#f1f5f9"
 ACCENT, NO_KERNEL, MACS, PARAMS = "#be123c", "#ffffff", "#334155", "#8aa0bb"
@@ -352,27 +351,62 @@ def draw(architecture: Architecture, *paths: Path, title: str = "") -> None:
 
 
 def figure(architecture: Architecture, *, title: str = "") -> "Figure":
-    """Return the picture of an architecture."""
+    """Return the picture of an architecture as matplotlib's figure."""
     from matplotlib.figure import Figure  # a second of import, and no window is ever opened
 
+    plan = _plan(architecture)
+    width, height = plan.size
+    made = Figure(figsize=plan.size, dpi=150, facecolor="white")
+    axes = made.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
+    axes.set_axis_off()
+    _compose(Page(Vectors(axes), plan), architecture, title or architecture.id)
+    return made
+
+
+def png(architecture: Architecture, *, title: str = "") -> bytes:
+    """Return the picture of an architecture as a PNG file, in a few milliseconds."""
+    plan = _plan(architecture)
+    canvas = Pixels(*plan.size)
+    _compose(Page(canvas, plan), architecture, title or architecture.id)
+    return canvas.png()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What stands where, in inches: the boxes stand on `floor`, bands and notes end at `page_end`.
+
+    `size` is the sheet's width and height.
+    """
+
+    boxes: tuple[Box, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    size: tuple[float, float]
+    floor: float
+    page_end: float
+
+
+def _plan(architecture: Architecture) -> Plan:
     boxes = layout(architecture)
     lines = table(boxes)
     width = max(WIDEST_MIN, boxes[-1].x + boxes[-1].pitch + MARGIN)
     notes = _notes(boxes, width)
     page_end = 0.12 + 0.13 * len(notes)
-    below = page_end + sum(map(_line_height, lines)) + 2 * (BARS + 0.14) + 0.16
-    height = below + TALLEST * CUT + 1.95
-    made = Figure(figsize=(width, height), dpi=150, facecolor="white")
-    axes = made.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
-    axes.set_axis_off()
-    page = Page(axes, boxes, below)
-    _heading(page, architecture, title or architecture.id, height)
-    _bands(page, page_end, architecture.resolution)
+    floor = page_end + sum(map(_line_height, lines)) + 2 * (BARS + 0.14) + 0.16
+    height = floor + TALLEST * CUT + 1.95
+    return Plan(boxes, tuple(lines), tuple(notes), (width, height), floor, page_end)
+
+
+def _compose(page: "Page", architecture: Architecture, title: str) -> None:
+    """Draw all of a picture."""
+    plan = page.plan
+    _heading(page, architecture, title, plan.size[1])
+    _bands(page, plan.page_end, architecture.resolution)
     _ruler(page, scale(architecture))
-    for box in boxes:
+    for box in plan.boxes:
         _box(page, box)
-    y = below - 0.08
-    for line in lines:
+    y = plan.floor - 0.08
+    for line in plan.lines:
         _table_line(page, line, y)
         y -= _line_height(line)
     for label, colour, of in (
@@ -381,8 +415,7 @@ def figure(architecture: Architecture, *, title: str = "") -> "Figure":
     ):
         y -= BARS + 0.14
         _shares(page, y, (label, colour), of)
-    page.text(MARGIN, 0.08, "\n".join(notes), ha="left", va="bottom", color=GREY)
-    return made
+    page.text(MARGIN, 0.08, "\n".join(plan.notes), ha="left", va="bottom", color=GREY)
 
 
 def _notes(boxes: Sequence[Box], width: float) -> list[str]:
@@ -395,23 +428,33 @@ def _notes(boxes: Sequence[Box], width: float) -> list[str]:
 
 @dataclass(frozen=True)
 class Page:
-    """The sheet, in inches: the boxes stand on `floor`."""
+    """The sheet and the plan of what stands on it."""
 
-    axes: "Axes"
-    boxes: Sequence[Box]
-    floor: float
+    canvas: Canvas
+    plan: Plan
 
-    def text(self, x: float, y: float, text: str, **style: Any) -> "Text":
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """The runs of layers."""
+        return self.plan.boxes
+
+    @property
+    def floor(self) -> float:
+        """What the boxes stand on."""
+        return self.plan.floor
+
+    def text(self, x: float, y: float, text: str, **style: Any) -> None:
         """Write a text, by default small and centred."""
-        usual: dict[str, Any] = {"fontsize": SMALL, "ha": "center", "va": "center", "color": INK}
-        usual["parse_math"] = False  # a file's name may have a dollar in it
-        return self.axes.text(x, y, text, **(usual | style))
+        usual: dict[str, Any] = {"size": SMALL, "color": INK}
+        self.canvas.text((x, y), text, Style(**usual | style))
 
-    def bar(self, x: float, y: float, size: tuple[float, float], **style: Any) -> None:
+    def bar(self, x: float, y: float, size: tuple[float, float], fill: Fill) -> None:
         """Fill a rectangle of (width, height)."""
-        from matplotlib.patches import Rectangle
+        self.canvas.area([(x, y), (x + size[0], y + size[1])], fill)
 
-        self.axes.add_patch(Rectangle((x, y), *size, **{"linewidth": 0} | style))
+    def line(self, xs: Sequence[float], ys: Sequence[float], stroke: Stroke) -> None:
+        """Draw a line between two places."""
+        self.canvas.line(((xs[0], ys[0]), (xs[1], ys[1])), stroke)
 
     def range(self, span: Span) -> tuple[float, float]:
         """Return where a span begins and ends; a negative one is the gutter."""
@@ -430,8 +473,8 @@ def _heading(page: Page, architecture: Architecture, title: str, height: float) 
         f"{len(architecture.rows)} layers,  {architecture.classes} classes"
     )
     left = partial(page.text, MARGIN, ha="left", va="top")
-    left(height - 0.12, title, fontsize=LARGE, fontweight="bold")
-    left(height - 0.40, facts, fontsize=NORMAL + 1)
+    left(height - 0.12, title, size=LARGE, bold=True)
+    left(height - 0.40, facts, size=NORMAL + 1)
     groups = [group for box in page.boxes for layer in box.layers for group in layer.groups]
     kernels = sorted({group.kernel for group in groups if group.kernel is not None})
     x, y = MARGIN, height - 0.76
@@ -439,14 +482,14 @@ def _heading(page: Page, architecture: Architecture, title: str, height: float) 
     if any(group.kernel is None for group in groups):
         names.append((None, "no kernel"))
     for kernel, name in names:
-        edge = {"edgecolor": GREY, "linewidth": 0.6} if kernel is None else {}
-        page.bar(x, y - 0.06, (0.2, 0.12), facecolor=colour(kernel), **edge)
-        page.text(x + 0.26, y, name, ha="left", fontsize=NORMAL)
+        fill = Fill(colour(kernel), edge=GREY if kernel is None else None)
+        page.bar(x, y - 0.06, (0.2, 0.12), fill)
+        page.text(x + 0.26, y, name, ha="left", size=NORMAL)
         x += 0.42 + _text_width(name, NORMAL)
     key = "one slice per layer,  height by √channels,  colours by share of channels,  arc: skip"
     if any(box.cut for box in page.boxes):
         key += ",  broken: beyond the scale"
-    left(height - 0.90, key, fontsize=NORMAL, color=GREY)
+    left(height - 0.90, key, size=NORMAL, color=GREY)
 
 
 def _bands(page: Page, end_y: float, resolution: int) -> None:
@@ -456,12 +499,12 @@ def _bands(page: Page, end_y: float, resolution: int) -> None:
     for number, span in enumerate([image, *stages(page.boxes)]):
         begin, end = page.range(span)
         if number % 2:
-            page.bar(begin, end_y, (end - begin, top + 0.42 - end_y), facecolor=BAND, zorder=0)
-        page.axes.plot([begin + 0.05, end - 0.05], [top] * 2, color=INK, linewidth=1.1)
+            page.bar(begin, end_y, (end - begin, top + 0.42 - end_y), Fill(BAND, zorder=0))
+        page.line((begin + 0.05, end - 0.05), (top, top), Stroke(INK, 1.1))
         name, size = span.text.split("\n")
         middle = (begin + end) / 2
-        page.text(middle, top + 0.29, name, fontsize=NORMAL, fontweight="bold")
-        page.text(middle, top + 0.11, size, fontsize=NORMAL)
+        page.text(middle, top + 0.29, name, size=NORMAL, bold=True)
+        page.text(middle, top + 0.11, size, size=NORMAL)
 
 
 def _ruler(page: Page, widest: int) -> None:
@@ -472,51 +515,41 @@ def _ruler(page: Page, widest: int) -> None:
     for power in range(12):
         y = TALLEST * math.sqrt(4**power / widest)
         if 0.2 < y <= TALLEST:
-            page.axes.plot(
-                [edge, right], [page.floor + y] * 2, color=RULE, linewidth=0.6, zorder=0.5
-            )
+            page.line((edge, right), (page.floor + y,) * 2, Stroke(RULE, 0.6, zorder=0.5))
             page.text(edge - 0.08, page.floor + y, str(4**power), ha="right", color=GREY)
-    page.axes.plot([edge, right], [page.floor] * 2, color=INK, linewidth=0.8)
+    page.line((edge, right), (page.floor,) * 2, Stroke(INK, 0.8))
 
 
 def _box(page: Page, box: Box) -> None:
     """Draw a run: its layers side by side, a bar per kernel group, an arc over each skip."""
-    from matplotlib.patches import Arc
-
     for number, layer in enumerate(box.layers):
         x, y = box.left + number * box.slice, page.floor
         for group in layer.groups:
             height = group.share * box.height
-            no_kernel = group.kernel is None
-            page.bar(
-                x, y, (box.slice, height), facecolor=colour(group.kernel),
-                edgecolor=GREY if no_kernel else "white", linewidth=0.6, zorder=2,
-            )  # fmt: skip
+            edge = GREY if group.kernel is None else "white"
+            page.bar(x, y, (box.slice, height), Fill(colour(group.kernel), 2, edge))
             if number == 0 and group.kernel is not None:
                 _digit(page, group.kernel, (x + box.slice / 2, y + height / 2), (box.slice, height))
             y += height
         if layer.skip:
             size = (box.slice * 0.8, 0.12)
             centre = (x + box.slice / 2, page.floor + box.height + 0.015)
-            arc = Arc(centre, *size, theta1=0, theta2=180, color=INK, linewidth=0.8, zorder=3)
-            page.axes.add_patch(arc)
+            page.canvas.arc(centre, size, Stroke(INK, 0.8, zorder=3))
     if box.cut:
         _cut(page, box)
     top = page.floor + box.height + (0.15 if any(layer.skip for layer in box.layers) else 0.08)
-    page.text(box.centre, top, str(box.layers[0].row.out_channels), fontsize=NORMAL)
+    page.text(box.centre, top, str(box.layers[0].row.out_channels), size=NORMAL)
 
 
 def _cut(page: Page, box: Box) -> None:
     """Break a box that is wider than the scale: two slanted lines with nothing between."""
-    from matplotlib.patches import Polygon
-
     left, right = box.left - 0.03, box.left + len(box.layers) * box.slice + 0.03
     y = page.floor + 0.8 * box.height
     corners = [(left, y), (right, y + 0.1), (right, y + 0.17), (left, y + 0.07)]
-    page.axes.add_patch(Polygon(corners, facecolor=BAND, linewidth=0, zorder=5))
+    page.canvas.area(corners, Fill(BAND, zorder=5))
     for low in (0, 2):
         xs, ys = zip(*corners[low : low + 2], strict=True)
-        page.axes.plot(xs, ys, color=GREY, linewidth=0.8, zorder=6)
+        page.line(xs, ys, Stroke(GREY, 0.8, zorder=6))
 
 
 def _digit(page: Page, kernel: int, at: tuple[float, float], room: tuple[float, float]) -> None:
@@ -540,20 +573,20 @@ def _line_height(line: Line) -> float:
 def _table_line(page: Page, line: Line, top: float) -> None:
     """Write one line of the table, its name in the gutter."""
     y = top - _line_height(line) / 2
-    page.text(page.boxes[0].x - 0.08, y, line.label, ha="right", fontsize=NORMAL, color=GREY)
+    page.text(page.boxes[0].x - 0.08, y, line.label, ha="right", size=NORMAL, color=GREY)
     for span in joined(line):
         begin, end = page.range(span)
         strong = line.strong[span.first] and span.text != "–"
         style: dict[str, Any] = {"color": INK if strong else PALE}
         if line.label == "stride":
-            style = {"color": ACCENT, "fontweight": "bold"}
+            style = {"color": ACCENT, "bold": True}
         elif line.label == "SE ratio" and strong:  # the badge
-            style["bbox"] = {"boxstyle": "round,pad=0.2", "fc": "white", "ec": GREY, "lw": 0.6}
-        page.text((begin + end) / 2, y, span.text, linespacing=1.05, **style)
+            style["badge"] = GREY
+        page.text((begin + end) / 2, y, span.text, spacing=1.05, **style)
         half, middle = _text_width(span.text, SMALL) / 2 + 0.04, (begin + end) / 2
         if span.last > span.first and end - begin > 2 * half + 0.2:
             for ends in ([begin + 0.06, middle - half], [middle + half, end - 0.06]):
-                page.axes.plot(ends, [y, y], color=PALE, linewidth=0.6)
+                page.line(ends, (y, y), Stroke(PALE, 0.6))
 
 
 def _shares(page: Page, y: float, name: tuple[str, str], count: "Callable[[Cost], int]") -> None:
@@ -566,11 +599,11 @@ def _shares(page: Page, y: float, name: tuple[str, str], count: "Callable[[Cost]
     ]
     whole = max(1, sum(counts))
     tallest = max(1, *counts)
-    page.text(page.boxes[0].x - 0.08, y + 0.1, label, ha="right", fontsize=NORMAL, color=GREY)
+    page.text(page.boxes[0].x - 0.08, y + 0.1, label, ha="right", size=NORMAL, color=GREY)
     for span, number in zip(spans, counts, strict=True):
         begin, end = page.range(span)
         height = (BARS - 0.16) * number / tallest
-        page.bar(begin + 0.06, y, (end - begin - 0.12, height), facecolor=colour, zorder=2)
+        page.bar(begin + 0.06, y, (end - begin - 0.12, height), Fill(colour, zorder=2))
         share = number / whole
         text = f"{share:.0%}" if share >= 0.01 else "<1%" if number else "0"
         page.text((begin + end) / 2, y + height + 0.075, text)

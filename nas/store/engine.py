@@ -1,10 +1,13 @@
 """Database URLs and engines: SQLite in WAL mode by default, PostgreSQL for several machines."""
 
 import os
+import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -13,6 +16,17 @@ from nas.errors import StoreAway, StoreError
 
 DEFAULT_URL = "sqlite:///studies/nas.db"
 BUSY_TIMEOUT = 60.0  # seconds a SQLite writer waits for another's transaction
+# A server's connections: what a firewall has dropped is noticed, not waited for.
+RECYCLE_SECONDS = 1800
+_POSTGRESQL = {
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds that sent data may stay unanswered
+    "application_name": "nas",
+}
 _ENCODED = "postgresql://user:pass%40word@host:5432/database"
 # SQLSTATE: connection, transaction rollback, resources (a full disk too), operator's intervention.
 _PASSING_STATES = ("08", "40", "53", "57")
@@ -28,6 +42,8 @@ _PASSING_SIGNS = (
     *("shutting down", "server closed", "connection is lost", "too many", "no route to host"),
 )
 _EXAMPLES = "sqlite:///studies/nas.db or postgresql+psycopg://user@host/database"
+_SECRET = re.compile("pass|secret|token|key|credential", re.IGNORECASE)
+_NO_DATABASE = re.compile(r'database ".*" does not exist')
 
 
 def parse(url: str) -> sa.URL:
@@ -80,7 +96,12 @@ def engine_options(url: sa.URL) -> dict[str, Any]:
     """Return the options of `create_engine` that every engine on this store shares."""
     if sqlite_file(url) is not None:
         return {"connect_args": {"timeout": BUSY_TIMEOUT}}
-    return {"pool_pre_ping": True}
+    given = {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
+    return {
+        "pool_pre_ping": True,  # a connection that broke while it was idle is made again
+        "pool_recycle": RECYCLE_SECONDS,
+        "connect_args": given,
+    }
 
 
 def set_pragmas(connection: Any, _record: object = None) -> None:
@@ -145,8 +166,11 @@ def translated(url: sa.URL, doing: str) -> Iterator[None]:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         kind = StoreAway if _is_passing(error) else StoreError
         raise kind(
-            f"Can't {doing} the store {masked(url)}: {_without(url.password, reason)}. "
-            f"Name another with --store or NAS_STORE: {_EXAMPLES}."
+            f"Can't {doing} the store {masked(url)}: {hidden(url, reason).rstrip('.')}. "
+            + (
+                _how_to_create(url, reason)
+                or f"Name another with --store or NAS_STORE: {_EXAMPLES}."
+            )
         ) from None
 
 
@@ -163,8 +187,32 @@ def _is_passing(error: BaseException) -> bool:
     return any(sign in text for sign in _PASSING_SIGNS)
 
 
-def _without(secret: object, text: str) -> str:
-    return text.replace(str(secret), "***").rstrip(".") if secret else text.rstrip(".")
+def _how_to_create(url: sa.URL, reason: str) -> str | None:
+    """Return what to do where a server has no such database; nas creates tables, not databases."""
+    if url.get_backend_name() != "postgresql" or not _NO_DATABASE.search(reason):
+        return None
+    quoted = '"' + str(url.database).replace('"', '""') + '"'
+    return (
+        f"Create it first, as a user who may: createdb --host={url.host or 'localhost'} "
+        f"{shlex.quote(str(url.database))}, or in psql: CREATE DATABASE {quoted};"
+    )
+
+
+def secrets(url: sa.URL) -> list[str]:
+    """Return all that a URL must not show, as it stands there and as it is meant, longest first."""
+    values = [url.password] if url.password else []
+    for name, value in url.query.items():
+        if _SECRET.search(name):
+            values += [value] if isinstance(value, str) else list(value)
+    plain = [str(value) for value in values if value]
+    return sorted({*plain, *map(quote, plain), *map(quote_plus, plain)}, key=len, reverse=True)
+
+
+def hidden(url: sa.URL, text: str) -> str:
+    """Return a text without what the URL must not show."""
+    for secret in secrets(url):
+        text = text.replace(secret, "***")
+    return text
 
 
 def database_seconds(connection: sa.Connection) -> sa.ColumnElement[float]:

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from nas.errors import StoreError
-from nas.store.models import PREFIX
+from nas.store.models import PREFIX, VERSION_TABLE
 
 _ADVISORY_LOCK = 0x6E6173  # "nas": one process at a time migrates a PostgreSQL store
 
@@ -27,6 +27,29 @@ def config(connection: sa.Connection) -> Any:
     made.set_main_option("version_locations", str(folder / "versions").replace("%", "%%"))
     made.attributes["connection"] = connection
     return made
+
+
+def revision(connection: sa.Connection) -> str | None:
+    """Return the revision of a store's tables, None where there are none."""
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    statement = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")
+    found: str | None = connection.execute(statement).scalar()
+    return found
+
+
+def revisions() -> list[str]:
+    """Return every revision that this program knows, the newest first."""
+    from alembic.script import ScriptDirectory
+
+    folder = Path(__file__).parent
+    script = ScriptDirectory(str(folder), version_locations=[str(folder / "versions")])
+    return [each.revision for each in script.walk_revisions()]
+
+
+def head() -> str:
+    """Return the revision that this program's tables have."""
+    return revisions()[0]
 
 
 def upgrade(engine: sa.Engine) -> None:

@@ -265,7 +265,10 @@ def reported(url: sa.URL, doing: str) -> Iterator[None]:
         except StorageInternalError as error:
             raise error.__cause__ or error from None
         except RuntimeError as error:  # the tables of another version of Optuna
-            raise StoreError(f"Can't {doing} the store {masked(url)}: {error}") from None
+            reason = str(error)
+            if "storage upgrade" in reason:  # Optuna's advice has the user write the URL out
+                reason = "Optuna's tables are an older Optuna's; nas store upgrade updates them."
+            raise StoreError(f"Can't {doing} the store {masked(url)}: {reason}") from None
 
 
 @lru_cache(maxsize=4_096)

@@ -100,13 +100,18 @@ def connect(url: str) -> Iterator[sa.Connection]:
     try:
         with engines.translated(parsed, "read"), engine.connect() as connection:
             if not sa.inspect(connection).has_table("nas_studies"):
-                raise StoreError(
-                    f"No store at {engines.masked(parsed)}: the database has no nas tables. "
-                    "Name another with --store or NAS_STORE, or run a search first."
-                )
+                raise no_tables(parsed)
             yield connection
     finally:
         engine.dispose()
+
+
+def no_tables(url: sa.URL) -> StoreError:
+    """Return the error of a database that is no store."""
+    return StoreError(
+        f"No store at {engines.masked(url)}: the database has no nas tables. "
+        "Name another with --store or NAS_STORE, or run a search first."
+    )
 
 
 def studies(connection: sa.Connection) -> list[StudyInfo]:

@@ -116,6 +116,11 @@ class Store:
                 )
             return queries.study(connection, name)
 
+    def forget_deleted(self) -> None:
+        """Forget the studies and trials that Optuna no longer has."""
+        with self.write() as connection:
+            forget_deleted(connection)
+
     def expire(self, study_id: int, is_dead: Callable[[str], bool]) -> int:
         """Let the leases of workers known to be dead expire now; return how many there were."""
         table = models.EvaluationRow

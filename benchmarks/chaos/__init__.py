@@ -1,0 +1,1 @@
+"""Chaos: a search whose machines vanish."""

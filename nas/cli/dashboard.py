@@ -1,0 +1,44 @@
+"""nas dashboard."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from nas.cli._shared import StoreUrl, verb
+
+app = typer.Typer()
+
+
+@app.command()
+@verb
+def dashboard(
+    host: Annotated[str, typer.Option(help="Address to serve at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0: any that is free.")] = 8080,
+    artifacts: Annotated[
+        str | None, typer.Option(help="Folder of the diagrams; else that beside the studies.")
+    ] = None,
+    store: StoreUrl = None,
+) -> None:
+    """Serve Optuna's dashboard on the store, with the diagrams, until Ctrl-C."""
+    from nas.dashboard import serve
+
+    if store is not None:
+        _hide(store, host, port, artifacts)
+    serve(
+        store, host=host, port=port, artifacts=artifacts, say=lambda line: print(line, flush=True)
+    )
+
+
+def _hide(store: str, host: str, port: int, artifacts: str | None) -> None:
+    """Begin anew without the store's password on the command line, where every user can read it."""
+    from nas.store.engine import masked, parse
+
+    url = parse(store)
+    if masked(url) == url.render_as_string(hide_password=False):
+        return
+    words = ["dashboard", "--host", host, "--port", str(port)]
+    words += [] if artifacts is None else ["--artifacts", artifacts]
+    os.environ["NAS_STORE"] = store
+    os.execv(sys.executable, [sys.executable, "-m", "nas.cli", *words])

@@ -1,0 +1,166 @@
+"""nas submit and nas jobs: searches on a cluster."""
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli import search as searching
+from nas.cli._shared import Json, StoreUrl, print_json, print_table, verb
+from nas.errors import UserError
+
+if TYPE_CHECKING:
+    from nas.store.jobs import Job
+
+submitting = typer.Typer()
+app = typer.Typer(help="List, read and stop the searches on a cluster.", no_args_is_help=True)
+
+EXECUTOR = "ray"  # where a job's trials run unless the search says otherwise
+JobName = Annotated[str, typer.Argument(help="As nas submit has printed it.")]
+Follow = Annotated[bool, typer.Option("--follow", help="Until the job ends.")]
+RowStore = Annotated[
+    str | None,
+    typer.Option("--store", help="Where the job is recorded: the search's, as seen from here."),
+]
+
+
+@submitting.command()
+@verb
+def submit(
+    words: Annotated[list[str], typer.Argument(help="After --: search and its options.")],
+    address: Annotated[
+        str | None, typer.Option(help="The head, http://head:8265; else RAY_API_SERVER_ADDRESS.")
+    ] = None,
+    follow: Follow = False,
+    name: Annotated[str | None, typer.Option(help="The job's name; by its content.")] = None,
+    store: RowStore = None,
+    store_on_cluster: Annotated[
+        bool, typer.Option("--store-on-cluster", help="Send no store: its machines have NAS_STORE.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Run a search as a job of a Ray cluster; the same again goes on with it, or says it runs."""
+    search = read_search(words)
+    from nas import submission
+    from nas.head import Head
+
+    head = Head.connect(address, ask_token)
+    found = submission.submit(
+        search,
+        head,
+        name=name,
+        store=store,
+        store_on_cluster=store_on_cluster,
+        say=lambda line: typer.echo(f"nas: {line}", err=True),
+    )
+    job = found.job
+    if json_:
+        print_json(job.to_json() | {"begun": found.begun})
+    elif found.begun:
+        typer.echo(f"job {job.id} submitted to {job.address}")
+    else:
+        what = "has ended well" if job.state == "succeeded" else f"is {job.state}"
+        typer.echo(f"job {job.id} {what} at {job.address}: nothing was submitted again")
+    given = store or search.get("store")
+    if not json_:
+        for line in submission.follow_ups(job, _shown_option(given)):
+            typer.echo(f"  {line}")
+    if follow and not job.ended:
+        _follow(job, given)
+
+
+def read_search(words: list[str]) -> dict[str, Any]:
+    """Read a command line of `nas search` as it does itself; only what was given is in it."""
+    command = typer.main.get_group(searching.app).commands["search"]
+    if not words or words[0] != "search":
+        said = words[0] if words else "nothing"
+        raise UserError(f"What is submitted is a search: -- search --space ..., not {said!r}.")
+    context = command.make_context("nas search", list(words[1:]))  # its mistakes are told as there
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+    }
+    given.pop("json_", None)  # a job prints to its log
+    given.setdefault("executor", EXECUTOR)
+    return given
+
+
+@app.command("list")
+@verb
+def list_jobs(store: StoreUrl = None, json_: Json = False) -> None:
+    """List the jobs that the store knows, also those whose head is gone."""
+    from nas import submission
+    from nas.head import Head
+    from nas.report import terminal
+
+    found = submission.jobs(lambda address: Head.connect(address, ask_token), store=store)
+    if json_:
+        print_json([job.to_json() | {"now": now} for job, now in found])
+        return
+    rows = (
+        [job.id, now, job.address, f"{job.created:%Y-%m-%d %H:%M}", shlex.join(job.words[1:])]
+        for job, now in found
+    )
+    print_table(terminal.table(["job", "state", "head", "submitted (UTC)", "search"], rows))
+
+
+@app.command()
+@verb
+def logs(job: JobName, follow: Follow = False, store: StoreUrl = None) -> None:
+    """Print what a job has printed."""
+    from nas import submission
+
+    found = submission.find(job, store=store)
+    if follow:
+        _follow(found, store)
+        return
+    typer.echo(submission.logs(found, ask_token), nl=False)
+
+
+@app.command()
+@verb
+def stop(job: JobName, store: StoreUrl = None) -> None:
+    """Stop a job as Ctrl-C does: what it found is kept, the same nas submit goes on."""
+    from nas import submission
+
+    found = submission.find(job, store=store)
+    if found.ended:
+        typer.echo(f"job {found.id} was {found.state} already")
+        return
+    ended = submission.stop(found, ask_token, store=store)
+    typer.echo(f"job {ended.id} is {ended.state}")
+
+
+def ask_token(address: str) -> str | None:
+    """Ask a person for the token of a head, without showing it; None where nobody sits there."""
+    if not sys.stdin.isatty():
+        return None
+    return typer.prompt(f"Token of the cluster at {address}", hide_input=True, err=True) or None
+
+
+def _follow(job: "Job", store: str | None) -> None:
+    """Print a job's log until it ends; a job that did not end well ends this command alike."""
+    from nas import submission
+
+    try:
+        ended = submission.follow(
+            job, lambda text: typer.echo(text, nl=False), ask_token, store=store
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"nas: job {job.id} runs on; nas jobs stop {job.name} ends it.", err=True)
+        raise typer.Exit(130) from None
+    why = f": {ended.message}" if ended.message else ""
+    typer.echo(f"nas: job {ended.id} {ended.state}{why}", err=True)
+    if ended.state != "succeeded":
+        raise typer.Exit(1)
+
+
+def _shown_option(store: str | None) -> str:
+    """Return `--store` as the commands printed need it; a URL with a password is not printed."""
+    if store is None:
+        return ""
+    from nas.store.engine import masked
+
+    return f" --store {masked(store) if masked(store) == store else '...'}"

@@ -1,0 +1,176 @@
+"""Optuna's dashboard on a store, in this process: no other program is told the store's URL."""
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any, BinaryIO
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from nas.errors import UserError
+from nas.store import engine as engines
+from nas.store import queries
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+INSTALL = "pip install 'nas[dashboard]'"
+FOLDER = "artifacts"  # beside the studies' folders
+
+
+class Folders:
+    """Optuna's artifact store over the artifacts folders of all studies, or over one that is given.
+
+    A study that is begun while the dashboard runs is found too.
+    """
+
+    def __init__(self, url: str, given: Path | None = None) -> None:
+        self._url, self._given = url, given
+        self._known: list[Path] = []
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """Open an artifact; raises Optuna's ArtifactNotFound where no folder has it."""
+        return self._path(artifact_id).open("rb")
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Write what somebody uploads in the dashboard."""
+        folder = (self._known or self._folders())[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / artifact_id).write_bytes(content_body.read())
+
+    def remove(self, artifact_id: str) -> None:
+        """Delete an artifact; raises Optuna's ArtifactNotFound where no folder has it."""
+        self._path(artifact_id).unlink()
+
+    def _path(self, artifact_id: str) -> Path:
+        from optuna.artifacts.exceptions import ArtifactNotFound
+
+        if Path(artifact_id).name == artifact_id:
+            for look in (lambda: self._known, self._folders):
+                for folder in look():
+                    if (folder / artifact_id).is_file():
+                        return folder / artifact_id
+        raise ArtifactNotFound(f"No artifact {artifact_id!r}.")
+
+    def _folders(self) -> list[Path]:
+        if self._given is not None:
+            self._known = [self._given]
+        else:
+            with queries.connect(self._url) as connection:
+                folders = [one.config.get("folder") for one in queries.studies(connection)]
+            found = [Path(folder).parent / FOLDER for folder in reversed(folders) if folder]
+            self._known = list(dict.fromkeys(found)) or [Path("studies", FOLDER)]
+        return self._known
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread a request: the browser asks for several things at once."""
+
+    daemon_threads = True
+
+
+class _Handler(WSGIRequestHandler):
+    """Requests leave no line each: the terminal is for what a person should read."""
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+def serve(
+    store: str | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    artifacts: str | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve Optuna's dashboard on a store until Ctrl-C.
+
+    Raises UserError without optuna-dashboard and for an address that can't be had, StoreError
+    where there is no store.
+    """
+    url = engines.resolve(store)
+    app = application(url, None if artifacts is None else Path(artifacts))
+    server = _bound(app, host, port)
+    shown = f"[{host}]" if ":" in host else host
+    say(f"dashboard of {engines.masked(url)}: http://{shown}:{server.server_port}/")
+    if not _is_loopback(host):
+        say("It has no login: whoever reaches this address can read and delete all studies.")
+    say("Ctrl-C ends it.")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        say("")
+    finally:
+        server.server_close()
+
+
+def application(url: str, artifacts: Path | None = None) -> Any:
+    """Return Optuna's dashboard of a store as a WSGI application."""
+    try:
+        from optuna_dashboard._app import create_app
+    except ImportError:
+        raise UserError(f"The dashboard is a package of its own: {INSTALL}.") from None
+    if artifacts is not None and not artifacts.is_dir():
+        raise UserError(f"--artifacts is a folder, not {str(artifacts)!r}.")
+    with queries.connect(url) as connection:  # there is a store, or StoreError says so
+        queries.studies(connection)
+    return create_app(_storage(url), artifact_store=Folders(url, artifacts))
+
+
+def _storage(url: str) -> "BaseStorage":
+    """Return Optuna's storage, with the first of equal trials as the best, as in `nas top`."""
+    from optuna.storages import RDBStorage
+    from optuna.trial import FrozenTrial
+
+    class Storage(RDBStorage):
+        def get_best_trial(self, study_id: int) -> FrozenTrial:
+            with queries.connect(url) as connection:
+                found = queries.best(connection, study_id, 1)
+            if not found:
+                return super().get_best_trial(study_id)
+            number = found[0].number
+            return self.get_trial(self.get_trial_id_from_study_id_trial_number(study_id, number))
+
+    parsed = engines.parse(url)
+    text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    with engines.translated(parsed, "open"):
+        return Storage(
+            text,
+            engine_kwargs=engines.engine_options(parsed),
+            skip_compatibility_check=True,
+            skip_table_creation=True,
+        )
+
+
+def _bound(app: Any, host: str, port: int) -> WSGIServer:
+    """Bind the address; say what is wrong with it where it can't be bound."""
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port is a number from 0 (any that is free) to 65535, not {port}.")
+
+    class Server(_Server):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    try:
+        return make_server(host, port, app, server_class=Server, handler_class=_Handler)
+    except socket.gaierror:
+        raise UserError(f"--host is an address of this machine, not {host!r}.") from None
+    except OSError as error:
+        reasons = {
+            errno.EADDRINUSE: f"Port {port} of {host} is taken; give another with --port.",
+            errno.EACCES: f"Port {port} needs more rights; give one above 1023 with --port.",
+            errno.EADDRNOTAVAIL: f"--host is an address of this machine, not {host!r}.",
+        }
+        known = reasons.get(error.errno or 0)
+        raise UserError(known or f"Can't serve at {host}:{port}: {error.strerror}.") from None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

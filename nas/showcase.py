@@ -1,0 +1,339 @@
+"""A study as Optuna's dashboard shows it: each trial's diagram, note and code, the study's front.
+
+The worker that trains a trial writes it before the trial is told, for at most 2 % of the time that
+it was trained: 1.5 % for what the trial carries, 0.5 % for the study's note and figure, which are
+drawn anew when that share has come to what they took the last time. What can't be afforded is left
+out, the diagram first, then the code; the note's numbers stay.
+"""
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from nas.architecture import Architecture
+from nas.config import Config
+from nas.errors import LostLease, NasError
+from nas.export import Facts, python
+from nas.observers import Observer
+from nas.report import diagram
+from nas.report.note import StudyFacts, TrialFacts, study_note, trial_note
+from nas.report.pareto_figure import Spot, pareto_figure
+from nas.store import queries
+from nas.store import showcase as shown
+from nas.store.records import CurvePoint, Evaluation, Lease, Metrics, Started
+from nas.store.showcase import Artifact
+from nas.store.store import Store
+
+OF_TRIAL, OF_STUDY = 0.015, 0.005  # shares of the time that was trained
+ESTIMATES = {"note": 0.01, "code": 0.05, "diagram": 0.1, "study": 0.05}  # seconds, until measured
+FADING = 0.8  # how much of an estimate is left where less was measured
+ACCUMULATED = "accumulated"  # the metric that says in how many parts a batch was taken
+PNG, PYTHON, FIGURE = "image/png", "text/x-python", "pareto-front"
+
+log = logging.getLogger("nas")
+
+
+@dataclass
+class Costs:
+    """What each part took in this process, rather too much than too little, in seconds."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict(ESTIMATES))
+
+    @contextmanager
+    def measured(self, part: str) -> Iterator[None]:
+        """Measure a part."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            took = time.perf_counter() - begun
+            self.seconds[part] = max(took, FADING * self.seconds[part])
+
+
+@dataclass
+class Showing:
+    """One trial that this worker trains: what it was trained and what showing it took, in seconds.
+
+    `code` is empty until it was written out, `drawn` says whether the diagram was.
+    """
+
+    lease: Lease
+    evaluation: Evaluation
+    architecture: Architecture
+    trained: float = 0.0
+    spent: float = 0.0
+    points: list[CurvePoint] = field(default_factory=list)
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    code: str = ""
+    live: bool = False
+
+
+class Showcase(Observer):
+    """Writes what the dashboard shows of one study, for one worker."""
+
+    def __init__(self, config: Config, store: Store, study: str) -> None:
+        self.config, self.store = config, store
+        with store.read() as connection:
+            self.info = queries.study(connection, study)
+            empty = queries.total(connection, self.info.id) == 0
+        self.costs = Costs()
+        self.earned = 0.0  # seconds trained since the study was shown
+        self._showing: Showing | None = None
+        if empty:
+            self._show_study()
+
+    def started(self, lease: Lease, evaluation: Evaluation) -> None:
+        """Begin a trial's account."""
+        architecture = Architecture.from_json(lease.architecture)
+        self._showing = Showing(lease, evaluation, architecture)
+
+    def epoch(self, lease: Lease, point: CurvePoint, value: float) -> None:  # noqa: ARG002
+        """Show a running trial as soon as its diagram, its code and two notes are paid for."""
+        one = self._showing
+        if one is None or one.lease is not lease:
+            return
+        one.trained += point.seconds
+        self.earned += point.seconds
+        one.points.append(point)
+        seconds = self.costs.seconds
+        whole = seconds["diagram"] + seconds["code"] + 2 * seconds["note"]
+        if not one.live and OF_TRIAL * one.trained >= whole:
+            one.live = True
+            self._show(one, "running", point.metrics)
+
+    def ending(self, lease: Lease, state: str, metrics: Metrics, reason: str | None) -> None:
+        """Give the trial its last note, and what it can afford."""
+        one = self._showing
+        if one is not None and one.lease is lease:
+            self._show(one, state, metrics, reason)
+
+    def ended(self, *_: object) -> None:
+        """Show the study anew, where its share has come to what that takes."""
+        self._showing = None
+        if OF_STUDY * self.earned >= self.costs.seconds["study"]:
+            self.earned = 0.0
+            self._show_study()
+
+    def left(self, lease: Lease, reason: str) -> None:  # noqa: ARG002
+        """Leave the trial as it is shown: who goes on with it shows it."""
+        self._showing = None
+
+    def reused(self, started: Started) -> None:
+        """Show a trial that was told at once with what is known of its network."""
+        evaluation = started.evaluation
+        if evaluation is None or started.number is None:
+            return
+        architecture = Architecture.from_json(evaluation.architecture)
+        origin = (
+            f"{evaluation.study}/{evaluation.number}" if evaluation.study else "a deleted study"
+        )
+        with self.store.read() as connection:
+            points = queries.curve(connection, evaluation.id)
+        facts = replace(
+            self._facts(evaluation, architecture, started.outcome, points),
+            number=started.number,
+            warnings=[f"Reused from {origin}: not trained again.", *self._warnings(evaluation)],
+        )
+        picture = draw_diagram(self.config, self.info.name, architecture)
+        body = trial_note(facts)
+        shown.show_finished(self.store, self.info.id, started.number, body, [picture])
+
+    def _show(self, one: Showing, state: str, metrics: Metrics, reason: str | None = None) -> None:
+        """Write a trial's note with the code and the diagram as far as they are paid for."""
+        begun = time.perf_counter()
+        left = OF_TRIAL * one.trained - one.spent - self.costs.seconds["note"]
+        if not one.points and one.lease.attempt == 1:
+            left = sum(ESTIMATES.values())  # it never trained: one that failed is not stinted
+        for part, make in (("code", self._write_code), ("diagram", self._draw)):
+            if part not in one.artifacts and left >= self.costs.seconds[part]:
+                with self.costs.measured(part):
+                    make(one)
+                left -= self.costs.seconds[part]
+        try:
+            with self.costs.measured("note"):
+                self._write_note(one, state, metrics, reason)
+        except LostLease:
+            log.info("trial %d: shown by the worker that has it now", one.lease.number)
+        one.spent += time.perf_counter() - begun
+
+    def _write_note(self, one: Showing, state: str, metrics: Metrics, reason: str | None) -> None:
+        lease, evaluation = one.lease, replace(one.evaluation, metrics=metrics)
+        points = one.points
+        if lease.attempt > 1 or (points and points[0].epoch > 1):  # another worker's, or a rung's
+            with self.store.read() as connection:
+                points = queries.curve(connection, lease.evaluation_id)
+        failed = [f"Failed: {reason}"] if reason else []
+        facts = replace(
+            self._facts(evaluation, one.architecture, state, points),
+            number=lease.number,
+            warnings=[*failed, *self._warnings(evaluation, lease.attempt)],
+            code=one.code,
+            whole="code" in one.artifacts,
+        )
+        body = trial_note(facts)
+        shown.show_trial(self.store, self.info.id, lease, body, one.artifacts.values())
+
+    def _facts(
+        self,
+        evaluation: Evaluation,
+        architecture: Architecture,
+        state: str,
+        points: Sequence[CurvePoint],
+    ) -> TrialFacts:
+        config = self.config
+        return TrialFacts(
+            number=evaluation.number or 0,
+            state=state,
+            architecture=architecture,
+            cost=config.subject.price(architecture),
+            objective=config.objective,
+            metric=config.recipe.metric,
+            metrics=evaluation.metrics,
+            curve=points,
+            epochs=evaluation.fidelity,
+            of=config.recipe.epochs,
+        )
+
+    def _warnings(self, evaluation: Evaluation, attempt: int = 1) -> list[str]:
+        """Return what a reader should know before the numbers."""
+        found = []
+        metrics = evaluation.metrics
+        if metrics.get("predicted_classes") == 1:
+            found.append("It predicts a single class: it has learnt nothing.")
+        limits = self.config.limits.tightest(self.config.space.limits)
+        architecture = Architecture.from_json(evaluation.architecture)
+        over = limits.violation(self.config.subject.price(architecture))
+        if over is not None:
+            found.append(f"Over a limit: {over}.")
+        if attempt > 1:
+            deaths = f", {evaluation.deaths} of them without an epoch" if evaluation.deaths else ""
+            found.append(f"Attempt {attempt}: {attempt - 1} workers began it before{deaths}.")
+        parts = metrics.get(ACCUMULATED)
+        if parts:
+            found.append(f"Gradients accumulated over {parts:g} parts of a batch: out of memory.")
+        return found
+
+    def _write_code(self, one: Showing) -> None:
+        """Write the network's file, and keep its class for the note."""
+        text = python.source(one.architecture, Facts())
+        start = text.index("class Network(")
+        one.code = text[start : text.index("\n\n\n", start)]
+        file = _artifact(self.info.name, one.architecture.id, "network.py", PYTHON)
+        _write(self.config.artifacts / file.artifact_id, text.encode())
+        one.artifacts["code"] = file
+
+    def _draw(self, one: Showing) -> None:
+        one.artifacts["diagram"] = draw_diagram(self.config, self.info.name, one.architecture)
+
+    def _show_study(self) -> None:
+        try:
+            with self.costs.measured("study"):
+                show_study(self.store, self.config, self.info.name)
+        except NasError as error:  # another worker was at it, or the database is busy
+            log.warning("the study's note: %s", error)
+
+
+def draw_diagram(config: Config, study: str, architecture: Architecture) -> Artifact:
+    """Draw a network into the artifacts folder, unless it is there; return the artifact."""
+    made = _artifact(study, architecture.id, "diagram.png", PNG)
+    path = config.artifacts / made.artifact_id
+    if not path.exists():
+        _write(path, diagram.png(architecture, title=f"{study}: {architecture.id}"))
+    return made
+
+
+def show_study(
+    store: Store,
+    config: Config,
+    study: str,
+    artifacts: Sequence[Artifact] = (),
+    code: str = "",
+) -> None:
+    """Write a study's note and figure from what is stored; `code` is where the winner's lies."""
+    goal, metric = config.objective, config.recipe.metric
+    with store.read() as connection:
+        info = queries.study(connection, study)
+        best = queries.best(connection, info.id, 1)
+        facts = StudyFacts(
+            name=study,
+            space=config.space.name,
+            parameters=len(config.space.parameters()),
+            data=config.recipe.data,
+            classes=config.classes,
+            recipe=config.recipe.describe(),
+            objective=goal,
+            metric=metric,
+            limits=_limits(config),
+            how=f"sampler `{config.sampler}`, pruner `{config.pruner}`, seed {config.seed}",
+            trials=info.config.get("trials"),
+            seconds=info.config.get("seconds"),
+            counts=queries.counts(connection, info.id),
+            best=best[0] if best else None,
+            failures=queries.failures(connection, info.id),
+            looks=len(queries.test_looks(connection, info.id)),
+            code=code,
+        )
+        timed = goal.target_latency_ms is not None
+        spots = [Spot(*row) for row in shown.spots(connection, info.id, metric, timed=timed)]
+    figure = pareto_figure(
+        spots,
+        metric=metric,
+        cost="predicted latency, ms" if timed else "macs",
+        target=goal.target,
+        best=facts.best.number if facts.best else None,
+    )
+    figures = {FIGURE: figure} if spots else {}
+    shown.show_study(store, info.id, study_note(facts), figures, artifacts)
+
+
+def show_end(
+    store: Store, config: Config, study: str, best: queries.TrialInfo, files: Sequence[Path]
+) -> None:
+    """Show a search's end: the study's note, the winner's diagram and its files.
+
+    It shows what it can: a search does not fail for its showcase.
+    """
+    try:
+        with store.read() as connection:
+            found = queries.evaluation(connection, best.evaluation_id)
+            info = queries.study(connection, study)
+        picture = draw_diagram(config, study, Architecture.from_json(found.architecture))
+        artifacts = [replace(picture, filename="winner.png")]
+        for path in files:
+            kind = PNG if path.suffix == ".png" else PYTHON
+            made = _artifact(study, str(path.stat().st_mtime_ns), path.name, kind)
+            _write(config.artifacts / made.artifact_id, path.read_bytes())
+            artifacts.append(made)
+        code = next((str(path) for path in files if path.suffix == ".py"), "")
+        show_study(store, config, study, artifacts, os.path.join(*Path(code).parts[-3:]))
+        if not shown.has_artifact(store, info.id, best.number, picture.artifact_id):
+            shown.show_finished(store, info.id, best.number, None, [picture])
+    except Exception:
+        log.exception("the study's note and figure")
+
+
+def _limits(config: Config) -> list[str]:
+    found = config.limits.tightest(config.space.limits).to_json().items()
+    return [f"{limit:,} {name.replace('_', ' ')}" for name, limit in found if limit is not None]
+
+
+def _artifact(study: str, of: str, filename: str, mimetype: str) -> Artifact:
+    """Return the artifact of a thing in a study: the same one whoever makes it, and how often."""
+    name = uuid.uuid5(uuid.NAMESPACE_URL, f"nas/{study}/{of}/{filename}")
+    return Artifact(str(name), filename, mimetype)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file so that nobody sees a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

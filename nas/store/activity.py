@@ -1,0 +1,296 @@
+"""What goes on in a study now: its workers, how fast it goes, when it paused, what is left.
+
+Plain SELECTs over our tables, as in `nas.store.queries`: all is told from the rows alone, so from
+any machine. Times are UTC; "now" is the database's clock, the rows' times are the workers' own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from nas.store import engine as engines
+from nas.store import queries
+
+WINDOW = 900.0  # seconds that "the last while" is
+NEWEST = 1000  # evaluations in which pauses are looked for
+SHORTEST_PAUSE = 60.0  # seconds; below it, proposing and loading data look like a pause
+LONG_EPOCHS = 3.0  # times the longest epoch without any progress: nobody was at work
+ENOUGH = 3  # ended trials, from which on the last while tells the pace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """A worker that trains a trial, and the lease that it holds.
+
+    `name` is '' where it let go, `trial` None while the trial is being made; `epoch` of `epochs`
+    are stored; `lease_left` is in seconds, below 0 where the worker was not heard of in time.
+    """
+
+    name: str
+    trial: int | None
+    epoch: int
+    epochs: int
+    attempt: int
+    lease_left: float
+
+    @property
+    def host(self) -> str:
+        """Return the machine's name: a worker is called HOST:PROCESS:NUMBER."""
+        return self.name.partition(":")[0]
+
+    @property
+    def lives(self) -> bool:
+        """Tell whether it was heard of in time."""
+        return bool(self.name) and self.lease_left >= 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """What was done in a time: trials that ended, epochs that were trained."""
+
+    seconds: float
+    trials: int
+    epochs: int
+
+    @property
+    def trials_per_hour(self) -> float:
+        """Return how many trials ended in an hour."""
+        return 3600.0 * self.trials / max(1.0, self.seconds)
+
+    @property
+    def epochs_per_hour(self) -> float:
+        """Return how many epochs were trained in an hour."""
+        return 3600.0 * self.epochs / max(1.0, self.seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pause:
+    """A time in which nobody was at work on the study."""
+
+    since: datetime
+    until: datetime
+
+    @property
+    def seconds(self) -> float:
+        """Return how long it was."""
+        return (self.until - self.since).total_seconds()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activity:
+    """What goes on in a study.
+
+    `recent` covers the last quarter of an hour or the time since the last pause, `overall` the
+    whole search without its pauses, which are looked for in the newest 1,000 trainings. `spent` of
+    the study's `budget` of trials are begun; `remaining` seconds are an estimate, None where
+    nobody is at work or no limit is known. `idle` is the seconds without progress where nobody is
+    at work, else None.
+    """
+
+    now: datetime
+    holders: tuple[Holder, ...]
+    recent: Pace
+    overall: Pace
+    pauses: tuple[Pause, ...]
+    last_progress: datetime | None
+    spent: int
+    budget: int | None
+    epoch_seconds: float
+    remaining: float | None
+    idle: float | None
+    is_done: bool
+
+    @property
+    def working(self) -> int:
+        """Count the workers that are heard of."""
+        return sum(holder.lives for holder in self.holders)
+
+
+def activity(connection: sa.Connection, info: queries.StudyInfo) -> Activity:
+    """Return what goes on in a study."""
+    now = _now(connection)
+    holders = tuple(_holders(connection, info.id))
+    totals = _totals(connection, info.id)
+    climbs = totals.lowest != totals.highest
+    last = _last_progress(connection, info.id, totals.last)
+    found = tuple(_pauses(connection, info.id))
+    works = any(holder.lives for holder in holders)
+    began = found[-1].until if found else info.created  # the run that goes on now
+    overall = Pace(
+        seconds=_between(info.created, now if works or last is None else last)
+        - sum(pause.seconds for pause in found),
+        trials=_ended(connection, info.id, climbs),
+        epochs=_epochs(connection, info.id, climbs),
+    )
+    since = max(now - timedelta(seconds=WINDOW), began)
+    recent = Pace(
+        seconds=_between(since, now),
+        trials=_ended(connection, info.id, climbs, since),
+        epochs=_epochs(connection, info.id, climbs, since),
+    )
+    spent, budget = queries.spent(connection, info.id), info.config.get("trials")
+    limit = _time_left(info.config, began, now)
+    unspent = None if budget is None else max(0, budget - spent)
+    todo = None if unspent is None else unspent + sum(_untrained(one) for one in holders)
+    epochs = info.config.get("recipe", {}).get("epochs", totals.highest or 1)
+    limits = [limit, None if todo is None else _until(todo, recent, overall, epochs)]
+    return Activity(
+        now=now,
+        holders=holders,
+        recent=recent,
+        overall=overall,
+        pauses=found,
+        last_progress=last,
+        spent=spent,
+        budget=budget,
+        epoch_seconds=queries.epoch_seconds(connection, info.id),
+        remaining=min((one for one in limits if one is not None), default=None) if works else None,
+        idle=None if works or last is None else _between(last, now),
+        is_done=not works and ((unspent == 0 and not holders) or limit == 0.0),
+    )
+
+
+def _between(since: datetime, until: datetime) -> float:
+    """Return the seconds from one time to another; clocks of several machines may cross."""
+    return max(0.0, (until - since).total_seconds())
+
+
+def _untrained(holder: Holder) -> float:
+    """Return the share of a running trial that is still to be trained."""
+    return 1.0 - min(1.0, holder.epoch / max(1, holder.epochs))
+
+
+def _time_left(config: Mapping[str, Any], began: datetime, now: datetime) -> float | None:
+    """Return the seconds left of a run's time limit, None without one."""
+    limit = config.get("seconds")
+    return None if limit is None else max(0.0, limit - _between(began, now))
+
+
+def _until(todo: float, recent: Pace, overall: Pace, epochs: int) -> float | None:
+    """Return the seconds that so many trials take: by the last while where enough ended in it."""
+    pace = recent if recent.trials >= ENOUGH else overall
+    each_hour = pace.trials_per_hour or overall.epochs_per_hour / epochs
+    return 3600.0 * todo / each_hour if each_hour else None
+
+
+def _now(connection: sa.Connection) -> datetime:
+    seconds = connection.execute(sa.select(engines.database_seconds(connection))).scalar_one()
+    return datetime.fromtimestamp(float(seconds), UTC).replace(tzinfo=None)
+
+
+def _holders(connection: sa.Connection, study_id: int) -> list[Holder]:
+    statement = sa.text(
+        "SELECT e.worker, e.number, e.fidelity, e.attempt,"
+        f" e.expires_at - {engines.database_seconds(connection)} AS lease_left,"
+        " (SELECT max(c.epoch) FROM nas_curve_points c WHERE c.evaluation_id = e.id) AS epoch"
+        " FROM nas_evaluations e WHERE e.study_id = :study AND e.state = 'running'"
+        " ORDER BY e.number, e.id"
+    )
+    return [
+        Holder(
+            name=row.worker,
+            trial=row.number,
+            epoch=row.epoch or 0,
+            epochs=row.fidelity,
+            attempt=row.attempt,
+            lease_left=float(row.lease_left or 0.0),
+        )
+        for row in connection.execute(statement, {"study": study_id})
+    ]
+
+
+def _totals(connection: sa.Connection, study_id: int) -> Any:
+    """Return when the last training ended, and the lowest and the highest fidelity."""
+    statement = sa.text(
+        "SELECT max(finished) AS last, min(fidelity) AS lowest, max(fidelity) AS highest"
+        " FROM nas_evaluations WHERE study_id = :study"
+    ).columns(last=sa.DateTime())
+    return connection.execute(statement, {"study": study_id}).one()
+
+
+def _ended(
+    connection: sa.Connection, study_id: int, climbs: bool, since: datetime | None = None
+) -> int:
+    """Count the networks whose training has ended; what is promoted is counted once."""
+    shorter = (
+        " AND NOT EXISTS (SELECT 1 FROM nas_evaluations s WHERE s.study_id = e.study_id"
+        " AND s.architecture_id = e.architecture_id AND s.recipe_hash = e.recipe_hash"
+        " AND s.fidelity < e.fidelity)"
+    )
+    statement = sa.text(
+        "SELECT count(*) FROM nas_evaluations e WHERE e.study_id = :study AND e.finished"
+        f" {'IS NOT NULL' if since is None else '>= :since'}{shorter if climbs else ''}"
+    )
+    return int(connection.execute(_at(statement, since), {"study": study_id}).scalar_one())
+
+
+def _epochs(
+    connection: sa.Connection, study_id: int, climbs: bool, since: datetime | None = None
+) -> int:
+    """Count the epochs that were trained; a promoted network's earlier ones are counted once.
+
+    An epoch's training had not ended before the epoch: so few rows are looked at for a short time.
+    """
+    shorter = (
+        " AND NOT EXISTS (SELECT 1 FROM nas_evaluations s WHERE s.architecture_id ="
+        " e.architecture_id AND s.recipe_hash = e.recipe_hash AND s.fidelity < e.fidelity"
+        " AND s.fidelity >= c.epoch AND s.state = 'complete')"
+    )
+    newer = " AND (e.state = 'running' OR e.finished >= :since) AND c.created >= :since"
+    statement = sa.text(
+        "SELECT count(*) FROM nas_evaluations e JOIN nas_curve_points c ON c.evaluation_id = e.id"
+        f" WHERE e.study_id = :study{newer if since else ''}{shorter if climbs else ''}"
+    )
+    return int(connection.execute(_at(statement, since), {"study": study_id}).scalar_one())
+
+
+def _at(statement: sa.TextClause, since: datetime | None) -> sa.TextClause:
+    if since is None:
+        return statement
+    return statement.bindparams(sa.bindparam("since", since, sa.DateTime()))
+
+
+def _last_progress(
+    connection: sa.Connection, study_id: int, ended: datetime | None
+) -> datetime | None:
+    """Return when the last epoch of what runs was stored, or the last training ended."""
+    statement = sa.text(
+        "SELECT max(c.created) AS at FROM nas_evaluations e JOIN nas_curve_points c"
+        " ON c.evaluation_id = e.id WHERE e.study_id = :study AND e.state = 'running'"
+    ).columns(at=sa.DateTime())
+    epoch = connection.execute(statement, {"study": study_id}).scalar()
+    return max((one for one in (epoch, ended) if one is not None), default=None)
+
+
+def _pauses(connection: sa.Connection, study_id: int) -> list[Pause]:
+    """Return the times without any progress that were too long for an epoch."""
+    newest = (
+        "WITH newest AS (SELECT id, created, finished FROM nas_evaluations"
+        " WHERE study_id = :study ORDER BY id DESC LIMIT :newest), points AS (SELECT c.created,"
+        " c.seconds FROM nas_curve_points c JOIN newest n ON n.id = c.evaluation_id)"
+    )
+    key = {"study": study_id, "newest": NEWEST}
+    longest = sa.text(f"{newest} SELECT max(seconds) FROM points")
+    epoch = float(connection.execute(longest, key).scalar() or 0.0)
+    statement = sa.text(
+        f"{newest}, happened AS (SELECT created AS moment FROM newest UNION ALL SELECT finished"
+        " FROM newest WHERE finished IS NOT NULL UNION ALL SELECT created FROM points),"
+        " gaps AS (SELECT moment AS ended, LAG(moment) OVER (ORDER BY moment) AS begun"
+        f" FROM happened) SELECT begun, ended FROM gaps WHERE {_gap(connection)} > :long"
+        " ORDER BY ended"
+    ).columns(begun=sa.DateTime(), ended=sa.DateTime())
+    long = max(SHORTEST_PAUSE, LONG_EPOCHS * epoch)
+    rows = connection.execute(statement, {**key, "long": long})
+    return [Pause(since=row.begun, until=row.ended) for row in rows]
+
+
+def _gap(connection: sa.Connection) -> str:
+    """Return SQL for the seconds from `begun` to `ended` in this kind of database."""
+    if connection.dialect.name == "sqlite":
+        return "(julianday(ended) - julianday(begun)) * 86400.0"
+    if connection.dialect.name == "postgresql":
+        return "extract(epoch FROM ended - begun)"
+    return "timestampdiff(MICROSECOND, begun, ended) / 1000000.0"

@@ -1,0 +1,30 @@
+"""What every test runs under: one thread a process, Hypothesis without clocks, a worker a core."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+LONGEST_FILES = ("test_docs", "test_search", "test_fidelity", "test_search_real", "test_cli")
+MOST_WORKERS = 8  # a worker holds torch and, at times, searches in processes of their own
+
+# Before torch is imported, and for the processes that tests start: tests run beside each other.
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist may be absent
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many workers `--numprocesses auto` means: the cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
+    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return min(MOST_WORKERS, cores)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: none of them is left alone at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST_FILES)

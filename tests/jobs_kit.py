@@ -1,0 +1,95 @@
+"""A command line beside a Ray cluster of `ray_kit`, in its network."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray_kit import Cluster, Node
+from search_kit import ROOT
+
+ADDRESS = "http://127.0.0.1:8265"
+WAITED = 120.0  # seconds
+# Runs commands of ours one after the other in one process: each import of torch takes seconds.
+LOOP = """
+import json, sys
+from typer.testing import CliRunner
+from nas.cli import app
+for line in sys.stdin:
+    ended = CliRunner().invoke(app, json.loads(line))
+    print(json.dumps([ended.exit_code, ended.stdout, ended.stderr, repr(ended.exception)]))
+    sys.stdout.flush()
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command of ours printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Home:
+    """Where somebody sits who submits to a cluster: a folder on the head's machine."""
+
+    def __init__(self, cluster: Cluster, token: str) -> None:
+        self.cluster, self.token, self.folder = cluster, token, cluster.folder
+        cluster.environment["PYTHONPATH"] = str(ROOT)
+        # A job's python is that of the PATH of `ray start`.
+        path = f"{Path(sys.executable).parent}:{cluster.environ()['PATH']}"
+        cluster.environment |= {"PATH": path, "OMP_NUM_THREADS": "1"}
+        cluster.environment["RAY_DASHBOARD_STARTUP_TIMEOUT_S"] = "120"  # on a busy machine
+        self._loop: subprocess.Popen[str] | None = None
+
+    def start_head(self) -> Node:
+        """Start a head and wait until it takes jobs."""
+        head = self.cluster.start_head(dashboard=True)
+        wait_for(lambda: "ray_version" in self.get("/api/version"))
+        return head
+
+    def nas(self, *words: str) -> Said:
+        """Run a command of ours in the cluster's network; fail where it prints a traceback."""
+        if self._loop is None:
+            self._loop = subprocess.Popen(
+                self.cluster.within(sys.executable, "-c", LOOP),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self.folder,
+                env=self.cluster.environ(),
+            )  # fmt: skip
+        assert self._loop.stdin
+        assert self._loop.stdout
+        self._loop.stdin.write(json.dumps(words) + "\n")
+        self._loop.stdin.flush()
+        code, out, err, error = json.loads(self._loop.stdout.readline())
+        assert error == "None" or error.startswith("SystemExit"), error
+        return Said(code, out, err)
+
+    def get(self, path: str) -> str:
+        """Return what the head answers to somebody who has its token."""
+        header = f"Authorization: Bearer {self.token}"
+        return self.cluster.run("curl", "-s", "-m", "20", "-H", header, ADDRESS + path).stdout
+
+    def listed(self, store: str) -> list[dict[str, Any]]:
+        """Return what `nas jobs list` knows."""
+        found: list[dict[str, Any]] = json.loads(
+            self.nas("jobs", "list", "--store", store, "--json").out
+        )
+        return found
+
+    def close(self) -> None:
+        """End the command line."""
+        if self._loop is not None:
+            self._loop.communicate()
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + WAITED
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to hold"
+        time.sleep(0.5)

@@ -1,0 +1,56 @@
+"""A PostgreSQL server of a test's own, which may be stopped, killed and started again."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+PROGRAMS = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None)
+INITDB = shutil.which("initdb") or (str(PROGRAMS) if PROGRAMS else None)
+
+
+def _here(*words: str) -> list[str]:
+    return list(words)
+
+
+class Server:
+    """A server in a folder, on a port of the loopback; root runs it as the user postgres.
+
+    `within` turns a command into one that runs in another network namespace.
+    """
+
+    def __init__(self, folder: Path, port: int, within: Callable[..., list[str]] = _here) -> None:
+        self.folder, self.port, self.within = folder / "data", port, within
+        self.bin = Path(str(INITDB)).parent
+        self.user = "postgres" if os.geteuid() == 0 else None
+        if self.user is not None:
+            shutil.chown(folder, self.user)
+        self.url = f"postgresql+psycopg://nas@127.0.0.1:{port}/postgres"
+
+    def run(self, program: str, *words: str) -> None:
+        """Run one of PostgreSQL's programs to its end."""
+        dropped = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
+        own = [*(dropped if self.user else []), str(self.bin / program), *words]
+        subprocess.run(
+            self.within(*own), check=True, timeout=120, cwd="/", stdout=subprocess.DEVNULL
+        )
+
+    def make(self) -> None:
+        """Make the server's files and start it."""
+        self.run("initdb", "-D", str(self.folder), "-U", "nas", "-A", "trust", "--no-sync")
+        self.control("start")
+
+    def control(self, what: str, *words: str) -> None:
+        """Start, stop or restart the server, and wait for it."""
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
+        log = str(self.folder / "log")
+        self.run("pg_ctl", what, "-D", str(self.folder), "-l", log, "-w", "-o", options, *words)
+
+    def kill(self) -> None:
+        """End the server and all that serve its connections as a power cut does."""
+        postmaster = int((self.folder / "postmaster.pid").read_text().splitlines()[0])
+        found = subprocess.run(["pgrep", "-P", str(postmaster)], capture_output=True, text=True)
+        for pid in (postmaster, *map(int, found.stdout.split())):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,224 @@
+"""Ray for tests: real heads and nodes, in a network namespace that has only its loopback.
+
+Ray listens on every interface and `ray stop` ends every Ray of a machine; here a cluster has a
+network of its own, and each of its nodes a process tree of its own that can be cut off at once.
+Drivers run in the network with `Cluster.popen` and are processes like any other.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+PORT = 6379
+ADDRESS = f"127.0.0.1:{PORT}"
+FIRST_AGENT_PORT = 52400
+AGENT_PORTS = (
+    "metrics-export",
+    "dashboard-agent-grpc",
+    "dashboard-agent-listen",
+    "runtime-env-agent",
+)
+STARTING = 240.0  # seconds for a node to join; 12 on a quiet machine
+HOLDER = """
+import fcntl, socket, struct, sys
+with socket.socket() as probe:  # bring the loopback up; 0x8914: SIOCSIFFLAGS, 0x41: up, running
+    fcntl.ioctl(probe, 0x8914, struct.pack("16sh14x", b"lo", 0x41))
+print("up", flush=True)
+sys.stdin.read()
+"""
+
+
+@cache
+def why_not() -> str:
+    """Say why no Ray can be started here; nothing where it can."""
+    if find_spec("ray") is None:
+        return "Ray is not installed"
+    if shutil.which("unshare") is None or shutil.which("nsenter") is None:
+        return "unshare and nsenter (util-linux) are not installed"
+    made = subprocess.run([*_unshare(), "true"], capture_output=True, text=True)
+    if made.returncode:
+        return f"namespaces are not permitted here: {made.stderr.strip()}"
+    return ""
+
+
+def skip_without_ray() -> None:
+    """Skip a test where Ray or namespaces are absent."""
+    if why_not():
+        pytest.skip(why_not())
+
+
+def _unshare() -> list[str]:
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    return ["unshare", "--net", *user]
+
+
+class Cluster:
+    """A network of its own with the Ray nodes that were started in it."""
+
+    def __init__(self, folder: Path, *, token: str | None = None) -> None:
+        self.folder = folder  # short: Ray's sockets lie in it
+        self.head: Node | None = None
+        self.nodes: list[Node] = []
+        self.started = 0
+        self.environment = {
+            "RAY_AUTH_MODE": "token" if token else "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_raylet_start_wait_time_s": "240",
+        }
+        if token:
+            path = folder / "token"
+            path.write_text(token)
+            self.environment["RAY_AUTH_TOKEN_PATH"] = str(path)
+        self.holder = subprocess.Popen(
+            [*_unshare(), sys.executable, "-c", HOLDER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.holder.stdout is not None
+        assert self.holder.stdout.readline() == "up\n"
+
+    def within(self, *words: str) -> list[str]:
+        """Return the command that runs another in this network."""
+        user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+        return ["nsenter", "--target", str(self.holder.pid), "--net", *user, "--", *words]
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """Return the environment of a process of this cluster."""
+        kept = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "NAS_STORE")}
+        return kept | self.environment | more
+
+    def popen(self, *words: str, cwd: Path | None = None, **more: str) -> "subprocess.Popen[str]":
+        """Start a command in this network; `more` is added to its environment."""
+        return subprocess.Popen(
+            self.within(*words),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+            env=self.environ(**more),
+        )
+
+    def run(
+        self, *words: str, timeout: float = 300, **more: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command in this network to its end."""
+        return subprocess.run(
+            self.within(*words),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=self.environ(**more),
+        )
+
+    def start_head(self, *, cpus: int = 2, gpus: int = 0, dashboard: bool = False) -> "Node":
+        """Start the head and wait until it answers; with `dashboard` Ray Jobs are at port 8265."""
+        with_dashboard = "--include-dashboard=" + str(dashboard).lower()
+        words = ["--head", f"--port={PORT}", with_dashboard, f"--temp-dir={self.folder}/ray"]
+        self.head = self._start(*words, cpus=cpus, gpus=gpus)
+        return self.head
+
+    def add_node(self, *, cpus: int = 1, gpus: int = 0) -> "Node":
+        """Start another node, on the same address, and wait until it has joined."""
+        return self._start(f"--address={ADDRESS}", cpus=cpus, gpus=gpus)
+
+    def _start(self, *words: str, cpus: int, gpus: int) -> "Node":
+        log = self.folder / f"node{self.started}.log"
+        # A raylet ends itself where an agent is slow to say which port it took: say it first.
+        base = FIRST_AGENT_PORT + 10 * self.started
+        ports = [f"--{name}-port={base + n}" for n, name in enumerate(AGENT_PORTS)]
+        self.started += 1
+        node = Node(self, log, *words, *ports, f"--num-cpus={cpus}", f"--num-gpus={gpus}")
+        self.nodes.append(node)
+        node.wait_until_up()
+        return node
+
+    def stop(self) -> None:
+        """End every node at once; the network stays."""
+        for node in self.nodes:
+            node.kill()
+        self.nodes, self.head = [], None
+
+    def close(self) -> None:
+        """End every node and the network."""
+        self.stop()
+        self.holder.communicate()
+
+
+class Node:
+    """A Ray node: `ray start` and all that it starts, in a process tree that is cut off at once."""
+
+    def __init__(self, cluster: Cluster, log: Path, *words: str) -> None:
+        self.cluster, self.log = cluster, log
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *words]
+        ray.append("--disable-usage-stats")
+        mortal = ["setpriv", "--pdeathsig", "KILL"]  # no test that is killed leaves a Ray behind
+        tree = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [*mortal, *cluster.within(*tree, *ray)],
+                stdout=file,
+                stderr=file,
+                env=cluster.environ(),
+                process_group=0,  # Ctrl-C in a terminal is not for it
+            )
+
+    def wait_until_up(self) -> None:
+        """Wait until `ray start` says that it runs; raises AssertionError with its log."""
+        end = time.monotonic() + STARTING
+        while "Ray runtime started" not in self.log.read_text():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise AssertionError(f"Ray did not start: {self.log.read_text()[-2000:]}")
+            time.sleep(0.1)
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers of ours on this node, as this machine sees them."""
+        return [pid for pid in descendants(self.process.pid) if "NasWorker" in _title(pid)]
+
+    def kill(self) -> None:
+        """Cut the node off: every process of it is gone at once."""
+        self.process.kill()
+        self.process.wait()
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path("/proc", str(pid), "cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the process ids of all that a process has started."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout
+    children = [int(line) for line in found.split()]
+    return children + [each for child in children for each in descendants(child)]
+
+
+@contextmanager
+def cluster(*, token: str | None = None) -> Iterator[Cluster]:
+    """Yield a network without nodes yet; skip the test where Ray or namespaces are absent."""
+    skip_without_ray()
+    folder = Path(tempfile.mkdtemp(prefix="nasray"))
+    made = Cluster(folder, token=token)
+    try:
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill(pid: int) -> None:
+    """End a process as a power cut does."""
+    os.kill(pid, signal.SIGKILL)

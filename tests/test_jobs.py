@@ -1,0 +1,355 @@
+"""Searches submitted to a real Ray head: once, followed, stopped, resumed on a new head, no secret.
+
+The password is that of a PostgreSQL server of the test's own, which asks for it.
+"""
+
+import json
+import os
+import pty
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from jobs_kit import ADDRESS, Home, Said, wait_for
+from ray_kit import cluster
+from search_kit import SPACE, arguments, write_inputs
+from typer.testing import CliRunner
+
+from nas.cli import app
+from nas.cli.jobs import read_search
+from nas.errors import ClusterError, StoreError, UserError
+from nas.head import check_address, find_token
+from nas.store.store import Store
+from nas.submission import _name, _sent_store, pack
+
+PASSWORD = "hunter2-not-in-any-log"
+TOKEN = "token-not-in-any-log-" + "0" * 16
+QUICK = {"executor": "in-process"}  # in the job's own process; without it trials run on Ray
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Home]:
+    """A folder beside a head that wants a token."""
+    with cluster(token=TOKEN) as made:
+        sitting = Home(made, TOKEN)
+        try:
+            sitting.start_head()
+            yield sitting
+        finally:
+            sitting.close()
+
+
+@pytest.fixture(scope="module")
+def database(home: Home) -> Iterator[str]:
+    """The URL, with a password, of a PostgreSQL server in that network which wants the password."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found or os.geteuid():
+        pytest.skip("no PostgreSQL server to start, or no right to start it as another user")
+    data, secret = home.folder / "pg", home.folder / "pgpass"
+    data.mkdir()
+    secret.write_text(PASSWORD)
+    home.folder.chmod(0o755)
+    shutil.chown(data, "postgres")
+    as_postgres = ["runuser", "-u", "postgres", "--"]
+    options = ["-A", "scram-sha-256", "--no-sync", "-U", "nas", f"--pwfile={secret}"]
+    made = [*as_postgres, str(found[-1]), "-D", str(data), *options]
+    subprocess.run(made, check=True, capture_output=True)
+    secret.unlink()
+    serving = [str(found[-1].with_name("postgres")), "-D", str(data)]
+    settings = ["-c", "unix_socket_directories=", "-c", "fsync=off"]
+    # postgres itself, not runuser, is what is ended afterwards
+    dropped = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    server = subprocess.Popen(
+        home.cluster.within(*dropped, *serving, *settings), stderr=subprocess.DEVNULL
+    )
+    yield f"postgresql://nas:{PASSWORD}@127.0.0.1:5432/postgres"
+    server.terminate()
+    server.wait()
+
+
+def search(folder: Path, **options: object) -> list[str]:
+    """Return the words of a tiny search after --."""
+    words = arguments(folder, **{"trials": 1, "epochs": 1} | options)
+    at = words.index("--workers")
+    return ["--", "search", *words[:at], *words[at + 2 :]]
+
+
+def submit(home: Home, *words: str) -> Said:
+    """Submit to the head."""
+    return home.nas("submit", "--address", ADDRESS, *words)
+
+
+def shown_by_ray(home: Home, job: str) -> str:
+    """Return all that a head shows of its jobs to whoever has the token."""
+    paths = [
+        "/api/jobs/", f"/api/jobs/{job}", f"/api/jobs/{job}/logs", "/api/v0/actors?detail=1",
+        "/api/v0/tasks?detail=1", "/api/v0/runtime_envs?detail=1", "/api/v0/workers?detail=1",
+        "/api/v0/jobs?detail=1", "/nodes?view=summary", "/logical/actors",
+    ]  # fmt: skip
+    return "\n".join(home.get(path) for path in paths)
+
+
+def written(folder: Path) -> list[str]:
+    """Return the text of all that was written below a folder, but for the database's own files."""
+    found = [path for path in folder.rglob("*") if path.is_file() and "pg" not in path.parts]
+    return [path.read_text(errors="replace") for path in found if path.name != "store.url"]
+
+
+def test_a_search_runs_once_and_its_password_is_nowhere(home: Home, database: str) -> None:
+    """A second submission says how the first ended; no output, log, row or answer has a secret.
+
+    The store's URL lies where Ray unpacks the job, in one file that only its user may read.
+    """
+    words = search(home.folder, store=database, study="secret")
+    first = submit(home, "--follow", *words)
+    assert first.code == 0, first.err + first.out
+    job = first.out.split()[1]
+    assert "trials: 1 complete" in first.out
+    assert f"job {job} succeeded" in first.err
+    again = submit(home, *words)
+    assert again.code == 0
+    assert f"job {job} has ended well" in again.out
+    known = [one["submission_id"] for one in json.loads(home.get("/api/jobs/"))]
+    assert [one for one in known if one] == [job]
+    rows = home.listed(database)
+    assert [(row["id"], row["now"]) for row in rows] == [(job, "succeeded")]
+    assert "--store" not in rows[0]["words"]
+    printed = home.nas("jobs", "logs", job, "--store", database)
+    assert "trials: 1 complete" in printed.out
+    seen = shown_by_ray(home, job)
+    assert job in seen
+    said = [first.out, first.err, again.out, again.err, printed.out, seen, str(rows)]
+    logs = written(home.folder / "ray") + written(home.folder / "studies")
+    assert len(logs) > 10
+    assert not [text for text in [*said, *logs] if PASSWORD in text or TOKEN in text]
+    holding = [path for path in home.folder.rglob("store.url") if PASSWORD in path.read_text()]
+    assert {path.stat().st_mode & 0o777 for path in holding} == {0o600}
+
+
+def test_a_job_outlives_its_head_and_is_stopped(home: Home) -> None:
+    """Without its head a job is unreachable, under a new one lost; submitted again it goes on.
+
+    While it runs it is not submitted twice; stopped, it leaves no trial to a worker that is gone.
+    """
+    store = f"sqlite:///{home.folder}/nas.db"
+    words = ["--name", "long", *search(home.folder, trials=400, epochs=2, **QUICK)]
+    assert "job long submitted" in submit(home, *words).out
+    wait_for(lambda: trained(store, "complete") >= 1)
+    assert "job long is running" in submit(home, *words).out
+    assert home.cluster.head
+    home.cluster.head.kill()
+    assert home.listed(store)[0]["now"] == "unreachable"
+    gone = home.nas("jobs", "logs", "long", "--store", store)
+    assert (gone.code, gone.out) == (2, "")
+    assert "its logs are gone" in gone.err
+    before = trained(store, "complete")
+    home.start_head()
+    assert home.listed(store)[0]["now"] == "lost"
+    other = submit(home, "--name", "long", *search(home.folder, trials=7, **QUICK))
+    assert other.code == 2
+    assert "Job 'long' is another search" in other.err
+    assert "job long.2 submitted" in submit(home, *words).out
+    wait_for(lambda: trained(store, "complete") > before)
+    assert home.nas("jobs", "stop", "long", "--store", store).out == "job long.2 is stopped\n"
+    assert "nas: stopped;" in home.nas("jobs", "logs", "long", "--store", store).out
+    assert [row["state"] for row in home.listed(store)] == ["lost", "stopped"]
+    assert trained(store, "running", held=True) == 0
+
+
+def trained(store: str, state: str, *, held: bool = False) -> int:
+    """Count a store's evaluations in a state, or those that a worker holds."""
+    if not Path(store.removeprefix("sqlite:///")).exists():
+        return 0
+    opened = Store.open(store)
+    try:
+        with opened.read() as connection:
+            found = connection.execute(sa.text("SELECT state, worker FROM nas_evaluations")).all()
+    finally:
+        opened.close()
+    return sum(row.state == state and (not held or bool(row.worker)) for row in found)
+
+
+def test_a_head_that_refuses_a_token_is_told(home: Home) -> None:
+    """A wrong token, and none where nobody can be asked, end with what to set."""
+    words = ["submit", "--address", ADDRESS, *search(home.folder, **QUICK)]
+    for token, reason in {"wrong": "refuses the token", "": "wants a token"}.items():
+        ended = home.cluster.run(
+            sys.executable, "-m", "nas.cli", *words,
+            RAY_AUTH_TOKEN=token, RAY_AUTH_TOKEN_PATH="", HOME=str(home.folder),
+        )  # fmt: skip
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert reason in ended.stderr
+        assert "RAY_AUTH_TOKEN_PATH" in ended.stderr
+
+
+def test_a_token_is_asked_for_and_not_shown(home: Home) -> None:
+    """At a terminal the token is asked for; what is typed is not echoed, and it is used."""
+    environment = home.cluster.environ(RAY_AUTH_TOKEN_PATH="", HOME=str(home.folder))
+    missing = ["--store", f"sqlite:///{home.folder}/none.db", "--target-flops", "1k"]
+    words = home.cluster.within(
+        sys.executable, "-m", "nas.cli", "submit", "--address", ADDRESS, "--", "search", *missing,
+        "--data", "nowhere.npz",
+    )  # fmt: skip
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execvpe(words[0], words, environment)
+    shown = read_until(terminal, "Token of the cluster at")
+    os.write(terminal, f"{TOKEN}\n".encode())
+    shown += read_until(terminal, "No such file or folder: nowhere.npz")  # past the head's door
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert TOKEN not in shown
+
+
+def read_until(terminal: int, words: str) -> str:
+    """Read from a terminal until it shows words."""
+    shown, deadline = "", time.monotonic() + 60
+    while words not in shown:
+        assert time.monotonic() < deadline, shown
+        if select.select([terminal], [], [], 1)[0]:
+            shown += os.read(terminal, 4096).decode()
+    return shown
+
+
+def run(*words: str) -> tuple[int, str]:
+    """Run a command in this process; return its exit code and what it said of a mistake."""
+    ended = CliRunner().invoke(app, list(words))
+    assert ended.stdout == ""
+    return ended.exit_code, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    {
+        "a typo": (["search", "--target-flop", "3M"], "--target-flop"),
+        "not a number": (["search", "--target-flops", "3M", "--trials", "x"], "--trials"),
+        "not a search": (["serch"], "What is submitted is a search"),
+    }.values(),
+)
+def test_wrong_words_are_refused_before_a_head_is_asked(words: list[str], told: str) -> None:
+    """What `nas search` would not take ends with exit code 2 here, not on the cluster."""
+    code, said = run("submit", "--address", "http://127.0.0.1:9", "--", *words)
+    assert code == 2
+    assert told in said
+
+
+def test_no_head_is_told() -> None:
+    """Where nothing answers, and where it is no address, the message says what to give."""
+    words = ["--", "search", "--target-flops", "3M"]
+    assert run("submit", "--address", "http://127.0.0.1:9", *words) == (
+        2,
+        "nas: No Ray head answers at http://127.0.0.1:9: Connection refused. Is it up, and is this "
+        "the address of its dashboard, http://HEAD:8265?\n",
+    )
+    for wrong in ("head:8265", "ray://head:10001", "http://me:secret@head:8265"):
+        code, said = run("submit", "--address", wrong, *words)
+        assert (code, "secret" in said) == (2, False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder with a space and images."""
+    write_inputs(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NAS_STORE", raising=False)
+    return tmp_path
+
+
+def given(**options: object) -> dict[str, object]:
+    """Return the options of a search, some overridden."""
+    chosen = {"space": "tiny.py", "data": "tones.npz", "target_flops": "50k", **options}
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def test_what_travels(folder: Path) -> None:
+    """A space of one's own travels as JSON, paths become absolute, the store is not among them."""
+    packed = pack(given(store="sqlite:///nas.db"), here=True)
+    (file,) = packed.files
+    assert json.loads(packed.files[file])["name"] == "tiny"
+    assert packed.words == [
+        "search", "--data", f"{folder}/tones.npz", "--out", f"{folder}/studies",
+        "--space", file, "--target-flops", "50k",
+    ]  # fmt: skip
+    far = pack(given(data="/shared/t.npz", out="/shared/s"), here=False)
+    assert far.warnings == ["--data /shared/t.npz has to be there on every machine of the cluster"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    {
+        "data of this machine": ({"out": "/s"}, "--data 'tones.npz' is a path on this machine"),
+        "no folder": ({"data": "digits"}, "give --out"),
+        "a folder of this machine": ({"data": "digits", "out": "s"}, "--out 's' is a folder of"),
+        "workers of this machine": ({"workers": 2, "executor": "ray"}, "--max-concurrent"),
+        "checkpoints": ({"data": "digits", "out": "/s", "checkpoints": "c"}, "--checkpoints 'c'"),
+        "a secret in a URL": ({"data": "s3://me:pw@b/x.npz"}, "its URL has no user"),
+        "no target": ({"target_flops": None}, "needs a FLOPs target"),
+        "no such sampler": ({"sampler": "tpee"}, "Did you mean 'tpe'"),
+        "no such space": ({"space": "mixcon"}, "Did you mean 'mixconv'"),
+    }.values(),
+)
+def test_what_a_far_cluster_can_not_see_is_refused(
+    folder: Path, options: dict[str, object], told: str
+) -> None:
+    """Paths of this machine, and values that nas search refuses, do not travel."""
+    with pytest.raises(UserError, match=told.replace("'", ".")) as caught:
+        pack(given(**options), here=False)
+    assert "pw@" not in str(caught.value)
+
+
+def test_stores_that_only_this_machine_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file, or a server of this machine, is no store for a cluster elsewhere; here it is one."""
+    monkeypatch.delenv("NAS_STORE", raising=False)
+    for url in ("sqlite:///nas.db", "postgresql://me:pw@localhost/nas", None):
+        with pytest.raises(StoreError, match="of this machine") as caught:
+            _sent_store({"store": url}, False, here=False)
+        assert "pw" not in str(caught.value)
+    here = _sent_store({"store": "sqlite:///nas.db"}, False, here=True)
+    assert here == f"sqlite:///{Path.cwd()}/nas.db"
+    assert _sent_store({}, True, here=False) is None
+    with pytest.raises(StoreError, match="--store-on-cluster"):
+        _sent_store({"store": "postgresql://me@db/nas"}, True, here=False)
+
+
+def test_a_name_is_the_content_of_a_search(folder: Path) -> None:
+    """The order of options and the password do not count; an option, a space, a store does."""
+
+    def name(url: str, *words: str) -> str:
+        options = read_search(["search", "--space", "tiny.py", "--data", "digits", *words])
+        return _name(None, options, pack(options, here=True), url)
+
+    url = "postgresql+psycopg://me:pw@db/nas"
+    first = name(url, "--target-flops", "50k", "--seed", "1")
+    assert first == name(url.replace("pw", "new"), "--seed=1", "--target-flops=50k")
+    assert first.startswith("nas-tiny-")
+    others = {name(url, "--target-flops", "50k"), name(url + "2", "--target-flops=50k", "--seed=1")}
+    (folder / "tiny.py").write_text(SPACE.replace("choice(2, 3, 4)", "choice(2, 3)"))
+    others |= {name(url, "--target-flops", "50k", "--seed", "1")}
+    assert len({first, *others}) == 4
+    with pytest.raises(ClusterError, match="--name is made of letters"):
+        _name("a.b", {}, pack(given(), here=True), None)
+
+
+def test_where_a_token_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ray finds it: the variable, the file that is named, the file at home; or none."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_token() is None
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray/auth_token").write_text("at home\n")
+    assert find_token() == "at home"
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
+    with pytest.raises(ClusterError, match="RAY_AUTH_TOKEN_PATH"):
+        find_token()
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
+    assert find_token() == "given"
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert find_token() is None
+    assert check_address("http://head:8265/") == "http://head:8265"

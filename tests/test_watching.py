@@ -1,0 +1,579 @@
+"""Watching: workers, pace, pauses and time left from the rows alone, pages, Ctrl-C."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from search_kit import arguments, command, nas, result
+from store_kit import (
+    CONFIG,
+    SERVER,
+    has_postgresql,
+    opened,
+    point,
+    proposal,
+    ready,
+    ready_file,
+    scratch_database,
+    trials,
+)
+from typer.testing import CliRunner
+
+from nas import commands, journal, log_commands
+from nas.cli import app
+from nas.errors import StoreError, UserError
+from nas.report.events import event_line
+from nas.report.watching import status_lines
+from nas.store import queries
+from nas.store.activity import Activity, activity
+from nas.store.store import Store
+from nas.store.trials import Trials
+from nas.watching import watch
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Make an empty store of each kind."""
+    with ready(request.param, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """Open it."""
+    with opened(url) as made:
+        yield made
+
+
+def look(store: Store) -> Activity:
+    """Return what goes on in the study of the kit."""
+    with store.read() as connection:
+        return activity(connection, queries.study(connection, "s"))
+
+
+def train(mine: Trials, name: str, *, epochs: int = 3, fidelity: int = 3) -> None:
+    """Train a network to its end."""
+    lease = mine.start(proposal(name, fidelity=fidelity)).lease
+    assert lease is not None
+    for epoch in range(1, epochs + 1):
+        mine.report(lease, point(epoch))
+    mine.finish(lease, "complete", metrics={"accuracy": 0.5}, seconds=2.0 * epochs)
+
+
+def set_config(store: Store, **limits: object) -> None:
+    """Give the study of the kit limits, as nas resume does."""
+    store.create_study("s", {**CONFIG, **limits})
+
+
+def shift(store: Store, evaluation: str, hours: float) -> None:
+    """Let what happened to a network have happened so many hours earlier."""
+    with store.write() as connection:
+        select_ = sa.text(
+            "SELECT e.id, e.created, e.finished FROM nas_evaluations e"
+            " WHERE e.architecture_id = :name"
+        ).columns(created=sa.DateTime(), finished=sa.DateTime())
+        row = connection.execute(select_, {"name": evaluation}).one()
+        by = timedelta(hours=hours)
+        times = {"created": row.created - by, "finished": row.finished - by}
+        for table, columns in (
+            ("nas_evaluations", ("created", "finished")),
+            ("nas_curve_points", ("created",)),
+        ):
+            key = "id" if table == "nas_evaluations" else "evaluation_id"
+            for column in columns:
+                connection.execute(
+                    sa.text(f"UPDATE {table} SET {column} = :at WHERE {key} = :id").bindparams(
+                        sa.bindparam("at", times[column], sa.DateTime())
+                    ),
+                    {"id": row.id},
+                )
+
+
+def move_beginning(store: Store, hours: float) -> None:
+    """Let the study have begun so many hours ago."""
+    with store.write() as connection:
+        at = datetime.fromisoformat(look(store).now.isoformat()) - timedelta(hours=hours)
+        statement = sa.text("UPDATE nas_studies SET created = :at")
+        connection.execute(statement.bindparams(sa.bindparam("at", at, sa.DateTime())))
+
+
+def test_a_worker_is_shown_with_its_trial_epoch_attempt_and_lease(store: Store) -> None:
+    """Who holds a lease is told by name and host, with how far the trial is."""
+    mine = trials(store, worker="box:12:1")
+    lease = mine.start(proposal()).lease
+    assert lease is not None
+    mine.report(lease, point(1))
+    mine.report(lease, point(2))
+    (holder,) = look(store).holders
+    assert (holder.name, holder.host, holder.trial) == ("box:12:1", "box", 0)
+    assert (holder.epoch, holder.epochs, holder.attempt) == (2, 3, 1)
+    assert 50 < holder.lease_left <= 60
+    assert holder.lives
+
+
+def test_a_dead_worker_and_one_that_let_go_are_not_at_work(store: Store) -> None:
+    """An expired lease and a released one are told apart from one that holds."""
+    dead = trials(store, worker="box:1:1", lease=0.01)
+    dead.start(proposal("a"))
+    gone = trials(store, worker="box:1:2")
+    lease = gone.start(proposal("b")).lease
+    assert lease is not None
+    gone.release(lease)
+    time.sleep(0.05)
+    found = look(store)
+    assert [holder.name for holder in found.holders] == ["box:1:1", ""]
+    assert found.working == 0
+    assert found.remaining is None
+    assert found.holders[0].lease_left < 0
+
+
+def test_the_attempt_of_a_trial_that_was_taken_over_is_told(store: Store) -> None:
+    """After a death the new worker and its attempt are shown, with the epochs that were kept."""
+    dead = trials(store, worker="box:1:1", lease=0.01)
+    lease = dead.start(proposal("a")).lease
+    assert lease is not None
+    dead.report(lease, point(1))
+    time.sleep(0.05)
+    assert trials(store, worker="other:2:1").adopt() is not None
+    (holder,) = look(store).holders
+    assert (holder.host, holder.attempt, holder.epoch) == ("other", 2, 1)
+
+
+def test_the_pace_counts_trials_and_epochs(store: Store) -> None:
+    """The pace is trials that ended and epochs that were stored, over the time they took."""
+    mine = trials(store)
+    for name in "abc":
+        train(mine, name)
+    mine.start(proposal("d"))
+    move_beginning(store, 2)
+    shift(store, "a", 1)
+    shift(store, "b", 1)
+    found = look(store)
+    assert (found.overall.trials, found.overall.epochs) == (3, 9)
+    assert (found.recent.trials, found.recent.epochs) == (1, 3)
+    assert found.recent.seconds <= 900
+    assert found.epoch_seconds == 2.0
+
+
+def test_a_promoted_network_is_counted_once(store: Store) -> None:
+    """The epochs that a promotion brings along were not trained again."""
+    mine = trials(store)
+    train(mine, "a", epochs=1, fidelity=1)
+    train(mine, "a", epochs=3, fidelity=3)
+    found = look(store)
+    assert (found.overall.trials, found.overall.epochs) == (1, 3)
+    assert (found.recent.trials, found.recent.epochs) == (1, 3)
+
+
+def test_a_pause_is_found_and_taken_off_the_time(store: Store) -> None:
+    """Hours in which nothing was stored are a pause, not slow work."""
+    mine = trials(store)
+    train(mine, "a")
+    train(mine, "b")
+    move_beginning(store, 3)
+    shift(store, "a", 3)
+    found = look(store)
+    (pause,) = found.pauses
+    assert pause.seconds == pytest.approx(3 * 3600, abs=30)
+    assert found.overall.seconds < 60
+
+
+def test_an_epoch_that_takes_long_is_no_pause(store: Store) -> None:
+    """What is too long without progress depends on the longest epoch."""
+    mine = trials(store)
+    train(mine, "a")
+    train(mine, "b")
+    shift(store, "a", 1)
+    with store.write() as connection:
+        connection.execute(sa.text("UPDATE nas_curve_points SET seconds = 3000"))
+    assert look(store).pauses == ()
+
+
+def test_time_left_follows_from_budget_and_pace(store: Store) -> None:
+    """Three trials in an hour, so the two that are left of five, none half done, take 40 min."""
+    mine = trials(store)
+    set_config(store, trials=5)
+    for name in "abc":
+        train(mine, name)
+        shift(store, name, 0.5)
+    move_beginning(store, 1)
+    with store.write() as connection:
+        connection.execute(sa.text("UPDATE nas_curve_points SET seconds = 3000"))
+    mine.start(proposal("d"))
+    found = look(store)
+    assert (found.spent, found.budget) == (4, 5)
+    assert found.remaining == pytest.approx(2 * 1200, rel=0.02)
+
+
+def test_the_time_limit_ends_first_where_it_is_near(store: Store) -> None:
+    """Of the budget's two limits the nearer one is told."""
+    mine = trials(store)
+    set_config(store, trials=1000, seconds=60.0)
+    train(mine, "a")
+    mine.start(proposal("b"))
+    remaining = look(store).remaining
+    assert remaining is not None
+    assert 0 < remaining <= 60
+
+
+def test_a_study_is_done_when_its_budget_is_spent_and_nobody_works(store: Store) -> None:
+    """A trial that runs, or that died and waits, keeps a study from being done."""
+    mine = trials(store)
+    set_config(store, trials=2)
+    train(mine, "a")
+    assert not look(store).is_done
+    lease = mine.start(proposal("b")).lease
+    assert lease is not None
+    assert not look(store).is_done
+    mine.finish(lease, "complete", metrics={"accuracy": 0.5})
+    assert look(store).is_done
+
+
+def test_an_empty_study_has_nothing_to_tell(store: Store) -> None:
+    """Before the first trial there is no pace, no progress and no estimate."""
+    trials(store)
+    found = look(store)
+    assert found.holders == found.pauses == ()
+    assert (found.overall.trials, found.overall.epochs, found.last_progress) == (0, 0, None)
+    assert found.remaining is None
+
+
+def test_the_number_of_queries_does_not_grow_with_the_workers(store: Store) -> None:
+    """All workers come from one SELECT, whatever their number."""
+    mine = trials(store)
+    mine.start(proposal("a"))
+    said: list[str] = []
+    sa.event.listen(store.engine, "before_cursor_execute", lambda *a: said.append(a[2]))
+    look(store)
+    one = len(said)
+    for name in "bcdef":
+        mine.start(proposal(name))
+    said.clear()
+    assert len(look(store).holders) == 6
+    assert len(said) == one
+
+
+def test_watching_imports_neither_torch_nor_optuna() -> None:
+    """What nas status, logs and metrics need starts quickly."""
+    code = (
+        "import sys; from nas import watching, log_commands, monitoring;"
+        " from nas.report import watching, events; import nas.cli.watching; heavy = {'torch',"
+        " 'optuna', 'alembic', 'numpy', 'sqlalchemy.orm'}; print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+@contextmanager
+def closed(url: str) -> Iterator[None]:
+    """Take a store away for a while: a file elsewhere, a database that refuses all connections."""
+    if url.startswith("sqlite"):
+        file = Path(url.removeprefix("sqlite:///"))
+        file.rename(file.with_suffix(".away"))
+        yield
+        file.with_suffix(".away").rename(file)
+        return
+    name = url.rpartition("/")[2]
+    admin = sa.create_engine(f"{SERVER}/postgres", isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+        yield
+        connection.execute(sa.text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
+    admin.dispose()
+
+
+def test_watching_survives_a_store_that_goes_away_for_a_while(url: str) -> None:
+    """The error is told beside what was last seen; when the store is back, it is read again."""
+    with opened(url) as store:
+        train(trials(store), "a")
+    looks = watch(store=url, every=0.2)
+    assert next(looks).error is None
+    with closed(url):
+        failed = next(looks)
+        assert failed.error is not None
+        assert [status.counts.complete for status in failed.statuses] == [1]
+    with opened(url) as store:
+        train(trials(store), "b")
+    again = next(looks)
+    assert again.error is None
+    assert [status.counts.complete for status in again.statuses] == [2]
+
+
+def test_no_password_is_shown_when_the_store_is_away() -> None:
+    """The message names the store without its password."""
+    if not has_postgresql():
+        pytest.skip("no PostgreSQL answers at 127.0.0.1:5432")
+    with scratch_database() as url:
+        secret = url.replace("postgres@", "postgres:pa55word@")
+        with opened(secret) as store:
+            trials(store)
+        looks = watch(store=secret, every=0.2)
+        next(looks)
+        with closed(url):
+            message = next(looks).error
+    assert message is not None
+    assert "pa55word" not in message
+
+
+def test_the_first_look_raises_what_is_a_mistake(tmp_path: Path) -> None:
+    """A store that is not there is no store that goes away for a while."""
+    with pytest.raises(StoreError, match="no such file"):
+        next(watch(store=f"sqlite:///{tmp_path}/none.db"))
+    with pytest.raises(UserError, match="--every is a number of seconds"):
+        next(watch(store=ready_file(tmp_path), every=0))
+
+
+def finished_study(folder: Path) -> str:
+    """Return the store of a study whose budget is spent."""
+    url = ready_file(folder)
+    with opened(url) as store:
+        mine = trials(store)
+        set_config(store, trials=1, recipe={"metric": "accuracy", "epochs": 3})
+        train(mine, "a")
+    return url
+
+
+def test_until_done_ends(tmp_path: Path) -> None:
+    """With --until-done the page ends by itself when nothing is left to do."""
+    ended = CliRunner().invoke(
+        app, ["status", "s", "--watch", "--until-done", "--store", finished_study(tmp_path)]
+    )
+    assert ended.exit_code == 0, ended.output
+    assert "s: 1 complete" in ended.output
+
+
+def test_json_is_one_object_a_look(tmp_path: Path) -> None:
+    """Machines read a line per look, with the workers, the pace and what is left."""
+    words = ["status", "--watch", "--until-done", "--json", "--store", finished_study(tmp_path)]
+    (line,) = CliRunner().invoke(app, words).stdout.splitlines()
+    seen = json.loads(line)
+    assert seen["error"] is None
+    (study,) = seen["studies"]
+    assert (study["study"], study["spent"], study["budget"]) == ("s", 1, 1)
+    assert (study["workers"], study["done"], study["overall"]["epochs"]) == ([], True, 3)
+
+
+@pytest.mark.parametrize("option", [["--every", "3"], ["--until-done"]])
+def test_options_of_watching_want_watch(option: list[str], tmp_path: Path) -> None:
+    """An option that could have no effect is refused."""
+    ended = CliRunner().invoke(app, ["status", *option, "--store", ready_file(tmp_path)])
+    assert ended.exit_code == 2
+    assert "--watch" in ended.stderr
+
+
+def test_several_studies_are_named_one_after_another(tmp_path: Path) -> None:
+    """Each study that is named is shown, and no other."""
+    url = ready_file(tmp_path)
+    with opened(url) as store:
+        for name in ("one", "two", "three"):
+            trials(store, study=name)
+    shown = CliRunner().invoke(app, ["status", "one", "three", "--store", url]).stdout
+    assert [line.partition(":")[0] for line in shown.splitlines()] == ["one", "three"]
+
+
+def test_a_line_says_where_a_trial_runs_and_where_one_stopped(store: Store, url: str) -> None:
+    """nas status names worker, lease and attempt of what runs, and what waits for nas resume."""
+    trials(store, worker="box:1:1").start(proposal("a"))
+    trials(store, worker="box:1:2", lease=0.01).start(proposal("b"))
+    time.sleep(0.05)
+    (status,) = commands.status(store=url)
+    lines = status_lines(status)
+    assert any(
+        re.search(r"trial 0 runs: epoch 0 of 3; box:1:1, lease \d+ s", line) for line in lines
+    )
+    assert any("trial 1 stopped, nas resume goes on" in line for line in lines)
+    assert any("1 worker at work" in line for line in lines)
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run a search with two worker processes until the tests are over; return its store."""
+    folder = tmp_path_factory.mktemp("search")
+    words = arguments(folder, trials=500, epochs=40, workers=2)
+    process = subprocess.Popen(
+        command("search", *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    url = f"sqlite:///{folder}/nas.db"
+    try:
+        wait_for_workers(process, url)
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(120)
+
+
+def wait_for_workers(process: "subprocess.Popen[bytes]", url: str) -> None:
+    """Wait until both workers train and a trial is complete."""
+    until = time.monotonic() + 240
+    while time.monotonic() < until:
+        assert process.poll() is None
+        try:
+            (status,) = commands.status(store=url)
+            if status.activity.working == 2 and status.counts.complete:
+                return
+        except (StoreError, ValueError):
+            pass  # there is no store yet, or no study in it
+        time.sleep(0.5)
+    raise AssertionError("the workers did not begin")
+
+
+@contextmanager
+def ended(process: "subprocess.Popen[Any]") -> Iterator[None]:
+    """End a process with the block, whatever a test finds."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def test_status_shows_the_processes_of_a_search(search: str) -> None:
+    """While two processes train, nas status --json has both, here, each on a trial of its own."""
+    shown = result(nas("status", "--study", "tiny", "--json", "--store", search))
+    workers = [one for one in shown["workers"] if one["lives"]]
+    assert {one["host"] for one in workers} == {socket.gethostname()}
+    assert len({one["name"] for one in workers}) == len(workers) <= 2
+    assert len({one["trial"] for one in workers}) == len(workers)
+    assert shown["overall"]["epochs"] > 0
+    assert shown["recent"]["trials_per_hour"] > 0
+    assert shown["remaining"] > 0
+
+
+def read_until(stream: int, wanted: str, seconds: float = 120) -> str:
+    """Read a file descriptor until a text has come."""
+    seen, until = "", time.monotonic() + seconds
+    while wanted not in seen:
+        assert time.monotonic() < until, seen
+        if select.select([stream], [], [], 1)[0]:
+            more = os.read(stream, 65536).decode(errors="replace")
+            assert more, f"it ended: {seen}"
+            seen += more
+    return seen
+
+
+def read_to_end(terminal: int) -> str:
+    """Read a terminal until nobody writes to it any more, which Linux calls an error."""
+    seen = ""
+    while True:
+        try:
+            more = os.read(terminal, 65536).decode(errors="replace")
+        except OSError:
+            return seen
+        if not more:
+            return seen
+        seen += more
+
+
+def test_ctrl_c_ends_watching_cleanly(search: str) -> None:
+    """A real SIGINT ends the blocks of --watch with exit code 0 and no traceback."""
+    process = subprocess.Popen(
+        command("status", "tiny", "--watch", "--every", "0.3", "--store", search),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with ended(process):
+        assert process.stdout is not None
+        read_until(process.stdout.fileno(), "at work")
+        read_until(process.stdout.fileno(), "at work")  # a second look
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+        assert (process.returncode, errors) == (0, b"")
+
+
+def test_a_terminal_shows_one_page(search: str) -> None:
+    """On a real terminal there is a page with a table of workers, which Ctrl-C ends cleanly."""
+    ours, its = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+    process = subprocess.Popen(
+        command("status", "--watch", "--every", "0.3", "--store", search),
+        stdin=its, stdout=its, stderr=its, env=environment, start_new_session=True,
+    )  # fmt: skip
+    os.close(its)
+    with ended(process):
+        shown = read_until(ours, "lease")
+        assert "of 500 trials begun" in shown
+        process.send_signal(signal.SIGINT)
+        rest = read_to_end(ours)
+        assert process.wait(120) == 0
+        assert "Traceback" not in rest
+    os.close(ours)
+
+
+def test_a_search_writes_a_log_per_trial(search: str) -> None:
+    """Each trial's log has its beginning, each epoch once, and its end, by the worker it names."""
+    (best,) = commands.top("tiny", store=search, n=1)
+    events = list(log_commands.logs("tiny", best.number, store=search))
+    assert [event["event"] for event in events] == ["started", *["epoch"] * 40, "complete"]
+    assert [event["epoch"] for event in events[1:-1]] == list(range(1, 41))
+    assert {event["worker"] for event in events} == {best.worker}
+    assert events[-1]["metrics"]["accuracy"] == best.metrics["accuracy"]
+
+
+def test_logs_are_read_by_people_and_machines(search: str) -> None:
+    """nas logs prints a line an event; with --json the lines are those of the file."""
+    (best,) = commands.top("tiny", store=search, n=1)
+    printed = nas("logs", str(best.number), "--store", search).stdout.splitlines()
+    assert len(printed) == 42
+    assert f"trial {best.number} epoch 40: score" in printed[40]
+    raw = nas("logs", str(best.number), "--json", "--store", search).stdout
+    folder = Path(search.removeprefix("sqlite:///")).parent / "studies" / "tiny"
+    assert raw == journal.path_of(folder, best.number).read_text()
+
+
+def test_following_logs_shows_new_events_and_ends_with_ctrl_c(search: str) -> None:
+    """--follow goes on with what is written from then on, until a real SIGINT."""
+    process = subprocess.Popen(
+        command("logs", "--follow", "--json", "--study", "tiny", "--store", search),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    with ended(process):
+        assert process.stdout is not None
+        began = time.time()
+        for line in process.stdout:
+            if datetime.fromisoformat(json.loads(line)["time"]).timestamp() > began:
+                break
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+        assert (process.returncode, errors) == (0, "")
+
+
+def test_an_absent_log_is_a_message(tmp_path: Path) -> None:
+    """A study that was trained elsewhere has no log here; a trial that is not there is told."""
+    url = ready_file(tmp_path)
+    with opened(url) as store:
+        mine = trials(store)
+        set_config(store, folder=str(tmp_path))
+        train(mine, "a")
+    with pytest.raises(UserError, match="another machine"):
+        list(log_commands.logs("s", store=url))
+    with pytest.raises(StoreError, match="No trial 7"):
+        list(log_commands.logs("s", 7, store=url))
+
+
+def test_an_event_is_one_line(tmp_path: Path) -> None:
+    """A failure's reason and a start read as a sentence each."""
+    event = {
+        "time": "2026-01-02T03:04:05.678+00:00", "event": "failed", "trial": 3, "attempt": 2,
+        "worker": "box:1:1", "metrics": {}, "reason": "Diverged: the loss is NaN",
+    }  # fmt: skip
+    assert event_line(event) == (
+        "2026-01-02 03:04:05 trial 3 failed: Diverged: the loss is NaN (box:1:1, attempt 2)"
+    )

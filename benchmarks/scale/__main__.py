@@ -6,7 +6,8 @@
 A synthetic study is loaded (see `load.py`) into a fresh SQLite file and a fresh PostgreSQL
 database, and then, in one warm process: `nas status`, `nas top`, the driver's snapshot, each step
 of a worker, a proposal of the nas sampler. Medians and worst, in milliseconds. `--store` names a
-store that was loaded before. Writes benchmarks/results/scale.json; ends with status 1 where a limit is not kept.
+store that was loaded before. Writes benchmarks/results/scale.json; ends with
+status 1 where a limit is not kept.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from benchmarks.scale.load import (
 )
 from nas import commands, pruners
 from nas.driver import Driver
+from nas.executors.in_process import InProcess
 from nas.store import queries
 from nas.store.records import CurvePoint, Lease
 from nas.store.store import Store
@@ -56,7 +58,7 @@ class Bench:
         self.store = Store.open(url)
         self.job = Job(store=url, study=STUDY, worker="bench:1:1", trials=10_000_000)
         self.worker = Worker(self.job, self.store, lambda: False)
-        self.driver = Driver(self.job, config(folder), 8, 60.0, lambda _: None)
+        self.driver = Driver(self.job, config(folder), InProcess(), 60.0, lambda _: None)
         self.fresh = networks(random.Random("measured"))
         self.leases: list[Lease] = []
         self.times: dict[str, list[float]] = {}

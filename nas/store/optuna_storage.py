@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -166,40 +165,6 @@ class BatchedStorage(RDBStorage):
         start = template_trial.datetime_start
         return SimpleNamespace(trial_id=trial_id, number=number, datetime_start=start)
 
-    def _build_frozen_trial_from_trial_model(self, trial: Any) -> FrozenTrial:
-        """Build a trial as Optuna does, but for equal distributions, which are one object.
-
-        Optuna parses two of a parameter's for each trial: most of the time and the memory that
-        reading a long study takes.
-        """
-        params = sorted(trial.params, key=lambda each: each.param_id)
-        kinds = {each.param_name: _distribution(each.distribution_json) for each in params}
-        value_of = models.TrialValueModel.stored_repr_to_value
-        step_of = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
-        values = {each.objective: value_of(each.value, each.value_type) for each in trial.values}
-        return FrozenTrial(
-            number=trial.number,
-            state=trial.state,
-            value=None,
-            values=[values[objective] for objective in sorted(values)] or None,
-            datetime_start=trial.datetime_start,
-            datetime_complete=trial.datetime_complete,
-            params={
-                each.param_name: kinds[each.param_name].to_external_repr(each.param_value)
-                for each in params
-            },
-            distributions=kinds,
-            user_attrs={each.key: json.loads(each.value_json) for each in trial.user_attributes},
-            system_attrs={
-                each.key: json.loads(each.value_json) for each in trial.system_attributes
-            },
-            intermediate_values={
-                each.step: step_of(each.intermediate_value, each.intermediate_value_type)
-                for each in trial.intermediate_values
-            },
-            trial_id=trial.trial_id,
-        )
-
     def _rows(
         self, study_id: int, template: FrozenTrial, connection: sa.Connection
     ) -> list[tuple[sa.Table, list[dict[str, Any]]]]:
@@ -269,11 +234,6 @@ def reported(url: sa.URL, doing: str) -> Iterator[None]:
             if "storage upgrade" in reason:  # Optuna's advice has the user write the URL out
                 reason = "Optuna's tables are an older Optuna's; nas store upgrade updates them."
             raise StoreError(f"Can't {doing} the store {masked(url)}: {reason}") from None
-
-
-@lru_cache(maxsize=4_096)
-def _distribution(text: str) -> BaseDistribution:
-    return json_to_distribution(text)
 
 
 def _upsert(insert: Any, table: sa.Table, key: str) -> Any:

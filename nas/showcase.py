@@ -10,10 +10,12 @@ import logging
 import os
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 
 from nas.architecture import Architecture
 from nas.config import Config
@@ -31,7 +33,8 @@ from nas.store.store import Store
 
 OF_TRIAL, OF_STUDY = 0.015, 0.005  # shares of the time that was trained
 ESTIMATES = {"note": 0.01, "code": 0.05, "diagram": 0.1, "study": 0.05}  # seconds, until measured
-FADING = 0.8  # how much of an estimate is left where less was measured
+FADING = 0.8  # how much of an estimate is left where a part was left out
+RECENT = 5
 # The dashboard sends all notes to the browser, and for each trial looks through those of all.
 CODED, NOTED = 1000, 5000  # a study's first trials that have their code in the note, and a note
 PNG, PYTHON, FIGURE = "image/png", "text/x-python", "pareto-front"
@@ -39,11 +42,22 @@ PNG, PYTHON, FIGURE = "image/png", "text/x-python", "pareto-front"
 log = logging.getLogger("nas")
 
 
-@dataclass
 class Costs:
-    """What each part took in this process, rather too much than too little, in seconds."""
+    """What each part takes in this process, in seconds: the median of the last few times.
 
-    seconds: dict[str, float] = field(default_factory=lambda: dict(ESTIMATES))
+    One that was slow because the machine was busy does not count for all that follow.
+    """
+
+    def __init__(self) -> None:
+        self._recent = {part: deque([took], maxlen=RECENT) for part, took in ESTIMATES.items()}
+
+    def of(self, *parts: str) -> float:
+        """Return what these parts take together."""
+        return sum(median(self._recent[part]) for part in parts)
+
+    def skipped(self, part: str) -> None:
+        """Expect less of a part that was left out: else it would never be tried again."""
+        self._recent[part].append(FADING * self.of(part))
 
     @contextmanager
     def measured(self, part: str) -> Iterator[None]:
@@ -52,8 +66,7 @@ class Costs:
         try:
             yield
         finally:
-            took = time.perf_counter() - begun
-            self.seconds[part] = max(took, FADING * self.seconds[part])
+            self._recent[part].append(time.perf_counter() - begun)
 
 
 @dataclass
@@ -101,8 +114,7 @@ class Showcase(Observer):
         one.trained += point.seconds
         self.earned += point.seconds
         one.points.append(point)
-        seconds = self.costs.seconds
-        whole = seconds["diagram"] + seconds["code"] + 2 * seconds["note"]
+        whole = self.costs.of("diagram", "code", "note", "note")
         if not one.live and OF_TRIAL * one.trained >= whole:
             one.live = True
             self._show(one, "running", point.metrics)
@@ -116,7 +128,7 @@ class Showcase(Observer):
     def ended(self, *_: object) -> None:
         """Show the study anew, where its share has come to what that takes."""
         self._showing = None
-        if OF_STUDY * self.earned >= self.costs.seconds["study"]:
+        if OF_STUDY * self.earned >= self.costs.of("study"):
             self.earned = 0.0
             self._show_study()
 
@@ -147,14 +159,18 @@ class Showcase(Observer):
     def _show(self, one: Showing, state: str, metrics: Metrics, reason: str | None = None) -> None:
         """Write a trial's note with the code and the diagram as far as they are paid for."""
         begun = time.perf_counter()
-        left = OF_TRIAL * one.trained - one.spent - self.costs.seconds["note"]
+        left = OF_TRIAL * one.trained - one.spent - self.costs.of("note")
         if not one.points and one.lease.attempt == 1:
             left = sum(ESTIMATES.values())  # it never trained: one that failed is not stinted
         for part, make in (("code", self._write_code), ("diagram", self._draw)):
-            if part not in one.artifacts and left >= self.costs.seconds[part]:
-                with self.costs.measured(part):
-                    make(one)
-                left -= self.costs.seconds[part]
+            if part in one.artifacts:
+                continue
+            if left < self.costs.of(part):
+                self.costs.skipped(part)
+                continue
+            with self.costs.measured(part):
+                make(one)
+            left -= self.costs.of(part)
         try:
             with self.costs.measured("note"):
                 self._write_note(one, state, metrics, reason)

@@ -6,6 +6,7 @@ doubled: its better end stands. What runs in the source can be resumed in the ta
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -340,13 +341,14 @@ class _Copy:
         chosen = _filtered(plain.select(table), where).order_by(*key)
         free = _surrogate(table)
         done = 0
-        for batch in plain.changed(plain.read(self.old, chosen), change) if total else ():
-            if free is not None:
-                for row in batch:
-                    del row[free]
-            plain.insert(self.new, table, batch, unless_known=unless_known)
-            done += len(batch)
-            self.watch(table.name, done, total)
+        read = plain.read(self.old, chosen) if total else iter(())
+        with closing(plain.changed(read, change)) as batches:  # a server's cursor is open meanwhile
+            for batch in batches:
+                for row in batch if free is not None else ():
+                    del row[str(free)]
+                plain.insert(self.new, table, batch, unless_known=unless_known)
+                done += len(batch)
+                self.watch(table.name, done, total)
         self.rows[table.name] = done
 
 

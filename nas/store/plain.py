@@ -4,7 +4,7 @@ JSON and enumerations travel as the text they are stored as, so that nothing of 
 way; numbers and times as Python's.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,9 +17,9 @@ BATCH = 5_000  # rows in memory at a time
 
 def read(connection: sa.Connection, statement: sa.Select[Any]) -> Iterator[list[Row]]:
     """Yield a statement's rows in batches, without holding all of them."""
-    found = connection.execute(statement.execution_options(yield_per=BATCH))
-    for part in found.mappings().partitions():
-        yield [dict(row) for row in part]
+    with connection.execute(statement.execution_options(yield_per=BATCH)) as found:
+        for part in found.mappings().partitions():
+            yield [dict(row) for row in part]
 
 
 def select(table: sa.Table) -> sa.Select[Any]:
@@ -48,7 +48,7 @@ def insert(
 
 def changed(
     batches: Iterable[list[Row]], change: Callable[[Row], Row | None]
-) -> Iterator[list[Row]]:
+) -> Generator[list[Row], None, None]:
     """Yield the batches with each row changed; those that become None are left out."""
     for batch in batches:
         yield [row for row in map(change, batch) if row is not None]

@@ -26,6 +26,12 @@ LatencyTarget = Annotated[str | None, typer.Option(help="Latency target T instea
 LatencyTableFile = Annotated[
     str | None, typer.Option(help="File of nas latency table; else one is made first.")
 ]
+Data = Annotated[str, typer.Option(help="Name, .npz file, or folder of images per class.")]
+Epochs = Annotated[int | None, typer.Option(help="Epochs of a trial; by the data's size.")]
+WarmStart = Annotated[bool, typer.Option(help="Begin with what other studies of the store know.")]
+CheckpointsUrl = Annotated[
+    str | None, typer.Option(help="Folder or URL that all machines see, for checkpoints.")
+]
 Metric = Annotated[str, typer.Option(help="accuracy, balanced_accuracy, macro_f1 or auroc.")]
 Sampler = Annotated[
     str, typer.Option(help="nas, tpe, evolution, local_search, gp, nsga2, random or grid.")
@@ -59,9 +65,7 @@ def search(
     latency_table: LatencyTableFile = None,
     latency_batch: Annotated[int | None, typer.Option(help="Images at once in it: 1.")] = None,
     latency_seconds: Annotated[float | None, typer.Option(help="To make it in: 60.")] = None,
-    data: Annotated[
-        str, typer.Option(help="Name, .npz file, or folder of images per class.")
-    ] = "digits",
+    data: Data = "digits",
     objective: Annotated[str, typer.Option(help="soft, hard, or pareto: the front.")] = "soft",
     w: Annotated[float | None, typer.Option("--w", help="Weight of cost / T: -0.07.")] = None,
     max_flops: Annotated[str | None, typer.Option(help="Hard limit: 1.5 times the target.")] = None,
@@ -69,9 +73,7 @@ def search(
     metric: Metric = "accuracy",
     trials: Annotated[int | None, typer.Option(help="Number of trials: 24.")] = None,
     time: Annotated[str | None, typer.Option(help="Time limit, such as 30m.")] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Epochs of a trial; by the data's size.")
-    ] = None,
+    epochs: Epochs = None,
     resolution: Annotated[int | None, typer.Option(help="Fix the image size in pixels.")] = None,
     workers: Workers = None,
     executor: Executor = None,
@@ -83,9 +85,7 @@ def search(
     pruner: Pruner = pruners.DEFAULT,
     fidelity: Fidelity = None,
     reduction: Annotated[int | None, typer.Option(help="1 in so many goes on: 3.")] = None,
-    warm_start: Annotated[
-        bool, typer.Option(help="Begin with what other studies of the store know.")
-    ] = True,
+    warm_start: WarmStart = True,
     prefilter: Annotated[str | None, typer.Option(help="Proxy that ranks the first draws.")] = None,
     features: Annotated[str | None, typer.Option(help="Proxies that --sampler nas sees.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of proposals and trainings.")] = 0,
@@ -93,9 +93,7 @@ def search(
     study: Annotated[str | None, typer.Option(help="Name; else space, data and target.")] = None,
     store: StoreUrl = None,
     out: Annotated[str, typer.Option(help="Folder of the study folders.")] = "studies",
-    checkpoints: Annotated[
-        str | None, typer.Option(help="Folder or URL that all machines see, for checkpoints.")
-    ] = None,
+    checkpoints: CheckpointsUrl = None,
     json_: Json = False,
 ) -> None:
     """Search a space for the best network near a FLOPs or latency target, or go on searching."""

@@ -208,8 +208,8 @@ def test_a_token_is_asked_for_and_not_shown(home: Home) -> None:
     shown = read_until(terminal, "Token of the cluster at")
     os.write(terminal, f"{TOKEN}\n".encode())
     shown += read_until(terminal, "No such file or folder: nowhere.npz")  # past the head's door
-    os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    os.close(terminal)
     assert TOKEN not in shown
 
 

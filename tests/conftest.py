@@ -5,7 +5,10 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-LONGEST_FILES = ("test_docs", "test_search", "test_fidelity", "test_search_real", "test_cli")
+LONGEST_FILES = (
+    *("test_ray", "test_docs", "test_search", "test_executors", "test_tune", "test_dashboard"),
+    *("test_survival", "test_jobs", "test_fidelity", "test_search_real", "test_cli"),
+)
 MOST_WORKERS = 8  # a worker holds torch and, at times, searches in processes of their own
 
 # Before torch is imported, and for the processes that tests start: tests run beside each other.
@@ -19,12 +22,16 @@ settings.load_profile("busy")
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist may be absent
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many workers `--numprocesses auto` means: the cores this process may use."""
+    """Return how many workers `--numprocesses auto` means.
+
+    One more than the cores this process may use: some tests wait for a server most of the time.
+    """
     allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
     cores = len(allowed(0)) if allowed else os.cpu_count() or 1
-    return min(MOST_WORKERS, cores)
+    return min(MOST_WORKERS, cores + 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest: none of them is left alone at the end."""
-    items.sort(key=lambda item: item.path.stem not in LONGEST_FILES)
+    order = {name: place for place, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))

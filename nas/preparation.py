@@ -157,6 +157,7 @@ def prepare(
     )
     estimate = _estimate(preflight, config, data, executor.threads)
     own = _proxy_seconds(preflight, config, data)
+    _ = executor.workers  # a cluster that is not there is found out before anything is written
     return Prepared(name, url, config, *budget, executor, estimate, preflight, left_out, own)
 
 

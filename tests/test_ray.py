@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,10 +141,8 @@ def test_without_an_address_a_ray_is_started_and_ended(
 def test_an_address_without_a_ray_is_a_mistake(network: ray_kit.Cluster, tmp_path: Path) -> None:
     """Nothing answers at RAY_ADDRESS: exit code 2, and no study was made."""
     words = command(*search(tmp_path, trials=1), "--executor", "ray")
-    begun = time.monotonic()
     ended = network.run(*words, RAY_ADDRESS="127.0.0.1:6380")
     assert ended.returncode == 2, ended.stderr
     assert "Can't use Ray at 127.0.0.1:6380" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "nas.db").exists()
-    assert time.monotonic() - begun < 120

@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import sys
 import textwrap
 import threading
@@ -22,6 +23,7 @@ import ray
 from nas.executors._ray_worker import NasWorker
 
 TICK = 0.2  # seconds between two looks at orders and workers
+KNOCKING = 10.0  # seconds for a head's port to open
 LONGEST = 400  # characters of what a worker died of
 
 
@@ -164,11 +166,19 @@ def _log_to(path: str) -> None:
     os.close(file)
 
 
+def _knock(address: str | None) -> None:
+    """Raise OSError where nothing listens at HOST:PORT: Ray itself tries for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), KNOCKING).close()
+
+
 def _connect(address: str | None, empty: str) -> None:
     """Join the cluster at an address, or start a Ray here that ends with this process.
 
     Ray puts the current folder on the workers' path: an empty one shadows nothing there.
     """
+    _knock(address)
     token = os.environ.get("RAY_AUTH_TOKEN_PATH")
     if token:
         os.environ["RAY_AUTH_TOKEN_PATH"] = os.path.abspath(token)

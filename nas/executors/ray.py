@@ -82,9 +82,8 @@ class RayCluster:
     @cached_property
     def workers(self) -> int:
         """As many as asked, else as the cluster's CPUs and GPUs hold now, at least one."""
-        if self.most is not None:
-            return self.most
-        return max(1, sum(self._room(node) for node in self.bridge.nodes))
+        room = sum(self._room(node) for node in self.bridge.nodes)
+        return max(1, room) if self.most is None else self.most
 
     @property
     def threads(self) -> int:

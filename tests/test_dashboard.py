@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from PIL import Image
-from search_kit import arguments, command, nas, result, write_inputs
+from search_kit import arguments, command, nas, nas_here, result, write_inputs
 from store_kit import ready, ready_file
 
 from nas import dashboard, network, preparation, showcase
@@ -371,7 +371,7 @@ def test_the_best_is_the_one_of_nas_top(world: World) -> None:
 
 def test_the_search_shows_its_winner(tmp_path: Path) -> None:
     """At a search's end the study has the winner's diagram, picture and code as artifacts."""
-    found = result(nas("search", *arguments(tmp_path), "--json"))
+    found = result(nas_here("search", *arguments(tmp_path, workers=0), "--json"))
     with served(f"sqlite:///{tmp_path}/nas.db") as address:
         study = page(address, "/api/studies/1")
         files = {one["filename"]: one["artifact_id"] for one in study["artifacts"]}
@@ -388,7 +388,7 @@ def test_the_search_shows_its_winner(tmp_path: Path) -> None:
 
 def test_a_search_can_do_without(tmp_path: Path) -> None:
     """--no-showcase leaves the dashboard what Optuna itself shows, and writes no file."""
-    result(nas("search", *arguments(tmp_path), "--no-showcase", "--json"))
+    result(nas_here("search", *arguments(tmp_path, workers=0), "--no-showcase", "--json"))
     with served(f"sqlite:///{tmp_path}/nas.db") as address:
         study = page(address, "/api/studies/1")
     assert {trial["note"]["body"] for trial in study["trials"]} == {""}
@@ -412,7 +412,8 @@ def test_a_kill_leaves_nothing_broken(tmp_path: Path) -> None:
     os.killpg(search_.pid, signal.SIGKILL)
     search_.wait()
     engine.dispose()
-    found = result(nas("search", *arguments(tmp_path, epochs=12, images=480), "--json"))
+    words = arguments(tmp_path, epochs=12, images=480, workers=0)
+    found = result(nas_here("search", *words, "--json"))
     with served(f"sqlite:///{tmp_path}/nas.db") as address:
         study = page(address, "/api/studies/1")
     assert {trial["state"] for trial in study["trials"]} == {"Complete"}

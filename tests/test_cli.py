@@ -439,10 +439,17 @@ def test_an_export_that_can_not_be_written_is_refused(stored: Path) -> None:
 
 def test_a_study_keeps_its_meaning(stored: Path, inputs: Path) -> None:
     """The name of a study that exists with another space is refused; the study stays as it was."""
-    before = run("status", "--json").stdout
+    before = known()
     Path("other.py").write_text(SPACE.replace("choice(2, 3, 4)", "choice(2, 4)"))
     held(run(*search(inputs, space="other.py", trials=2)), ["tiny", "expansion"])
-    assert run("status", "--json").stdout == before
+    assert known() == before
+
+
+def known() -> list[dict[str, Any]]:
+    """Return what `nas status` says of studies, but for what passes with time."""
+    passing = ("recent", "overall", "idle")
+    found = json.loads(run("status", "--json").stdout)
+    return [{name: one[name] for name in one if name not in passing} for one in found]
 
 
 QUICK = ["--help", "status", "top", "show", "top --pareto", "rescore --target-flops 1M"]

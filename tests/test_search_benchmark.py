@@ -304,7 +304,7 @@ def test_a_result_keeps_the_other_samplers_of_the_same_comparison(tmp_path: Path
 def test_the_version_follows_helpers() -> None:
     """A sampler's version covers its own file and the private ones that it imports."""
     files = {path.name for path in contenders._files("nas.samplers.evolution", set())}
-    assert files == {"evolution.py", "_history.py", "_oracle.py"}
+    assert files == {"evolution.py", "_history.py", "_oracle.py", "_record.py"}
     assert contenders.version("evolution") != contenders.version("random")
 
 

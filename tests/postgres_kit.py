@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,5 +53,8 @@ class Server:
         """End the server and all that serve its connections as a power cut does."""
         postmaster = int((self.folder / "postmaster.pid").read_text().splitlines()[0])
         found = subprocess.run(["pgrep", "-P", str(postmaster)], capture_output=True, text=True)
-        for pid in (postmaster, *map(int, found.stdout.split())):
+        killed = [postmaster, *map(int, found.stdout.split())]
+        for pid in killed:
             os.kill(pid, signal.SIGKILL)
+        while any(Path("/proc", str(pid)).exists() for pid in killed):
+            time.sleep(0.05)  # its memory is not free before

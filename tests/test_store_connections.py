@@ -1,9 +1,7 @@
 """Connections to a server: what breaks while nobody looks is made again."""
 
 import os
-import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -11,46 +9,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from postgres_kit import INITDB, Server
 from store_kit import has_postgresql, opened, point, proposal, ready, trials
 
 from nas.errors import StoreError
 from nas.store import engine
 from nas.store.store import Store
-
-BIN = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None)
-INITDB = shutil.which("initdb") or (str(BIN) if BIN else None)
-
-
-class Server:
-    """A PostgreSQL of this test's own, which may be stopped and started; no root can run it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.bin = folder / "data", Path(str(INITDB)).parent
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.user = "postgres" if os.getuid() == 0 else None
-        if self.user is not None:
-            shutil.chown(folder, self.user)
-        self.url = f"postgresql+psycopg://nas@127.0.0.1:{self.port}/postgres"
-
-    def run(self, program: str, *words: str) -> None:
-        """Run one of PostgreSQL's programs to its end."""
-        subprocess.run(
-            [str(self.bin / program), *words],
-            check=True, timeout=120, user=self.user, cwd="/", stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    def make(self) -> None:
-        """Make the server's files and start it."""
-        self.run("initdb", "-D", str(self.folder), "-U", "nas", "-A", "trust", "--no-sync")
-        self.control("start")
-
-    def control(self, what: str, *words: str) -> None:
-        """Start, stop or restart the server, and wait for it."""
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
-        log = str(self.folder / "log")
-        self.run("pg_ctl", what, "-D", str(self.folder), "-l", log, "-w", "-o", options, *words)
 
 
 @pytest.fixture
@@ -62,7 +26,10 @@ def server() -> Iterator[Server]:
 
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o755)
-        made = Server(Path(folder))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        made = Server(Path(folder), port)
         made.make()
         try:
             yield made
@@ -83,6 +50,25 @@ def test_a_store_outlives_a_restart_of_its_server(server: Server) -> None:
         server.control("restart", "-m", "immediate")
         trial = mine.optuna_study().get_trials()[0]
     assert (trial.value, list(trial.intermediate_values)) == (0.5, [1, 2])
+
+
+def test_steps_of_a_worker_wait_for_a_server_that_was_killed(server: Server) -> None:
+    """An epoch and the end of a trial that come while it is down are stored once when it is up."""
+    with opened(server.url) as store:
+        mine = trials(store)
+        lease = mine.start(proposal("a")).lease
+        assert lease is not None
+        for step in (1, 2):
+            server.kill()
+            back = threading.Timer(1.5, server.control, ["start"])
+            back.start()
+            if step == 1:
+                mine.report(lease, point(1, 0.5))
+            else:
+                mine.finish(lease, "complete", metrics={"accuracy": 0.5})
+            back.join()
+        (told,) = mine.optuna_study().trials
+        assert (told.value, told.intermediate_values) == (0.5, {1: 0.5})
 
 
 def test_a_server_that_is_down_is_an_error_that_names_it(server: Server) -> None:

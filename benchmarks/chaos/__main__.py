@@ -38,7 +38,7 @@ OTHERS_EVERY = 90.0
 HEAD_AT = (1 / 3, 2 / 3)  # of the shortest duration
 AWAY = (2.0, 6.0)  # seconds that the database is gone
 PORT = 5433
-STUDY = "chaos"
+DISTURBED, CALM = "disturbed", "calm"
 LONGEST = 7200.0  # seconds, after which the run has failed
 
 
@@ -57,7 +57,14 @@ class Cluster:
         """Start the database and the head."""
         self.folder.chmod(0o755)
         self.database.make()
+        for study in (DISTURBED, CALM):  # a store of its own each, or the second reuses the first
+            where = ("-h", "127.0.0.1", "-p", str(PORT), "-U", "nas")
+            self.database.run("createdb", *where, study)
         self.ray.start_head(cpus=WORKERS)
+
+    def url(self, study: str) -> str:
+        """Return the store of a study."""
+        return f"{self.database.url.rpartition('/')[0]}/{study}"
 
     def start_driver(self, study: str) -> None:
         """Start the search, or go on with it: always the same command."""
@@ -66,8 +73,8 @@ class Cluster:
             *("--sampler", "random", "--pruner", "none", "--seed", str(self.options.seed)),
             *("--trials", str(self.options.trials), "--epochs", str(self.options.epochs)),
             *("--executor", "ray", "--address", ray_kit.ADDRESS),
-            *("--max-concurrent", str(WORKERS), "--store", self.database.url),
-            *("--out", str(self.folder / study), "--study", STUDY + study),
+            *("--max-concurrent", str(WORKERS), "--store", self.url(study)),
+            *("--out", str(self.folder / study), "--study", study),
         ]
         self.driver = subprocess.Popen(
             self.ray.within(sys.executable, "-m", "nas.cli", *words),
@@ -81,10 +88,11 @@ class Cluster:
         """Return the workers' process ids."""
         return self.ray.head.workers() if self.ray.head is not None else []
 
-    def ask(self, *words: str) -> Any:
+    def ask(self, study: str) -> Any:
         """Run this module's reader in the network, where the database is."""
+        words = ("--read", self.url(study), study, str(self.folder / study))
         text = subprocess.run(
-            self.ray.within(sys.executable, "-m", "benchmarks.chaos", "--read", *words),
+            self.ray.within(sys.executable, "-m", "benchmarks.chaos", *words),
             check=True,
             stdout=subprocess.PIPE,
             env=self.ray.environ(),
@@ -256,15 +264,15 @@ def main() -> int:
     with clusters(options) as cluster:
         print(f"folder {cluster.folder}", flush=True)
         monkey = Monkey(cluster, options)
-        monkey.run("a")
+        monkey.run(DISTURBED)
         seconds = monkey.elapsed
-        disturbed = cluster.ask(cluster.database.url, STUDY + "a", str(cluster.folder / "a"))
+        disturbed = cluster.ask(DISTURBED)
         began = time.monotonic()
-        cluster.start_driver("b")
+        cluster.start_driver(CALM)
         if cluster.driver is None or cluster.driver.wait() != 0:
             raise SystemExit("The undisturbed search failed.")
         calm_seconds = time.monotonic() - began
-        calm = cluster.ask(cluster.database.url, STUDY + "b", str(cluster.folder / "b"))
+        calm = cluster.ask(CALM)
     wrong = broken(disturbed, calm, options)
     result = {
         "command": "python -m benchmarks.chaos " + " ".join(sys.argv[1:]),

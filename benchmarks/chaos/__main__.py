@@ -28,6 +28,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from nas.store import queries
 from tests import postgres_kit, ray_kit
 
@@ -58,8 +60,7 @@ class Cluster:
         self.folder.chmod(0o755)
         self.database.make()
         for study in (DISTURBED, CALM):  # a store of its own each, or the second reuses the first
-            where = ("-h", "127.0.0.1", "-p", str(PORT), "-U", "nas")
-            self.database.run("createdb", *where, study)
+            self.ask("--create", self.database.url, study)
         self.ray.start_head(cpus=WORKERS)
 
     def url(self, study: str) -> str:
@@ -88,9 +89,13 @@ class Cluster:
         """Return the workers' process ids."""
         return self.ray.head.workers() if self.ray.head is not None else []
 
-    def ask(self, study: str) -> Any:
-        """Run this module's reader in the network, where the database is."""
-        words = ("--read", self.url(study), study, str(self.folder / study))
+    def read(self, study: str) -> dict[str, Any]:
+        """Return all that the promises are about, of one study."""
+        found: dict[str, Any] = self.ask("--read", self.url(study), study, str(self.folder / study))
+        return found
+
+    def ask(self, *words: str) -> Any:
+        """Run this module in the network, where the database is, and return what it prints."""
         text = subprocess.run(
             self.ray.within(sys.executable, "-m", "benchmarks.chaos", *words),
             check=True,
@@ -195,6 +200,15 @@ class Monkey:
         print(f"{self.elapsed:6.0f} s  kill {what}", flush=True)
 
 
+def create(server: str, name: str) -> str:
+    """Create a database; return its name."""
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return name
+
+
 def read(url: str, study: str, folder: str) -> dict[str, Any]:
     """Return all that the promises are about, of one study."""
     with queries.connect(url) as connection:
@@ -254,9 +268,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULT)
     parser.add_argument("--keep", action="store_true", help="keep the folder of the run")
     parser.add_argument("--read", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--create", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.read:
         print(json.dumps(read(*options.read)))
+        return 0
+    if options.create:
+        print(json.dumps(create(*options.create)))
         return 0
     if ray_kit.why_not() or postgres_kit.INITDB is None:
         print(f"This needs Ray and PostgreSQL: {ray_kit.why_not() or 'no initdb'}.")
@@ -266,13 +284,13 @@ def main() -> int:
         monkey = Monkey(cluster, options)
         monkey.run(DISTURBED)
         seconds = monkey.elapsed
-        disturbed = cluster.ask(DISTURBED)
+        disturbed = cluster.read(DISTURBED)
         began = time.monotonic()
         cluster.start_driver(CALM)
         if cluster.driver is None or cluster.driver.wait() != 0:
             raise SystemExit("The undisturbed search failed.")
         calm_seconds = time.monotonic() - began
-        calm = cluster.ask(CALM)
+        calm = cluster.read(CALM)
     wrong = broken(disturbed, calm, options)
     result = {
         "command": "python -m benchmarks.chaos " + " ".join(sys.argv[1:]),

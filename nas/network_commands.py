@@ -3,10 +3,8 @@
 Importing this module imports no torch.
 """
 
-import itertools
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -58,26 +56,23 @@ def cost_of(
 
 
 def _stage_costs(architecture: "Architecture") -> list[dict[str, Any]]:
-    """Sum up the costs of the stem, each stage and the head, which ends in one vector of logits."""
-    from nas import blocks, network
+    """Return the costs of the stem, each stage and the head as plain data."""
+    from nas.report.stages import stages
 
-    steps = iter(network.block_costs(architecture))
-    stages = []
-    for part, rows in architecture.parts():
-        inside = list(itertools.islice(steps, len(rows)))
-        last, _, size, _ = inside[-1]
-        stage = {
-            "part": part,
-            "blocks": dict(Counter(row.block for row in rows)),
-            "resolution_in": inside[0][2],
-            "resolution_out": 1 if part == "head" else blocks.out_size(last, size),
-            "out_channels": last.out_channels,
-            "layers": len(rows),
+    return [
+        {
+            "part": one.name,
+            "blocks": one.blocks,
+            "resolution_in": one.size_in,
+            "resolution_out": one.size_out,
+            "out_channels": one.out_channels,
+            "layers": sum(one.blocks.values()),
+            "macs": one.macs,
+            "params": one.params,
+            "activations": one.activations,
         }
-        for name in ("macs", "params", "activations"):
-            stage[name] = sum(getattr(counted, name) for *_, counted in inside)
-        stages.append(stage)
-    return stages
+        for one in stages(architecture)
+    ]
 
 
 def latency_of(

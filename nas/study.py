@@ -117,6 +117,12 @@ class Worker:
         self.observers = Observers(_observers(self.config, store, job.study))
         self.proposer = Proposer(self.config, self.study, self._images, self._elsewhere)
 
+    def get_ready(self) -> None:
+        """Load what every training needs: a worker that dies while it starts holds no trial yet."""
+        from nas.training import trainer  # noqa: F401  (takes seconds the first time)
+
+        self._images()
+
     def run(self) -> None:
         """Work until the budget is spent, time is up, nothing is left, or somebody asks to stop."""
         patiently(lambda _: self.trials.repair())
@@ -467,7 +473,9 @@ def work(job: Job, should_stop: Callable[[], bool]) -> None:
     deadline = float("inf") if job.deadline is None else job.deadline
     store = Store.open(job.store)
     try:
-        Worker(job, store, lambda: should_stop() or time.time() > deadline).run()
+        worker = Worker(job, store, lambda: should_stop() or time.time() > deadline)
+        worker.get_ready()
+        worker.run()
     finally:
         store.close()
 

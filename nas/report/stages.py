@@ -24,6 +24,7 @@ class Stage:
     kernels: tuple[int, ...]
     macs: int
     params: int
+    activations: int
 
 
 def stages(architecture: Architecture) -> list[Stage]:
@@ -46,6 +47,7 @@ def stages(architecture: Architecture) -> list[Stage]:
                 kernels=tuple(sorted({group.kernel for group in groups if group.kernel})),
                 macs=sum(counted.macs for *_, counted in inside),
                 params=sum(counted.params for *_, counted in inside),
+                activations=sum(counted.activations for *_, counted in inside),
             )
         )
     return found

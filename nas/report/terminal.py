@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.live import Live
@@ -332,16 +332,14 @@ def family_table(members: Iterable[Mapping[str, Any]]) -> Table:
     return table(columns, rows)
 
 
-class Progress(AbstractContextManager["Progress"]):
-    """Shows snapshots of a search: live where somebody watches, else a line now and then."""
+class Page(AbstractContextManager["Page"]):
+    """Something drawn again and again where somebody watches; `live` is None on no terminal."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, live: Live) -> None:
         self.console = console
-        self.live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
-        self.told: tuple[Counts, str | None] | None = None
-        self.told_at = 0.0
+        self.live = live if console.is_terminal else None
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         if self.live:
             self.live.start()
         return self
@@ -355,15 +353,22 @@ class Progress(AbstractContextManager["Progress"]):
         if self.live:
             self.live.stop()
 
+
+class Progress(Page):
+    """Shows snapshots of a search: live where somebody watches, else a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console, Live(console=console, refresh_per_second=4))
+        self.told: tuple[Counts, str | None] | None = None
+        self.told_at = 0.0
+
     def show(self, snapshot: Any) -> None:
         """Show a `nas.driver.Snapshot`."""
+        news = (snapshot.counts, snapshot.notice)
         if self.live:
             self.live.update(self._panel(snapshot))
-        elif (
-            snapshot.counts,
-            snapshot.notice,
-        ) != self.told or time.monotonic() - self.told_at > QUIET:
-            self.told, self.told_at = (snapshot.counts, snapshot.notice), time.monotonic()
+        elif news != self.told or time.monotonic() - self.told_at > QUIET:
+            self.told, self.told_at = news, time.monotonic()
             self.console.print(self._line(snapshot), markup=False, highlight=False, soft_wrap=True)
 
     def _line(self, snapshot: Any) -> str:

@@ -1,8 +1,6 @@
 """What `nas status` shows: a study in lines, and the live page of `--watch`. Imports no torch."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -149,26 +147,11 @@ def workers_table(holders: Sequence[Holder]) -> Table:
     return terminal.table(columns, rows)
 
 
-class LivePage(AbstractContextManager["LivePage"]):
+class LivePage(terminal.Page):
     """Shows looks at studies: one page that is drawn again, or a block each on no terminal."""
 
     def __init__(self, console: Console) -> None:
-        self.console = console
-        self.live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-
-    def __enter__(self) -> "LivePage":
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.live:
-            self.live.stop()
+        super().__init__(console, Live(console=console, auto_refresh=False))
 
     def show(self, look: Any) -> None:
         """Show a `nas.watching.Look`."""

@@ -5,7 +5,9 @@ the same to Optuna: a crash leaves both or neither. While the database is away i
 """
 
 import math
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 import optuna
@@ -14,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.store import leases, queries
 from nas.store.forget import forget_deleted
-from nas.store.leases import Worker
+from nas.store.leases import Claim, Worker
 from nas.store.models import CurvePointRow, TrialRow, utc_now
 from nas.store.optuna_storage import lock_study, reported
 from nas.store.records import CurvePoint, Evaluation, Lease, Metrics, Proposal, Score, Started
@@ -209,13 +211,7 @@ class Trials:
         with self.store.read() as connection:
             if not leases.has_free(connection, self.worker):
                 return None
-        with self.store.write() as connection:
-            claim = leases.adopt(connection, self.worker)
-            if claim is None or claim.trial is None:
-                return None
-            found = queries.evaluation(connection, claim.evaluation_id)
-        lease = self._lease(found, claim.attempt, claim.trial)
-        return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
+        return self._claimed(leases.adopt)
 
     def repair(self) -> int:
         """Tell the trials whose evaluation another study has finished; return how many.
@@ -256,13 +252,16 @@ class Trials:
 
     def take(self, number: int) -> Started | None:
         """Take over one running trial; None where it has ended or another worker holds it."""
+        return patiently(lambda _: self._claimed(partial(leases.take, number=number)))
+
+    def _claimed(self, take: Callable[[sa.Connection, Worker], Claim | None]) -> Started | None:
         with self.store.write() as connection:
-            claim = leases.take(connection, self.worker, number)
+            claim = take(connection, self.worker)
             if claim is None or claim.trial is None:
                 return None
             found = queries.evaluation(connection, claim.evaluation_id)
         lease = self._lease(found, claim.attempt, claim.trial)
-        return Started(outcome="run", number=number, lease=lease, evaluation=found)
+        return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
 
     def _lease(self, found: Evaluation, attempt: int, trial: tuple[int, int]) -> Lease:
         return Lease(

@@ -22,7 +22,7 @@ from nas.preflight import draw_near, repair
 from nas.proxies._features import Features
 from nas.proxies._opening import Opening
 from nas.samplers._space import SpaceOracle
-from nas.store.queries import Known
+from nas.store.queries import Known, Tried
 from nas.store.records import Proposal
 
 WALK = 200  # steps in search of a network without a trial
@@ -42,7 +42,7 @@ class Proposer:
     """Proposes for one study.
 
     `images` loads the data, when a proxy first needs it; `elsewhere` returns what other studies
-    trained under this study's recipe.
+    trained under this study's recipe, `tried` the study's own trials from a number on.
     """
 
     def __init__(
@@ -51,8 +51,9 @@ class Proposer:
         study: Study,
         images: Callable[[], DataSet],
         elsewhere: Callable[[], list[Known]],
+        tried: Callable[[int], list[Tried]],
     ) -> None:
-        self.config, self.study, self.elsewhere = config, study, elsewhere
+        self.config, self.study, self.elsewhere, self.tried = config, study, elsewhere, tried
 
         def features(*names: str) -> Features:
             return Features(names, images, config.seed)
@@ -69,16 +70,26 @@ class Proposer:
             else None
         )
         self._known: Counter[str] = Counter()
-        self._counted = 0  # trials
+        self._begun: set[str] = set()
+        self._next = 0  # number of the first trial that was not counted yet
         self._recalled: list[dict[str, Value]] | None = None
 
     def known(self) -> Counter[str]:
         """Count the study's trials by their architecture's id."""
-        trials = self.study.get_trials(deepcopy=False)
-        for trial in trials[self._counted :]:  # a trial's network is its own from the beginning
-            self._known[trial.user_attrs.get("architecture_id", "")] += 1
-        self._counted = len(trials)
+        self._count()
         return self._known
+
+    def _count(self) -> None:
+        for trial in self.tried(self._next):  # a trial's network is its own from the beginning
+            self._known[trial.architecture_id] += 1
+            if not trial.is_reused:
+                self._begun.add(trial.architecture_id)
+            self._next = trial.number + 1
+
+    def begun(self) -> int:
+        """Count the networks that this study began itself."""
+        self._count()
+        return len(self._begun)
 
     def propose(self, rng: random.Random) -> Idea:
         """Return what to try, within the limits.
@@ -96,7 +107,7 @@ class Proposer:
         config = self.config
         if known := self._recall():
             return Idea(known, {})
-        if self.opening is not None and self._begun() < OPENING:
+        if self.opening is not None and self.begun() < OPENING:
             best = self.opening.next(self.known())
             if best is not None:
                 return Idea(best.values, {f"proxy_{config.prefilter}": best.promise})
@@ -107,16 +118,6 @@ class Proposer:
         values = samplers.propose(config.space, self.study, sampler)
         return Idea(values, samplers.expected(sampler))
 
-    def _begun(self) -> int:
-        """Count the networks that this study began itself, up to those of an opening."""
-        begun: set[str | None] = set()
-        for trial in self.study.get_trials(deepcopy=False):
-            if "reused_from" not in trial.user_attrs:
-                begun.add(trial.user_attrs.get("architecture_id"))
-            if len(begun) >= OPENING:
-                break
-        return len(begun)
-
     def _recall(self) -> dict[str, Value] | None:
         """Return a network that another study trained under this recipe; None when there is none.
 
@@ -124,7 +125,7 @@ class Proposer:
         something itself recalls no more.
         """
         if self._recalled is None:
-            first = self.config.warm_start and not self._begun()
+            first = self.config.warm_start and not self.begun()
             self._recalled = self._known_elsewhere() if first else []
         while self._recalled:
             values = self._recalled.pop(0)

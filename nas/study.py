@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
@@ -39,6 +40,7 @@ from nas.observers import Observer, Observers
 from nas.proposer import Idea, Proposer
 from nas.showcase import Showcase
 from nas.store import queries
+from nas.store.climb import Climb
 from nas.store.records import CurvePoint, Lease, Metrics, Proposal, Started
 from nas.store.retry import patiently
 from nas.store.store import Store
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from nas.training.trainer import Control, EpochResult, TrainResult
 
 T = TypeVar("T")
-MAX_DEATHS = 3  # workers that died without finishing one more epoch
+MAX_DEATHS = 5  # workers that died in a row without finishing an epoch: machines vanish too
 PATIENCE = 3  # proposals in a row that were known, until we look for an unknown one ourselves
 WAIT = 0.5  # seconds between two looks at what others do
 KEPT_WEIGHTS = 10  # of the best trials; others' weights can be trained again
@@ -94,6 +96,10 @@ class Stopped(Exception):
         self.state, self.metrics = state, metrics
 
 
+class NothingNew(Exception):
+    """All networks within reach have a trial already."""
+
+
 class Worker:
     """One worker of one study."""
 
@@ -110,12 +116,15 @@ class Worker:
             full=self.config.recipe.epochs,
         )
         self.schedule = self.config.schedule
+        self.climb = Climb(self.trials.info.id)
         self.study = self.trials.optuna_study(
             pruner=pruners.get(self.config.pruner, self.config.recipe.epochs)
         )
         self.data: DataSet | None = None
         self.observers = Observers(_observers(self.config, store, job.study))
-        self.proposer = Proposer(self.config, self.study, self._images, self._elsewhere)
+        self.proposer = Proposer(
+            self.config, self.study, self._images, self._elsewhere, self._networks
+        )
 
     def get_ready(self) -> None:
         """Load what every training needs: a worker that dies while it starts holds no trial yet."""
@@ -176,7 +185,7 @@ class Worker:
         return None
 
     def _seen(self) -> list[Seen]:
-        return self._read(queries.seen, self.trials.info.id)
+        return self._read(self.climb.read)
 
     def _is_late(self) -> bool:
         """Tell whether the time left is only enough for a training or so."""
@@ -192,19 +201,16 @@ class Worker:
             number = self._next_number()
             if number is None:
                 return None
-            rng = _random(self.config.seed, number, repeats)
-            idea = self.proposer.propose(rng)
-            if repeats >= PATIENCE:
-                unseen = self.proposer.unseen(idea.values, rng)
-                if unseen is None:
-                    return None
-                idea = Idea(unseen, {})
-            proposal = self.proposer.proposal(idea, self._fidelity)
-            if self.config.sampler in samplers.PLAIN:  # what it proposes follows from the number
-                proposal = replace(proposal, number=number)
-            started = self.trials.start(proposal, budget=self.job.trials)
-            if started.outcome == "late":
-                continue
+            propose = partial(self._propose, repeats=repeats)
+            try:
+                proposal = propose(number)
+                started = self.trials.start(
+                    proposal,
+                    budget=self.job.trials,
+                    by_number=propose if self.config.sampler in samplers.PLAIN else None,
+                )
+            except NothingNew:
+                return None
             self._tell_reused(started)
             if started.outcome == "run":
                 return started
@@ -216,6 +222,20 @@ class Worker:
             is_new = started.outcome != "elsewhere" and known == 1
             repeats = 0 if is_new else repeats + 1
         return None
+
+    def _propose(self, number: int, repeats: int) -> Proposal:
+        """Return what a trial of this number tries, after so many tries that were known.
+
+        Raises NothingNew where nothing unknown is within reach.
+        """
+        rng = _random(self.config.seed, number, repeats)
+        idea = self.proposer.propose(rng)
+        if repeats >= PATIENCE:
+            unseen = self.proposer.unseen(idea.values, rng)
+            if unseen is None:
+                raise NothingNew
+            idea = Idea(unseen, {})
+        return replace(self.proposer.proposal(idea, self._fidelity), number=number)
 
     def _tell_reused(self, started: Started) -> None:
         if started.outcome in ("complete", "pruned", "failed"):
@@ -232,6 +252,9 @@ class Worker:
     def _elsewhere(self) -> list[queries.Known]:
         recipe = self.config.recipe
         return self._read(queries.known, recipe.hash, recipe.epochs, self.trials.info.id)
+
+    def _networks(self, first: int) -> list[queries.Tried]:
+        return self._read(queries.tried, self.trials.info.id, first)
 
     def _fidelity(self, architecture_id: str) -> int:
         """Return the epochs of a network at first: its bracket's, or what the store has already.
@@ -251,7 +274,7 @@ class Worker:
 
     def _promotion(self, one: Seen, epochs: int) -> Proposal:
         found = self._read(queries.evaluation, one.evaluation_id)
-        trial = self.study.get_trials(deepcopy=False)[one.number]
+        trial = self.trials.shown(one.number)
         expected = {k: v for k, v in trial.user_attrs.items() if k.startswith("predicted_")}
         table, architecture = self.config.latency, Architecture.from_json(found.architecture)
         return Proposal(

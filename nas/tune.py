@@ -254,7 +254,7 @@ class TuneWorker(Worker):
 
     def choices(self, number: int) -> dict[str, Any]:
         """Return a trial's choices by their names."""
-        return dict(self.study.get_trials(deepcopy=False)[number].params)
+        return dict(self.trials.shown(number).params)
 
     def evaluation(self, number: int) -> Evaluation:
         """Return a trial's evaluation."""

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
 from store_kit import opened, ready
 
 from benchmarks.scale.load import config, load
@@ -21,7 +23,7 @@ from nas.store.leases import Worker
 from nas.store.store import Store
 from nas.study import Job
 
-STATEMENTS = 26  # of a trial, BEGIN and COMMIT not counted; one that rises is a cost for everybody
+STATEMENTS = 23  # of a trial, BEGIN and COMMIT not counted; one that rises is a cost for everybody
 ORDERED = "ix_nas_optuna_trial_values_value"  # walked from the best down, as far as the limit
 HOT = [
     queries.counts,
@@ -35,6 +37,8 @@ HOT = [
     queries.best,
     lambda connection, study: leases.has_free(connection, Worker("w", study, 60.0)),
     lambda connection, study: queries.trial(connection, study, 7),
+    lambda connection, study: queries.tried(connection, study, 250),
+    lambda connection, study: queries.seen(connection, study, 250),
 ]
 
 
@@ -129,6 +133,21 @@ def test_what_the_loader_counts_is_what_it_wrote(url: str, tmp_path: Path) -> No
     assert counts.total == made["trials"]
     assert counts.promoted == went_on > 10
     assert spent[0] == spent[1]
+
+
+def test_trials_are_read_as_optunas_own_reader_reads_them(url: str, tmp_path: Path) -> None:
+    """Every field of every trial, of all states, whole and in part, is what Optuna's ORM says."""
+    with opened(url) as store:
+        load(store, "s", 300, str(tmp_path))
+        with store.read() as connection:
+            study = queries.study(connection, "s").id
+        for asked in (None, set(), -1), (None, {3, 7, 250}, 200), ({TrialState.FAIL}, set(), 20):
+            theirs = RDBStorage._get_trials(store.batched, study, *asked)
+            assert store.batched._get_trials(study, *asked) == theirs != []
+        nobodys = store.batched._get_trials(study, {TrialState.WAITING}, set(), -1)
+        with pytest.raises(KeyError):
+            store.batched._get_trials(study + 1, None, set(), -1)
+    assert nobodys == []
 
 
 def slow_promotions(connection: sa.Connection, study: int) -> int:

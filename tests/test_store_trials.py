@@ -1,6 +1,7 @@
 """Trials as workers write them: claims, leases, fencing, reuse, and what Optuna sees of it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -19,7 +20,8 @@ from store_kit import (
 
 from nas.errors import LostLease, StoreError
 from nas.store import queries
-from nas.store.records import Lease
+from nas.store.climb import Climb
+from nas.store.records import Lease, Proposal
 from nas.store.store import Store
 from nas.store.trials import Trials
 
@@ -172,6 +174,47 @@ def test_a_budget_is_never_exceeded(store: Store) -> None:
     outcomes = [mine.start(proposal(name), budget=2).outcome for name in "abc"]
     assert outcomes == ["run", "run", "budget"]
     assert len(mine.optuna_study().trials) == 2
+
+
+def test_a_proposal_by_number_follows_the_number_that_its_trial_gets(store: Store) -> None:
+    """Where another worker took the number, the proposal for the next one is stored, once asked."""
+    mine, other = trials(store), trials(store, worker="w2")
+    asked: list[int] = []
+
+    def by_number(number: int) -> Proposal:
+        asked.append(number)
+        return replace(proposal(f"network{number}"), number=number)
+
+    first = by_number(0)
+    assert other.start(by_number(0), by_number=by_number).number == 0
+    started = mine.start(first, by_number=by_number)
+    assert (started.number, asked) == (1, [0, 0, 1])
+    assert started.evaluation is not None
+    assert started.evaluation.architecture_id == "network1"
+
+
+def test_what_has_ended_is_read_once_and_nothing_is_missed(store: Store) -> None:
+    """A climb read again and again holds what one that is read anew holds, whoever ends first."""
+    mine, elsewhere = trials(store), trials(store, study="other")
+    known = leased(elsewhere, "known")
+    elsewhere.finish(known, "complete", metrics={"accuracy": 0.9})
+    climb, leases = Climb(mine.info.id), [leased(mine, name) for name in "abc"]
+
+    def same() -> list[tuple[int, float | None]]:
+        with store.read() as connection:
+            again, anew = climb.read(connection), Climb(mine.info.id).read(connection)
+        assert again == anew
+        return [(one.number, one.score) for one in again]
+
+    assert same() == [(0, None), (1, None), (2, None)]
+    mine.finish(leases[1], "failed", reason="it burst")
+    assert same() == [(0, None), (1, None), (2, None)]
+    mine.start(proposal("known"))
+    mine.finish(leases[0], "complete", metrics={"accuracy": 0.5})
+    assert same() == [(0, 0.5), (1, None), (2, None), (3, 0.9)]
+    mine.start(proposal("a"))  # a trial of its own, but no new evaluation
+    mine.finish(leases[2], "complete", metrics={"accuracy": 0.7})
+    assert same() == [(0, 0.5), (1, None), (2, 0.7), (3, 0.9)]
 
 
 def test_an_expired_lease_is_taken_over_once(store: Store) -> None:

@@ -1,6 +1,6 @@
 """A search on Ray whose workers, driver, database and head are killed again and again.
 
-    python -m benchmarks.chaos [--trials 60] [--minutes 15] [--seed 0] [--out FILE]
+    python -m benchmarks.chaos [--trials 100] [--minutes 15] [--seed 0] [--out FILE]
 
 Four workers on a Ray head train short real trainings on the digits; the store is a PostgreSQL of
 the run's own. Every 10 to 20 seconds a random worker is ended with SIGKILL; every 90 seconds the
@@ -241,7 +241,9 @@ def read(url: str, study: str, folder: str) -> dict[str, Any]:
     }
 
 
-def broken(disturbed: dict[str, Any], calm: dict[str, Any], options: Any) -> list[str]:
+def broken(
+    disturbed: dict[str, Any], calm: dict[str, Any], killed: Counter[str], options: Any
+) -> list[str]:
     """Return the promises that were broken."""
     promises = {
         "every trial is complete, none is running or lost": disturbed["states"]
@@ -254,6 +256,10 @@ def broken(disturbed: dict[str, Any], calm: dict[str, Any], options: Any) -> lis
         "no epoch was trained again once it was stored": disturbed["epochs_logged_twice"] == 0,
         "the same evaluations as undisturbed": disturbed["found"] == calm["found"],
         "the same winner as undisturbed": disturbed["winner"] == calm["winner"],
+        "everything was killed that was to be": all(
+            killed[what] >= times
+            for what, times in {"worker": 1, "driver": 1, "database": 1, "head": 2}.items()
+        ),
     }
     return [promise for promise, kept in promises.items() if not kept]
 
@@ -261,8 +267,8 @@ def broken(disturbed: dict[str, Any], calm: dict[str, Any], options: Any) -> lis
 def main() -> int:
     """Run the disturbed and the calm search, compare, write the result."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos")
-    parser.add_argument("--trials", type=int, default=60)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--minutes", type=float, default=15, help="when both heads were killed by")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULT)
@@ -291,7 +297,7 @@ def main() -> int:
             raise SystemExit("The undisturbed search failed.")
         calm_seconds = time.monotonic() - began
         calm = cluster.read(CALM)
-    wrong = broken(disturbed, calm, options)
+    wrong = broken(disturbed, calm, monkey.killed, options)
     result = {
         "command": "python -m benchmarks.chaos " + " ".join(sys.argv[1:]),
         "date": datetime.now().date().isoformat(),

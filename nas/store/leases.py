@@ -3,7 +3,7 @@
 Functions on an open transaction. Time is the database's, so that workers' clocks don't matter.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple, cast
 
 import sqlalchemy as sa
@@ -38,20 +38,23 @@ def claim(
     worker: Worker,
     proposal: Proposal,
     *,
+    number: int,
     budget: int | None,
 ) -> Claim:
     """Begin a proposal's evaluation, or find that it is done, running elsewhere, or over budget.
 
-    On a transaction that holds the study's lock, so that the budget holds.
+    `number` is that of the study's next trial. On a transaction that holds the study's lock, so
+    that it and the budget hold.
     """
+    is_spent = partial(queries.is_spent, connection, worker.study_id, number, budget)
     row = _find(connection, proposal)
     if row.id is None:
         other = _running(connection, worker, proposal, row.now)
         if other is not None:
             return other
-        if _is_full(connection, worker, budget):
+        if is_spent():
             return Claim("budget")
-        evaluation_id = _begin(connection, worker, proposal, row.now)
+        evaluation_id = _begin(connection, worker, proposal, number, row.now)
         if evaluation_id is not None:
             return Claim("run", evaluation_id, 1)
         row = _find(connection, proposal)  # another study's worker was first
@@ -61,7 +64,7 @@ def claim(
     if not dead and not given_up and not (row.state == "failed" and elsewhere):
         return Claim("elsewhere" if row.state == "running" else row.state, row.id, row.attempt)
     paid = row.study_id == worker.study_id and row.number is not None
-    if not paid and _is_full(connection, worker, budget):
+    if not paid and is_spent():
         return Claim("budget")
     return _take_over(connection, worker, row)
 
@@ -82,12 +85,6 @@ def _running(
     )
     found = connection.execute(statement).first()
     return None if found is None else Claim("elsewhere", found.id, found.attempt)
-
-
-def _is_full(connection: sa.Connection, worker: Worker, budget: int | None) -> bool:
-    if budget is None:
-        return False
-    return queries.number_within(connection, worker.study_id, budget) is None
 
 
 def adopt(connection: sa.Connection, worker: Worker) -> Claim | None:
@@ -174,7 +171,9 @@ def _find(connection: sa.Connection, proposal: Proposal) -> Any:
     return connection.execute(_finding(connection.dialect.name), key).one()
 
 
-def _begin(connection: sa.Connection, worker: Worker, proposal: Proposal, now: float) -> int | None:
+def _begin(
+    connection: sa.Connection, worker: Worker, proposal: Proposal, number: int, now: float
+) -> int | None:
     architecture = {
         "id": proposal.architecture_id,
         "json": dict(proposal.architecture),
@@ -188,6 +187,7 @@ def _begin(connection: sa.Connection, worker: Worker, proposal: Proposal, now: f
         "fidelity": proposal.fidelity,
         "state": "running",
         "study_id": worker.study_id,
+        "number": number,
         "worker": worker.name,
         "attempt": 1,
         "expires_at": now + worker.seconds,

@@ -4,12 +4,13 @@ Optuna writes a trial's parameters one by one, three ORM statements each (look t
 the distribution up, insert): 16 ms for 20 parameters. Here the same rows go in as one statement per
 table, behind the same `create_new_trial`; attributes, intermediate values and the final state skip
 the ORM. The same steps can be taken in a transaction of ours (`insert_trial`, `show_values`,
-`end_trial`), so that what Optuna shows and what our tables hold can't part. Everything else is
-Optuna's, and so are the tests that hold this class to the interface (`optuna.testing`).
+`end_trial`), so that what Optuna shows and what our tables hold can't part. Trials are read by
+`nas.store.history`. Everything else is Optuna's, and so are the tests that hold this class to the
+interface (`optuna.testing`).
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -32,6 +33,7 @@ from sqlalchemy.orm import Session
 
 from nas.errors import StoreError
 from nas.store.engine import engine_options, masked, set_pragmas, sqlite_file, translated
+from nas.store.history import History
 
 _TRIALS: sa.Table = models.TrialModel.__table__
 _PARAMS: sa.Table = models.TrialParamModel.__table__
@@ -52,7 +54,9 @@ _NEW_TRIAL = (
     .returning(_TRIALS.c.trial_id, _TRIALS.c.number)
 )
 _RUNNING = TrialState.RUNNING
+MOST_INCLUDED = 10_000  # ids in one statement; SQLite takes 32,766 in all
 _LOCK = sa.text("SELECT study_id FROM studies WHERE study_id = :study FOR UPDATE")
+_STUDY = sa.text("SELECT study_id FROM studies WHERE study_id = :study")
 _STATE = sa.select(_TRIALS.c.state).where(_TRIALS.c.trial_id == sa.bindparam("trial"))
 _END = (
     sa.update(_TRIALS)
@@ -68,6 +72,7 @@ class BatchedStorage(RDBStorage):
         text = url.render_as_string(hide_password=False)
         super().__init__(_escaped(text), engine_kwargs=engine_options(url))
         self._distributions: dict[tuple[int, str], tuple[BaseDistribution, str]] = {}
+        self._history = History()
         insert = sqlite.insert if self.engine.dialect.name == "sqlite" else postgresql.insert
         self._set_attribute = _upsert(insert, _ATTRIBUTES, "key")
         self._set_intermediate = _upsert(insert, _INTERMEDIATE, "step")
@@ -165,6 +170,27 @@ class BatchedStorage(RDBStorage):
         start = template_trial.datetime_start
         return SimpleNamespace(trial_id=trial_id, number=number, datetime_start=start)
 
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """Return trials past a trial's id, and some before it; `get_all_trials` calls this too."""
+        if len(included_trial_ids) > MOST_INCLUDED:
+            return list(
+                super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+            )
+        wanted = None if states is None else [state for state in TrialState if state in states]
+        with self._reading() as connection:
+            trials = self._history.read(
+                connection, study_id, wanted, included_trial_ids, trial_id_greater_than
+            )
+            if not trials and connection.execute(_STUDY, {"study": study_id}).first() is None:
+                raise KeyError(models.NOT_FOUND_MSG)
+        return trials
+
     def _rows(
         self, study_id: int, template: FrozenTrial, connection: sa.Connection
     ) -> list[tuple[sa.Table, list[dict[str, Any]]]]:
@@ -209,6 +235,17 @@ class BatchedStorage(RDBStorage):
                 yield connection
         except exc.SQLAlchemyError as error:
             raise StorageInternalError("The database refused a write of Optuna's.") from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """Connect to read; see `Store.read` for why without a transaction on a server."""
+        try:
+            with self.engine.connect() as connection:
+                if connection.dialect.name != "sqlite":
+                    connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+                yield connection
+        except exc.SQLAlchemyError as error:
+            raise StorageInternalError("The database refused a read of Optuna's.") from error
 
     @contextmanager
     def _updating(self, trial_id: int) -> Iterator[sa.Connection]:

@@ -198,19 +198,18 @@ def fidelities(connection: sa.Connection, study_id: int) -> dict[int, int]:
     return dict(sorted(found.items()))
 
 
-def seen(connection: sa.Connection, study_id: int) -> list[Seen]:
-    """Return each network that a study has at each fidelity, in the order of the trials."""
+def seen(connection: sa.Connection, study_id: int, first: int = 0) -> list[Seen]:
+    """Return the networks of a study's trials, from a number on, at their fidelities."""
     statement = sa.text(
         "SELECT t.number, t.evaluation_id, e.architecture_id, e.fidelity, v.value AS score,"
         " CAST(o.state AS VARCHAR(16)) AS state FROM nas_trials t"
         " JOIN trials o ON o.trial_id = t.trial_id"
         " JOIN nas_evaluations e ON e.id = t.evaluation_id"
         " LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0"
-        " WHERE t.study_id = :study ORDER BY t.number"
+        " WHERE t.study_id = :study AND t.number >= :first ORDER BY t.number"
     )
-    found: dict[int, Seen] = {}
-    for row in connection.execute(statement, {"study": study_id}):
-        one = Seen(
+    return [
+        Seen(
             architecture_id=row.architecture_id,
             fidelity=row.fidelity,
             ended=row.state != "RUNNING",
@@ -218,8 +217,8 @@ def seen(connection: sa.Connection, study_id: int) -> list[Seen]:
             number=row.number,
             evaluation_id=row.evaluation_id,
         )
-        found.setdefault(row.evaluation_id, one)  # a reused trial repeats an evaluation
-    return list(found.values())
+        for row in connection.execute(statement, {"study": study_id, "first": first})
+    ]
 
 
 def epoch_seconds(connection: sa.Connection, study_id: int) -> float:
@@ -509,14 +508,18 @@ def spent(connection: sa.Connection, study_id: int) -> int:
     return int(connection.execute(statement, {"study": study_id}).scalar_one())
 
 
-def number_within(connection: sa.Connection, study_id: int, budget: int | None) -> int | None:
-    """Return the number that a study's next trial gets; None where its budget of trials is spent.
+def is_spent(connection: sa.Connection, study_id: int, number: int, budget: int | None) -> bool:
+    """Tell whether a study's budget is spent, whose next trial gets this number.
 
     While it can't be, since there are fewer trials than that, what is spent is not counted.
     """
+    return budget is not None and number >= budget and spent(connection, study_id) >= budget
+
+
+def number_within(connection: sa.Connection, study_id: int, budget: int | None) -> int | None:
+    """Return the number that a study's next trial gets; None where its budget is spent."""
     number = total(connection, study_id)
-    is_spent = budget is not None and number >= budget and spent(connection, study_id) >= budget
-    return None if is_spent else number
+    return None if is_spent(connection, study_id, number, budget) else number
 
 
 def untold(connection: sa.Connection, study_id: int) -> list[tuple[int, int, int]]:
@@ -535,9 +538,23 @@ def untold(connection: sa.Connection, study_id: int) -> list[tuple[int, int, int
     return [(row.trial_id, row.number, row.evaluation_id) for row in rows]
 
 
-def next_number(connection: sa.Connection, study_id: int) -> int:
-    """Return the number that a study's next trial gets, on a transaction that holds its lock."""
-    return total(connection, study_id)
+class Tried(NamedTuple):
+    """A trial's network, and whether it was taken over as it had been trained before."""
+
+    number: int
+    architecture_id: str
+    is_reused: bool
+
+
+def tried(connection: sa.Connection, study_id: int, first: int) -> list[Tried]:
+    """Return the study's trials from a number on."""
+    statement = sa.text(
+        "SELECT t.number, e.architecture_id, t.reused_from FROM nas_trials t"
+        " JOIN nas_evaluations e ON e.id = t.evaluation_id"
+        " WHERE t.study_id = :study AND t.number >= :first ORDER BY t.number"
+    )
+    rows = connection.execute(statement, {"study": study_id, "first": first})
+    return [Tried(row[0], row[1], row[2] is not None) for row in rows]
 
 
 def _json(value: Any) -> Any:

@@ -9,7 +9,7 @@ from nas.cost import Cost
 Metrics = Mapping[str, float | None]
 Score = Callable[[Metrics, Cost, Mapping[str, Any]], float]
 """Of an evaluation's metrics, its architecture's cost, and the architecture as JSON."""
-Outcome = Literal["run", "complete", "pruned", "failed", "elsewhere", "budget", "late"]
+Outcome = Literal["run", "complete", "pruned", "failed", "elsewhere", "budget"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +19,8 @@ class Proposal:
     `params` and `distributions` are Optuna's; `fidelity` is the number of epochs; `prediction` is
     what the sampler expected, where it says so, and `latency_ms` what a table predicts, where the
     study has one; both are kept with the trial. `promoted_from` is the number of the trial, at a
-    lower fidelity, that goes on here. `number`, where given, is the number its trial must get: the
-    proposal follows from it.
+    lower fidelity, that goes on here. `number` is that of the trial it was made for: the trial gets
+    another where another worker was first.
     """
 
     architecture_id: str
@@ -99,7 +99,6 @@ class Started:
     complete, pruned, failed: it was evaluated before; trial `number` has been told so.
     elsewhere: another worker trains it now (`evaluation.worker`); no trial was made, ask again.
     budget: the study has its number of trials; no trial was made.
-    late: another trial got the proposal's number; no trial was made, propose for the next one.
     """
 
     outcome: Outcome

@@ -70,20 +70,44 @@ class Trials:
                 study_name=name, storage=storage, sampler=sampler, pruner=pruner
             )
 
-    def start(self, proposal: Proposal, *, budget: int | None = None) -> Started:
+    def shown(self, number: int) -> FrozenTrial:
+        """Return a trial as Optuna shows it."""
+
+        def ask(_: bool) -> FrozenTrial:
+            storage = self.store.storage
+            with reported(self.store.url, "read"):
+                trial = storage.get_trial_id_from_study_id_trial_number(self.info.id, number)
+                return storage.get_trial(trial)
+
+        return patiently(ask)
+
+    def start(
+        self,
+        proposal: Proposal,
+        *,
+        budget: int | None = None,
+        by_number: Callable[[int], Proposal] | None = None,
+    ) -> Started:
         """Claim a proposal's evaluation and make its trial, or say why there is nothing to train.
 
         With `budget`, no evaluation is begun beyond that number in this study, however many
-        workers ask at once.
+        workers ask at once. With `by_number` a proposal follows from its trial's number: where
+        another worker's trial took that number, the next one's is asked for, while others wait.
         """
-        return patiently(lambda _: self._start(proposal, budget))
+        return patiently(lambda _: self._start(proposal, budget, by_number))
 
-    def _start(self, proposal: Proposal, budget: int | None) -> Started:
+    def _start(
+        self,
+        proposal: Proposal,
+        budget: int | None,
+        by_number: Callable[[int], Proposal] | None,
+    ) -> Started:
         with self.store.write() as connection:
             lock_study(connection, self.info.id)
-            if proposal.number not in (None, queries.next_number(connection, self.info.id)):
-                return Started(outcome="late")
-            claim = leases.claim(connection, self.worker, proposal, budget=budget)
+            number = queries.total(connection, self.info.id)  # of the next trial: they have no gaps
+            if by_number is not None and number != proposal.number:
+                proposal = by_number(number)
+            claim = leases.claim(connection, self.worker, proposal, number=number, budget=budget)
             if claim.outcome == "budget":
                 return Started(outcome="budget")
             fresh = claim.outcome == "run" and claim.attempt == 1
@@ -102,7 +126,8 @@ class Trials:
                 return self._reuse(connection, proposal, found, points)
             trial = self._create(connection, self._template(proposal, found, "running", points))
             lease = self._lease(found, claim.attempt, trial)
-            leases.fenced(connection, lease, number=lease.number)
+            if not fresh:
+                leases.fenced(connection, lease, number=lease.number)
         return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
 
     def report(self, lease: Lease, point: CurvePoint) -> float:

@@ -163,12 +163,12 @@ def slow_promotions(connection: sa.Connection, study: int) -> int:
     return int(connection.execute(statement, {"study": study}).scalar_one())
 
 
-def worker(store: Store, folder: Path, trials: int) -> Untrained:
+def worker(store: Store, folder: Path, trials: int, name: str = "w:1:1") -> Untrained:
     """Return a worker that trains nothing."""
     wanted = replace(config(str(folder)), sampler="random", pruner="none")
     recipes = {wanted.recipe.hash: wanted.recipe.to_json()}
     store.create_study(STUDY, wanted.to_json(), recipes=recipes)
-    return Untrained(Job(str(store.url), STUDY, worker="w:1:1", trials=trials), store)
+    return Untrained(Job(str(store.url), STUDY, worker=name, trials=trials), store)
 
 
 def test_a_trial_takes_as_many_statements_late_as_early(url: str, tmp_path: Path) -> None:

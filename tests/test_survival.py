@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 import torch
 from search_kit import SPACE, arguments, command, nas, nas_here, result, write_inputs
+from store_kit import opened, ready
+from test_scale import worker as untrained
 from test_training import TINY
 from torch import nn
 from training_kit import few_digits
 
-from nas import commands
+from nas import commands, study
 from nas.errors import DiskFull, StoreAway, UserError
 from nas.store import queries
 from nas.store.retry import patiently
@@ -252,6 +254,28 @@ def _has_study(url: str) -> bool:
     except UserError:
         return False
     return True
+
+
+def test_a_trial_whose_workers_die_one_after_another_is_given_up(tmp_path: Path) -> None:
+    """After so many deaths without an epoch it has failed, its reason says so, the rest go on."""
+    with ready("sqlite", tmp_path) as url, opened(url) as store:
+        last = untrained(store, tmp_path, trials=3)
+        lease = last.trials.start(last._propose(0, 0)).lease
+        for _ in range(study.MAX_DEATHS - 1):
+            assert lease is not None
+            assert store.expire(last.trials.info.id, lease.worker.__eq__) == 1
+            adopted = untrained(store, tmp_path, trials=3, name="mortal:1:1").trials.adopt()
+            assert adopted is not None
+            lease = adopted.lease
+        assert lease is not None
+        store.expire(last.trials.info.id, lease.worker.__eq__)
+        last.run()
+        with store.read() as connection:
+            trials = queries.trials(connection, last.trials.info.id)
+    assert [trial.state for trial in trials] == ["fail", "complete", "complete"]
+    assert (
+        trials[0].reason == f"given up: {study.MAX_DEATHS} workers died without finishing an epoch"
+    )
 
 
 def test_the_random_samplers_proposals_follow_from_the_number(tmp_path: Path) -> None:

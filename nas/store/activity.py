@@ -229,12 +229,17 @@ _AGAIN = (  # a training that goes on from a shorter one of the same network
 
 
 def _overall(connection: sa.Connection, study_id: int, totals: Any, seconds: float) -> Pace:
-    """Return the pace of a whole study; a promoted network's trainings and epochs count once."""
+    """Return the pace of a whole study; a promoted network's trainings and epochs count once.
+
+    What is complete has as many epochs as its fidelity says: their rows need no counting.
+    """
     key = {"study": study_id}
     epochs = connection.execute(
         sa.text(
-            "SELECT count(*) FROM nas_evaluations e JOIN nas_curve_points c"
-            " ON c.evaluation_id = e.id WHERE e.study_id = :study"
+            "SELECT (SELECT coalesce(sum(fidelity), 0) FROM nas_evaluations"
+            " WHERE study_id = :study AND state = 'complete')"
+            " + (SELECT count(*) FROM nas_evaluations e JOIN nas_curve_points c"
+            " ON c.evaluation_id = e.id WHERE e.study_id = :study AND e.state <> 'complete')"
         ),
         key,
     ).scalar_one()

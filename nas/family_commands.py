@@ -157,7 +157,7 @@ def _search_coefficients(
     step, tolerance = options.get("step"), options.get("tolerance")
     grid = family.candidates(step, tolerance)
     with taken_back(Path(folder, CACHE)):
-        images = load(data, cache_dir=Path(folder, CACHE))
+        images = load(data, cache_dir=Path(folder, CACHE), say=say)
         architecture = architecture.at(classes=len(images.classes), in_channels=images.in_channels)
         found = family.distinct(grid, architecture, rounding)
         for by in found.values():  # a member that is impossible is said before hours of training

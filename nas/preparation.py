@@ -30,6 +30,7 @@ from nas.store.store import Store
 from nas.training import checkpoint
 from nas.training.estimate import training_seconds
 from nas.training.recipe import Recipe, default_recipe
+from nas.urls import is_url
 
 DEFAULT_TRIALS = 24
 DEFAULT_TIME = "30m"
@@ -128,7 +129,7 @@ def prepare(
     space = space if isinstance(space, SearchSpace) else load_space(space)
     out = options.get("out", "studies")
     check_folder(Path(out))
-    data = load_data(data_name, cache_dir=Path(out, CACHE))
+    data = load_data(data_name, cache_dir=Path(out, CACHE), say=options.get("say", lambda _: None))
     recipe = _recipe(data, how, options)
     space, left_out = _for_data(space, data, options.get("resolution"))
     subject = Subject(space, data.in_channels, len(data.classes))
@@ -143,7 +144,7 @@ def prepare(
     preflight = survey(subject, objective=goal, limits=limits, seed=how["seed"])
     config = Config(
         space=space,
-        data=_from_anywhere(data_name),
+        data=data_name if data_name in data_names() else _from_anywhere(data_name),
         classes=len(data.classes),
         in_channels=data.in_channels,
         recipe=recipe,
@@ -151,7 +152,7 @@ def prepare(
         limits=limits,
         folder=str(Path(out, name).absolute()),
         latency=table,
-        checkpoints=_seen_from_anywhere(checkpoints),
+        checkpoints=None if checkpoints is None else _from_anywhere(checkpoints),
         showcase=options.get("showcase", True),
         **how,
     )
@@ -299,16 +300,9 @@ def taken_back(cache: Path) -> Iterator[None]:
         raise
 
 
-def _from_anywhere(data_name: str) -> str:
-    """Return a data set's name as it is, a path as one that holds in any folder."""
-    return data_name if data_name in data_names() else str(Path(data_name).expanduser().absolute())
-
-
-def _seen_from_anywhere(checkpoints: str | None) -> str | None:
-    """Return a URL as it is, a folder as a path that holds in any folder."""
-    if checkpoints is None or "://" in checkpoints:
-        return checkpoints
-    return str(Path(checkpoints).expanduser().absolute())
+def _from_anywhere(place: str) -> str:
+    """Return a URL as it is, a path as one that holds in any folder."""
+    return place if is_url(place) else str(Path(place).expanduser().absolute())
 
 
 def _for_data(

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -28,6 +27,7 @@ from nas.store import jobs as rows
 from nas.store import queries
 from nas.store.jobs import Job
 from nas.store.store import Store
+from nas.urls import check_no_secret, is_url
 
 STORE_FILE = "store.url"  # in the job's folder; the job's environment has it as NAS_STORE
 PYTHON = "python -m nas.cli"  # by the PATH that `ray start` had
@@ -334,9 +334,11 @@ def _check_values(search: Search) -> None:
 
 
 def _data(given: str, here: bool, packed: Packed) -> str:
-    from nas.data import names
+    from nas.data import names, remote
 
-    if given in names() or _is_url(given, "--data"):
+    if is_url(given):
+        remote.check(given)
+    if given in names() or is_url(given):
         return given
     path = Path(given).expanduser()
     if here and not path.exists():
@@ -344,7 +346,7 @@ def _data(given: str, here: bool, packed: Packed) -> str:
     if not here and not path.is_absolute():
         raise DataError(
             f"--data {given!r} is a path on this machine, and {NOT_HERE}: give a path that all of "
-            f"the cluster's machines see, such as /shared/{path.name}, or a data set's name."
+            f"the cluster's machines see, such as /shared/{path.name}, a URL, or a data set's name."
         )
     if not here:
         packed.warnings.append(f"--data {given} has to be there on every machine of the cluster")
@@ -358,7 +360,8 @@ def _folder(option: str, given: str | None, here: bool) -> str:
             f"Checkpoints and the winner outlive a machine, and {NOT_HERE}: give --{option}, a "
             "folder that all of the cluster's machines see, such as /shared/studies."
         )
-    if _is_url(given, f"--{option}"):
+    if is_url(given):
+        check_no_secret(given, f"--{option}")
         return given
     path = Path(given).expanduser()
     if not here and not path.is_absolute():
@@ -367,17 +370,6 @@ def _folder(option: str, given: str | None, here: bool) -> str:
             f"of the cluster's machines see, such as /shared/{path.name}."
         )
     return str(path.absolute())
-
-
-def _is_url(text: str, option: str) -> bool:
-    if "://" not in text:
-        return False
-    if urlsplit(text).username or urlsplit(text).password:
-        raise UserError(
-            f"{option} is shown by the cluster, so its URL has no user and no password: the "
-            "cluster's machines have them in their environment."
-        )
-    return True
 
 
 def _sent_store(search: Search, on_cluster: bool, here: bool) -> str | None:

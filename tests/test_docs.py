@@ -7,11 +7,11 @@ ray` it gets `--max-concurrent 1` and a Ray of its own, where one can be started
 table` gets `--seconds 1`, `nas.search(...)` in Python the same as a search, and "digits" has a
 quarter of its images for training; a pre-flight looks at 100 networks and not 1,000, a proxy that
 opens a search ranks 10 and not 100. What goes on until Ctrl-C (`--watch`, `--follow`, `nas metrics
-serve`) runs until it has said something, then gets one. All else runs as it stands. Not run: `make`
-(its target must exist), `pip install` (its extra must exist), `. activate`, `.ci/run`, the
-dashboard's server (its store must open), and what asks a Ray head: `nas submit` with the search in
-it, `nas jobs` and `ray` only have to be read without a mistake; tests/test_jobs.py runs such
-commands.
+serve`) runs until it has said something, then gets one. What lies at s3:// lies in memory. All else
+runs as it stands. Not run: `make` (its target must exist), `pip install` (its extra must exist),
+`. activate`, `.ci/run`, the dashboard's server (its store must open), and what asks a Ray head:
+`nas submit` with the search in it, `nas jobs` and `ray` only have to be read without a mistake;
+tests/test_jobs.py runs such commands.
 """
 
 import ast
@@ -34,6 +34,8 @@ import click
 import numpy as np
 import pytest
 import typer
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry as file_systems
 from PIL import Image
 from search_kit import ROOT, command
 from training_kit import few_digits
@@ -108,8 +110,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Work in a folder with images, a space of one's own, and the finished study of the README."""
     folder = tmp_path_factory.mktemp("docs")
     write_images(folder)
+    MemoryFileSystem().put_file(str(folder / "scans.npz"), "s3://bucket/scans.npz")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setitem(file_systems, "s3", MemoryFileSystem)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         few = few_digits()
         patch.setitem(registered(), "digits", lambda: few)
         patch.setattr(preflight, "SAMPLES", 100)

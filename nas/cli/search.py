@@ -26,7 +26,7 @@ LatencyTarget = Annotated[str | None, typer.Option(help="Latency target T instea
 LatencyTableFile = Annotated[
     str | None, typer.Option(help="File of nas latency table; else one is made first.")
 ]
-Data = Annotated[str, typer.Option(help="Name, .npz file, or folder of images per class.")]
+Data = Annotated[str, typer.Option(help="Name, .npz file, folder of images per class, or URL.")]
 Epochs = Annotated[int | None, typer.Option(help="Epochs of a trial; by the data's size.")]
 WarmStart = Annotated[bool, typer.Option(help="Begin with what other studies of the store know.")]
 CheckpointsUrl = Annotated[

@@ -1,19 +1,25 @@
-"""Data sets: a registered name, an .npz file in MedMNIST's layout, or a folder of images.
+"""Data sets: a registered name, an .npz file in MedMNIST's layout, a folder of images, or a URL.
 
 A new data set is one file in this package with a function under `@register("its name")`;
 every test of `tests/test_data.py` then runs over it.
 """
 
+import logging
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
 from nas.data.dataset import OPERATIONS, SPLITS, DataSet, Split, registered
-from nas.data.folder import load_folder
+from nas.data.folder import load_folder, user_cache
 from nas.data.npz import load_npz
+from nas.data.remote import fetch
 from nas.errors import DataError, unknown
+from nas.urls import is_url
 
 __all__ = ["OPERATIONS", "SPLITS", "DataSet", "Split", "load", "names"]
+
+log = logging.getLogger("nas")
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -24,21 +30,29 @@ def names() -> list[str]:
     return sorted(registered())
 
 
-def load(source: str | Path, *, cache_dir: Path | None = None) -> DataSet:
-    """Load a data set by its name, from an .npz file or from a folder of images per class.
+def load(
+    source: str | Path,
+    *,
+    cache_dir: Path | None = None,
+    say: Callable[[str], None] = log.info,
+) -> DataSet:
+    """Load a data set by its name, from an .npz file or a folder of images per class, or by URL.
 
-    `cache_dir` holds the resized images of folders; the user's cache directory by default.
+    `cache_dir` holds the resized images of folders; the user's cache directory by default, which is
+    also where files behind URLs are fetched to; `say` hears of downloads.
     Raises DataError with the rule, the value and the valid options.
     """
     if str(source) in registered():
         return registered()[str(source)]()
+    if is_url(str(source)):
+        return _load_url(str(source), cache_dir, say)
     path = Path(source).expanduser()
     if path.is_dir():
         return load_folder(path, cache_dir=cache_dir)
     if not path.exists():
         raise DataError(
             f"No such file or folder: {source}. {unknown('data set', str(source), names())} "
-            "Or give the path of an .npz file or of a folder of images per class."
+            "Or give the path of an .npz file or of a folder of images per class, or a URL."
         )
     if path.suffix.lower() != ".npz":
         raise DataError(
@@ -46,3 +60,11 @@ def load(source: str | Path, *, cache_dir: Path | None = None) -> DataSet:
             f"Other sources: a folder of images per class, or a name: {', '.join(names())}."
         )
     return load_npz(path)
+
+
+def _load_url(url: str, cache_dir: Path | None, say: Callable[[str], None]) -> DataSet:
+    path = fetch(url, user_cache(), say)
+    try:
+        return load_folder(path, cache_dir=cache_dir) if path.is_dir() else load_npz(path)
+    except DataError as error:
+        raise DataError(f"{url}, as it was fetched: {error}") from error

@@ -61,7 +61,7 @@ class _File:
 
 def load_folder(root: Path, *, cache_dir: Path | None = None) -> DataSet:
     """Read a folder of images. Raises DataError that names the file when an image is unreadable."""
-    cache = cache_dir or _user_cache()
+    cache = cache_dir or user_cache()
     found = list(_find(root))
     if not found:
         raise DataError(
@@ -113,7 +113,8 @@ def _data_set(
     )
 
 
-def _user_cache() -> Path:
+def user_cache() -> Path:
+    """Return the folder for what can be made again or fetched again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nas"
 
 

@@ -22,6 +22,7 @@ import optuna
 from nas import pruners, samplers
 from nas.architecture import Architecture
 from nas.config import Config, cache_dir
+from nas.credentials import log_to_stderr
 from nas.data import DataSet, load
 from nas.errors import (
     DiskFull,
@@ -493,7 +494,8 @@ def run(text: str, should_stop: Callable[[], bool]) -> str | None:
 
 def main() -> None:
     """Be a worker process: the job comes as JSON on standard input."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    log_to_stderr(LOG_FORMAT)
+    sys.excepthook = lambda *error: log.critical("the worker died", exc_info=error)
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())

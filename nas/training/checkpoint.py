@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from nas.credentials import hidden
 from nas.errors import DiskFull, UserError
 
 WEIGHTS = "weights.safetensors"
@@ -157,7 +158,12 @@ class Checkpoints:
 
 
 def check(url: str) -> None:
-    """Refuse a URL that nothing here can open."""
+    """Refuse a URL that nothing here can open, and one with a password: it is stored and shown."""
+    if hidden(url) != url:
+        raise UserError(
+            "--checkpoints is stored and shown, so its URL has no password: the machines that "
+            "train have it in their environment or in a file, as fsspec reads it."
+        )
     try:
         _opened(url)
     except (ValueError, ImportError) as error:

@@ -35,16 +35,24 @@ def hidden(text: str, known: Iterable[str] = ()) -> str:
     return "".join([*shown, text[end:]])
 
 
+class _Hiding(logging.Filter):
+    """Lets each record pass, with its traceback, without credentials."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = hidden(record.getMessage()), None
+        if record.exc_info:
+            record.exc_text = hidden(logging.Formatter().formatException(record.exc_info))
+        return True
+
+
+logging.getLogger("nas").addFilter(_Hiding())  # ours, wherever they go: a file, a notebook
+
+
 def log_to_stderr(form: str) -> None:
-    """Log what happens in this process on standard error, tracebacks too, without credentials."""
+    """Log what happens in this process on standard error: all libraries, without credentials."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter(form))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-
-
-class _Formatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return hidden(super().format(record))
+    handler.addFilter(_Hiding())
+    logging.basicConfig(level=logging.INFO, format=form, handlers=[handler], force=True)
 
 
 def _spelled(secret: str) -> re.Pattern[str]:

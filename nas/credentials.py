@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable
 
 HIDDEN = "***"
-SECRET_NAME = re.compile("pass|secret|token|key|credential", re.IGNORECASE)  # of an URL's option
+SECRET_NAME = re.compile("pass|secret|token|key|credential", re.IGNORECASE)  # of a URL's option
 # Nothing but white space is sure to end a URL or what is left of one: rather too much is hidden.
 _BEFORE_HOST = re.compile(r"://[^\s:]*:(?P<secret>\S*)@")
 _OPTION = re.compile(
-    rf"(?:[?&;][^\s?&;=]*(?:{SECRET_NAME.pattern})[^\s?&;=]*|password)\s*=\s*"
+    rf"(?:[?&;](?=[^\s?&;=]*?(?:{SECRET_NAME.pattern}))[^\s?&;=]*+|password)\s*=\s*"
     r"(?P<secret>'(?:\\.|[^'\\])*'|[^\s&]+)",
     re.IGNORECASE,
 )

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
@@ -40,7 +40,7 @@ class Study:
     """A study that was searched: its counts of trials, and the best if one was completed."""
 
     name: str
-    store: str
+    store: str = field(repr=False)  # it may have a password
     counts: queries.Counts
     winner: "Best | None"
     completed: bool

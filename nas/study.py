@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
@@ -73,7 +73,7 @@ class Job:
     seconds a trial is held without a sign of life.
     """
 
-    store: str
+    store: str = field(repr=False)  # it may have a password
     study: str
     worker: str
     trials: int | None = None

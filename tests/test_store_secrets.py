@@ -1,5 +1,6 @@
 """Credentials in a store's URL never appear: in no output, log, file, row or command line."""
 
+import json
 import os
 import re
 import signal
@@ -19,9 +20,12 @@ from search_kit import arguments, command
 from typer.testing import CliRunner
 
 from nas.cli import app
+from nas.commands import Study
 from nas.store import engine, plain
 from nas.store.models import Base
+from nas.store.queries import Counts
 from nas.store.snapshot import snapshot
+from nas.study import Job
 
 PASSWORD = "hu$h-p@ss/w0rd"
 SECRET = quote(PASSWORD, safe="")
@@ -223,6 +227,15 @@ def test_no_error_shows_a_password(url: str, tmp_path: Path) -> None:
     said = "".join(text for _, text in watched.texts)
     assert said.count("password authentication failed") == 14
     assert watched.leaks() == []
+
+
+def test_what_a_search_returns_is_shown_without_its_store() -> None:
+    """A notebook prints a study as its repr, a debugger a worker's job."""
+    store = f"postgresql://u:{SECRET}@h/d"
+    study = Study("tiny", store, Counts(), None, completed=True)
+    job = Job(store, "tiny", "w1")
+    assert job.to_json() == Job(**json.loads(job.to_json())).to_json()
+    assert not any(secret in repr([study, job]) for secret in SHOWN)
 
 
 def test_what_is_hidden_is_hidden_in_every_form() -> None:

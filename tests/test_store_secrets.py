@@ -223,6 +223,7 @@ def test_no_error_shows_a_password(url: str, tmp_path: Path) -> None:
     ):  # fmt: skip
         watched.run(wrong, *verb.split(), code=2)
     watched.run(url, "status", code=2)  # no tables yet
+    watched.run(url, "store", "backup", url, code=2)  # it is no file's name
     watched.run(url, "store", "copy", url, url.replace(f":{port}", ":1"), code=2)
     said = "".join(text for _, text in watched.texts)
     assert said.count("password authentication failed") == 14

@@ -9,12 +9,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from nas import executors, quantities
+from nas.disk import little_space
 from nas.errors import NasError, StoreError, UserError
 from nas.network_commands import network_or_space
 from nas.store import queries
@@ -39,7 +40,7 @@ class Study:
     """A study that was searched: its counts of trials, and the best if one was completed."""
 
     name: str
-    store: str
+    store: str = field(repr=False)  # it may have a password
     counts: queries.Counts
     winner: "Best | None"
     completed: bool
@@ -150,7 +151,11 @@ def _silent(_: object) -> None:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a study is: counts, those running with their epochs, the best, what goes on now."""
+    """How far a study is: counts, those running with their epochs, the best, what goes on now.
+
+    `disk` says how little is left for the checkpoints of those at work, on a full disk of this
+    machine.
+    """
 
     study: str
     counts: queries.Counts
@@ -160,6 +165,7 @@ class Status:
     config: Mapping[str, Any]
     fidelities: Mapping[int, int]
     activity: Activity
+    disk: str | None = None
 
 
 def status(study: str | None = None, *, store: str | None = None) -> list[Status]:
@@ -175,6 +181,8 @@ def _status(connection: Any, info: queries.StudyInfo) -> Status:
         (trial, len(queries.curve(connection, trial.evaluation_id)))
         for trial in queries.running(connection, info.id)
     )
+    now = activity(connection, info)
+    folder = info.config.get("checkpoints") or info.config.get("folder")
     return Status(
         study=info.name,
         counts=queries.counts(connection, info.id),
@@ -183,7 +191,8 @@ def _status(connection: Any, info: queries.StudyInfo) -> Status:
         failures=queries.failures(connection, info.id),
         config=info.config,
         fidelities=queries.fidelities(connection, info.id),
-        activity=activity(connection, info),
+        activity=now,
+        disk=little_space(folder) if folder and now.working else None,
     )
 
 

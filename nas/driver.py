@@ -4,7 +4,6 @@ It holds no state that matters; when it dies, the same command goes on.
 """
 
 import os
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nas import quantities
 from nas.config import Config
+from nas.disk import little_space
 from nas.errors import NasError, StoreError, UserError
 from nas.executors import Executor, Handle, Work
 from nas.store import queries
@@ -25,7 +24,6 @@ TICK = 0.25  # seconds between two looks at the workers
 SHOWN = 1.0  # seconds between two snapshots
 PATIENCE = 30.0  # seconds that workers get to stop when asked
 MAX_RESTARTS = 20  # without the study coming further
-LITTLE_SPACE = 2**23  # bytes on the disk
 MAX_WAIT = 10  # seconds before a worker is replaced, more each time
 SEEN_ENOUGH = 0.5  # trials, until the pace is believed
 
@@ -155,6 +153,7 @@ class Driver:
             ]
             best = queries.best(connection, study.id, 1)
             fidelities = queries.fidelities(connection, study.id)
+        space = little_space(self.config.checkpoints or self.config.folder)
         snapshot = Snapshot(
             study=self.job.study,
             budget=self.job.trials,
@@ -165,7 +164,7 @@ class Driver:
             elapsed=time.time() - started,
             remaining=None,
             metric=self.config.recipe.metric,
-            notice=_no_space(Path(self.config.folder)),
+            notice=None if space is None else f"paused: {space}",
             fidelities=fidelities,
         )
         return replace(snapshot, remaining=self._remaining(snapshot, before))
@@ -181,15 +180,6 @@ class Driver:
             if each:
                 limits.append(max(0.0, (self.job.trials - now.done) * each))
         return min(limits, default=None)
-
-
-def _no_space(folder: Path) -> str | None:
-    """Say that the disk is full, where the next checkpoint may find no space."""
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    left = shutil.disk_usage(nearest).free
-    if left >= LITTLE_SPACE:
-        return None
-    return f"paused: {quantities.short(left)}B are left for {quantities.from_here(str(folder))}"
 
 
 def is_dead(worker: str) -> bool:

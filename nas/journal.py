@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nas.credentials import hidden
 from nas.observers import Observer
 from nas.store.records import CurvePoint, Evaluation, Lease, Metrics
 
 FOLDER = "logs"  # in the study's
 _NAME = re.compile(r"trial-(\d+)\.jsonl")
-_PASSWORD = re.compile(r"(://[^\s/:@]*):[^\s/]+@")
 
 
 def path_of(folder: str | Path, number: int) -> Path:
@@ -66,11 +66,11 @@ class Journal(Observer):
 
     def ended(self, lease: Lease, state: str, metrics: Metrics, reason: str | None) -> None:
         """Log that the trial is told."""
-        self._write(lease, state, {"metrics": _plain(metrics), "reason": reason})
+        self._write(lease, state, {"metrics": _plain(metrics), "reason": reason and hidden(reason)})
 
     def left(self, lease: Lease, reason: str) -> None:
         """Log that the trial was let go."""
-        self._write(lease, "left", {"reason": reason})
+        self._write(lease, "left", {"reason": hidden(reason)})
 
     def _write(self, lease: Lease, event: str, what: Mapping[str, Any]) -> None:
         head = {
@@ -81,7 +81,7 @@ class Journal(Observer):
             "worker": lease.worker,
             "host": self.host,
         }
-        line = _PASSWORD.sub(r"\1:***@", json.dumps({**head, **what}, allow_nan=False))
+        line = json.dumps({**head, **what}, allow_nan=False)
         path = path_of(self.folder, lease.number)
         path.parent.mkdir(parents=True, exist_ok=True)
         _append(path, line.encode())

@@ -93,7 +93,7 @@ class Prepared:
     """A search that was checked and can begin."""
 
     name: str
-    store: str
+    store: str = field(repr=False)  # it may have a password
     config: Config
     trials: int | None
     seconds: float | None

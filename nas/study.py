@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,7 @@ import optuna
 from nas import pruners, samplers
 from nas.architecture import Architecture
 from nas.config import Config, cache_dir
+from nas.credentials import log_to_stderr
 from nas.data import DataSet, load
 from nas.errors import (
     DiskFull,
@@ -74,7 +75,7 @@ class Job:
     seconds a trial is held without a sign of life.
     """
 
-    store: str
+    store: str = field(repr=False)  # it may have a password
     study: str
     worker: str
     trials: int | None = None
@@ -516,7 +517,8 @@ def run(text: str, should_stop: Callable[[], bool]) -> str | None:
 
 def main() -> None:
     """Be a worker process: the job comes as JSON on standard input."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    log_to_stderr(LOG_FORMAT)
+    sys.excepthook = lambda *error: log.critical("the worker died", exc_info=error)
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())

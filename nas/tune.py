@@ -30,7 +30,7 @@ from nas.errors import LostLease, NasError, StoreError, TrialError, UserError
 from nas.observers import Observers
 from nas.preparation import SearchOptions, announce, open_study, prepare
 from nas.store import queries
-from nas.store.engine import parse, resolve, sqlite_file
+from nas.store.engine import parse, resolve, secrets, sqlite_file
 from nas.store.records import CurvePoint, Evaluation, Lease
 from nas.store.store import Store
 from nas.study import WAIT, Job, Worker
@@ -328,7 +328,7 @@ def _without_secrets(store: str | None) -> str | None:
     Tune writes what it is given into the experiment's folder, so no password may be in it.
     """
     url = parse(resolve(store))
-    if url.password is not None:
+    if secrets(url):
         if store is None:
             return None
         raise UserError(

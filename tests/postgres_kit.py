@@ -3,10 +3,15 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
 
 PROGRAMS = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None)
 INITDB = shutil.which("initdb") or (str(PROGRAMS) if PROGRAMS else None)
@@ -19,11 +24,19 @@ def _here(*words: str) -> list[str]:
 class Server:
     """A server in a folder, on a port of the loopback; root runs it as the user postgres.
 
-    `within` turns a command into one that runs in another network namespace.
+    `within` turns a command into one that runs in another network namespace. With a password the
+    server wants it, else it believes everybody.
     """
 
-    def __init__(self, folder: Path, port: int, within: Callable[..., list[str]] = _here) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        within: Callable[..., list[str]] = _here,
+        password: str | None = None,
+    ) -> None:
         self.folder, self.port, self.within = folder / "data", port, within
+        self.password = password
         self.bin = Path(str(INITDB)).parent
         self.user = "postgres" if os.geteuid() == 0 else None
         if self.user is not None:
@@ -40,7 +53,12 @@ class Server:
 
     def make(self) -> None:
         """Make the server's files and start it."""
-        self.run("initdb", "-D", str(self.folder), "-U", "nas", "-A", "trust", "--no-sync")
+        words, file = ["-A", "trust"], self.folder.with_name("password")
+        if self.password is not None:
+            file.write_text(self.password)
+            words = ["-A", "scram-sha-256", f"--pwfile={file}"]
+        self.run("initdb", "-D", str(self.folder), "-U", "nas", "--no-sync", *words)
+        file.unlink(missing_ok=True)
         self.control("start")
 
     def control(self, what: str, *words: str) -> None:
@@ -58,3 +76,21 @@ class Server:
             os.kill(pid, signal.SIGKILL)
         while any(Path("/proc", str(pid)).exists() for pid in killed):
             time.sleep(0.05)  # its memory is not free before
+
+
+@contextmanager
+def started(password: str | None = None) -> Iterator[Server]:
+    """Run a server on a free port; skip the test where PostgreSQL's programs are missing."""
+    if INITDB is None:
+        pytest.skip("PostgreSQL's initdb is not installed")
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o755)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        made = Server(Path(folder), port, password=password)
+        made.make()
+        try:
+            yield made
+        finally:
+            made.control("stop", "-m", "immediate")

@@ -259,7 +259,7 @@ def test_a_failed_trial_says_why_without_credentials(one: World) -> None:
     showcase.show_study(one.store, one.prepared.config, "tiny")
     study = one.shown()
     for note in (study["note"]["body"], study["trials"][0]["note"]["body"]):
-        assert "Diverged: at postgresql://***@host/db line two" in note
+        assert "Diverged: at postgresql://me:***@host/db line two" in note
         assert PASSWORD not in note
 
 

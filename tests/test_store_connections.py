@@ -1,6 +1,5 @@
 """Connections to a server: what breaks while nobody looks is made again."""
 
-import os
 import socket
 import threading
 import time
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from postgres_kit import INITDB, Server
+from postgres_kit import Server, started
 from store_kit import has_postgresql, opened, point, proposal, ready, trials
 
 from nas.errors import StoreError
@@ -20,21 +19,8 @@ from nas.store.store import Store
 @pytest.fixture
 def server() -> Iterator[Server]:
     """Start a PostgreSQL; skip the test where its programs are missing."""
-    if INITDB is None:
-        pytest.skip("PostgreSQL's initdb is not installed")
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o755)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        made = Server(Path(folder), port)
-        made.make()
-        try:
-            yield made
-        finally:
-            made.control("stop", "-m", "immediate")
+    with started() as made:
+        yield made
 
 
 def test_a_store_outlives_a_restart_of_its_server(server: Server) -> None:

@@ -1,56 +1,60 @@
 """Credentials in a store's URL never appear: in no output, log, file, row or command line."""
 
+import json
 import os
+import re
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
+from postgres_kit import Server, started
 from search_kit import arguments, command
-from store_kit import SERVER, has_postgresql, scratch_database
 from typer.testing import CliRunner
 
 from nas.cli import app
+from nas.commands import Study
 from nas.store import engine, plain
 from nas.store.models import Base
+from nas.store.queries import Counts
 from nas.store.snapshot import snapshot
+from nas.study import Job
 
 PASSWORD = "hu$h-p@ss/w0rd"
-SHOWN = (PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), "p@ss", "p%40ss", "w0rd")
+SECRET = quote(PASSWORD, safe="")
+SHOWN = (PASSWORD, SECRET, quote(PASSWORD), "p@ss", "p%40ss", "w0rd")
+PAGES = ("/api/meta", "/api/studies", "/api/studies/1", "/dashboard", "/csv/1")
 
 
-@pytest.fixture
-def role() -> Iterator[tuple[str, str]]:
-    """Make a user with a password that owns a database; yield the user's name and the database."""
-    if not has_postgresql():
-        pytest.skip("no PostgreSQL answers at 127.0.0.1:5432")
-    with scratch_database() as url:
-        name = url.rpartition("/")[2]
-        admin = sa.create_engine(f"{SERVER}/{name}", isolation_level="AUTOCOMMIT")
-        with admin.connect() as connection:
-            connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN PASSWORD 'other'")
-            connection.exec_driver_sql(f"GRANT ALL ON SCHEMA public TO {name}")
-        try:
-            yield name, name
-        finally:
-            with admin.connect() as connection:
-                connection.exec_driver_sql(f"DROP OWNED BY {name}")
-                connection.exec_driver_sql(f"DROP ROLE {name}")
-            admin.dispose()
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Start a PostgreSQL that wants the password."""
+    with started(PASSWORD) as made:
+        yield made
 
 
-def urls(role: tuple[str, str]) -> dict[str, str]:
-    """Return a store's URL with the password in its usual place, and in the query."""
-    user, database = role
-    secret = quote(PASSWORD, safe="")
-    return {
-        "before the host": f"postgresql://{user}:{secret}@127.0.0.1:5432/{database}",
-        "in the query": f"postgresql://{user}@127.0.0.1:5432/{database}?password={secret}",
-    }
+@pytest.fixture(params=["before the host", "in the query"])
+def url(request: pytest.FixtureRequest, server: Server) -> Iterator[str]:
+    """Make a database; yield its URL with the password in its usual place, and in the query."""
+    name = f"nas_{uuid.uuid4().hex[:8]}"
+    host = f"127.0.0.1:{server.port}"
+    admin = sa.create_engine(
+        f"postgresql+psycopg://nas:{SECRET}@{host}/postgres", isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    admin.dispose()
+    if request.param == "in the query":
+        yield f"postgresql://nas@{host}/{name}?password={SECRET}"
+    else:
+        yield f"postgresql://nas:{SECRET}@{host}/{name}"
 
 
 class Watched:
@@ -84,6 +88,26 @@ class Watched:
             looking.join()
         self.texts += [(f"output of {words}", out), (f"errors of {words}", err)]
         assert process.returncode == 0, err
+
+    def serve(self, *words: str, store: str, paths: tuple[str, ...]) -> None:
+        """Run a command that answers at an address, ask it for these paths, and end it."""
+        process = subprocess.Popen(
+            command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=self.folder, env=os.environ | {"NAS_STORE": store},
+        )  # fmt: skip
+        try:
+            assert process.stdout
+            said = process.stdout.readline()
+            address = re.search(r"http://[0-9.:]+", said)
+            assert address, process.communicate()
+            for path in paths:
+                with urllib.request.urlopen(address[0] + path, timeout=60) as answer:
+                    self.texts.append((path, answer.read().decode()))
+            line = Path(f"/proc/{process.pid}/cmdline").read_text()
+        finally:
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        self.texts += [(f"output of {words}", said + out + err), ("command line", line)]
 
     def _look(self, pid: int, ended: threading.Event) -> None:
         """Gather the command lines of a process and of those it starts."""
@@ -131,15 +155,14 @@ def rows(url: str) -> str:
         return repr([list(plain.read(connection, plain.select(table))) for table in tables])
 
 
-@pytest.mark.parametrize("place", ["before the host", "in the query"])
 def test_a_password_is_shown_nowhere(
-    place: str, role: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A search with a worker, and every command on its store, keep the password to themselves.
+    """A search with a worker, a trial that fails over the URL itself, and every other command.
 
-    Looked at: what they print, their processes' command lines, every file, every row.
+    Looked at: what they print, log and answer, their processes' command lines, every file that is
+    written, every row.
     """
-    url = urls(role)[place]
     monkeypatch.chdir(tmp_path)
     watched = Watched(tmp_path)
     words = arguments(tmp_path, trials=1, epochs=1, workers=1, store=url)
@@ -147,40 +170,79 @@ def test_a_password_is_shown_nowhere(
     words = words[:at] + words[at + 2 :]  # the store comes by NAS_STORE
     watched.run(url, "store", "init")
     watched.run_process(url, "search", *words)
+    resuming = "resume --study tiny --trials 2 --workers 0"
+    with monkeypatch.context() as patched:
+        patched.setattr("nas.training.trainer.train", failing(f"can't reach {url} now"))
+        watched.run(url, *resuming.split())
+    assert "can't reach" in caplog.text
     for verb in (
-        "status", "top", "top --pareto", "show", "rescore --target-flops 60k",
-        "export --out exported", "store check", "store upgrade", "store backup backup.db",
-        "status --json", "store check --json",
+        "status", "status --json", "status --watch --until-done", "logs", "logs 1 --json", "top",
+        "top --pareto", "show", "show --trial 1", "rescore --target-flops 60k", "export --out x",
+        "store check", "store check --json", "store upgrade", "store backup backup.db",
     ):  # fmt: skip
         watched.run(url, *verb.split())
-    watched.texts.append(("the database", rows(url)))
     watched.run(url, "search", *words, "--seed", "9", code=2)  # a study with another meaning
+    watched.serve("metrics", "serve", "--port", "0", store=url, paths=("/metrics",))
+    watched.serve("dashboard", "--port", "0", "--store", url, store="", paths=PAGES)
+    watched.texts += [("the database", rows(url)), ("log", caplog.text)]
     assert watched.leaks() == []
+    told = [where for where, text in watched.texts if "can't reach postgresql" in text]
+    assert {"/metrics", "/api/studies/1", "the database", "log"} < set(told)
 
 
-@pytest.mark.parametrize("place", ["before the host", "in the query"])
-def test_no_error_shows_a_password(place: str, role: tuple[str, str], tmp_path: Path) -> None:
-    """A port that is closed, a database or an option that doesn't exist, a wrong driver."""
-    good = urls(role)[place]
+def failing(words: str) -> Callable[..., None]:
+    """Return a training that fails."""
+
+    def train(*_: object, **__: object) -> None:
+        raise RuntimeError(words)
+
+    return train
+
+
+def test_no_error_shows_a_password(url: str, tmp_path: Path) -> None:
+    """A wrong password, a closed port, no such host, database, option or driver; no tables yet."""
     watched = Watched(tmp_path)
+    port, name = re.findall(r":(\d+)/(\w+)", url)[0]
+    wrong = url.replace("hu%24h", "other")
     for bad in (
-        good.replace(":5432", ":1"),
-        good.replace(f"/{role[1]}", "/nas_no_such"),
-        good + ("&" if "?" in good else "?") + "nonsense=1",
-        good.replace("postgresql://", "oracle://"),
-        good.replace(":5432", ":port"),
+        wrong,
+        url.replace(f":{port}", ":1"),
+        url.replace("127.0.0.1", "nas.invalid"),
+        url.replace(f"/{name}", "/nas_no_such"),
+        url + ("&" if "?" in url else "?") + "nonsense=1",
+        url.replace("postgresql://", "oracle://"),
+        url.replace(f":{port}", ":port"),
     ):
         watched.run(bad, "status", code=2)
         watched.run(bad, "store", "init", code=2)
-    watched.run(good, "status", code=2)  # no tables yet
-    watched.run(good, "store", "copy", good, good.replace(":5432", ":1"), code=2)
+    for verb in (
+        "resume --study tiny", "status --watch", "top", "show", "logs", "export --out x",
+        "jobs list", "rescore --target-flops 1M", "dashboard --port 0", "metrics serve --port 0",
+        "store check",
+        f"search {' '.join(arguments(tmp_path, store=wrong, workers=0))}",
+    ):  # fmt: skip
+        watched.run(wrong, *verb.split(), code=2)
+    watched.run(url, "status", code=2)  # no tables yet
+    watched.run(url, "store", "backup", url, code=2)  # it is no file's name
+    watched.run(url, "store", "copy", url, url.replace(f":{port}", ":1"), code=2)
+    said = "".join(text for _, text in watched.texts)
+    assert said.count("password authentication failed") == 14
     assert watched.leaks() == []
 
 
-@pytest.mark.parametrize("place", ["before the host", "in the query"])
-def test_what_is_hidden_is_hidden_in_every_form(place: str) -> None:
+def test_what_a_search_returns_is_shown_without_its_store() -> None:
+    """A notebook prints a study as its repr, a debugger a worker's job."""
+    store = f"postgresql://u:{SECRET}@h/d"
+    study = Study("tiny", store, Counts(), None, completed=True)
+    job = Job(store, "tiny", "w1")
+    assert job.to_json() == Job(**json.loads(job.to_json())).to_json()
+    assert not any(secret in repr([study, job]) for secret in SHOWN)
+
+
+def test_what_is_hidden_is_hidden_in_every_form() -> None:
     """As it is meant and as it is written, and in the name by which a store is shown."""
-    url = engine.parse(urls(("u", "d"))[place])
-    text = f"{PASSWORD} {quote(PASSWORD, safe='')} {quote(PASSWORD)}"
-    assert engine.hidden(url, text) == "*** *** ***"
-    assert not any(secret in engine.masked(url) for secret in SHOWN)
+    for text in (f"postgresql://u:{SECRET}@h/d", f"postgresql://u@h/d?password={SECRET}"):
+        url = engine.parse(text)
+        shown = engine.hidden(url, f"{PASSWORD} {SECRET} {quote(PASSWORD)}")
+        assert shown == "*** *** ***"
+        assert not any(secret in engine.masked(url) for secret in SHOWN)

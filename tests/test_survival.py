@@ -171,7 +171,7 @@ def test_a_full_disk_pauses_a_training(recipe: Recipe, small_disk: Path) -> None
 
 
 def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path) -> None:
-    """The driver names the disk; when there is space again the same run goes on to its end."""
+    """The driver and nas status name it; with space again the same run goes on to its end."""
     filler = small_disk / "filler"
     filler.write_bytes(b"x" * (510 * 1024))
     words = arguments(tmp_path, trials=1, epochs=1, checkpoints=small_disk, out=small_disk / "out")
@@ -187,9 +187,14 @@ def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path)
         said += line
         if "paused: " in line:
             break
+    store = words[words.index("--store") + 1]
+    wait_for(lambda: commands.status("tiny", store=store)[0].disk)  # the worker has a trial
+    shown = nas_here("status", "--store", store).stdout
     subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True)
     rest = run.communicate(timeout=120)
     assert "paused: " in said
+    assert f"B are left for {small_disk}: who has no space for a checkpoint waits" in shown
+    assert commands.status("tiny", store=store)[0].disk is None
     assert json.loads(rest[0].strip().splitlines()[-1])["trials"]["complete"] == 1
 
 

@@ -173,9 +173,10 @@ def test_what_tune_stops_before_an_epoch_stays_free(tmp_path: Path) -> None:
     assert searching(tmp_path).suggest("b") == named
 
 
-def test_no_password_gets_into_tunes_files(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", ["me:hush@127.0.0.1:1/db", "me@127.0.0.1:1/db?password=hush"])
+def test_no_password_gets_into_tunes_files(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A URL with one is refused where it is given, and left to NAS_STORE where it stands there."""
-    url = "postgresql://me:hush@127.0.0.1:1/db"
+    url = f"postgresql://{place}"
     with pytest.raises(UserError, match="NAS_STORE") as refused:
         trainable("tiny", store=url)
     assert "hush" not in str(refused.value)

@@ -29,6 +29,11 @@ StudyName = Annotated[
     str | None, typer.Option("--study", help="Name; the newest study if left out.")
 ]
 Count = Annotated[str | None, typer.Option(help="A number such as 300M.")]
+Resolution = Annotated[int | None, typer.Option(help="Image size in pixels.")]
+Classes = Annotated[int | None, typer.Option(help="Number of classes.")]
+Channels = Annotated[int | None, typer.Option(help="Channels of the images.")]
+TimeLimit = Annotated[str | None, typer.Option(help="Time limit, such as 30m.")]
+Space = Annotated[str, typer.Option(help="Name, or path of a .py or .json file.")]
 
 
 def verb(function: Callable[..., None]) -> Callable[..., None]:

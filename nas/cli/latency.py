@@ -5,7 +5,11 @@ from typing import Annotated
 import typer
 
 from nas.cli._shared import (
+    Channels,
+    Classes,
     Json,
+    Resolution,
+    Space,
     new_console,
     print_json,
     print_table,
@@ -25,9 +29,9 @@ def latency_measure(
     batch_size: Annotated[int, typer.Option(help="Images at once.")] = 1,
     threads: Annotated[int, typer.Option(help="Threads of the processor.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    resolution: Annotated[int | None, typer.Option(help="Image size in pixels.")] = None,
-    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
-    in_channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
+    resolution: Resolution = None,
+    classes: Classes = None,
+    in_channels: Channels = None,
     json_: Json = False,
 ) -> None:
     """Measure how long networks take on this machine."""
@@ -49,13 +53,13 @@ def latency_measure(
 @verb
 def latency_table(
     out: Annotated[str, typer.Option(help="File to write, such as table.json.")],
-    space: Annotated[str, typer.Option(help="Name, or path of a .py or .json file.")] = "mixconv",
+    space: Space = "mixconv",
     target_flops: Annotated[str | None, typer.Option(help="Measure near it: 300M.")] = None,
     target_latency: Annotated[str | None, typer.Option(help="Measure near it: 5ms.")] = None,
     data: Annotated[str | None, typer.Option(help="Images and classes as in nas search.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Fix the image size in pixels.")] = None,
-    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
-    in_channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
+    classes: Classes = None,
+    in_channels: Channels = None,
     batch_size: Annotated[int, typer.Option(help="Images at once.")] = 1,
     threads: Annotated[int, typer.Option(help="Threads of the processor.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",

@@ -5,8 +5,12 @@ from typing import Annotated
 import typer
 
 from nas.cli._shared import (
+    Channels,
+    Classes,
     Json,
+    Resolution,
     StoreUrl,
+    TimeLimit,
     print_json,
     print_table,
     progress,
@@ -23,9 +27,9 @@ def cost(
     names: Annotated[
         list[str], typer.Argument(help="Family members, or architectures' JSON files.")
     ],
-    resolution: Annotated[int | None, typer.Option(help="Image size in pixels.")] = None,
-    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
-    in_channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
+    resolution: Resolution = None,
+    classes: Classes = None,
+    in_channels: Channels = None,
     blocks: Annotated[bool, typer.Option("--blocks", help="Block by block.")] = False,
     json_: Json = False,
 ) -> None:
@@ -67,8 +71,8 @@ def scale(
         str | None, typer.Option(help="Instead of phi: the member nearest, such as 300M.")
     ] = None,
     resolution: Annotated[int | None, typer.Option(help="Image size at phi 0.")] = None,
-    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
-    in_channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
+    classes: Classes = None,
+    in_channels: Channels = None,
     divisor: Annotated[int, typer.Option(help="Widths are multiples of it.")] = 8,
     resolution_multiple: Annotated[int, typer.Option(help="Resolutions, too.")] = 8,
     out: Annotated[str | None, typer.Option(help="Folder for the members' code.")] = None,
@@ -76,7 +80,7 @@ def scale(
     step: Annotated[float | None, typer.Option(help="Of the grid: 0.1.")] = None,
     tolerance: Annotated[float | None, typer.Option(help="Of the product 2: 0.05.")] = None,
     trials: Annotated[int | None, typer.Option(help="Number of trials: the whole grid.")] = None,
-    time: Annotated[str | None, typer.Option(help="Time limit, such as 30m.")] = None,
+    time: TimeLimit = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes: one per core.")] = None,
     sampler: Annotated[str | None, typer.Option(help="As in nas search: grid.")] = None,

@@ -7,7 +7,9 @@ import typer
 from nas import pruners, samplers
 from nas.cli._shared import (
     Json,
+    Space,
     StoreUrl,
+    TimeLimit,
     new_console,
     print_json,
     print_table,
@@ -59,7 +61,7 @@ MaxConcurrent = Annotated[
 @app.command()
 @verb
 def search(
-    space: Annotated[str, typer.Option(help="Name, or path of a .py or .json file.")] = "mixconv",
+    space: Space = "mixconv",
     target_flops: Annotated[str | None, typer.Option(help="FLOPs target T, such as 300M.")] = None,
     target_latency: LatencyTarget = None,
     latency_table: LatencyTableFile = None,
@@ -72,7 +74,7 @@ def search(
     max_params: Annotated[str | None, typer.Option(help="Hard limit, such as 5M.")] = None,
     metric: Metric = "accuracy",
     trials: Annotated[int | None, typer.Option(help="Number of trials: 24.")] = None,
-    time: Annotated[str | None, typer.Option(help="Time limit, such as 30m.")] = None,
+    time: TimeLimit = None,
     epochs: Epochs = None,
     resolution: Annotated[int | None, typer.Option(help="Fix the image size in pixels.")] = None,
     workers: Workers = None,
@@ -119,7 +121,7 @@ def search(
 def resume(
     study: Annotated[str, typer.Option(help="Name of the study.")],
     trials: Annotated[int | None, typer.Option(help="New number of trials.")] = None,
-    time: Annotated[str | None, typer.Option(help="Time limit, such as 30m.")] = None,
+    time: TimeLimit = None,
     workers: Workers = None,
     executor: Executor = None,
     address: Address = None,

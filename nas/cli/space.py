@@ -5,8 +5,11 @@ from typing import Annotated
 import typer
 
 from nas.cli._shared import (
+    Channels,
+    Classes,
     Count,
     Json,
+    Resolution,
     new_console,
     print_json,
     verb,
@@ -38,8 +41,8 @@ def space_show(
     max_flops: Count = None,
     max_params: Count = None,
     resolution: Annotated[int | None, typer.Option(help="Fix the image size.")] = None,
-    in_channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
-    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    in_channels: Channels = None,
+    classes: Classes = None,
     json_: Json = False,
 ) -> None:
     """Show a space: its parameters, size, cost range, and the share of it near a target."""
@@ -96,9 +99,9 @@ def space_diagram(
         str | None, typer.Option(help="File to write, .svg or .png; both, named after NAME.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw from a space.")] = 0,
-    resolution: Annotated[int | None, typer.Option(help="Image size in pixels.")] = None,
-    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
-    in_channels: Annotated[int | None, typer.Option(help="Channels of the images.")] = None,
+    resolution: Resolution = None,
+    classes: Classes = None,
+    in_channels: Channels = None,
     json_: Json = False,
 ) -> None:
     """Draw one architecture: its layers, kernel groups, widths to scale, and what they cost."""

@@ -92,6 +92,7 @@ def _status_json(status: "Status") -> dict[str, Any]:
         "running": [{"trial": trial.number, "epoch": epoch} for trial, epoch in status.running],
         "best": trial_json(status.best) if status.best else None,
         "failures": status.failures,
+        "disk": status.disk,
         **_activity_json(status.activity),
     }
 

@@ -10,6 +10,8 @@ import threading
 from importlib import import_module
 from typing import Any
 
+from nas.credentials import hidden, log_to_stderr
+
 log = logging.getLogger("nas")
 
 
@@ -29,14 +31,14 @@ class NasWorker:
     def run(self, module: str, job: str) -> str | None:
         """Run the worker to its end; return what it died of, if it did."""
         study = import_module(module)
-        logging.basicConfig(level=logging.INFO, format=study.LOG_FORMAT, force=True)
+        log_to_stderr(study.LOG_FORMAT)
         devices = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
         log.info("worker on %s, CUDA devices: %s", socket.gethostname(), devices or "none")
         try:
             words: str | None = study.run(job, self.asked.is_set)
         except Exception as error:
             log.exception("the worker died")
-            return f"{type(error).__name__}: {error}"
+            return hidden(f"{type(error).__name__}: {error}")
         if words is not None:
             log.error("%s", words)
         return words

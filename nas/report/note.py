@@ -3,12 +3,12 @@
 Nothing here reads or writes: facts in, text out.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.architecture import Architecture
 from nas.cost import Cost, TimedCost
+from nas.credentials import hidden
 from nas.objective import Objective
 from nas.quantities import duration, short
 from nas.report.stages import stages
@@ -16,7 +16,6 @@ from nas.store.queries import Counts, TrialInfo
 from nas.store.records import CurvePoint, Metrics
 
 CURVE = 12  # values of a curve that stand in its line
-SECRET = re.compile(r"(\w://)[^\s/@]*:[^\s/]*@")  # what stands before the host of a URL
 MORE = ("balanced_accuracy", "macro_f1", "auroc", "majority_rate", "loss")
 
 
@@ -230,7 +229,7 @@ def study_warnings(facts: StudyFacts) -> list[str]:
 
 def _plain(text: str) -> str:
     """Return a text without credentials, and on one line: a quote must not end at its break."""
-    return " ".join(SECRET.sub(r"\1***@", text).split())
+    return " ".join(hidden(text).split())
 
 
 def _words(metric: str) -> str:

@@ -33,7 +33,10 @@ def summary_lines(status: Any) -> list[str]:
     if status.best:
         metric = status.config["recipe"]["metric"]
         lines.append(f"  best {terminal.trial_line(status.best, metric)}")
-    return lines + [f"  {line}" for line in activity_lines(status.activity)]
+    lines += [f"  {line}" for line in activity_lines(status.activity)]
+    if status.disk:
+        lines.append(f"  {status.disk}: who has no space for a checkpoint waits for it")
+    return lines
 
 
 def activity_lines(activity: Activity) -> list[str]:

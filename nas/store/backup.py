@@ -20,8 +20,10 @@ def backup(store: str, path: str | Path, *, force: bool = False, watch: Watch | 
 
     A SQLite store is copied page by page, any other through a copy of its studies, which gives
     evaluations that run an expired lease. The file appears under its name when it is whole.
-    Raises UserError where the file exists and `force` is not given.
+    Raises UserError where the file exists and `force` is not given, and for a URL.
     """
+    if "://" in str(path):  # not to be made a file's name: it may have a password
+        raise UserError("A backup is a file: give its path. nas store copy copies to a URL.")
     target = Path(path)
     if target.exists() and not force:
         raise UserError(f"{target} exists: name another file, or overwrite it with --force.")

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
+from nas import credentials
 from nas.errors import StoreAway, StoreError
 
 DEFAULT_URL = "sqlite:///studies/nas.db"
@@ -42,7 +42,6 @@ _PASSING_SIGNS = (
     *("shutting down", "server closed", "connection is lost", "too many", "no route to host"),
 )
 _EXAMPLES = "sqlite:///studies/nas.db or postgresql+psycopg://user@host/database"
-_SECRET = re.compile("pass|secret|token|key|credential", re.IGNORECASE)
 _NO_DATABASE = re.compile(r'database ".*" does not exist')
 
 
@@ -199,20 +198,17 @@ def _how_to_create(url: sa.URL, reason: str) -> str | None:
 
 
 def secrets(url: sa.URL) -> list[str]:
-    """Return all that a URL must not show, as it stands there and as it is meant, longest first."""
-    values = [url.password] if url.password else []
+    """Return all that a URL must not show, decoded: its password and its secret options."""
+    values = [url.password]
     for name, value in url.query.items():
-        if _SECRET.search(name):
+        if credentials.SECRET_NAME.search(name):
             values += [value] if isinstance(value, str) else list(value)
-    plain = [str(value) for value in values if value]
-    return sorted({*plain, *map(quote, plain), *map(quote_plus, plain)}, key=len, reverse=True)
+    return [str(value) for value in values if value]
 
 
 def hidden(url: sa.URL, text: str) -> str:
     """Return a text without what the URL must not show."""
-    for secret in secrets(url):
-        text = text.replace(secret, "***")
-    return text
+    return credentials.hidden(text, secrets(url))
 
 
 def database_seconds(connection: sa.Connection) -> sa.ColumnElement[float]:

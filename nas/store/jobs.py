@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nas.credentials import hidden
 from nas.store.models import JobRow, utc_now
 from nas.store.tables import insert_new
 
@@ -81,9 +82,9 @@ def add(connection: sa.Connection, job_id: str, address: str, words: Sequence[st
 
 
 def set_state(connection: sa.Connection, job_id: str, state: str, message: str | None) -> None:
-    """Record what was last heard of a job."""
+    """Record what was last heard of a job, without the credentials that its words may have."""
     connection.execute(
         sa.update(JobRow)
         .where(JobRow.id == job_id)
-        .values(state=state, message=message, changed=utc_now())
+        .values(state=state, message=message and hidden(message), changed=utc_now())
     )

@@ -32,7 +32,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from nas.errors import StoreError
-from nas.store.engine import engine_options, masked, set_pragmas, sqlite_file, translated
+from nas.store.engine import engine_options, hidden, masked, set_pragmas, sqlite_file, translated
 from nas.store.history import History
 
 _TRIALS: sa.Table = models.TrialModel.__table__
@@ -270,6 +270,7 @@ def reported(url: sa.URL, doing: str) -> Iterator[None]:
             reason = str(error)
             if "storage upgrade" in reason:  # Optuna's advice has the user write the URL out
                 reason = "Optuna's tables are an older Optuna's; nas store upgrade updates them."
+            reason = hidden(url, reason)
             raise StoreError(f"Can't {doing} the store {masked(url)}: {reason}") from None
 
 

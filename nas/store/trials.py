@@ -14,6 +14,7 @@ import optuna
 import sqlalchemy as sa
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.credentials import hidden
 from nas.store import leases, queries
 from nas.store.forget import forget_deleted
 from nas.store.leases import Claim, Worker
@@ -185,11 +186,12 @@ class Trials:
     ) -> float | None:
         """End an evaluation and its trial; return the trial's value, None for a failed one.
 
-        Raises LostLease, and writes nothing, when another worker has taken the trial over.
+        The reason is stored without the credentials that it may have. Raises LostLease, and writes
+        nothing, when another worker has taken the trial over.
         """
         if metrics is None and state == "pruned":
             metrics = self._last_metrics(lease)
-        measured = finite(metrics or {})
+        measured, reason = finite(metrics or {}), reason and hidden(reason)
         value = self._value(state, measured, lease)
         if state == "complete" and value is None:
             state, reason = "failed", reason or f"the score is not a number: {measured}"

@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nas.errors import DiskFull, UserError
+from nas.urls import check_no_secret, is_url
 
 WEIGHTS = "weights.safetensors"
 _NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
@@ -157,7 +158,9 @@ class Checkpoints:
 
 
 def check(url: str) -> None:
-    """Refuse a URL that nothing here can open."""
+    """Refuse a URL that nothing here can open, and one with a password: it is stored and shown."""
+    if is_url(url):
+        check_no_secret(url, "--checkpoints")
     try:
         _opened(url)
     except (ValueError, ImportError) as error:

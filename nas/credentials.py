@@ -1,0 +1,68 @@
+"""Credentials in texts: what is logged, stored or shown of an error goes through `hidden` first.
+
+Importing this module imports nothing else of ours.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterable
+
+HIDDEN = "***"
+SECRET_NAME = re.compile("pass|secret|token|key|credential", re.IGNORECASE)  # of a URL's option
+# Nothing but white space is sure to end a URL or what is left of one: rather too much is hidden.
+_BEFORE_HOST = re.compile(r"://[^\s:]*:(?P<secret>\S*)@")
+_OPTION = re.compile(
+    rf"(?:[?&;](?=[^\s?&;=]*?(?:{SECRET_NAME.pattern}))[^\s?&;=]*+|password)\s*=\s*"
+    r"(?P<secret>'(?:\\.|[^'\\])*'|[^\s&]+)",
+    re.IGNORECASE,
+)
+
+
+def hidden(text: str, known: Iterable[str] = ()) -> str:
+    """Return a text without the credentials that its URLs have, and without those that are known.
+
+    URLs' passwords stand before a host (`//user:password@host`) or in an option (`?password=`,
+    `&sslpassword=`, libpq's `password=`). Known ones are found however they are written.
+    """
+    patterns = (_BEFORE_HOST, _OPTION, *(_spelled(secret) for secret in known if secret))
+    spans = sorted(match.span("secret") for one in patterns for match in one.finditer(text))
+    shown, end = [], 0
+    for begin, stop in spans:
+        if begin >= end:
+            shown += [text[end:begin], HIDDEN]
+        end = max(end, stop)
+    return "".join([*shown, text[end:]])
+
+
+class _Hiding(logging.Filter):
+    """Lets each record pass, with its traceback, without credentials."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = hidden(record.getMessage()), None
+        if record.exc_info:
+            record.exc_text = hidden(logging.Formatter().formatException(record.exc_info))
+        return True
+
+
+logging.getLogger("nas").addFilter(_Hiding())  # ours, wherever they go: a file, a notebook
+
+
+def log_to_stderr(form: str) -> None:
+    """Log what happens in this process on standard error: all libraries, without credentials."""
+    handler = logging.StreamHandler()
+    handler.addFilter(_Hiding())
+    logging.basicConfig(level=logging.INFO, format=form, handlers=[handler], force=True)
+
+
+def _spelled(secret: str) -> re.Pattern[str]:
+    """Return what finds a secret as it is, percent-encoded, escaped as in JSON, or in part so."""
+    characters = ("|".join(map(re.escape, _spellings(one))) for one in secret)
+    return re.compile(f"(?P<secret>{''.join(f'(?:{one})' for one in characters)})")
+
+
+def _spellings(character: str) -> list[str]:
+    percent = "".join(f"%{byte:02X}" for byte in character.encode(errors="replace"))
+    found = {character, percent, percent.lower(), json.dumps(character)[1:-1]}
+    found |= {f"\\{character}"} if character in "'\"\\" else {repr(character)[1:-1]}
+    return sorted(found | ({"+"} if character == " " else set()), key=len, reverse=True)

@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterable
 
 HIDDEN = "***"
-SECRET_NAME = re.compile("pass|secret|token|key|credential", re.IGNORECASE)  # of a URL's option
+SECRET_NAME = re.compile(  # of a URL's option; signed URLs have a signature
+    r"pass|secret|token|key|credential|signature|\bsig\b", re.IGNORECASE
+)
 # Nothing but white space is sure to end a URL or what is left of one: rather too much is hidden.
 _BEFORE_HOST = re.compile(r"://[^\s:]*:(?P<secret>\S*)@")
 _OPTION = re.compile(

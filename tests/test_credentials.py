@@ -39,7 +39,7 @@ def test_a_password_before_a_host_leaves_no_trace(password: str) -> None:
 @example("'a' 'b'")
 def test_a_password_in_an_option_leaves_no_trace(password: str) -> None:
     """SQLAlchemy and libpq take one in the query, and libpq as a word of its own."""
-    for name in ("password", "sslpassword", "oauth_client_secret", "TOKEN"):
+    for name in ("password", "sslpassword", "oauth_client_secret", "TOKEN", "sig"):
         for written in (quote(password, safe=""), quote_plus(password)):
             text = f"a://u@h/db?host=h&{name}={written}&connect_timeout=3 end"
             assert hidden(text) == f"a://u@h/db?host=h&{name}=***&connect_timeout=3 end"

@@ -32,14 +32,9 @@ _ENCODED = "postgresql://user:pass%40word@host:5432/database"
 _PASSING_STATES = ("08", "40", "53", "57")
 _PASSING_SIGNS = (
     *("locked", "database or disk is full", "disk i/o error"),  # SQLite's words
-    *(
-        "connection refused",
-        "could not connect",
-        "timeout",
-        "timed out",
-        "starting up",
-    ),  # psycopg's
-    *("shutting down", "server closed", "connection is lost", "too many", "no route to host"),
+    *("connection refused", "could not connect", "failed to resolve", "timeout"),  # psycopg's
+    *("timed out", "starting up", "shutting down", "server closed", "connection is lost"),
+    *("too many", "no route to host"),
 )
 _EXAMPLES = "sqlite:///studies/nas.db or postgresql+psycopg://user@host/database"
 _NO_DATABASE = re.compile(r'database ".*" does not exist')

@@ -37,7 +37,7 @@ from nas.store.trials import Trials
 SPAWN = multiprocessing.get_context("spawn")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Return the URL of a store without studies on each kind of database."""
     with ready(request.param, tmp_path) as made:

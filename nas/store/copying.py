@@ -129,15 +129,16 @@ class _Copy:
         """Copy table by table, each after those it refers to."""
         self.ours = self._ours()
         evaluations = None if whole else self._evaluations_of_studies()
-        studies = self._move(_STUDIES, self._belongs(_STUDIES))
+        studies = self._move(_STUDIES, self._belongs(_STUDIES))  # all before the first is written
         trials = self._move(_TRIALS, self._belongs(_TRIALS))
+        move = self._move(_EVALUATIONS, evaluations)
         self.ids_of = Renumbering(
             {old: old + studies for old in self.ids.values()}, trials, {}, self.names
         )
         self._studies()
         self._shared(evaluations, whole=whole)
         self.ids_of = Renumbering(
-            self.ids_of.studies, trials, self._evaluations(evaluations), self.names
+            self.ids_of.studies, trials, self._evaluations(evaluations, move), self.names
         )
         self._trials()
         self._beside(whole=whole)
@@ -201,9 +202,8 @@ class _Copy:
         ours = table.name.startswith("nas_")
         return table.c.study_id.in_(self.ours if ours else self.ids.values())
 
-    def _evaluations(self, where: sa.ColumnElement[bool] | None) -> dict[int, int]:
+    def _evaluations(self, where: sa.ColumnElement[bool] | None, move: int) -> dict[int, int]:
         """Copy evaluations and their curves; return the target's ids of the source's."""
-        move = self._move(_EVALUATIONS, where)
         arrived = partial(self._arrived, move=move)
         self._table(_EVALUATIONS, where, arrived, unless_known=True)
         columns = (_EVALUATIONS.c.id, _EVALUATIONS.c.state, *_key(_EVALUATIONS))

@@ -9,7 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import mysql, sqlite
+
+from nas.store import mariadb
 
 Row = dict[str, Any]
 BATCH = 5_000  # rows in memory at a time
@@ -42,8 +44,16 @@ def insert(
         _copy_in(connection, table, names, rows, unless_known)
         return
     target = sa.table(table.name, *(_write(table.c[name]) for name in names))
-    statement = sqlite.insert(target)
-    connection.execute(statement.on_conflict_do_nothing() if unless_known else statement, rows)
+    connection.execute(_inserting(connection, target, unless_known), rows)
+
+
+def _inserting(connection: sa.Connection, target: sa.TableClause, unless_known: bool) -> Any:
+    if not unless_known:
+        return sa.insert(target)
+    if connection.dialect.name == mariadb.NAME:  # a row that is there stays: IGNORE ignores more
+        first = next(iter(target.columns))
+        return mysql.insert(target).on_duplicate_key_update({first.name: first})
+    return sqlite.insert(target).on_conflict_do_nothing()
 
 
 def changed(

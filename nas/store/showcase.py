@@ -112,7 +112,7 @@ def spots(
         " LEFT JOIN trial_user_attributes u ON u.trial_id = t.trial_id AND u.key = 'latency_ms'"
     )
     statement = sa.text(
-        "SELECT t.number, CAST(o.state AS CHAR(16)) AS state, e.metrics, v.value AS score,"
+        "SELECT t.number, o.state, e.metrics, v.value AS score,"
         f" {'u.value_json' if timed else 'a.macs'} AS cost FROM nas_trials t"
         " JOIN trials o ON o.trial_id = t.trial_id"
         " JOIN nas_evaluations e ON e.id = t.evaluation_id"
@@ -126,7 +126,7 @@ def spots(
         metrics = json.loads(row.metrics) if isinstance(row.metrics, str) else row.metrics
         value = (metrics or {}).get(metric)
         if value is not None and row.cost is not None:
-            spot = (row.number, row.state.strip().lower(), value, float(row.cost), row.score)
+            spot = (row.number, row.state.lower(), value, float(row.cost), row.score)
             found.append(spot)
     return found
 

@@ -44,7 +44,7 @@ class Server:
         own = [
             "--no-defaults", f"--datadir={self.folder}", f"--user={_user()}",
             "--bind-address=127.0.0.1", f"--port={self.port}", f"--socket={self.folder}/s",
-            "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=2",
             "--innodb-flush-method=nosync", f"--log-error={self.folder}/log",
         ]  # fmt: skip
         self.process = subprocess.Popen([str(FOUND[0]), *own])
@@ -175,4 +175,4 @@ def administer(url: str, *statements: str) -> list[sa.Row[tuple[object, ...]]]:
 
 @cache
 def _engine(url: str) -> sa.Engine:
-    return sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    return sa.create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)

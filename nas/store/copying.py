@@ -16,7 +16,7 @@ from optuna.storages._rdb import models as optuna_models
 
 from nas.errors import StoreError, unknown
 from nas.store import engine as engines
-from nas.store import plain
+from nas.store import mariadb, plain
 from nas.store.models import Base, utc_now
 from nas.store.optuna_storage import reported
 from nas.store.plain import Row
@@ -122,6 +122,7 @@ class _Copy:
     ) -> None:
         self.target, self.old, self.new, self.watch = target, old, new, watch
         self.ids, self.names = studies
+        self.is_mariadb = new.dialect.name == mariadb.NAME
         self.rows: dict[str, int] = {}
         self.known = self.improved = 0
 
@@ -346,8 +347,9 @@ class _Copy:
             for batch in batches:
                 for row in batch if free is not None else ():
                     del row[str(free)]
-                plain.insert(self.new, table, batch, unless_known=unless_known)
                 done += len(batch)
+                rows = list(mariadb.fitting(batch)) if self.is_mariadb else batch
+                plain.insert(self.new, table, rows, unless_known=unless_known)
                 self.watch(table.name, done, total)
         self.rows[table.name] = done
 

@@ -204,12 +204,12 @@ def _is_passing(error: BaseException) -> bool:
         return False
     if isinstance(error, exc.TimeoutError) or error.connection_invalidated:
         return True
-    state = getattr(error.orig, "sqlstate", None)
-    if state is not None:
-        return str(state).startswith(_PASSING_STATES)
     number = None if error.orig is None else mariadb.code(error.orig)
     if number is not None:
         return number in mariadb.PASSING
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_PASSING_STATES)
     text = str(error.orig).lower()
     return any(sign in text for sign in _PASSING_SIGNS)
 

@@ -7,7 +7,7 @@ longer but an attribute of a trial; texts of the dashboard are cut into parts (`
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -46,6 +46,7 @@ PASSING = frozenset(
         *(1047, 1290, 1792, 1836),  # another node of a cluster is about to take over
     }
 )
+_IN_PARTS = re.compile(r"dashboard:(\d+:)?(note_str|plot_data:.*):0", re.DOTALL)
 log = logging.getLogger("nas")
 _told: set[str] = set()  # attributes whose limit was logged
 
@@ -119,6 +120,21 @@ def held(attributes: Mapping[str, Any]) -> dict[str, Any]:
                 "the attribute %r %s: Optuna keeps at most 64 kB of one on MariaDB", key, done
             )
     return kept
+
+
+def fitting(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield rows of another database as Optuna's columns hold them: long attributes in parts."""
+    for row in rows:
+        text = row.get("value_json") or ""
+        if len(text.encode()) <= LONGEST:
+            yield dict(row)
+            continue
+        key, value = row["key"], json.loads(text)
+        values = held({key: value})
+        if isinstance(value, str) and _IN_PARTS.fullmatch(key):
+            values = {f"{key[:-1]}{place}": part for place, part in enumerate(parts(value))}
+        for name, one in values.items():
+            yield {**row, "key": name, "value_json": json.dumps(one)}
 
 
 def _quoted(name: str) -> str:

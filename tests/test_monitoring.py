@@ -23,7 +23,7 @@ from nas.errors import StoreError, UserError
 DOCUMENT = ROOT / "docs/watching.md"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Make a store of each kind with a complete, a failed and a running trial."""
     with ready(request.param, tmp_path) as made:

@@ -18,7 +18,7 @@ from nas.store.models import VERSION_TABLE, Base
 from nas.store.store import Store
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Return the URL of a store without studies on each kind of database."""
     with ready(request.param, tmp_path) as made:
@@ -95,7 +95,8 @@ def test_reading_a_database_without_our_tables_is_an_error(tmp_path: Path) -> No
     ("url", "message"),
     [
         ("nas.db", "database URL"),
-        ("mysql://root:secret@host/db", "SQLite or PostgreSQL, not 'mysql'"),
+        ("oracle://root:secret@host/db", "SQLite, PostgreSQL or MariaDB, not 'oracle'"),
+        ("mysql://root:secret@host", "names a database"),
         ("sqlite://", "needs a file"),
         ("sqlite:///:memory:", "needs a file"),
     ],

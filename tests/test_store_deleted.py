@@ -13,7 +13,7 @@ from nas.store.records import Lease
 from nas.store.trials import Trials
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Return the URL of a store without studies on each kind of database."""
     with ready(request.param, tmp_path) as made:

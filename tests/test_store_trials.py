@@ -26,7 +26,7 @@ from nas.store.store import Store
 from nas.store.trials import Trials
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Return a new store on each kind of database."""
     with ready(request.param, tmp_path) as url, opened(url) as made:

@@ -37,14 +37,14 @@ from nas.store.store import Store
 OLD = Path(__file__).parent / "store_0001.sql"  # written by the nas of revision 0001
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Return the URL of a store without studies on each kind of database."""
     with ready(request.param, tmp_path) as made:
         yield made
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Return the URL of a store of revision 0001 with a study in it, on each kind of database."""
     first = file_url(tmp_path, "old.db")
@@ -53,7 +53,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield first
         return
-    with ready("postgresql", tmp_path) as made:
+    with ready(request.param, tmp_path) as made:
         with opened(made) as store, store.write() as connection:
             command.downgrade(migrate.config(connection), "0001")
         engine = sa.create_engine(made)

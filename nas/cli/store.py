@@ -80,7 +80,7 @@ def store_copy(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Copy studies whole into another store, SQLite or PostgreSQL, all or nothing."""
+    """Copy studies whole into another store, of any kind, all or nothing."""
     from nas import stores
 
     with _progress() as watch:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from nas.cost import Cost
 from nas.store import engine as engines
-from nas.store import migrate, plain, queries
+from nas.store import mariadb, migrate, plain, queries
 from nas.store.models import Base
 from nas.store.records import Score
 from nas.store.snapshot import snapshot
@@ -209,6 +209,9 @@ def _count(connection: sa.Connection, table: str) -> int:
 def _server(connection: sa.Connection) -> str:
     if connection.dialect.name == "sqlite":
         return f"SQLite {connection.exec_driver_sql('SELECT sqlite_version()').scalar_one()}"
+    if connection.dialect.name == mariadb.NAME:
+        version = connection.exec_driver_sql("SELECT version()").scalar_one()
+        return f"MariaDB {str(version).partition('-')[0]}"
     version = connection.exec_driver_sql("SHOW server_version").scalar_one()
     return f"PostgreSQL {version}"
 
@@ -285,9 +288,9 @@ def _differing(
     """Yield the number and the epoch of each value that is not its metrics' score."""
     architecture = "a.json" if info.config.get("latency") else "'{}'"  # else it has no say
     statement = sa.text(
-        "SELECT t.number, c.epoch, CAST(c.metrics AS TEXT) AS metrics, i.intermediate_value,"
-        " CAST(i.intermediate_value_type AS VARCHAR(8)) AS kind, a.macs, a.params, a.activations,"
-        f" a.peak_activation_bytes, CAST({architecture} AS TEXT) AS architecture{_OWNED}"
+        "SELECT t.number, c.epoch, c.metrics, i.intermediate_value,"
+        " i.intermediate_value_type AS kind, a.macs, a.params, a.activations,"
+        f" a.peak_activation_bytes, {architecture} AS architecture{_OWNED}"
         " JOIN nas_architectures a ON a.id = e.architecture_id"
         " JOIN nas_curve_points c ON c.evaluation_id = e.id"
         " JOIN trial_intermediate_values i ON i.trial_id = t.trial_id AND i.step = c.epoch"
@@ -296,9 +299,13 @@ def _differing(
     streamed = statement.execution_options(yield_per=plain.BATCH)
     for row in connection.execute(streamed, {"study": info.id}):
         cost = Cost(row.macs, row.params, row.activations, row.peak_activation_bytes)
-        value = score(json.loads(row.metrics), cost, json.loads(row.architecture))
+        value = score(_loaded(row.metrics), cost, _loaded(row.architecture))
         if not _is_same(row.kind, row.intermediate_value, value):
             yield row.number, row.epoch
+
+
+def _loaded(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def _is_same(kind: str, stored: float | None, value: float) -> bool:

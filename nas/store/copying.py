@@ -16,7 +16,7 @@ from optuna.storages._rdb import models as optuna_models
 
 from nas.errors import StoreError, unknown
 from nas.store import engine as engines
-from nas.store import plain
+from nas.store import mariadb, plain
 from nas.store.models import Base, utc_now
 from nas.store.optuna_storage import reported
 from nas.store.plain import Row
@@ -122,6 +122,7 @@ class _Copy:
     ) -> None:
         self.target, self.old, self.new, self.watch = target, old, new, watch
         self.ids, self.names = studies
+        self.is_mariadb = new.dialect.name == mariadb.NAME
         self.rows: dict[str, int] = {}
         self.known = self.improved = 0
 
@@ -129,15 +130,16 @@ class _Copy:
         """Copy table by table, each after those it refers to."""
         self.ours = self._ours()
         evaluations = None if whole else self._evaluations_of_studies()
-        studies = self._move(_STUDIES, self._belongs(_STUDIES))
+        studies = self._move(_STUDIES, self._belongs(_STUDIES))  # all before the first is written
         trials = self._move(_TRIALS, self._belongs(_TRIALS))
+        move = self._move(_EVALUATIONS, evaluations)
         self.ids_of = Renumbering(
             {old: old + studies for old in self.ids.values()}, trials, {}, self.names
         )
         self._studies()
         self._shared(evaluations, whole=whole)
         self.ids_of = Renumbering(
-            self.ids_of.studies, trials, self._evaluations(evaluations), self.names
+            self.ids_of.studies, trials, self._evaluations(evaluations, move), self.names
         )
         self._trials()
         self._beside(whole=whole)
@@ -201,9 +203,8 @@ class _Copy:
         ours = table.name.startswith("nas_")
         return table.c.study_id.in_(self.ours if ours else self.ids.values())
 
-    def _evaluations(self, where: sa.ColumnElement[bool] | None) -> dict[int, int]:
+    def _evaluations(self, where: sa.ColumnElement[bool] | None, move: int) -> dict[int, int]:
         """Copy evaluations and their curves; return the target's ids of the source's."""
-        move = self._move(_EVALUATIONS, where)
         arrived = partial(self._arrived, move=move)
         self._table(_EVALUATIONS, where, arrived, unless_known=True)
         columns = (_EVALUATIONS.c.id, _EVALUATIONS.c.state, *_key(_EVALUATIONS))
@@ -346,8 +347,9 @@ class _Copy:
             for batch in batches:
                 for row in batch if free is not None else ():
                     del row[str(free)]
-                plain.insert(self.new, table, batch, unless_known=unless_known)
                 done += len(batch)
+                rows = list(mariadb.fitting(batch)) if self.is_mariadb else batch
+                plain.insert(self.new, table, rows, unless_known=unless_known)
                 self.watch(table.name, done, total)
         self.rows[table.name] = done
 

@@ -1,4 +1,4 @@
-"""Database URLs and engines: SQLite in WAL mode by default, PostgreSQL for several machines."""
+"""Database URLs and engines: SQLite in WAL mode by default, a server's for several machines."""
 
 import os
 import re
@@ -13,6 +13,7 @@ from sqlalchemy import event, exc
 
 from nas import credentials
 from nas.errors import StoreAway, StoreError
+from nas.store import mariadb
 
 DEFAULT_URL = "sqlite:///studies/nas.db"
 BUSY_TIMEOUT = 60.0  # seconds a SQLite writer waits for another's transaction
@@ -62,8 +63,14 @@ def parse(url: str) -> sa.URL:
     backend = parsed.get_backend_name()
     if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
+    if backend in ("mysql", "mariadb"):
+        if not parsed.database:
+            raise StoreError("MariaDB's URL names a database: mariadb://user@host/database.")
+        return parsed.set(drivername=mariadb.DRIVER)
     if backend != "sqlite":
-        raise StoreError(f"A store is SQLite or PostgreSQL, not {backend!r}: write {_EXAMPLES}.")
+        raise StoreError(
+            f"A store is SQLite, PostgreSQL or MariaDB, not {backend!r}: write {_EXAMPLES}."
+        )
     if parsed.database in (None, "", ":memory:") or "uri" in parsed.query:
         raise StoreError("A store outlives its process, so it needs a file: sqlite:///PATH.")
     return parsed
@@ -90,12 +97,17 @@ def engine_options(url: sa.URL) -> dict[str, Any]:
     """Return the options of `create_engine` that every engine on this store shares."""
     if sqlite_file(url) is not None:
         return {"connect_args": {"timeout": BUSY_TIMEOUT}}
-    given = {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
-    return {
+    is_mariadb = url.get_backend_name() == mariadb.NAME
+    ours: dict[str, Any] = mariadb.OPTIONS if is_mariadb else _POSTGRESQL
+    options: dict[str, Any] = {
         "pool_pre_ping": True,  # a connection that broke while it was idle is made again
         "pool_recycle": RECYCLE_SECONDS,
-        "connect_args": given,
+        "connect_args": {name: value for name, value in ours.items() if name not in url.query},
     }
+    if is_mariadb:
+        options["connect_args"]["init_command"] = mariadb.SESSION
+        options["isolation_level"] = "READ COMMITTED"  # as PostgreSQL's: what others wrote is seen
+    return options
 
 
 def set_pragmas(connection: Any, _record: object = None) -> None:
@@ -132,7 +144,10 @@ def read_engine(url: sa.URL) -> sa.Engine:
     """Return an engine that can't write and creates nothing."""
     path = sqlite_file(url)
     if path is None:
-        return _create_engine(url).execution_options(postgresql_readonly=True)
+        engine = _create_engine(url).execution_options(postgresql_readonly=True)
+        if url.get_backend_name() == mariadb.NAME:
+            event.listen(engine, "connect", mariadb.forbid_writing)
+        return engine
     if not path.is_file():
         raise StoreError(
             f"No store at {masked(url)}: there is no such file. "
@@ -146,8 +161,10 @@ def _create_engine(url: sa.URL) -> sa.Engine:
     try:
         return sa.create_engine(url, **engine_options(url))
     except ImportError:
+        is_mariadb = url.get_backend_name() == mariadb.NAME
+        driver, extra = ("PyMySQL", "mariadb") if is_mariadb else ("psycopg 3", "postgresql")
         raise StoreError(
-            f"The store {masked(url)} needs psycopg 3: pip install 'nas[postgresql]'."
+            f"The store {masked(url)} needs {driver}: pip install 'nas[{extra}]'."
         ) from None
 
 
@@ -157,7 +174,7 @@ def translated(url: sa.URL, doing: str) -> Iterator[None]:
     try:
         yield
     except (exc.SQLAlchemyError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        reason = _reason(error)
         kind = StoreAway if _is_passing(error) else StoreError
         raise kind(
             f"Can't {doing} the store {masked(url)}: {hidden(url, reason).rstrip('.')}. "
@@ -168,12 +185,22 @@ def translated(url: sa.URL, doing: str) -> Iterator[None]:
         ) from None
 
 
+def _reason(error: BaseException) -> str:
+    """Return the first line of what a database or its driver says."""
+    said = getattr(error, "orig", None) or error
+    text = str(said.args[-1] if mariadb.code(said) is not None else said).strip()
+    return text.splitlines()[0] if text else type(said).__name__
+
+
 def _is_passing(error: BaseException) -> bool:
     """Tell whether a database's error may be over soon: nothing is wrong with what was asked."""
     if not isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
         return False
     if isinstance(error, exc.TimeoutError) or error.connection_invalidated:
         return True
+    number = None if error.orig is None else mariadb.code(error.orig)
+    if number is not None:
+        return number in mariadb.PASSING
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
         return str(state).startswith(_PASSING_STATES)
@@ -183,6 +210,8 @@ def _is_passing(error: BaseException) -> bool:
 
 def _how_to_create(url: sa.URL, reason: str) -> str | None:
     """Return what to do where a server has no such database; nas creates tables, not databases."""
+    if url.get_backend_name() == mariadb.NAME and mariadb.NO_DATABASE.search(reason):
+        return f"Create it first, as a user who may: {mariadb.how_to_create(str(url.database))}"
     if url.get_backend_name() != "postgresql" or not _NO_DATABASE.search(reason):
         return None
     quoted = '"' + str(url.database).replace('"', '""') + '"'
@@ -216,4 +245,6 @@ def seconds_on(dialect: str) -> sa.ColumnElement[float]:
     now = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
     if dialect == "sqlite":
         now = "((julianday('now') - 2440587.5) * 86400.0)"
+    elif dialect == mariadb.NAME:
+        now = mariadb.CLOCK
     return sa.literal_column(now, sa.Double())

@@ -21,8 +21,9 @@ def make_on_optunas(connection: sa.Connection) -> None:
 
 def drop_on_optunas(connection: sa.Connection) -> None:
     """Drop the indexes."""
-    for _, name in _COLUMNS:
-        connection.execute(sa.text(f"DROP INDEX IF EXISTS {name}"))
+    for table, name in _COLUMNS:
+        of = f" ON {table}" if connection.dialect.name == "mariadb" else ""
+        connection.execute(sa.text(f"DROP INDEX IF EXISTS {name}{of}"))
 
 
 def _names(connection: sa.Connection, table: str) -> set[str | None]:

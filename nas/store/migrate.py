@@ -1,11 +1,14 @@
 """Bring the `nas_` tables of a store to the newest revision; Optuna's tables are left alone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from nas.errors import StoreError
+from nas.store import mariadb
 from nas.store.models import PREFIX, VERSION_TABLE
 
 _ADVISORY_LOCK = 0x6E6173  # "nas": one process at a time migrates a PostgreSQL store
@@ -53,16 +56,30 @@ def head() -> str:
 
 
 def upgrade(engine: sa.Engine) -> None:
-    """Run the missing migrations in one transaction that excludes other migrating processes."""
+    """Run the missing migrations in one transaction that excludes other migrating processes.
+
+    MariaDB commits after each step; a migration that was interrupted is run again.
+    """
     from alembic import command
     from alembic.util import CommandError
 
-    with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+    with engine.begin() as connection, alone(connection):
         try:
             command.upgrade(config(connection), "head")
         except CommandError as error:
             raise StoreError(
                 f"The store was written by a newer nas ({error}): update nas, or use another store."
             ) from None
+
+
+@contextmanager
+def alone(connection: sa.Connection) -> Iterator[None]:
+    """Exclude other processes that change tables; SQLite has one writer anyway."""
+    if connection.dialect.name == mariadb.NAME:
+        mariadb.require_exact_texts(connection)
+        with mariadb.alone(connection):
+            yield
+        return
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+    yield

@@ -6,6 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from nas.store.types import TEXT, TIME
+
 PREFIX = "nas_"
 VERSION_TABLE = "nas_alembic_version"
 
@@ -29,6 +31,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012  (SQLAlchemy reads it from the class)
         dict[str, Any]: sa.JSON(none_as_null=True),
         float: sa.Double(),
+        datetime: TIME,
     }
 
 
@@ -48,7 +51,7 @@ class ArchitectureRow(Base):
     __tablename__ = "nas_architectures"
     id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     json: Mapped[dict[str, Any]]
-    notation: Mapped[str] = mapped_column(sa.Text)
+    notation: Mapped[str] = mapped_column(TEXT)
     macs: Mapped[int] = mapped_column(sa.BigInteger)
     params: Mapped[int] = mapped_column(sa.BigInteger)
     activations: Mapped[int] = mapped_column(sa.BigInteger)
@@ -91,9 +94,9 @@ class EvaluationRow(Base):
     deaths: Mapped[int] = mapped_column(default=0)
     expires_at: Mapped[float | None]
     metrics: Mapped[dict[str, Any] | None]
-    reason: Mapped[str | None] = mapped_column(sa.Text)
+    reason: Mapped[str | None] = mapped_column(TEXT)
     seconds: Mapped[float | None]
-    checkpoint: Mapped[str | None] = mapped_column(sa.Text)
+    checkpoint: Mapped[str | None] = mapped_column(TEXT)
     created: Mapped[datetime] = mapped_column(default=utc_now)
     finished: Mapped[datetime | None]
 
@@ -141,7 +144,7 @@ class TrialRow(Base):
     study_id: Mapped[int] = mapped_column(sa.ForeignKey("nas_studies.id"))
     number: Mapped[int]
     evaluation_id: Mapped[int] = mapped_column(sa.ForeignKey("nas_evaluations.id"), index=True)
-    reused_from: Mapped[str | None] = mapped_column(sa.Text)
+    reused_from: Mapped[str | None] = mapped_column(TEXT)
     promoted_from: Mapped[int | None]
 
 
@@ -181,6 +184,6 @@ class JobRow(Base):
     address: Mapped[str] = mapped_column(sa.String(512))
     words: Mapped[list[str]] = mapped_column(sa.JSON(none_as_null=True))
     state: Mapped[str] = mapped_column(sa.String(16))
-    message: Mapped[str | None] = mapped_column(sa.Text)
+    message: Mapped[str | None] = mapped_column(TEXT)
     created: Mapped[datetime] = mapped_column(default=utc_now)
     changed: Mapped[datetime] = mapped_column(default=utc_now)

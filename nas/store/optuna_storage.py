@@ -28,10 +28,11 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event, exc
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from nas.errors import StoreError
+from nas.store import mariadb
 from nas.store.engine import engine_options, hidden, masked, set_pragmas, sqlite_file, translated
 from nas.store.history import History
 
@@ -47,10 +48,11 @@ _BEFORE = (  # Optuna counts the trials; the newest one has the number without c
     .where(_TRIALS.c.study_id == sa.bindparam("of_study"))
     .order_by(_TRIALS.c.trial_id.desc())
     .limit(1)
+    .subquery("newest")  # MariaDB asks for one where a statement inserts into what it reads
 )
 _NEW_TRIAL = (
     sa.insert(_TRIALS)
-    .values(number=sa.func.coalesce(_BEFORE.correlate(None).scalar_subquery() + 1, 0))
+    .values(number=sa.func.coalesce(sa.select(_BEFORE.c.number + 1).scalar_subquery(), 0))
     .returning(_TRIALS.c.trial_id, _TRIALS.c.number)
 )
 _RUNNING = TrialState.RUNNING
@@ -73,10 +75,11 @@ class BatchedStorage(RDBStorage):
         super().__init__(_escaped(text), engine_kwargs=engine_options(url))
         self._distributions: dict[tuple[int, str], tuple[BaseDistribution, str]] = {}
         self._history = History()
-        insert = sqlite.insert if self.engine.dialect.name == "sqlite" else postgresql.insert
-        self._set_attribute = _upsert(insert, _ATTRIBUTES, "key")
-        self._set_intermediate = _upsert(insert, _INTERMEDIATE, "step")
-        self._set_value = _upsert(insert, _VALUES, "objective")
+        dialect = self.engine.dialect.name
+        self._held = mariadb.held if dialect == mariadb.NAME else dict
+        self._set_attribute = _upsert(dialect, _ATTRIBUTES, "key")
+        self._set_intermediate = _upsert(dialect, _INTERMEDIATE, "step")
+        self._set_value = _upsert(dialect, _VALUES, "objective")
         if sqlite_file(url) is not None:
             event.listen(self.engine, "connect", set_pragmas)
             self.engine.dispose()  # the connections made so far lack the pragmas
@@ -121,7 +124,7 @@ class BatchedStorage(RDBStorage):
         ended = {"trial": trial_id, "new_state": state, "now": _now()}
         if connection.execute(_END, ended).rowcount != 1:
             return False
-        rows = [{"trial_id": trial_id, **row} for row in _attributes(attributes)]
+        rows = [{"trial_id": trial_id, **row} for row in _attributes(self._held(attributes))]
         if rows:
             connection.execute(self._set_attribute, rows)
         rows = [
@@ -133,9 +136,10 @@ class BatchedStorage(RDBStorage):
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set a user attribute of a running trial."""
-        row = {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+        rows = [{"trial_id": trial_id, **row} for row in _attributes(self._held({key: value}))]
         with self._updating(trial_id) as connection:
-            connection.execute(self._set_attribute, row)
+            if rows:
+                connection.execute(self._set_attribute, rows)
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
@@ -202,7 +206,7 @@ class BatchedStorage(RDBStorage):
             params.append({"param_name": name, "param_value": number, "distribution_json": text})
         return [
             (_PARAMS, params),
-            (_ATTRIBUTES, _attributes(template.user_attrs)),
+            (_ATTRIBUTES, _attributes(self._held(template.user_attrs))),
             (_SYSTEM_ATTRIBUTES, _attributes(template.system_attrs)),
             (_INTERMEDIATE, _intermediate(template.intermediate_values)),
             (_VALUES, _values(template.values)),
@@ -274,14 +278,18 @@ def reported(url: sa.URL, doing: str) -> Iterator[None]:
             raise StoreError(f"Can't {doing} the store {masked(url)}: {reason}") from None
 
 
-def _upsert(insert: Any, table: sa.Table, key: str) -> Any:
-    statement = insert(table)
-    changed = {
-        column.name: statement.excluded[column.name]
+def _upsert(dialect: str, table: sa.Table, key: str) -> Any:
+    changed = [
+        column.name
         for column in table.columns
         if column.name not in (key, "trial_id") and not column.primary_key
-    }
-    return statement.on_conflict_do_update(index_elements=["trial_id", key], set_=changed)
+    ]
+    if dialect == mariadb.NAME:
+        new = mysql.insert(table)
+        return new.on_duplicate_key_update({name: new.inserted[name] for name in changed})
+    statement = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
+    given = {name: statement.excluded[name] for name in changed}
+    return statement.on_conflict_do_update(index_elements=["trial_id", key], set_=given)
 
 
 def _escaped(url: str) -> str:

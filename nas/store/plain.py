@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import sqlite
 
+from nas.store import mariadb
+
 Row = dict[str, Any]
 BATCH = 5_000  # rows in memory at a time
 
@@ -42,8 +44,12 @@ def insert(
         _copy_in(connection, table, names, rows, unless_known)
         return
     target = sa.table(table.name, *(_write(table.c[name]) for name in names))
-    statement = sqlite.insert(target)
-    connection.execute(statement.on_conflict_do_nothing() if unless_known else statement, rows)
+    if not unless_known:
+        connection.execute(sa.insert(target), rows)
+    elif connection.dialect.name == mariadb.NAME:
+        _insert_unknown(connection, table, target, rows)
+    else:
+        connection.execute(sqlite.insert(target).on_conflict_do_nothing(), rows)
 
 
 def changed(
@@ -84,6 +90,27 @@ def _as_stored(connection: sa.Connection, column: sa.Column[Any], value: Any) ->
     if connection.dialect.name != "postgresql":
         return sa.type_coerce(literal, column.type)
     return sa.cast(literal, column.type)
+
+
+def _insert_unknown(
+    connection: sa.Connection, table: sa.Table, target: sa.TableClause, rows: Sequence[Row]
+) -> None:
+    """Insert the rows whose key MariaDB has not; its own ways lock the others, or ignore errors."""
+    unique = (each for each in table.constraints if isinstance(each, sa.UniqueConstraint))
+    key = next(unique, table.primary_key).columns
+    names = [column.name for column in key]
+    while rows:
+        wanted = key[0].in_({row[names[0]] for row in rows})
+        known = {tuple(found) for found in connection.execute(sa.select(*key).where(wanted))}
+        rows = [row for row in rows if tuple(row[name] for name in names) not in known]
+        if not rows:
+            return
+        try:
+            connection.execute(sa.insert(target), rows)
+            return
+        except exc.IntegrityError as error:  # another was faster with one of them: look again
+            if error.orig is None or mariadb.code(error.orig) != mariadb.DUPLICATE:
+                raise
 
 
 def _copy_in(

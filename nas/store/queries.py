@@ -151,12 +151,9 @@ def counts(connection: sa.Connection, study_id: int) -> Counts:
     )
 
 
-_BY_STATE = (
-    "SELECT CAST(state AS VARCHAR(16)) AS state, count(*) AS trials FROM trials"
-    " WHERE study_id = :study GROUP BY trials.state"
-)
+_BY_STATE = "SELECT state, count(*) AS trials FROM trials WHERE study_id = :study GROUP BY state"
 _REUSED_BY_STATE = (
-    "SELECT CAST(o.state AS VARCHAR(16)) AS state, count(*) AS trials FROM nas_trials t"
+    "SELECT o.state, count(*) AS trials FROM nas_trials t"
     " JOIN trials o ON o.trial_id = t.trial_id"
     " WHERE t.study_id = :study AND t.reused_from IS NOT NULL GROUP BY o.state"
 )
@@ -202,7 +199,7 @@ def seen(connection: sa.Connection, study_id: int, first: int = 0) -> list[Seen]
     """Return the networks of a study's trials, from a number on, at their fidelities."""
     statement = sa.text(
         "SELECT t.number, t.evaluation_id, e.architecture_id, e.fidelity, v.value AS score,"
-        " CAST(o.state AS VARCHAR(16)) AS state FROM nas_trials t"
+        " o.state FROM nas_trials t"
         " JOIN trials o ON o.trial_id = t.trial_id"
         " JOIN nas_evaluations e ON e.id = t.evaluation_id"
         " LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0"
@@ -261,7 +258,7 @@ def total(connection: sa.Connection, study_id: int) -> int:
 
 
 _TRIAL = (
-    "SELECT t.number, CAST(o.state AS VARCHAR(16)) AS state, v.value AS score,"
+    "SELECT t.number, o.state, v.value AS score,"
     " t.evaluation_id, e.architecture_id, a.notation, a.macs, a.params, a.activations,"
     " a.peak_activation_bytes, e.metrics, e.reason, e.seconds, e.fidelity, e.attempt, e.worker,"
     " t.reused_from, u.value_json AS latency_ms,"
@@ -282,17 +279,17 @@ def _trial_sql(connection: sa.Connection) -> str:
 
 def best(connection: sa.Connection, study_id: int, n: int = 5) -> list[TrialInfo]:
     """Return the n best complete trials of different architectures, the best first."""
-    direction = (
-        "SELECT CAST(direction AS VARCHAR(16)) FROM study_directions WHERE study_id = :study"
-    )
+    direction = "SELECT direction FROM study_directions WHERE study_id = :study"
     minimise = connection.execute(sa.text(direction), {"study": study_id}).scalar() == "MINIMIZE"
     order = "ASC" if minimise else "DESC"
     statement = sa.text(
-        f"{_trial_sql(connection)} WHERE t.trial_id IN (SELECT o.trial_id FROM trial_values v"
+        f"{_trial_sql(connection)} WHERE t.trial_id IN (SELECT trial_id FROM ("
+        "SELECT o.trial_id FROM trial_values v"
         " CROSS JOIN trials o"  # from the best value down: SQLite keeps the order of a cross join
         " WHERE o.trial_id = v.trial_id AND v.objective = 0"
         " AND o.study_id = :study AND o.state = 'COMPLETE'"
-        f" ORDER BY v.value {order}, o.trial_id LIMIT :limit) ORDER BY v.value {order}, t.trial_id"
+        f" ORDER BY v.value {order}, o.trial_id LIMIT :limit) first)"  # two: MariaDB asks for it
+        f" ORDER BY v.value {order}, t.trial_id"
     )
     limit = 4 * n  # reused trials repeat an architecture
     while True:

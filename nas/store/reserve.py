@@ -2,6 +2,8 @@
 
 import sqlalchemy as sa
 
+from nas.store import mariadb
+
 
 def reserve(
     engine: sa.Engine, connection: sa.Connection, key: sa.Column[int], span: tuple[int, int]
@@ -10,8 +12,10 @@ def reserve(
 
     0 where the table has given out no id as high as the lowest. On SQLite `connection` holds the
     only right to write; on a server a short transaction of its own moves the table's sequence, and
-    the ids stay unused where the copy fails.
+    the ids stay unused where the copy fails. `connection` has not touched the table before.
     """
+    if connection.dialect.name == mariadb.NAME:
+        return _reserve_counter(engine, key, span)
     if connection.dialect.name != "postgresql":
         return _distance(connection.execute(sa.select(sa.func.max(key))).scalar() or 0, span)
     name = key.table.name
@@ -25,6 +29,26 @@ def reserve(
         move = _distance(max(given, taken), span)
         highest = max(given, taken, span[1] + move)
         short.execute(sa.select(sa.func.setval(owner, highest)))
+    return move
+
+
+def _reserve_counter(engine: sa.Engine, key: sa.Column[int], span: tuple[int, int]) -> int:
+    """Reserve room on MariaDB, where a table counts its ids."""
+    name = key.table.name
+    counter = sa.text(
+        "SELECT auto_increment - 1 FROM information_schema.tables"
+        " WHERE table_schema = database() AND table_name = :name"
+    )
+    with engine.begin() as short:
+        short.exec_driver_sql(f"LOCK TABLES {name} WRITE")
+        try:
+            taken = short.execute(sa.select(sa.func.max(key))).scalar() or 0
+            given = max(taken, short.execute(counter, {"name": name}).scalar() or 0)
+            move = _distance(given, span)
+            following = max(given, span[1] + move) + 1
+            short.exec_driver_sql(f"ALTER TABLE {name} AUTO_INCREMENT = {following}")
+        finally:
+            short.exec_driver_sql("UNLOCK TABLES")
     return move
 
 

@@ -2,9 +2,9 @@
 
 optuna-dashboard 0.21 keeps notes and figures in the system attributes of the study, a trial's note
 too, and a trial's artifacts in its own; both may be written whatever the trial's state. It cuts
-texts into parts of 2,045 letters and reads however many parts there are, so one is written here:
-for each trial that it shows, it walks over all of these rows. Neither optuna-dashboard nor plotly
-is needed to write.
+texts into parts of 2,045 letters and reads however many parts there are, so one is written here, on
+MariaDB as few as it holds: for each trial that it shows, it walks over all of these rows. Neither
+optuna-dashboard nor plotly is needed to write.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nas.store import leases
+from nas.store import leases, mariadb
 from nas.store.records import Lease
 from nas.store.store import Store
 
@@ -22,6 +22,7 @@ YOURS = "*What you write below this line stays.*"
 ARTIFACT = "artifacts:"
 METRIC_NAMES = "study:metric_names"
 PARTS = 32  # of a note that was edited in the dashboard: 65 kB
+CUT = "\n\n*The rest is cut: MariaDB holds no longer note.*"
 
 # Optuna's, of which only these columns matter here; importing its models would import Optuna.
 _STUDY = sa.table(
@@ -89,13 +90,14 @@ def show_study(
     artifacts: Iterable[Artifact] = (),
 ) -> None:
     """Give a study its note, plotly figures by their ids, artifacts, and its score's name."""
-    texts = {f"dashboard:plot_data:{name}:0": json.dumps(one) for name, one in figures.items()}
-    texts |= {ARTIFACT + one.artifact_id: json.dumps(asdict(one)) for one in artifacts}
+    texts = {ARTIFACT + one.artifact_id: json.dumps(asdict(one)) for one in artifacts}
     with store.write() as connection:
         if connection.dialect.name != "sqlite":  # one at a time
             row = sa.text("SELECT id FROM nas_studies WHERE id = :study FOR UPDATE")
             connection.execute(row, {"study": study_id})
         _write_note(connection, study_id, None, body)
+        for name, one in figures.items():
+            _write_figure(connection, study_id, f"dashboard:plot_data:{name}:", json.dumps(one))
         for key, text in texts.items():
             _replace(connection, _STUDY, {"study_id": study_id, "key": key}, text)
         _replace(connection, _STUDY, {"study_id": study_id, "key": METRIC_NAMES}, ["score"])
@@ -112,7 +114,7 @@ def spots(
         " LEFT JOIN trial_user_attributes u ON u.trial_id = t.trial_id AND u.key = 'latency_ms'"
     )
     statement = sa.text(
-        "SELECT t.number, CAST(o.state AS CHAR(16)) AS state, e.metrics, v.value AS score,"
+        "SELECT t.number, o.state, e.metrics, v.value AS score,"
         f" {'u.value_json' if timed else 'a.macs'} AS cost FROM nas_trials t"
         " JOIN trials o ON o.trial_id = t.trial_id"
         " JOIN nas_evaluations e ON e.id = t.evaluation_id"
@@ -126,7 +128,7 @@ def spots(
         metrics = json.loads(row.metrics) if isinstance(row.metrics, str) else row.metrics
         value = (metrics or {}).get(metric)
         if value is not None and row.cost is not None:
-            spot = (row.number, row.state.strip().lower(), value, float(row.cost), row.score)
+            spot = (row.number, row.state.lower(), value, float(row.cost), row.score)
             found.append(spot)
     return found
 
@@ -156,12 +158,39 @@ def _write_note(connection: sa.Connection, study_id: int, trial_id: int | None, 
     _, line, yours = "".join(stored[key] for key in parts).partition(YOURS)
     if stored:
         connection.execute(sa.delete(_STUDY).where(here))
-    text = f"{body.rstrip()}\n\n---\n{YOURS}{yours if line else ''}"
+    end = f"\n\n---\n{YOURS}{yours if line else ''}"
+    texts = _parts(connection, _cut(connection, body.rstrip(), len(end)) + end)
+    values = {version: number} | {f"{part}{place}": text for place, text in enumerate(texts)}
     rows = [
         {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
-        for key, value in ((version, number), (f"{part}0", text))
+        for key, value in values.items()
     ]
     connection.execute(sa.insert(_STUDY), rows)
+
+
+def _write_figure(connection: sa.Connection, study_id: int, part: str, text: str) -> None:
+    """Write a figure, and nothing is left of a longer one."""
+    texts = _parts(connection, text)
+    for place, one in enumerate(texts):
+        _replace(connection, _STUDY, {"study_id": study_id, "key": f"{part}{place}"}, one)
+    place, mine = len(texts), _STUDY.c.study_id == study_id
+    while connection.execute(
+        sa.delete(_STUDY).where(mine, _STUDY.c.key == f"{part}{place}")
+    ).rowcount:
+        place += 1
+
+
+def _parts(connection: sa.Connection, text: str) -> list[str]:
+    """Return a text in as few parts as the database holds."""
+    return mariadb.parts(text) if connection.dialect.name == mariadb.NAME else [text]
+
+
+def _cut(connection: sa.Connection, body: str, beside: int) -> str:
+    """Return a note as long as its parts hold on MariaDB, with what stands beside it."""
+    room = PARTS * mariadb.LETTERS - beside
+    if connection.dialect.name != mariadb.NAME or len(body) <= room:
+        return body
+    return body[: max(0, room - len(CUT))] + CUT
 
 
 def _replace(

@@ -51,7 +51,7 @@ class Store:
             try:
                 migrate.upgrade(engine)
                 made = cls(parsed, engine, _optuna_storage(parsed))
-                with engine.begin() as connection:
+                with engine.begin() as connection, migrate.alone(connection):
                     make_on_optunas(connection)
                 return made
             except BaseException:
@@ -75,13 +75,15 @@ class Store:
         """Connect for a short while to read, for `nas.store.queries`.
 
         PostgreSQL sees each statement's own moment in a transaction too: it is spared one, and with
-        it two of three journeys to the server.
+        it two of three journeys to the server. MariaDB begins one without a journey.
         """
         with engines.translated(self.url, "read"), self.engine.connect() as connection:
             if connection.dialect.name == "sqlite":
                 yield connection.execution_options(deferred=True)
-            else:
+            elif connection.dialect.name == "postgresql":
                 yield connection.execution_options(isolation_level="AUTOCOMMIT")
+            else:
+                yield connection
 
     def create_study(
         self,

@@ -5,21 +5,31 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 
+from nas.store import mariadb
 from nas.store.models import Base
 from nas.store.records import Metrics
 
 
 def insert_new(connection: sa.Connection, table: type[Base], values: Mapping[str, Any]) -> Any:
     """Insert a row unless one with its key is there; return its key, None if it was there."""
-    return connection.execute(_inserting(connection.dialect.name, table), dict(values)).scalar()
+    statement = _inserting(connection.dialect.name, table)
+    try:
+        return connection.execute(statement, dict(values)).scalar()
+    except exc.IntegrityError as error:  # of MariaDB: the transaction goes on
+        if error.orig is None or mariadb.code(error.orig) != mariadb.DUPLICATE:
+            raise
+        return None
 
 
 @cache
 def _inserting(dialect: str, table: type[Base]) -> Any:
-    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     key = next(iter(sa.inspect(table).primary_key))
+    if dialect == mariadb.NAME:  # it has no ON CONFLICT DO NOTHING; IGNORE would ignore too much
+        return sa.insert(table).returning(key)
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
     return insert(table).on_conflict_do_nothing().returning(key)
 
 

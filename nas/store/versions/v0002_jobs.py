@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from nas.store.types import TEXT, TIME
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -16,10 +18,11 @@ def upgrade() -> None:
         sa.Column("address", sa.String(length=512), nullable=False),
         sa.Column("words", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("message", sa.Text(), nullable=True),
-        sa.Column("created", sa.DateTime(), nullable=False),
-        sa.Column("changed", sa.DateTime(), nullable=False),
+        sa.Column("message", TEXT, nullable=True),
+        sa.Column("created", TIME, nullable=False),
+        sa.Column("changed", TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_nas_jobs"),
+        if_not_exists=True,
     )
 
 

@@ -19,7 +19,10 @@ _PROMOTED = (
 
 
 def upgrade() -> None:
-    op.add_column("nas_trials", sa.Column("promoted_from", sa.Integer(), nullable=True))
+    connection = op.get_bind()
+    there = {column["name"] for column in sa.inspect(connection).get_columns("nas_trials")}
+    if "promoted_from" not in there:
+        op.add_column("nas_trials", sa.Column("promoted_from", sa.Integer(), nullable=True))
     for name, column in (("reused", "trial_id"), ("promoted", "promoted_from")):
         kept = sa.text(f"{name}_from IS NOT NULL")
         op.create_index(
@@ -28,13 +31,14 @@ def upgrade() -> None:
             ["study_id", column],
             sqlite_where=kept,
             postgresql_where=kept,
+            if_not_exists=True,
         )
     op.create_index(
         "ix_nas_evaluations_study_id_state_fidelity",
         "nas_evaluations",
         ["study_id", "state", "fidelity"],
+        if_not_exists=True,
     )
-    connection = op.get_bind()
     if sa.inspect(connection).has_table("trials"):  # Optuna makes its tables after ours
         connection.execute(sa.text(_PROMOTED))
         make_on_optunas(connection)

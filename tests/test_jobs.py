@@ -7,14 +7,13 @@ import json
 import os
 import pty
 import select
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import postgres_kit
 import pytest
 import sqlalchemy as sa
 from jobs_kit import ADDRESS, Home, Said, wait_for
@@ -49,29 +48,14 @@ def home() -> Iterator[Home]:
 @pytest.fixture(scope="module")
 def database(home: Home) -> Iterator[str]:
     """The URL, with a password, of a PostgreSQL server in that network which wants the password."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found or os.geteuid():
-        pytest.skip("no PostgreSQL server to start, or no right to start it as another user")
-    data, secret = home.folder / "pg", home.folder / "pgpass"
-    data.mkdir()
-    secret.write_text(PASSWORD)
+    if postgres_kit.INITDB is None:
+        pytest.skip("PostgreSQL's initdb is not installed")
+    (home.folder / "pg").mkdir()
     home.folder.chmod(0o755)
-    shutil.chown(data, "postgres")
-    as_postgres = ["runuser", "-u", "postgres", "--"]
-    options = ["-A", "scram-sha-256", "--no-sync", "-U", "nas", f"--pwfile={secret}"]
-    made = [*as_postgres, str(found[-1]), "-D", str(data), *options]
-    subprocess.run(made, check=True, capture_output=True)
-    secret.unlink()
-    serving = [str(found[-1].with_name("postgres")), "-D", str(data)]
-    settings = ["-c", "unix_socket_directories=", "-c", "fsync=off"]
-    # postgres itself, not runuser, is what is ended afterwards
-    dropped = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    server = subprocess.Popen(
-        home.cluster.within(*dropped, *serving, *settings), stderr=subprocess.DEVNULL
-    )
+    server = postgres_kit.Server(home.folder / "pg", 5432, home.cluster.within, PASSWORD)
+    server.make()
     yield f"postgresql://nas:{PASSWORD}@127.0.0.1:5432/postgres"
-    server.terminate()
-    server.wait()
+    server.control("stop", "-m", "immediate")
 
 
 def search(folder: Path, **options: object) -> list[str]:

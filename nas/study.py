@@ -204,9 +204,8 @@ class Worker:
                 return None
             propose = partial(self._propose, repeats=repeats)
             try:
-                proposal = propose(number)
                 started = self.trials.start(
-                    proposal,
+                    propose(number),
                     budget=self.job.trials,
                     by_number=propose if self.config.sampler in samplers.PLAIN else None,
                 )
@@ -219,10 +218,15 @@ class Worker:
                 return None
             if started.outcome == "elsewhere" and repeats >= PATIENCE:
                 time.sleep(WAIT)
-            known = self.proposer.known()[proposal.architecture_id]
-            is_new = started.outcome != "elsewhere" and known == 1
-            repeats = 0 if is_new else repeats + 1
+            repeats = 0 if self._is_new(started) else repeats + 1
         return None
+
+    def _is_new(self, started: Started) -> bool:
+        """Tell whether a trial that trains nothing brought a network that this study had not."""
+        found = started.evaluation
+        if found is None or started.outcome == "elsewhere":
+            return False
+        return self.proposer.known()[found.architecture_id] == 1
 
     def _propose(self, number: int, repeats: int) -> Proposal:
         """Return what a trial of this number tries, after so many tries that were known.

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,11 @@ def look(store: Store) -> Activity:
         return activity(connection, queries.study(connection, "s"))
 
 
-def train(mine: Trials, name: str, *, epochs: int = 3, fidelity: int = 3) -> None:
-    """Train a network to its end."""
-    lease = mine.start(proposal(name, fidelity=fidelity)).lease
+def train(
+    mine: Trials, name: str, *, epochs: int = 3, fidelity: int = 3, of: int | None = None
+) -> None:
+    """Train a network to its end, perhaps as the promotion of a trial."""
+    lease = mine.start(replace(proposal(name, fidelity=fidelity), promoted_from=of)).lease
     assert lease is not None
     for epoch in range(1, epochs + 1):
         mine.report(lease, point(epoch))
@@ -174,7 +177,7 @@ def test_a_promoted_network_is_counted_once(store: Store) -> None:
     """The epochs that a promotion brings along were not trained again."""
     mine = trials(store)
     train(mine, "a", epochs=1, fidelity=1)
-    train(mine, "a", epochs=3, fidelity=3)
+    train(mine, "a", epochs=3, fidelity=3, of=0)
     found = look(store)
     assert (found.overall.trials, found.overall.epochs) == (1, 3)
     assert (found.recent.trials, found.recent.epochs) == (1, 3)

@@ -245,17 +245,16 @@ def _overall(connection: sa.Connection, study_id: int, totals: Any, seconds: flo
     ).scalar_one()
     trials, brought = totals.ended or 0, 0
     if totals.lowest != totals.highest:  # what a promotion brings along was counted before
-        shorter = (
-            "SELECT max(s.fidelity) FROM nas_evaluations s WHERE s.architecture_id ="
-            " e.architecture_id AND s.recipe_hash = e.recipe_hash AND s.fidelity < e.fidelity"
-        )
         row = connection.execute(
             sa.text(
-                "SELECT sum(brought) AS epochs, sum(CASE WHEN state <> 'running' AND brought > 0"
-                f" THEN 1 ELSE 0 END) AS trials FROM (SELECT e.state, ({shorter}) AS brought FROM"
-                " nas_evaluations e WHERE e.study_id = :study AND e.fidelity > :lowest) promoted"
+                "SELECT sum(f.fidelity) AS epochs, sum(CASE WHEN e.state <> 'running' THEN 1"
+                " ELSE 0 END) AS trials FROM nas_trials t"
+                " JOIN nas_evaluations e ON e.id = t.evaluation_id"
+                " JOIN nas_trials o ON o.study_id = t.study_id AND o.number = t.promoted_from"
+                " JOIN nas_evaluations f ON f.id = o.evaluation_id WHERE t.study_id = :study"
+                " AND t.promoted_from IS NOT NULL AND t.reused_from IS NULL"
             ),
-            {**key, "lowest": totals.lowest},
+            key,
         ).one()
         trials, brought = trials - (row.trials or 0), row.epochs or 0
     return Pace(seconds=seconds, trials=int(trials), epochs=max(0, int(epochs - brought)))

@@ -21,7 +21,7 @@ def run(text: str, should_stop: Callable[[], bool]) -> str | None:
     job = json.loads(text)
     store = Store.open(job["store"])
     try:
-        ours = Ours(store, "random")
+        ours = Ours(store, "random", worker=f"w{job['seed']}")
         ours.sampler = samplers.get("random", seed=job["seed"])
         begun = time.time()
         for _ in range(job["trials"]):

@@ -67,13 +67,15 @@ DISTRIBUTIONS = {each.name: CategoricalDistribution(each.choices) for each in SP
 class Ours:
     """A study of ours with one sampler."""
 
-    def __init__(self, store: Store, sampler: str) -> None:
+    def __init__(self, store: Store, sampler: str, worker: str = "w") -> None:
         name = f"ours-{sampler}"
         store.create_study(name, {"space": SPACE.to_json()}, recipes={sampler: {}})
         self.store = store
         self.recipe = sampler  # one recipe per study, so that nothing is reused across them
         self.sampler = samplers.get(sampler, seed=0)
-        self.trials = Trials(store, name, score=lambda metrics, *_: metrics["x"] or 0, worker="w")
+        self.trials = Trials(
+            store, name, score=lambda metrics, *_: metrics["x"] or 0, worker=worker
+        )
         self.study = self.trials.optuna_study()
 
     def one(self, times: Times) -> None:

@@ -102,13 +102,18 @@ def trained(
 
 
 def enlarged(store: Store, trials: int) -> None:
-    """Add trials to the study as copies of its first, with its note and its attributes."""
+    """Add trials to the study as copies of its first, with its attributes, and its note.
+
+    It is without code from the trial on whose note would be.
+    """
     copied = ("trial_params", "trial_user_attributes", "trial_intermediate_values", "trial_values")
     with store.write() as connection:
         first = connection.execute(sa.text("SELECT min(trial_id) FROM trials")).scalar_one()
         last = connection.execute(sa.text("SELECT max(trial_id) FROM trials")).scalar_one()
         numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :many)"
+        plain = json.dumps(json.loads(_note(connection, first)).partition("```")[0])
         bound = {"many": trials, "first": first, "last": last}
+        bound |= {"coded": showcase.CODED, "plain": plain}
         for statement in (
             "INSERT INTO trials (trial_id, number, study_id, state, datetime_start,"
             f" datetime_complete) {numbers} SELECT :last + i, :last + i - 1, study_id, state,"
@@ -118,7 +123,8 @@ def enlarged(store: Store, trials: int) -> None:
             " FROM n JOIN nas_trials ON trial_id = :first",
             "INSERT INTO study_system_attributes (study_id, key, value_json)"
             f" {numbers} SELECT study_id, replace(key, ':' || :first || ':', ':' || (:last + i) ||"
-            " ':'), value_json FROM n JOIN study_system_attributes"
+            " ':'), CASE WHEN :last + i - 1 < :coded OR key NOT LIKE '%:note_str:%'"
+            " THEN value_json ELSE :plain END FROM n JOIN study_system_attributes"
             " ON key LIKE 'dashboard:' || :first || ':%'",
         ):
             connection.execute(sa.text(statement), bound)
@@ -132,6 +138,13 @@ def enlarged(store: Store, trials: int) -> None:
                 ),
                 bound,
             )
+
+
+def _note(connection: sa.Connection, trial: int) -> str:
+    """Return a trial's note as it is stored."""
+    note = sa.text("SELECT value_json FROM study_system_attributes WHERE key = :key")
+    key = f"dashboard:{trial}:note_str:0"
+    return str(connection.execute(note, {"key": key}).scalar_one())
 
 
 def answers(url: str, study_id: int) -> dict[str, float]:

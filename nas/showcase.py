@@ -32,7 +32,7 @@ from nas.store.showcase import Artifact
 from nas.store.store import Store
 
 OF_TRIAL, OF_STUDY = 0.015, 0.005  # shares of the time that was trained
-ESTIMATES = {"note": 0.01, "code": 0.05, "diagram": 0.1, "study": 0.05}  # seconds, until measured
+ESTIMATES = {"note": 0.005, "code": 0.01, "diagram": 0.05, "study": 0.05}  # seconds, until measured
 FADING = 0.8  # how much of an estimate is left where a part was left out
 RECENT = 5
 # The dashboard sends all notes to the browser, and for each trial looks through those of all.

@@ -1,6 +1,6 @@
 """A search on Ray whose workers, driver, database and head are killed again and again.
 
-    python -m benchmarks.chaos [--trials 60] [--minutes 15] [--seed 0] [--out FILE]
+    python -m benchmarks.chaos [--trials 75] [--minutes 15] [--seed 0] [--out FILE]
 
 Four workers on a Ray head train short real trainings on the digits; the store is a PostgreSQL of
 the run's own. Every 10 to 20 seconds a random worker is ended with SIGKILL; every 90 seconds the
@@ -267,7 +267,7 @@ def broken(
 def main() -> int:
     """Run the disturbed and the calm search, compare, write the result."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos")
-    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--trials", type=int, default=75)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--minutes", type=float, default=15, help="when both heads were killed by")
     parser.add_argument("--seed", type=int, default=0)

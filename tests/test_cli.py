@@ -190,7 +190,7 @@ MISTAKES: dict[str, Mistake] = {
     "folder as database": (folder_as_database, ["nas.db", "--store", "sqlite:///studies/nas.db"]),
     "database below a file": (database_below_a_file, ["file/nas.db", "--store"]),
     "no database URL": (option(store="nas.db"), ["database URL", "sqlite:///studies/nas.db"]),
-    "unknown database": (option(store="mysql://u:secret@h/d"), ["mysql", "PostgreSQL", "sqlite"]),
+    "unknown database": (option(store="oracle://u:secret@h/d"), ["oracle", "PostgreSQL", "sqlite"]),
     "out is a file": (out_is_a_file, ["--out", "file"]),
     "unknown sampler": (option(sampler="tpo"), ["'tpo'", "Did you mean 'tpe'?", "random"]),
     "unknown pruner": (option(pruner="mean"), ["'mean'", "median", "successive_halving"]),

@@ -38,8 +38,8 @@ def fill(url: str) -> None:
         store.create_study("s", {**CONFIG, "trials": 5})
         lease = mine.start(proposal("a")).lease
         assert lease is not None
-        mine.report(lease, point(1))
-        mine.report(lease, point(2))
+        for epoch in (1, 2, 3):
+            mine.report(lease, point(epoch))
         mine.finish(lease, "complete", metrics={"accuracy": 0.75}, seconds=6.0)
         lease = mine.start(proposal("b")).lease
         assert lease is not None
@@ -82,7 +82,7 @@ def test_a_scrape_has_the_numbers_of_a_study(url: str, serve: Any) -> None:
     }  # fmt: skip
     assert found["nas_failures", "Diverged: the loss is NaN", "s"] == 1
     assert found["nas_workers", "s"] == 1
-    assert (found["nas_epochs", "s"], found["nas_budget_trials", "s"]) == (2, 5)
+    assert (found["nas_epochs", "s"], found["nas_budget_trials", "s"]) == (3, 5)
     assert found["nas_best_score", "s"] == 0.75
     assert (found["nas_epoch_seconds", "s"], found["nas_done", "s"]) == (2.0, 0)
 
@@ -102,7 +102,7 @@ def test_a_store_that_goes_away_is_a_number_too(tmp_path: Path, serve: Any) -> N
     file.rename(tmp_path / "away")
     assert scrape(address) == {("nas_store_up",): 0.0}
     (tmp_path / "away").rename(file)
-    assert scrape(address)["nas_epochs", "s"] == 2
+    assert scrape(address)["nas_epochs", "s"] == 3
 
 
 def test_reasons_are_bounded() -> None:
@@ -135,7 +135,7 @@ def test_the_command_serves_until_ctrl_c(url: str) -> None:
     said = process.stdout.readline()
     address = re.search(r"http://\S+/metrics", said)
     assert address, said + str(process.stderr and process.poll() is not None)
-    assert scrape(address[0])["nas_epochs", "s"] == 2
+    assert scrape(address[0])["nas_epochs", "s"] == 3
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from nas.quantities import short
 from nas.ranking import Front
-from nas.report.picture import BEST, INK, PALE
+from nas.report.picture import BEST, INK, PALE, round_ticks
 from nas.store.queries import TrialInfo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WORDS = {"macs": "multiply-accumulates", "params": "parameters"}
-NARROW, WIDE = 3, 300  # ratios of an axis' ends: under the first evenly spaced ticks will do
-STEPS = ((1,), (1, 2, 5))
 MARGIN = 0.06  # of an axis, on either side of what it shows
 APART = (0.035, 0.045)  # of the axes: labels nearer than both would touch
 UNITS = ((7200, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))  # from, size, name
@@ -79,28 +77,14 @@ def _limits(axes: "Axes", front: Front) -> None:
     every = [*front.trials, *front.dominated, *front.promising, *front.pruned]
     costs = [front.cost_of(trial) for trial in every]
     ratio = (max(costs) / min(costs)) ** MARGIN * 1.01
-    low, high = min(costs) / ratio, max(costs) * ratio
     axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    axes.set_xticks(_ticks(low, high))
-    axes.xaxis.set_major_formatter(lambda value, _: short(value))
-    axes.minorticks_off()
+    axes.set_xlim(min(costs) / ratio, max(costs) * ratio)
+    round_ticks(axes)
     others = sorted(front.value_of(trial) for trial in front.dominated)
     better = others[len(others) // 4 :]
     values = [front.value_of(trial) for trial in (*front.trials, *front.promising)] + better
     room = (max(values) - min(values)) * MARGIN * 1.5 or 0.01
     axes.set_ylim(min(values) - room, max(values) + room)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers between two, about as far apart on a logarithmic axis as can be."""
-    from matplotlib.ticker import MaxNLocator
-
-    if high / low < NARROW:
-        even = MaxNLocator(5).tick_values(low, high)
-        return [float(tick) for tick in even if low <= tick <= high]
-    steps = STEPS[0] if high / low > WIDE else STEPS[1]
-    return [s * 10**power for power in range(13) for s in steps if low <= s * 10**power <= high]
 
 
 def _scatter(

@@ -15,6 +15,8 @@ from nas.store.store import Store
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NARROW, WIDE = 3, 300  # ratios of an axis' ends: under the first evenly spaced ticks will do
+STEPS = ((1,), (1, 2, 5))
 INK, BEST, PALE = "#334155", "#d1495b", "#94a3b8"
 CURVES = 40
 
@@ -115,15 +117,33 @@ def _costs(
         _floor(axes, best[0], metric)
     axes.axvline(objective.target, color=BEST, linestyle="--", linewidth=1, label="target")
     axes.set_xscale("log")
-    for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        axis(lambda value, _: short(value))
-    axes.tick_params(axis="x", which="both", labelsize=8)
+    round_ticks(axes)
     axes.set(
         xlabel="predicted latency, ms" if timed else "multiply-accumulates",
         ylabel=f"validation {_words(metric)}",
     )
     axes.set_title("What each network costs and scores")
     axes.legend(fontsize=8, frameon=False)
+
+
+def round_ticks(axes: "Axes") -> None:
+    """Mark a logarithmic axis of costs at round numbers that do not run into each other."""
+    low, high = axes.get_xlim()
+    axes.set_xticks(_ticks(low, high))
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_formatter(lambda value, _: short(value))
+    axes.minorticks_off()
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return round numbers between two, about as far apart on a logarithmic axis as can be."""
+    from matplotlib.ticker import MaxNLocator
+
+    if high / low < NARROW:
+        even = MaxNLocator(5).tick_values(low, high)
+        return [float(tick) for tick in even if low <= tick <= high]
+    steps = STEPS[0] if high / low > WIDE else STEPS[1]
+    return [s * 10**power for power in range(-3, 13) for s in steps if low <= s * 10**power <= high]
 
 
 def _floor(axes: "Axes", best: queries.TrialInfo, metric: str) -> None:

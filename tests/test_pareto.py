@@ -1,6 +1,7 @@
 """The front and its hypervolume against brute force; `nas top --pareto` and `nas rescore`."""
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +12,7 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image
 from search_kit import arguments
 from store_kit import opened, proposal, ready, score
@@ -23,6 +25,7 @@ from nas.cost import Cost
 from nas.errors import StoreError
 from nas.objective import objective
 from nas.pareto import Point, front, growth, hypervolume, is_beyond, worst
+from nas.report.picture import round_ticks
 from nas.store import queries
 from nas.store.store import Store
 from nas.store.trials import Trials
@@ -388,3 +391,22 @@ def test_a_mistake_is_told(words: str, stored: Path) -> None:
     assert ended.stderr.count("\n") == 1
     assert [word for word in MISTAKES[words] if word not in ended.stderr] == []
     assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize("ratio", [1.5, 4.0, 20.0, 250.0, 4000.0])
+@pytest.mark.parametrize("low", [0.4, 130e3])
+def test_costs_are_marked_at_numbers_that_do_not_run_into_each_other(
+    low: float, ratio: float
+) -> None:
+    """On half a picture's width, from a fraction of a millisecond on, labels stay apart."""
+    figure = Figure(figsize=(11, 4.2), layout="constrained", dpi=120)
+    axes, _ = figure.subplots(1, 2)
+    axes.set_xscale("log")
+    axes.set_xlim(low, ratio * low)
+    round_ticks(axes)
+    figure.canvas.draw()
+    shown = [label for label in axes.get_xticklabels() if label.get_text()]
+    boxes = [label.get_window_extent() for label in shown]
+    assert len(boxes) >= 2
+    assert len({label.get_text() for label in shown}) == len(shown)
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))

@@ -3,9 +3,10 @@
 import atexit
 import os
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -139,6 +140,26 @@ def spent(mine: Trials) -> int:
     """Return how many trials of its budget a study has used."""
     with mine.store.read() as connection:
         return queries.spent(connection, mine.info.id)
+
+
+def write_while_it_is_away(
+    store: Store, kill: Callable[[], None], start: Callable[[], None]
+) -> None:
+    """Store an epoch and a trial's end while the server is down; hold that each is there once."""
+    mine = trials(store)
+    lease = mine.start(proposal("a")).lease
+    assert lease is not None
+    for step in (1, 2):
+        kill()
+        back = threading.Timer(1.5, start)
+        back.start()
+        if step == 1:
+            mine.report(lease, point(1, 0.5))
+        else:
+            mine.finish(lease, "complete", metrics={"accuracy": 0.5})
+        back.join()
+    (told,) = mine.optuna_study().trials
+    assert (told.value, told.intermediate_values) == (0.5, {1: 0.5})
 
 
 def delete_study(url: str, name: str) -> None:

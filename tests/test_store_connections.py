@@ -4,12 +4,21 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from postgres_kit import Server, started
-from store_kit import has_postgresql, opened, point, proposal, ready, trials
+from store_kit import (
+    has_postgresql,
+    opened,
+    point,
+    proposal,
+    ready,
+    trials,
+    write_while_it_is_away,
+)
 
 from nas.errors import StoreError
 from nas.store import engine
@@ -41,20 +50,7 @@ def test_a_store_outlives_a_restart_of_its_server(server: Server) -> None:
 def test_steps_of_a_worker_wait_for_a_server_that_was_killed(server: Server) -> None:
     """An epoch and the end of a trial that come while it is down are stored once when it is up."""
     with opened(server.url) as store:
-        mine = trials(store)
-        lease = mine.start(proposal("a")).lease
-        assert lease is not None
-        for step in (1, 2):
-            server.kill()
-            back = threading.Timer(1.5, server.control, ["start"])
-            back.start()
-            if step == 1:
-                mine.report(lease, point(1, 0.5))
-            else:
-                mine.finish(lease, "complete", metrics={"accuracy": 0.5})
-            back.join()
-        (told,) = mine.optuna_study().trials
-        assert (told.value, told.intermediate_values) == (0.5, {1: 0.5})
+        write_while_it_is_away(store, server.kill, partial(server.control, "start"))
 
 
 def test_a_server_that_is_down_is_an_error_that_names_it(server: Server) -> None:

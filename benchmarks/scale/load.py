@@ -44,7 +44,7 @@ CODES = {name: {c: i for i, c in enumerate(one.choices)} for name, one in DISTRI
 REASONS = (
     "TrialError: the loss is not a number",
     "OutOfMemoryError: no memory for a batch of 128",
-    "given up: 3 workers died without finishing an epoch",
+    "given up: 5 workers died without finishing an epoch",
     "the score is not a number",
 )
 METRICS = ("accuracy", "balanced_accuracy", "loss", "predicted_classes")

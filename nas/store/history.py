@@ -16,18 +16,14 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 
+from nas.store import optuna_tables as optunas
+
 CHUNK = 1_000  # trials whose rows are read at once
-_TRIALS: sa.Table = models.TrialModel.__table__
-_PARAMS: sa.Table = models.TrialParamModel.__table__
-_ATTRIBUTES: sa.Table = models.TrialUserAttributeModel.__table__
-_SYSTEM_ATTRIBUTES: sa.Table = models.TrialSystemAttributeModel.__table__
-_INTERMEDIATE: sa.Table = models.TrialIntermediateValueModel.__table__
-_VALUES: sa.Table = models.TrialValueModel.__table__
 
 _TRIAL = sa.select(
-    *(_TRIALS.c[name] for name in ("trial_id", "number", "state")),
-    *(_TRIALS.c[name] for name in ("datetime_start", "datetime_complete")),
-).order_by(_TRIALS.c.trial_id)
+    *(optunas.TRIALS.c[name] for name in ("trial_id", "number", "state")),
+    *(optunas.TRIALS.c[name] for name in ("datetime_start", "datetime_complete")),
+).order_by(optunas.TRIALS.c.trial_id)
 
 
 def _of_trials(table: sa.Table, order: str, *columns: str) -> Any:
@@ -37,15 +33,19 @@ def _of_trials(table: sa.Table, order: str, *columns: str) -> Any:
 
 
 _SELECTS = {
-    "params": _of_trials(_PARAMS, "param_id", "param_name", "param_value", "distribution_json"),
-    "user": _of_trials(_ATTRIBUTES, "trial_user_attribute_id", "key", "value_json"),
-    "system": _of_trials(_SYSTEM_ATTRIBUTES, "trial_system_attribute_id", "key", "value_json"),
+    "params": _of_trials(
+        optunas.PARAMS, "param_id", "param_name", "param_value", "distribution_json"
+    ),
+    "user": _of_trials(optunas.ATTRIBUTES, "trial_user_attribute_id", "key", "value_json"),
+    "system": _of_trials(
+        optunas.SYSTEM_ATTRIBUTES, "trial_system_attribute_id", "key", "value_json"
+    ),
     "steps": _of_trials(
-        _INTERMEDIATE,
+        optunas.INTERMEDIATE,
         "trial_intermediate_value_id",
         *("step", "intermediate_value", "intermediate_value_type"),
     ),
-    "values": _of_trials(_VALUES, "objective", "value", "value_type"),
+    "values": _of_trials(optunas.VALUES, "objective", "value", "value_type"),
 }
 
 
@@ -65,13 +65,13 @@ class History:
         after: int,
     ) -> list[FrozenTrial]:
         """Return a study's trials by their ids: those after one id, and some others."""
-        wanted = _TRIAL.where(_TRIALS.c.study_id == study_id)
+        wanted = _TRIAL.where(optunas.TRIALS.c.study_id == study_id)
         if after > -1:
-            newer = _TRIALS.c.trial_id > after
-            known = _TRIALS.c.trial_id.in_(sorted(one for one in including if one <= after))
+            newer = optunas.TRIALS.c.trial_id > after
+            known = optunas.TRIALS.c.trial_id.in_(sorted(one for one in including if one <= after))
             wanted = wanted.where(sa.or_(newer, known) if including else newer)
         if states is not None:
-            wanted = wanted.where(_TRIALS.c.state.in_(list(states)))
+            wanted = wanted.where(optunas.TRIALS.c.state.in_(list(states)))
         rows = connection.execute(wanted).all()
         chunks = (rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK))
         return [trial for chunk in chunks for trial in self._frozen(connection, chunk)]

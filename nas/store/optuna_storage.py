@@ -33,36 +33,30 @@ from sqlalchemy.orm import Session
 
 from nas.errors import StoreError
 from nas.store import mariadb
+from nas.store import optuna_tables as optunas
 from nas.store.engine import engine_options, hidden, masked, set_pragmas, sqlite_file, translated
 from nas.store.history import History
 
-_TRIALS: sa.Table = models.TrialModel.__table__
-_PARAMS: sa.Table = models.TrialParamModel.__table__
-_ATTRIBUTES: sa.Table = models.TrialUserAttributeModel.__table__
-_SYSTEM_ATTRIBUTES: sa.Table = models.TrialSystemAttributeModel.__table__
-_INTERMEDIATE: sa.Table = models.TrialIntermediateValueModel.__table__
-_VALUES: sa.Table = models.TrialValueModel.__table__
-
 _BEFORE = (  # Optuna counts the trials; the newest one has the number without counting
-    sa.select(_TRIALS.c.number)
-    .where(_TRIALS.c.study_id == sa.bindparam("of_study"))
-    .order_by(_TRIALS.c.trial_id.desc())
+    sa.select(optunas.TRIALS.c.number)
+    .where(optunas.TRIALS.c.study_id == sa.bindparam("of_study"))
+    .order_by(optunas.TRIALS.c.trial_id.desc())
     .limit(1)
     .subquery("newest")  # MariaDB asks for one where a statement inserts into what it reads
 )
 _NEW_TRIAL = (
-    sa.insert(_TRIALS)
+    sa.insert(optunas.TRIALS)
     .values(number=sa.func.coalesce(sa.select(_BEFORE.c.number + 1).scalar_subquery(), 0))
-    .returning(_TRIALS.c.trial_id, _TRIALS.c.number)
+    .returning(optunas.TRIALS.c.trial_id, optunas.TRIALS.c.number)
 )
 _RUNNING = TrialState.RUNNING
 MOST_INCLUDED = 10_000  # ids in one statement; SQLite takes 32,766 in all
 _LOCK = sa.text("SELECT study_id FROM studies WHERE study_id = :study FOR UPDATE")
 _STUDY = sa.text("SELECT study_id FROM studies WHERE study_id = :study")
-_STATE = sa.select(_TRIALS.c.state).where(_TRIALS.c.trial_id == sa.bindparam("trial"))
+_STATE = sa.select(optunas.TRIALS.c.state).where(optunas.TRIALS.c.trial_id == sa.bindparam("trial"))
 _END = (
-    sa.update(_TRIALS)
-    .where(_TRIALS.c.trial_id == sa.bindparam("trial"), _TRIALS.c.state == _RUNNING)
+    sa.update(optunas.TRIALS)
+    .where(optunas.TRIALS.c.trial_id == sa.bindparam("trial"), optunas.TRIALS.c.state == _RUNNING)
     .values(state=sa.bindparam("new_state"), datetime_complete=sa.bindparam("now"))
 )
 
@@ -77,9 +71,9 @@ class BatchedStorage(RDBStorage):
         self._history = History()
         dialect = self.engine.dialect.name
         self._held = mariadb.held if dialect == mariadb.NAME else dict
-        self._set_attribute = _upsert(dialect, _ATTRIBUTES, "key")
-        self._set_intermediate = _upsert(dialect, _INTERMEDIATE, "step")
-        self._set_value = _upsert(dialect, _VALUES, "objective")
+        self._set_attribute = _upsert(dialect, optunas.ATTRIBUTES, "key")
+        self._set_intermediate = _upsert(dialect, optunas.INTERMEDIATE, "step")
+        self._set_value = _upsert(dialect, optunas.VALUES, "objective")
         if sqlite_file(url) is not None:
             event.listen(self.engine, "connect", set_pragmas)
             self.engine.dispose()  # the connections made so far lack the pragmas
@@ -159,8 +153,10 @@ class BatchedStorage(RDBStorage):
                 if connection.execute(_END, ended).rowcount == 1:
                     rows = [{"trial_id": trial_id, **row} for row in _values(values)]
                     if rows:
-                        connection.execute(sa.delete(_VALUES).where(_VALUES.c.trial_id == trial_id))
-                        connection.execute(sa.insert(_VALUES), rows)
+                        connection.execute(
+                            sa.delete(optunas.VALUES).where(optunas.VALUES.c.trial_id == trial_id)
+                        )
+                        connection.execute(sa.insert(optunas.VALUES), rows)
                     return True
         return bool(super().set_trial_state_values(trial_id, state, values))
 
@@ -205,11 +201,11 @@ class BatchedStorage(RDBStorage):
             number = distribution.to_internal_repr(value)
             params.append({"param_name": name, "param_value": number, "distribution_json": text})
         return [
-            (_PARAMS, params),
-            (_ATTRIBUTES, _attributes(self._held(template.user_attrs))),
-            (_SYSTEM_ATTRIBUTES, _attributes(template.system_attrs)),
-            (_INTERMEDIATE, _intermediate(template.intermediate_values)),
-            (_VALUES, _values(template.values)),
+            (optunas.PARAMS, params),
+            (optunas.ATTRIBUTES, _attributes(self._held(template.user_attrs))),
+            (optunas.SYSTEM_ATTRIBUTES, _attributes(template.system_attrs)),
+            (optunas.INTERMEDIATE, _intermediate(template.intermediate_values)),
+            (optunas.VALUES, _values(template.values)),
         ]
 
     def _checked(
@@ -220,9 +216,9 @@ class BatchedStorage(RDBStorage):
         if known is not None and known[0] == distribution:
             return known[1]
         query = (
-            sa.select(_PARAMS.c.distribution_json)
-            .join(_TRIALS, _TRIALS.c.trial_id == _PARAMS.c.trial_id)
-            .where(_TRIALS.c.study_id == study_id, _PARAMS.c.param_name == name)
+            sa.select(optunas.PARAMS.c.distribution_json)
+            .join(optunas.TRIALS, optunas.TRIALS.c.trial_id == optunas.PARAMS.c.trial_id)
+            .where(optunas.TRIALS.c.study_id == study_id, optunas.PARAMS.c.param_name == name)
             .limit(1)
         )
         stored = connection.execute(query).scalar()

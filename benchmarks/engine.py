@@ -28,12 +28,13 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.search import contenders
-from nas import preparation, quantities, samplers
+from nas import quantities, samplers
 from nas.data import load
 from nas.errors import UserError
 from nas.store import queries
 from nas.store.store import Store
-from nas.study import Job, Worker
+from nas.study import preparation
+from nas.study.worker import Job, Worker
 
 RESULT = "result.json"
 COLOURS = ("#d1495b", "#2e6f95", "#94a3b8", "#6a994e", "#b5838d")

@@ -17,8 +17,8 @@ from typing import Any
 from nas.latency import learn
 from nas.latency.measure import setting
 from nas.objective import objective
-from nas.preflight import Subject
 from nas.search_space import load
+from nas.search_space.preflight import Subject
 
 RESULT = Path(__file__).parent / "results" / "latency.json"
 BUDGET = 120  # seconds

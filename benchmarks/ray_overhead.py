@@ -5,7 +5,7 @@
 Starts a Ray head in a network namespace of its own (`tests/ray_kit.py`). In each round, in turn:
 bare Ray tasks that return at once; trials without a training (propose, decode, cost, start, one
 report, finish: `benchmarks.overhead`) by workers that the Ray executor starts; the same by workers
-that the local executor starts. Both start `benchmarks.empty_trials` as they start `nas.study`.
+that the local executor starts. Both start `benchmarks.empty_trials` in place of the real worker.
 Writes benchmarks/results/ray_overhead.json.
 """
 

@@ -20,9 +20,9 @@ from benchmarks.overhead import space
 from nas import samplers
 from nas.cost import Limits
 from nas.objective import Objective
-from nas.preflight import Subject
 from nas.samplers._space import SpaceOracle
 from nas.samplers.nas import NasSampler
+from nas.search_space.preflight import Subject
 
 TARGET = 20_000_000
 

@@ -27,10 +27,11 @@ import optuna
 import sqlalchemy as sa
 import torch
 
-from nas import dashboard, preparation, showcase
-from nas.observers import Observers
+from nas.observers import Observers, showcase
+from nas.service import dashboard
 from nas.store.store import Store
-from nas.study import Job, Worker
+from nas.study import preparation
+from nas.study.worker import Job, Worker
 
 
 @dataclass

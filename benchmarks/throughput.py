@@ -2,7 +2,7 @@
 
     python -m benchmarks.throughput [--trials 1000] [--plain 300] [--workers 2,4,8] [--server URL]
 
-Nothing is trained: each process runs a worker's own loop (`nas.study.Worker`: adopt, budget,
+Nothing is trained: each process runs a worker's own loop (`nas.study.worker.Worker`: adopt, budget,
 propose, decode, cost, start, finish) with the training left out, its observers (the dashboard's
 notes and pictures among them) switched off. Plain Optuna is `study.ask()` with the same 20
 categorical parameters and `study.tell()`, RDBStorage with its defaults, in as many processes. Both
@@ -32,7 +32,7 @@ from benchmarks.scale.load import DISTRIBUTIONS, SERVER, config, database
 from nas.observers import Observers
 from nas.store.records import Lease
 from nas.store.store import Store
-from nas.study import Job, Worker
+from nas.study.worker import Job, Worker
 
 RESULT = Path(__file__).parent / "results" / "throughput.json"
 STUDY = "throughput"

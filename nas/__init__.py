@@ -12,7 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.commands import (
+    from nas.commands.family import scale
+    from nas.commands.networks import cost_of, latency_of, latency_table
+    from nas.commands.studies import (
         compare_proxies,
         export_model,
         front,
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
         status,
         top,
     )
-    from nas.family_commands import scale
-    from nas.network_commands import cost_of, latency_of, latency_table
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,14 +40,14 @@ __all__ = [
 
 
 _ELSEWHERE = {
-    "cost_of": "nas.network_commands",
-    "latency_of": "nas.network_commands",
-    "latency_table": "nas.network_commands",
-    "scale": "nas.family_commands",
+    "cost_of": "nas.commands.networks",
+    "latency_of": "nas.commands.networks",
+    "latency_table": "nas.commands.networks",
+    "scale": "nas.commands.family",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module(_ELSEWHERE.get(name, "nas.commands")), name)
+        return getattr(import_module(_ELSEWHERE.get(name, "nas.commands.studies")), name)
     raise AttributeError(f"module 'nas' has no attribute {name!r}; it has: {', '.join(__all__)}")

@@ -8,11 +8,11 @@ from typing import Any
 from nas import pruners
 from nas.architecture import Architecture
 from nas.cost import Cost, Limits
-from nas.fidelity import DEFAULT, REDUCTION, Schedule, ladder
 from nas.latency.table import LatencyTable
 from nas.objective import Objective
-from nas.preflight import Subject
+from nas.pruners.ladder import DEFAULT, REDUCTION, Schedule, ladder
 from nas.search_space import SearchSpace
+from nas.search_space.preflight import Subject
 from nas.store.records import Metrics
 from nas.training.recipe import Recipe
 

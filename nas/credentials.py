@@ -1,12 +1,16 @@
-"""Credentials in texts: what is logged, stored or shown of an error goes through `hidden` first.
+"""Credentials in texts and URLs: `hidden` hides them, `check_no_secret` refuses them.
 
-Importing this module imports nothing else of ours.
+A text that is logged, stored or shown goes through `hidden` first. A URL of data or checkpoints is
+kept in a study's configuration and printed, so it holds no secret: what it takes to open it is in
+the environment of the machines that do.
 """
 
 import json
 import logging
 import re
 from collections.abc import Iterable
+
+from nas.errors import UserError
 
 HIDDEN = "***"
 SECRET_NAME = re.compile(  # of a URL's option; signed URLs have a signature
@@ -17,6 +21,11 @@ _BEFORE_HOST = re.compile(r"://[^\s:]*:(?P<secret>\S*)@")
 _OPTION = re.compile(
     rf"(?:[?&;](?=[^\s?&;=]*?(?:{SECRET_NAME.pattern}))[^\s?&;=]*+|password)\s*=\s*"
     r"(?P<secret>'(?:\\.|[^'\\])*'|[^\s&]+)",
+    re.IGNORECASE,
+)
+_USER = re.compile(r"://([^/?#]*@|[^/?#]*:.*@)")  # a password may have any character in it
+_SECRET = re.compile(
+    r"[?&#](sig|[^=&]*(passw|secret|token|signature|credential|api[_-]?key|access[_-]?key)[^=&]*)=",
     re.IGNORECASE,
 )
 
@@ -68,3 +77,18 @@ def _spellings(character: str) -> list[str]:
     found = {character, percent, percent.lower(), json.dumps(character)[1:-1]}
     found |= {f"\\{character}"} if character in "'\"\\" else {repr(character)[1:-1]}
     return sorted(found | ({"+"} if character == " " else set()), key=len, reverse=True)
+
+
+def is_url(text: str) -> bool:
+    """Tell a URL from a name and from a path."""
+    return "://" in text
+
+
+def check_no_secret(url: str, option: str) -> None:
+    """Refuse a URL with a user, a password or a signature in it; the message does not repeat it."""
+    if _USER.search(url) or _SECRET.search(url):
+        raise UserError(
+            f"{option} is kept with the study and shown, so its URL has no user, no password and "
+            "no token (an @ of a file's name is written %40): they belong to the environment of "
+            "the machines that open it."
+        )

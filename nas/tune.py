@@ -25,15 +25,15 @@ from typing import TYPE_CHECKING, Any, Unpack
 from ray import tune
 from ray.tune.search import Searcher
 
-from nas.driver import is_dead
 from nas.errors import LostLease, NasError, StoreError, TrialError, UserError
 from nas.observers import Observers
-from nas.preparation import SearchOptions, announce, open_study, prepare
 from nas.store import queries
 from nas.store.engine import parse, resolve, secrets, sqlite_file
 from nas.store.records import CurvePoint, Evaluation, Lease
 from nas.store.store import Store
-from nas.study import WAIT, Job, Worker
+from nas.study.driver import is_dead
+from nas.study.preparation import SearchOptions, announce, open_study, prepare
+from nas.study.worker import WAIT, Job, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,7 +24,7 @@ Stem and head are scaled as the stages are, and so is the depth of the first sta
 
 from typing import Any
 
-from nas.rounding import round_channels, round_repeats
+from nas.blocks.rounding import round_channels, round_repeats
 from nas.search_space import Compound, SearchSpace, block, choice, scaled, stage
 from nas.search_space.nodes import Stage
 

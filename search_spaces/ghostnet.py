@@ -11,7 +11,7 @@ GhostNet: More Features from Cheap Operations, arXiv:1911.11907, table 1; what t
 
 from math import ceil
 
-from nas.rounding import round_channels
+from nas.blocks.rounding import round_channels
 from nas.search_space import SearchSpace, block, choice, stage
 from nas.search_space.nodes import Choice, Stage
 

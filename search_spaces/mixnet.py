@@ -11,7 +11,7 @@ px.
 
 from collections.abc import Callable
 
-from nas.rounding import round_channels
+from nas.blocks.rounding import round_channels
 from nas.search_space import Choice, SearchSpace, block, choice, stage
 from nas.search_space.nodes import BlockSpec, Stage
 

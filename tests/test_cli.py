@@ -503,9 +503,9 @@ def test_a_network_that_predicts_one_class_is_flagged(capsys: pytest.CaptureFixt
     from rich.console import Console
 
     from nas.cost import Cost
-    from nas.driver import Snapshot
     from nas.report.terminal import Progress, top_table
     from nas.store.queries import Counts, TrialInfo
+    from nas.study.driver import Snapshot
 
     trial = TrialInfo(
         number=3, state="complete", score=0.7, evaluation_id=1, architecture_id="a" * 16,

@@ -106,7 +106,7 @@ def test_a_workers_log_has_no_credentials() -> None:
     """Its records lose them, and so do tracebacks, that of its own end too."""
     code = """
 import logging, sys
-from nas import study
+from nas.study import worker as study
 def run(*_):
     logging.getLogger("nas").warning("can't read %s", "a://u:hu/sh@h/db")
     try:

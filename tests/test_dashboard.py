@@ -23,14 +23,17 @@ from PIL import Image
 from search_kit import arguments, command, nas, nas_here, result, write_inputs
 from store_kit import ready, ready_file
 
-from nas import dashboard, network, preparation, showcase
-from nas.commands import search, top
+from nas import network
+from nas.commands.studies import search, top
 from nas.errors import LostLease, StoreError, UserError
+from nas.observers import showcase
+from nas.service import dashboard
 from nas.store import queries
 from nas.store import showcase as shown
 from nas.store.records import CurvePoint, Lease, Proposal
 from nas.store.store import Store
 from nas.store.trials import Trials
+from nas.study import preparation
 
 PASSWORD = "s3cr3t-horse"
 PLAIN = "from optuna_dashboard._cli import main; main()"

@@ -21,10 +21,10 @@ from PIL import Image
 from search_kit import arguments, nas_here, result, write_inputs
 
 from nas import data
+from nas.cluster.submission import pack
 from nas.data import archive, remote
 from nas.errors import DataError, UserError
-from nas.preparation import prepare
-from nas.submission import pack
+from nas.study.preparation import prepare
 
 FAR = {"target_flops": "50k", "out": "/shared/studies"}  # of a search that a cluster elsewhere runs
 

@@ -43,11 +43,11 @@ from typer.testing import CliRunner
 
 import benchmarks.search.__main__
 import nas
-from nas import preflight
 from nas.cli import app, jobs
 from nas.cli.jobs import read_search
 from nas.data.dataset import registered
 from nas.proxies import _opening
+from nas.search_space import preflight
 from nas.store import queries
 from tests import ray_kit
 

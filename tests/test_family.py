@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from search_kit import arguments, nas, nas_here, result
 from strategies import architectures
 
-from nas import family, family_commands, network
+from nas import network
 from nas.architecture import Architecture
+from nas.commands import family as family_commands
 from nas.errors import SpaceError, UserError
-from nas.family import PARAMETER, Rounding, coefficient_space, label
-from nas.scaling import Coefficients
+from nas.search_space import coefficients as family
 from nas.search_space import load
+from nas.search_space.coefficients import PARAMETER, Rounding, coefficient_space, label
+from nas.search_space.scaling import Coefficients
 
 EFFICIENTNET = (1.2, 1.1, 1.15)
 ROUNDING = Rounding()
@@ -57,7 +59,7 @@ def test_candidates_that_round_to_one_network_are_one() -> None:
 
 def test_members_state_what_was_reached_beside_the_ideal() -> None:
     """The ratio is that of the counted macs; the ideal is (alpha beta^2 gamma^2)^phi."""
-    one = family.member(mixnet(), Coefficients(*EFFICIENTNET, 2), ROUNDING)
+    one = family_commands.member(mixnet(), Coefficients(*EFFICIENTNET, 2), ROUNDING)
     assert one.cost == network.cost(one.architecture)
     assert one.ratio == one.cost.macs / network.cost(mixnet()).macs
     assert one.ideal_ratio == pytest.approx((1.2 * 1.1**2 * 1.15**2) ** 2)
@@ -66,8 +68,10 @@ def test_members_state_what_was_reached_beside_the_ideal() -> None:
 def test_the_nearest_member_is_the_nearest_of_all() -> None:
     """No phi in hundredths up to 4 comes nearer to 40 M macs."""
     by = Coefficients(*EFFICIENTNET)
-    found = family.nearest(mixnet(), by, 40_000_000, ROUNDING)
-    others = (family.member(mixnet(), by._replace(phi=i / 100), ROUNDING) for i in range(400))
+    found = family_commands.nearest(mixnet(), by, 40_000_000, ROUNDING)
+    others = (
+        family_commands.member(mixnet(), by._replace(phi=i / 100), ROUNDING) for i in range(400)
+    )
     assert abs(found.cost.macs - 40_000_000) == min(abs(o.cost.macs - 40_000_000) for o in others)
 
 

@@ -24,12 +24,13 @@ from test_training import TINY, curve
 from training_kit import few_digits
 from typer.testing import CliRunner
 
-from nas import commands, data
+from nas import data
 from nas.cli import app
+from nas.commands import studies as commands
 from nas.data import DataSet, Split
 from nas.data.dataset import share_of
 from nas.errors import StoreError, UserError
-from nas.fidelity import FIDELITIES, MAX_RUNGS, Rung, Schedule, Seen, ladder
+from nas.pruners.ladder import FIDELITIES, MAX_RUNGS, Rung, Schedule, Seen, ladder
 from nas.store import queries
 from nas.store.store import Store
 from nas.store.trials import Trials

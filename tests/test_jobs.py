@@ -23,10 +23,10 @@ from typer.testing import CliRunner
 
 from nas.cli import app
 from nas.cli.jobs import read_search
+from nas.cluster.head import check_address, find_token
+from nas.cluster.submission import _name, _own_store, _sent_store, pack
 from nas.errors import ClusterError, StoreError, UserError
-from nas.head import check_address, find_token
 from nas.store import queries
-from nas.submission import _name, _own_store, _sent_store, pack
 
 PASSWORD = "hunter2-not-in-any-log"
 TOKEN = "token-not-in-any-log-" + "0" * 16

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from store_kit import opened, point, proposal, ready_file, trials
 
-from nas.journal import Journal, Reader, path_of
 from nas.observers import Observers
+from nas.observers.journal import Journal, Reader, path_of
 from nas.store.records import CurvePoint, Lease
 from nas.store.store import Store
 

@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 from search_kit import SPACE, arguments, nas, result, write_inputs
 from typer.testing import CliRunner
 
-from nas import commands, network, quantities, search_space
+from nas import network, quantities, search_space
 from nas.architecture import Architecture
 from nas.cli import app
+from nas.commands import studies as commands
 from nas.cost import Cost, Limits, TimedCost
 from nas.errors import UserError
 from nas.latency import learn, measure
 from nas.latency.operators import ANY, features
 from nas.latency.table import Error, LatencyTable, read
 from nas.objective import Objective, latency_objective
-from nas.preflight import Subject, draw_near, survey
+from nas.search_space.preflight import Subject, draw_near, survey
 
 SPACES = search_space.spaces()
 HOW = measure.setting()

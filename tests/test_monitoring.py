@@ -17,8 +17,8 @@ from store_kit import CONFIG, opened, point, proposal, ready, ready_file, trials
 pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
 from prometheus_client.parser import text_string_to_metric_families
 
-from nas import monitoring
 from nas.errors import StoreError, UserError
+from nas.service import metrics as monitoring
 
 DOCUMENT = ROOT / "docs/watching.md"
 

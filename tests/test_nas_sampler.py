@@ -20,12 +20,12 @@ from typer.testing import CliRunner
 from nas.cli import app
 from nas.cost import Limits
 from nas.objective import Objective
-from nas.preflight import Subject
 from nas.samplers._acquisition import CAPS, Observation, chosen, growth, stairs
 from nas.samplers._oracle import StudyOracle, TableOracle
 from nas.samplers._space import SpaceOracle
 from nas.samplers.nas import NasSampler, _observe
 from nas.search_space import SearchSpace
+from nas.search_space.preflight import Subject
 
 
 class TestAlone(RelativeSamplerTestCase, SingleOnlySamplerTestCase):

@@ -19,13 +19,13 @@ from store_kit import opened, proposal, ready, score
 from store_kit import point as epoch
 from typer.testing import CliRunner
 
-from nas import ranking
 from nas.cli import app
 from nas.cost import Cost
 from nas.errors import StoreError
 from nas.objective import objective
 from nas.pareto import Point, front, growth, hypervolume, is_beyond, worst
-from nas.report.picture import round_ticks
+from nas.report import ranking
+from nas.report.study_picture import round_ticks
 from nas.store import queries
 from nas.store.store import Store
 from nas.store.trials import Trials

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.preparation import prepare, read_budget
+from nas.study.preparation import prepare, read_budget
 
 
 @pytest.fixture

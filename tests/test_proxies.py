@@ -29,7 +29,6 @@ from nas.data import DataSet, load
 from nas.data.dataset import Split
 from nas.errors import UserError
 from nas.objective import Objective
-from nas.preflight import Subject
 from nas.proxies import grad_norm, jacob_cov, naswot, synflow
 from nas.proxies._candidate import Batch, Batches, Candidate, measure
 from nas.proxies._comparison import Measured, compare
@@ -38,6 +37,7 @@ from nas.proxies._opening import Opening
 from nas.samplers._space import SpaceOracle
 from nas.search_space import SearchSpace, spaces
 from nas.search_space import load as load_space
+from nas.search_space.preflight import Subject
 
 every_proxy = pytest.mark.parametrize("name", proxies.names())
 

@@ -21,7 +21,7 @@ from benchmarks.throughput import STUDY, Untrained, check
 from nas.store import leases, queries
 from nas.store.leases import Worker
 from nas.store.store import Store
-from nas.study import Job
+from nas.study.worker import Job
 
 STATEMENTS = 23  # of a trial, BEGIN and COMMIT not counted; one that rises is a cost for everybody
 ORDERED = "ix_nas_optuna_trial_values_value"  # walked from the best down, as far as the limit

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from strategies import architectures
 
 from nas.architecture import Architecture
+from nas.blocks.rounding import round_channels, round_repeats, round_resolution
 from nas.errors import SpaceError
-from nas.rounding import round_channels, round_repeats, round_resolution
-from nas.scaling import Coefficients, grid, origins, scale
 from nas.search_space import load
+from nas.search_space.scaling import Coefficients, grid, origins, scale
 
 
 @given(st.floats(1, 5000), st.sampled_from((1, 2, 4, 8, 16)))

@@ -20,12 +20,12 @@ from search_kit import arguments, command
 from typer.testing import CliRunner
 
 from nas.cli import app
-from nas.commands import Study
+from nas.commands.studies import Study
 from nas.store import engine, plain
 from nas.store.models import Base
 from nas.store.queries import Counts
 from nas.store.snapshot import snapshot
-from nas.study import Job
+from nas.study.worker import Job
 
 PASSWORD = "hu$h-p@ss/w0rd"
 SECRET = quote(PASSWORD, safe="")
@@ -120,7 +120,7 @@ class Watched:
                     continue
             time.sleep(0.05)
         self.texts += [("command line", text) for text in seen]
-        assert any("nas.study" in text for text in seen)  # the workers were seen
+        assert any("nas.study.worker" in text for text in seen)  # the workers were seen
 
     def leaks(self) -> list[str]:
         """Return where a part of the password was seen: texts so far and every file."""

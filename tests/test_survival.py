@@ -20,11 +20,12 @@ from test_training import TINY
 from torch import nn
 from training_kit import few_digits
 
-from nas import commands, study
+from nas.commands import studies as commands
 from nas.errors import DiskFull, StoreAway, UserError
 from nas.store import queries
 from nas.store.retry import patiently
-from nas.study import Job
+from nas.study import worker as study
+from nas.study.worker import Job
 from nas.training import checkpoint, trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.recipe import Recipe, default_recipe
@@ -122,7 +123,7 @@ def test_a_trial_without_memory_is_tried_once_in_smaller_batches(
         return forward(self, x)
 
     monkeypatch.setattr(nn.Conv2d, "forward", short_of_memory)
-    monkeypatch.setattr("nas.preparation._estimate", lambda *_: 1.0)
+    monkeypatch.setattr("nas.study.preparation._estimate", lambda *_: 1.0)
     space, data = write_inputs(tmp_path)
     url = f"sqlite:///{tmp_path}/nas.db"
     commands.search(
@@ -203,7 +204,7 @@ def start_worker(folder: Path, url: str, name: str, *, lease: float) -> "subproc
     job = Job(url, "tiny", name, trials=1, driver=os.getpid(), lease=lease)
     with (folder / f"{name}.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "nas.study"], stdin=subprocess.PIPE, stderr=log, text=True
+            [sys.executable, "-m", "nas.study.worker"], stdin=subprocess.PIPE, stderr=log, text=True
         )
     assert process.stdin is not None
     process.stdin.write(job.to_json())

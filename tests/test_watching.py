@@ -35,16 +35,18 @@ from store_kit import (
 )
 from typer.testing import CliRunner
 
-from nas import commands, journal, log_commands
 from nas.cli import app
+from nas.commands import logs as log_commands
+from nas.commands import studies as commands
+from nas.commands.watch import watch
 from nas.errors import StoreError, UserError
+from nas.observers import journal
 from nas.report.events import event_line
 from nas.report.watching import status_lines
 from nas.store import queries
 from nas.store.activity import Activity, activity
 from nas.store.store import Store
 from nas.store.trials import Trials
-from nas.watching import watch
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
@@ -274,7 +276,7 @@ def test_the_number_of_queries_does_not_grow_with_the_workers(store: Store) -> N
 def test_watching_imports_neither_torch_nor_optuna() -> None:
     """What nas status, logs and metrics need starts quickly."""
     code = (
-        "import sys; from nas import watching, log_commands, monitoring;"
+        "import sys; from nas.commands import watch, logs; from nas.service import metrics;"
         " from nas.report import watching, events; import nas.cli.watching; heavy = {'torch',"
         " 'optuna', 'alembic', 'numpy', 'sqlalchemy.orm'}; print(sorted(heavy & set(sys.modules)))"
     )

@@ -35,13 +35,14 @@ from benchmarks.scale.load import (
     networks,
     proposal,
 )
-from nas import commands, pruners
-from nas.driver import Driver
+from nas import pruners
+from nas.commands import studies as commands
 from nas.executors.in_process import InProcess
 from nas.store import queries
 from nas.store.records import CurvePoint, Lease
 from nas.store.store import Store
-from nas.study import Job, Worker
+from nas.study.driver import Driver
+from nas.study.worker import Job, Worker
 
 RESULT = Path(__file__).parents[1] / "results" / "scale.json"
 STUDY = "scale"

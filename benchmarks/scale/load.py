@@ -24,8 +24,8 @@ from benchmarks.overhead import space
 from nas import network
 from nas.config import Config
 from nas.cost import Cost, Limits
-from nas.fidelity import ladder
 from nas.objective import Objective
+from nas.pruners.ladder import ladder
 from nas.store.models import utc_now
 from nas.store.records import CurvePoint, Proposal
 from nas.store.store import Store

@@ -7,8 +7,8 @@ from torch import nn
 
 from nas.architecture import Value
 from nas.blocks import Arguments, Option, Options
+from nas.blocks.rounding import round_channels
 from nas.errors import SpaceError
-from nas.rounding import round_channels
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

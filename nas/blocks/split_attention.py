@@ -3,9 +3,9 @@
 from torch import Tensor, nn
 
 from nas.blocks import options
+from nas.blocks.rounding import round_channels
 from nas.cost import Tape
 from nas.errors import SpaceError
-from nas.rounding import round_channels
 
 
 class SplitAttention(nn.Module):

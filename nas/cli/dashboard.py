@@ -22,7 +22,7 @@ def dashboard(
     store: StoreUrl = None,
 ) -> None:
     """Serve Optuna's dashboard on the store, with the diagrams, until Ctrl-C."""
-    from nas.dashboard import serve
+    from nas.service.dashboard import serve
 
     if store is not None:
         _hide(store, host, port, artifacts)

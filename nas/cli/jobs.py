@@ -43,10 +43,10 @@ def submit(
 ) -> None:
     """Run a search as a job of a Ray cluster; the same again goes on with it, or says it runs."""
     search = read_search(words)
-    from nas.head import Head
+    from nas.cluster.head import Head
 
     head = Head.connect(address, ask_token)  # before the slow imports: nobody waits for a question
-    from nas import submission
+    from nas.cluster import submission
 
     found = submission.submit(
         search,
@@ -93,8 +93,8 @@ def read_search(words: list[str]) -> dict[str, Any]:
 @verb
 def list_jobs(store: StoreUrl = None, json_: Json = False) -> None:
     """List the jobs that the store knows, also those whose head is gone."""
-    from nas import submission
-    from nas.head import Head
+    from nas.cluster import submission
+    from nas.cluster.head import Head
     from nas.report import terminal
 
     found = submission.jobs(lambda address: Head.connect(address, ask_token), store=store)
@@ -112,7 +112,7 @@ def list_jobs(store: StoreUrl = None, json_: Json = False) -> None:
 @verb
 def logs(job: JobName, follow: Follow = False, store: StoreUrl = None) -> None:
     """Print what a job has printed."""
-    from nas import submission
+    from nas.cluster import submission
 
     found = submission.find(job, store=store)
     if follow:
@@ -125,7 +125,7 @@ def logs(job: JobName, follow: Follow = False, store: StoreUrl = None) -> None:
 @verb
 def stop(job: JobName, store: StoreUrl = None) -> None:
     """Stop a job as Ctrl-C does: what it found is kept, the same nas submit goes on."""
-    from nas import submission
+    from nas.cluster import submission
 
     found = submission.find(job, store=store)
     if found.ended:
@@ -147,7 +147,7 @@ def ask_token(address: str) -> str | None:
 
 def _follow(job: "Job", store: str | None) -> None:
     """Print a job's log until it ends; a job that did not end well ends this command alike."""
-    from nas import submission
+    from nas.cluster import submission
 
     try:
         ended = submission.follow(

@@ -35,7 +35,7 @@ def latency_measure(
     json_: Json = False,
 ) -> None:
     """Measure how long networks take on this machine."""
-    from nas import network_commands
+    from nas.commands import networks as network_commands
     from nas.report import terminal
 
     found = network_commands.latency_of(
@@ -68,7 +68,7 @@ def latency_table(
     json_: Json = False,
 ) -> None:
     """Make a table that predicts the latency of a space's networks, and say how far it is off."""
-    from nas import network_commands
+    from nas.commands import networks as network_commands
 
     table = network_commands.latency_table(
         space, out, data=data, resolution=resolution, classes=classes, in_channels=in_channels,

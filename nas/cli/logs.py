@@ -19,7 +19,7 @@ def logs(
     json_: Json = False,
 ) -> None:
     """Show what happened to trials, epoch by epoch and attempt by attempt."""
-    from nas import log_commands
+    from nas.commands import logs as log_commands
     from nas.report.events import event_line
 
     events = log_commands.logs(study, trial, follow=follow, store=store)

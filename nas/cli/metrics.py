@@ -23,7 +23,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen at; 0: any.")] = 9108,
 ) -> None:
     """Answer scrapes of a store's numbers, until Ctrl-C."""
-    from nas import monitoring
+    from nas.service import metrics as monitoring
 
     server = monitoring.serve(store, host=host, port=port)
     try:

@@ -34,7 +34,7 @@ def cost(
     json_: Json = False,
 ) -> None:
     """Count a network's macs, parameters, activations and memory, by stage; compare several."""
-    from nas import network_commands
+    from nas.commands import networks as network_commands
     from nas.report import terminal
 
     counted = [
@@ -89,7 +89,7 @@ def scale(
     json_: Json = False,
 ) -> None:
     """Scale a network into a family: by given coefficients, or by those a search finds."""
-    from nas import family_commands
+    from nas.commands import family as family_commands
     from nas.report import terminal
 
     with progress() as (console, watch):

@@ -19,7 +19,7 @@ from nas.cli._shared import (
 )
 
 if TYPE_CHECKING:
-    from nas.commands import Study
+    from nas.commands.studies import Study
 
 app = typer.Typer()
 
@@ -99,7 +99,7 @@ def search(
     json_: Json = False,
 ) -> None:
     """Search a space for the best network near a FLOPs or latency target, or go on searching."""
-    from nas import commands
+    from nas.commands import studies as commands
 
     with progress() as (console, watch):
         result = commands.search(
@@ -132,7 +132,7 @@ def resume(
     json_: Json = False,
 ) -> None:
     """Go on with a study as it was configured."""
-    from nas import commands
+    from nas.commands import studies as commands
 
     with progress() as (_, watch):
         result = commands.resume(
@@ -157,7 +157,7 @@ def _print_result(result: "Study", *, as_json: bool) -> None:
         )
         raise typer.Exit(130)
     if result.winner is None:
-        from nas import commands
+        from nas.commands import studies as commands
 
         reasons = commands.status(result.name, store=result.store)[0].failures
         why = "; ".join(f"{count} failed: {reason}" for reason, count in reasons.items())

@@ -19,7 +19,7 @@ app = typer.Typer(help="Make, check, upgrade, copy and back up a store.", no_arg
 @verb
 def store_init(store: StoreUrl = None, json_: Json = False) -> None:
     """Make a store's tables where they are missing."""
-    from nas import stores
+    from nas.commands import store as stores
 
     made = stores.init(store)
     if json_:
@@ -39,7 +39,7 @@ def store_check(
     json_: Json = False,
 ) -> None:
     """Look a store over: versions, tables, and whether its rows agree; exit code 1 if not."""
-    from nas import stores
+    from nas.commands import store as stores
 
     health, mended = stores.check(store, repair=repair)
     if json_:
@@ -56,7 +56,7 @@ def store_check(
 @verb
 def store_upgrade(store: StoreUrl = None, json_: Json = False) -> None:
     """Bring the tables of an older store up to date, Optuna's too; rows are kept."""
-    from nas import stores
+    from nas.commands import store as stores
 
     done = stores.upgrade(store)
     if json_:
@@ -81,7 +81,7 @@ def store_copy(
     json_: Json = False,
 ) -> None:
     """Copy studies whole into another store, of any kind, all or nothing."""
-    from nas import stores
+    from nas.commands import store as stores
 
     with _progress() as watch:
         done = stores.copy(source, target, studies=study or (), rename=rename, watch=watch)
@@ -108,7 +108,7 @@ def store_backup(
     json_: Json = False,
 ) -> None:
     """Write a store to a SQLite file, at one instant, while workers go on writing."""
-    from nas import stores
+    from nas.commands import store as stores
 
     with _progress() as watch:
         how = stores.backup(path, store, force=force, watch=watch)

@@ -19,7 +19,7 @@ from nas.cli._shared import (
 from nas.errors import UserError
 
 if TYPE_CHECKING:
-    from nas.ranking import Front, Ranked, Rescored
+    from nas.report.ranking import Front, Ranked, Rescored
 
 app = typer.Typer()
 
@@ -40,7 +40,7 @@ def top(
     json_: Json = False,
 ) -> None:
     """Show a study's best trials, or with --pareto those that no other beats in metric and cost."""
-    from nas import commands
+    from nas.commands import studies as commands
     from nas.report import terminal
 
     _check_top(n, pareto, {"--cost": cost, "--out": out})
@@ -90,7 +90,7 @@ def rescore(
     json_: Json = False,
 ) -> None:
     """Rank a study's trials by another target, weight or kind of objective; nothing is trained."""
-    from nas import commands
+    from nas.commands import studies as commands
     from nas.report import terminal
 
     if n < 1:
@@ -116,7 +116,7 @@ def show(
     json_: Json = False,
 ) -> None:
     """Show one trial: its network, its numbers, its learning curve."""
-    from nas import commands
+    from nas.commands import studies as commands
     from nas.report import terminal
 
     view = commands.show(study, trial, store=store)
@@ -141,7 +141,7 @@ def proxies(
     json_: Json = False,
 ) -> None:
     """Compare zero-cost proxies with what a study's trainings showed."""
-    from nas import commands
+    from nas.commands import studies as commands
     from nas.report import terminal
 
     say = sayer(new_console(stderr=True))
@@ -166,7 +166,7 @@ def export(
     json_: Json = False,
 ) -> None:
     """Write a trial's network as code, with its weights."""
-    from nas import commands
+    from nas.commands import studies as commands
 
     path = commands.export_model(study, out=out, format=format_, trial=trial, store=store)
     print_json({"code": str(path)}) if json_ else typer.echo(path)

@@ -10,9 +10,9 @@ from nas.cli.studies import trial_json
 from nas.errors import UserError
 
 if TYPE_CHECKING:
-    from nas.commands import Status
+    from nas.commands.studies import Status
+    from nas.commands.watch import Look
     from nas.store.activity import Activity
-    from nas.watching import Look
 
 app = typer.Typer()
 
@@ -35,7 +35,7 @@ def status(
     json_: Json = False,
 ) -> None:
     """Show how far a study is, or all of them, who works on it and how fast; --watch goes on."""
-    from nas import commands
+    from nas.commands import studies as commands
     from nas.report.watching import status_lines
 
     names = [*(studies or ()), *([study] if study else ())]
@@ -58,8 +58,8 @@ def _watch(
     names: list[str], store: str | None, every: float, until_done: bool, *, as_json: bool
 ) -> None:
     """Show looks until Ctrl-C, which is the way to end it and so no failure."""
+    from nas.commands.watch import watch
     from nas.report.watching import LivePage
-    from nas.watching import watch
 
     looks = watch(names, store=store, every=every, until_done=until_done)
     try:

@@ -10,12 +10,12 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
+from nas.credentials import is_url
 from nas.data.dataset import OPERATIONS, SPLITS, DataSet, Split, registered
 from nas.data.folder import load_folder, user_cache
 from nas.data.npz import load_npz
 from nas.data.remote import fetch
 from nas.errors import DataError, unknown
-from nas.urls import is_url
 
 __all__ = ["OPERATIONS", "SPLITS", "DataSet", "Split", "load", "names"]
 

@@ -27,11 +27,11 @@ from fsspec.callbacks import Callback
 from fsspec.core import url_to_fs
 from fsspec.registry import available_protocols, get_filesystem_class
 
+from nas.credentials import check_no_secret
 from nas.data import archive
 from nas.data.dataset import content_hash
 from nas.errors import DataError, unknown
 from nas.quantities import short
-from nas.urls import check_no_secret
 
 T = TypeVar("T")
 

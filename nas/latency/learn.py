@@ -19,7 +19,7 @@ from nas.latency.measure import Case, Setting, measure
 from nas.latency.operators import ANY, Block, Feature, features, of_any
 from nas.latency.table import LEAST_MS, Error, LatencyTable, summed
 from nas.objective import Objective
-from nas.preflight import Subject, draw_near
+from nas.search_space.preflight import Subject, draw_near
 
 PILOTS = 12  # networks drawn at random, from which it is learnt where the target is
 NETWORKS = 60  # every third is held out

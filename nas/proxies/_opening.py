@@ -11,8 +11,8 @@ from typing import NamedTuple
 from nas.architecture import Value
 from nas.cost import Limits
 from nas.objective import Objective
-from nas.preflight import Subject, draw_near, repair
 from nas.proxies._features import Features
+from nas.search_space.preflight import Subject, draw_near, repair
 
 DRAWS = 100  # networks that are ranked, for the whole opening
 

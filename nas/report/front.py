@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.quantities import short
-from nas.ranking import Front
-from nas.report.picture import BEST, INK, PALE, round_ticks
+from nas.report.ranking import Front
+from nas.report.study_picture import BEST, INK, PALE, round_ticks
 from nas.store.queries import TrialInfo
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from nas.store.queries import Counts, TrialInfo
 
 if TYPE_CHECKING:
     from nas.proxies._comparison import Comparison, Interval
-    from nas.ranking import Front, Rescored
+    from nas.report.ranking import Front, Rescored
     from nas.store.records import CurvePoint
 
 ONE_CLASS = "predicts one class"
@@ -363,7 +363,7 @@ class Progress(Page):
         self.told_at = 0.0
 
     def show(self, snapshot: Any) -> None:
-        """Show a `nas.driver.Snapshot`."""
+        """Show a `nas.study.driver.Snapshot`."""
         news = (snapshot.counts, snapshot.notice)
         if self.live:
             self.live.update(self._panel(snapshot))

@@ -17,7 +17,7 @@ SHOWN_REASONS = 8  # of failures, on a page
 
 
 def status_lines(status: Any) -> list[str]:
-    """Say how far a study is, from a `nas.commands.Status`."""
+    """Say how far a study is, from a `nas.commands.studies.Status`."""
     holders = {one.trial: one for one in status.activity.holders}
     lines = summary_lines(status)
     for trial, epochs in status.running:
@@ -94,7 +94,7 @@ def failure_lines(failures: Any) -> list[str]:
 
 
 def page(look: Any) -> RenderableType:
-    """Show a `nas.watching.Look` as a page."""
+    """Show a `nas.commands.watch.Look` as a page."""
     parts: list[RenderableType] = [Text(_head(look), style="dim")]
     if look.error:
         parts.append(Text(look.error, style="bold red"))
@@ -104,7 +104,7 @@ def page(look: Any) -> RenderableType:
 
 
 def block(look: Any) -> list[str]:
-    """Say what a `nas.watching.Look` shows, line by line."""
+    """Say what a `nas.commands.watch.Look` shows, line by line."""
     said = [look.error] if look.error else []
     return [_head(look), *said, *(line for one in look.statuses for line in status_lines(one))]
 
@@ -157,7 +157,7 @@ class LivePage(terminal.Page):
         super().__init__(console, Live(console=console, auto_refresh=False))
 
     def show(self, look: Any) -> None:
-        """Show a `nas.watching.Look`."""
+        """Show a `nas.commands.watch.Look`."""
         if self.live:
             self.live.update(page(look), refresh=True)
             return

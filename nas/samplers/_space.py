@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial
 from nas.architecture import Architecture
 from nas.cost import Limits
 from nas.objective import Objective
-from nas.preflight import Subject, draw_near, repair
 from nas.samplers._oracle import Assignment, Look
 from nas.samplers._record import Record
+from nas.search_space.preflight import Subject, draw_near, repair
 
 KEPT = 50_000  # looks that are remembered
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from nas import blocks
 from nas.architecture import Value
+from nas.blocks.rounding import round_channels
 from nas.errors import SpaceError
 from nas.quantities import MAX_RESOLUTION
-from nas.rounding import round_channels
-from nas.scaling import MAX_DEPTH, MAX_WIDTH, Coefficients
 from nas.search_space.nodes import (
     BlockSpec,
     Choice,
@@ -25,6 +24,7 @@ from nas.search_space.nodes import (
     Stage,
 )
 from nas.search_space.parameters import ALWAYS, Conjunction, Parameter, both, either
+from nas.search_space.scaling import MAX_DEPTH, MAX_WIDTH, Coefficients
 
 MAX_STRUCTURES = 200_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -8,13 +8,13 @@ from typing import Any
 
 from nas import blocks, network
 from nas.architecture import Architecture, Row, Value
+from nas.blocks.rounding import round_channels
 from nas.cost import Cost, Limits
 from nas.errors import SpaceError, unknown
-from nas.rounding import round_channels
-from nas.scaling import Coefficients
 from nas.search_space import interchange, rules
 from nas.search_space.nodes import Choice, Description, PerLayer, Scaled, Stage
 from nas.search_space.parameters import Assignment, Conjunction, Parameter, count, in_order
+from nas.search_space.scaling import Coefficients
 
 MAX_DRAWS = 10_000
 SMALL_IMAGES = 32  # pixels

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from nas.fidelity import Seen
+from nas.pruners.ladder import Seen
 from nas.store import queries
 
 

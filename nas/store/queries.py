@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from nas.cost import Cost
 from nas.errors import StoreError, unknown
-from nas.fidelity import Seen
+from nas.pruners.ladder import Seen
 from nas.store import engine as engines
 from nas.store.records import CurvePoint, Evaluation, Metrics
 

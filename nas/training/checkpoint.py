@@ -24,8 +24,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from nas.credentials import check_no_secret, is_url
 from nas.errors import DiskFull, UserError
-from nas.urls import check_no_secret, is_url
 
 WEIGHTS = "weights.safetensors"
 _NAME = re.compile(r"checkpoint-(\d+)\.safetensors")

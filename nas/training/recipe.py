@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.data import DataSet
 from nas.errors import DataError, UserError, unknown
-from nas.fidelity import Rung
+from nas.pruners.ladder import Rung
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
 """The metrics that may stand in the objective."""

@@ -23,8 +23,8 @@ from nas.architecture import Architecture
 from nas.data import DataSet, Split
 from nas.data.dataset import share_of
 from nas.errors import DiskFull, Diverged, Interrupted, OutOfMemory
-from nas.fidelity import Rung
 from nas.network import build
+from nas.pruners.ladder import Rung
 from nas.training.augment import augmenter
 from nas.training.checkpoint import Checkpoints
 from nas.training.metrics import metrics

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC
 from typing import TYPE_CHECKING, NamedTuple
 
-from nas import commands
+from nas.commands import studies as commands
 from nas.errors import StoreError, UserError
 from nas.store import queries
 from nas.store.engine import resolve

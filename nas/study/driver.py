@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nas.config import Config
-from nas.disk import little_space
 from nas.errors import NasError, StoreError, UserError
 from nas.executors import Executor, Handle, Work
 from nas.store import queries
 from nas.store.store import Store
-from nas.study import MISTAKE, Job, work
-from nas.study import __name__ as worker_module
+from nas.study.disk import little_space
+from nas.study.worker import MISTAKE, Job, work
+from nas.study.worker import __name__ as worker_module
 
 TICK = 0.25  # seconds between two looks at the workers
 SHOWN = 1.0  # seconds between two snapshots

@@ -22,13 +22,13 @@ from nas.config import Config
 from nas.errors import LostLease, NasError
 from nas.export import Facts, python
 from nas.observers import Observer
+from nas.observers.figure import Spot, pareto_figure
+from nas.observers.notes import StudyFacts, TrialFacts, study_note, trial_note
 from nas.report import diagram
-from nas.report.note import StudyFacts, TrialFacts, study_note, trial_note
-from nas.report.pareto_figure import Spot, pareto_figure
+from nas.store import dashboard as shown
 from nas.store import queries
-from nas.store import showcase as shown
+from nas.store.dashboard import Artifact
 from nas.store.records import CurvePoint, Evaluation, Lease, Metrics, Started
-from nas.store.showcase import Artifact
 from nas.store.store import Store
 
 OF_TRIAL, OF_STUDY = 0.015, 0.005  # shares of the time that was trained

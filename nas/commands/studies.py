@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from nas import executors, quantities
-from nas.disk import little_space
+from nas.commands.networks import network_or_space
 from nas.errors import NasError, StoreError, UserError
-from nas.network_commands import network_or_space
 from nas.store import queries
 from nas.store.activity import Activity, activity
 from nas.store.engine import resolve
 from nas.store.records import CurvePoint
+from nas.study.disk import little_space
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
-    from nas.driver import Watch
-    from nas.preflight import Preflight
-    from nas.preparation import Prepared, SearchOptions
     from nas.proxies._comparison import Measured, ProxyReport
-    from nas.ranking import Front, Rescored
+    from nas.report.ranking import Front, Rescored
     from nas.search_space import SearchSpace
+    from nas.search_space.preflight import Preflight
     from nas.store.store import Store
-    from nas.winner import Best
+    from nas.study.driver import Watch
+    from nas.study.preparation import Prepared, SearchOptions
+    from nas.study.winner import Best
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def search(
     The same call goes on with a study that was interrupted. Raises UserError, before anything is
     written, for what can't be searched.
     """
-    from nas import preparation
+    from nas.study import preparation
 
     say = options.get("say", _silent)
     with closing(executors.get(options)) as executor:
@@ -103,7 +103,7 @@ def resume(
     A time limit counts anew each time.
     """
     from nas.config import Config
-    from nas.preparation import Prepared, open_study, read_budget
+    from nas.study.preparation import Prepared, open_study, read_budget
 
     url = resolve(store)
     with queries.connect(url) as connection:
@@ -120,9 +120,9 @@ def resume(
 
 def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     """Run a study's workers, conclude it, close the store."""
-    from nas.driver import Driver
-    from nas.study import Job
-    from nas.winner import conclude
+    from nas.study.driver import Driver
+    from nas.study.winner import conclude
+    from nas.study.worker import Job
 
     deadline = None if prepared.seconds is None else time.time() + prepared.seconds
     job = Job(
@@ -217,7 +217,7 @@ def front(
 
     With `out`, an .svg or .png file, it is drawn there.
     """
-    from nas import ranking
+    from nas.report import ranking
 
     if out is not None:
         _check_picture(Path(out))
@@ -243,7 +243,7 @@ def rescore(
 
     What is left out is the study's own.
     """
-    from nas import ranking
+    from nas.report import ranking
 
     target = quantities.count(target_flops, "--target-flops")
     with queries.connect(resolve(store)) as connection:
@@ -308,7 +308,7 @@ def export_model(
 ) -> Path:
     """Write a trial's network, the best's by default, as files in `out`; return the main one."""
     from nas import export as exporters
-    from nas.preparation import check_folder
+    from nas.study.preparation import check_folder
 
     exporter = exporters.get(format)
     check_folder(Path(out))
@@ -326,7 +326,7 @@ def export_model(
     from nas.config import Config, cache_dir
     from nas.data import load
     from nas.store.store import Store
-    from nas.winner import facts_of, trained_weights
+    from nas.study.winner import facts_of, trained_weights
 
     config = Config.from_json(info.config)
     architecture = Architecture.from_json(evaluation.architecture)
@@ -500,9 +500,9 @@ def space_preflight(
 ) -> "tuple[SearchSpace, Preflight]":
     """Return a space and its pre-flight."""
     from nas.objective import objective
-    from nas.preflight import Subject, survey
-    from nas.preparation import read_limits
     from nas.search_space import load
+    from nas.search_space.preflight import Subject, survey
+    from nas.study.preparation import read_limits
 
     quantities.check_positive(resolution=resolution, in_channels=in_channels, classes=classes)
     space = load(name)

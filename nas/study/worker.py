@@ -35,17 +35,17 @@ from nas.errors import (
     TrialError,
     UserError,
 )
-from nas.fidelity import Seen
-from nas.journal import Journal
 from nas.observers import Observer, Observers
-from nas.proposer import Idea, Proposer
-from nas.showcase import Showcase
+from nas.observers.journal import Journal
+from nas.observers.showcase import Showcase
+from nas.pruners.ladder import Seen
 from nas.store import queries
 from nas.store.climb import Climb
 from nas.store.records import CurvePoint, Lease, Metrics, Proposal, Started
 from nas.store.retry import patiently
 from nas.store.store import Store
 from nas.store.trials import Final, Trials
+from nas.study.proposer import Idea, Proposer
 
 if TYPE_CHECKING:
     from nas.training.checkpoint import Checkpoints

@@ -143,8 +143,8 @@ def latency_table(space: str, out: str, **options: "Unpack[TableOptions]") -> "L
     Raises UserError, before anything is measured, for what can't be.
     """
     from nas.latency import learn, measure
-    from nas.preparation import table_subject
-    from nas.timing import check_seconds, table_goal
+    from nas.study.latency_table import check_seconds, table_goal
+    from nas.study.preparation import table_subject
 
     subject = table_subject(
         space, options.get("data"), options.get("resolution"), options.get("classes"),

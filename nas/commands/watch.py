@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from nas import commands
+from nas.commands import studies as commands
 from nas.errors import StoreError, UserError
 
 SHORTEST = 0.2  # seconds between two looks

@@ -7,30 +7,32 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
 
-from nas import executors, fidelity, proxies, pruners, quantities, samplers, timing
+from nas import executors, proxies, pruners, quantities, samplers
 from nas.architecture import Architecture
 from nas.config import Config
 from nas.cost import Limits
+from nas.credentials import is_url
 from nas.data import DataSet
 from nas.data import load as load_data
 from nas.data import names as data_names
-from nas.driver import Watch
 from nas.errors import UserError
 from nas.executors import Executor
 from nas.latency.table import LatencyTable
 from nas.objective import Objective, latency_objective, objective
-from nas.preflight import Preflight, Subject, survey
-from nas.proposer import OPENING
 from nas.proxies._features import Features
 from nas.proxies._opening import DRAWS
+from nas.pruners import ladder as fidelity
 from nas.search_space import SearchSpace
 from nas.search_space import load as load_space
+from nas.search_space.preflight import Preflight, Subject, survey
 from nas.store.engine import resolve
 from nas.store.store import Store
+from nas.study import latency_table as timing
+from nas.study.driver import Watch
+from nas.study.proposer import OPENING
 from nas.training import checkpoint
 from nas.training.estimate import training_seconds
 from nas.training.recipe import Recipe, default_recipe
-from nas.urls import is_url
 
 DEFAULT_TRIALS = 24
 DEFAULT_TIME = "30m"

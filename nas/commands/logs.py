@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nas import commands
+from nas.commands import studies as commands
 from nas.errors import UserError
-from nas.journal import FOLDER, Reader
+from nas.observers.journal import FOLDER, Reader
 from nas.store import queries
 from nas.store.engine import resolve
 

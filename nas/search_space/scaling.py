@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from nas import blocks
 from nas.architecture import Architecture, Row
+from nas.blocks.rounding import round_channels, round_repeats, round_resolution
 from nas.errors import SpaceError
 from nas.quantities import MAX_RESOLUTION
-from nas.rounding import round_channels, round_repeats, round_resolution
 
 MAX_DEPTH = 1000  # layers of a stage
 MAX_WIDTH = 1_000_000  # channels

@@ -11,7 +11,7 @@ from nas.latency import learn
 from nas.latency.measure import setting
 from nas.latency.table import LatencyTable, read
 from nas.objective import Objective, latency_objective, objective
-from nas.preflight import Subject
+from nas.search_space.preflight import Subject
 from nas.store import queries
 
 TABLE_SECONDS = 60.0  # to measure in, where a search makes its table itself

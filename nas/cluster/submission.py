@@ -20,14 +20,14 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
+from nas.cluster.head import STOPPING, Ask, Head
+from nas.credentials import check_no_secret, is_url
 from nas.errors import ClusterError, DataError, NoHead, StoreError, UserError
-from nas.head import STOPPING, Ask, Head
 from nas.store import engine as engines
 from nas.store import jobs as rows
 from nas.store import queries
 from nas.store.jobs import Job
 from nas.store.store import Store
-from nas.urls import check_no_secret, is_url
 
 STORE_FILE = "store.url"  # in the job's folder; the job's environment has it as NAS_STORE
 PYTHON = "python -m nas.cli"  # by the PATH that `ray start` had
@@ -323,7 +323,8 @@ def words_of(options: Search) -> list[str]:
 
 def _check_values(search: Search) -> None:
     """Refuse here what `nas search` would refuse there before it looks at the data."""
-    from nas import executors, preparation
+    from nas import executors
+    from nas.study import preparation
 
     options = cast(preparation.SearchOptions, search)
     executors.get(options)  # connects to nothing yet

@@ -9,15 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas import export, network, ranking
+from nas import export, network
 from nas.architecture import Architecture
 from nas.config import Config, cache_dir
 from nas.data import DataSet, load
 from nas.errors import UserError
+from nas.observers.showcase import show_end
 from nas.quantities import from_here
+from nas.report import ranking
 from nas.report.front import draw_front
-from nas.report.picture import draw_study
-from nas.showcase import show_end
+from nas.report.study_picture import draw_study
 from nas.store import queries
 from nas.store.records import Evaluation
 from nas.store.store import Store

@@ -18,10 +18,10 @@ from nas.architecture import Architecture, Value
 from nas.config import Config
 from nas.data import DataSet
 from nas.errors import UserError
-from nas.preflight import draw_near, repair
 from nas.proxies._features import Features
 from nas.proxies._opening import Opening
 from nas.samplers._space import SpaceOracle
+from nas.search_space.preflight import draw_near, repair
 from nas.store.queries import Known, Tried
 from nas.store.records import Proposal
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
 NAMES = ("hyperband", "median", "none", "successive_halving")
-LADDERS = ("hyperband", "successive_halving")  # nas.fidelity says who goes on
+LADDERS = ("hyperband", "successive_halving")  # nas.pruners.ladder says who goes on
 DEFAULT = "median"
 
 

@@ -1,0 +1,1 @@
+"""Whatever listens at a port: the dashboard, the numbers for Prometheus."""

@@ -24,7 +24,8 @@ from nas.data import DataSet, Split, load
 from nas.data.dataset import Images, in_memory
 from nas.search_space import SearchSpace, block, stage
 from nas.training.recipe import Augmentation, Recipe, default_recipe
-from nas.training.trainer import evaluate, normalisation, train
+from nas.training.images import normalisation
+from nas.training.trainer import evaluate, train
 
 SHARE = 0.64  # of the train split that is trained on
 SHOWN = ("accuracy", "balanced_accuracy", "auroc", "loss")

@@ -126,7 +126,8 @@ def _claim(plan: Plan) -> None:
 
 def _training(plan: Plan, architecture: Architecture, seed: int) -> dict[str, str]:
     """Train once; the test split is read for all seeds but the one that a search sees."""
-    from nas.training.trainer import Control, evaluate, normalisation, train
+    from nas.training.images import normalisation
+    from nas.training.trainer import Control, evaluate, train
 
     curve: list[float] = []
     result = train(

@@ -30,7 +30,7 @@ from nas.architecture import Architecture, Value
 from nas.data import DataSet, load
 from nas.errors import UserError
 from nas.search_space import SearchSpace
-from nas.training.recipe import Augmentation, Recipe, default_recipe
+from nas.training.recipe import Recipe, default_recipe
 
 TRAININGS, TABLE, SOURCE = "trainings.csv", "table.csv", "source.json"
 LARGEST = 5000  # architectures that anybody would train
@@ -212,7 +212,7 @@ def read_options(arguments: Sequence[str] | None) -> Plan:
     data = load(options.data)
     recipe = default_recipe(data, epochs=options.epochs)
     if options.no_augmentation:
-        recipe = replace(recipe, augmentation=Augmentation())
+        recipe = replace(recipe, augmentation={})
     return Plan(search_space.load(options.space), data, recipe, options.seeds, options.out)
 
 

@@ -346,7 +346,9 @@ class Worker:
             log.exception("trial %d", lease.number)
             self._finish(lease, "failed", reason=f"{type(error).__name__}: {error}")
         else:
-            reason = SMALLER.format(result.accumulation_steps) if result.accumulation_steps > 1 else None
+            reason = (
+                SMALLER.format(result.accumulation_steps) if result.accumulation_steps > 1 else None
+            )
             metrics, seconds = result.metrics, result.seconds
             self._finish(lease, "complete", metrics=metrics, reason=reason, seconds=seconds)
             checkpoints.drop()
@@ -361,7 +363,13 @@ class Worker:
         except OutOfMemory as error:
             log.warning("once more with batches in %d parts: %s", PARTS, error)
         _free_memory()  # outside of the handler, whose traceback holds the tensors
-        return train(architecture, self._images(), self.config.recipe, control=control, accumulation_steps=PARTS)
+        return train(
+            architecture,
+            self._images(),
+            self.config.recipe,
+            control=control,
+            accumulation_steps=PARTS,
+        )
 
     def _keep(self, checkpoints: "Checkpoints", result: "TrainResult") -> None:
         while True:

@@ -1,8 +1,8 @@
 """The registry of augmentations: random changes of a whole batch on the tensor, by kornia.
 
-A row of `OPERATIONS` is one operation; a new one is a new row and, where kornia has what it needs, a
-function of a few lines. Reading the registry imports neither torch nor kornia. Augmentation takes 2
-to 5 % of the time on one core.
+A row of `OPERATIONS` is one operation: a new one is a row and a function of a few lines that makes
+kornia's modules. Reading the registry imports neither torch nor kornia. Augmentation takes 2 to 5 %
+of the time on one core.
 
 It comes after standardising, so that what is cut out is 0, the mean. What is moved in from outside
 continues the border, and only half of the images are cut: with a blank margin around every image

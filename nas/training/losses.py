@@ -18,9 +18,7 @@ def _cross_entropy(
 ) -> "Tensor":
     from torch.nn.functional import cross_entropy
 
-    return cross_entropy(
-        logits, labels, weight=weights, label_smoothing=recipe.label_smoothing
-    )
+    return cross_entropy(logits, labels, weight=weights, label_smoothing=recipe.label_smoothing)
 
 
 @dataclass(frozen=True)

@@ -84,19 +84,23 @@ METRICS = {
         Metric("accuracy", "share of right answers", _accuracy),
         Metric(
             "balanced_accuracy",
-            "mean of the recalls of the classes that have images: each weighs the same",
+            "mean of the classes' recalls: every class weighs the same",
             _balanced_accuracy,
         ),
         Metric("macro_f1", "mean of the classes' F1", _macro_f1),
         Metric(
             "auroc",
-            "area under the ROC curve; with more than two classes the mean of each against the "
-            "rest, of those that have images",
+            "area under the ROC curve; with more than two classes the mean of each against "
+            "the rest",
             _auroc,
         ),
     )
 }
-"""The metrics that may stand in the objective: each is finite, whatever the predictions."""
+"""The metrics that may stand in the objective.
+
+Each is finite, whatever the predictions. Classes without images among the labels count neither for
+balanced_accuracy nor for auroc.
+"""
 
 FACTS = (
     Metric("loss", "cross-entropy, the lower the better", _loss),

@@ -35,8 +35,7 @@ OPTIMISERS = {
     for row in (
         Optimiser(
             "adamw",
-            "AdamW (learning rate {recipe.learning_rate:g}, "
-            "weight decay {recipe.weight_decay:g})",
+            "AdamW (learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g})",
             _adamw,
         ),
     )

@@ -20,9 +20,9 @@ from nas.training.schedules import SCHEDULES
 
 VERSION = 1  # of the trainer: raise it when the same recipe comes to mean another training
 
-# A recipe is hashed by meaning: a field at its neutral value is no part of the hash, so a field that
-# is added changes no stored recipe's id. The first recipes were hashed with these fields whatever
-# they were; their ids stay, so the hash goes on covering these. The list never grows.
+# A recipe is hashed by meaning: a field at its neutral value is no part of the hash, and a field
+# that is added changes no stored recipe's id. The hash of the first recipes covered these fields even
+# where they were neutral; these ids stay, and this list never grows.
 _ALWAYS_HASHED = frozenset(
     {"rotation", "scale", "shift", "flip", "brightness", "contrast", "cutout", "class_balance"}
 )
@@ -39,9 +39,7 @@ def _setting(
 
     `neutral` says that with its default a training is as it was before the field was there.
     """
-    return field(
-        default=default, metadata={"registry": registry, "high": high, "neutral": neutral}
-    )
+    return field(default=default, metadata={"registry": registry, "high": high, "neutral": neutral})
 
 
 @dataclass(frozen=True)

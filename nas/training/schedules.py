@@ -36,7 +36,7 @@ SCHEDULES = {
 
 
 def learning_rate(recipe: "Recipe", step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of a step, from 0: it climbs in a line, then follows the schedule."""
+    """Return the learning rate of a step (from 0): a line up, then the schedule."""
     steps = recipe.epochs * steps_per_epoch
     warmup = min(recipe.warmup_epochs * steps_per_epoch, steps / 4)
     if step < warmup:

@@ -121,13 +121,18 @@ def test_default_epochs() -> None:
 
 
 def table(heading: str) -> list[list[str]]:
-    """Return the rows of a table of docs/data.md by its first line."""
-    lines = (ROOT / "docs" / "data.md").read_text().partition(heading)[2].partition("\n\n")[0]
+    """Return the rows of a table of docs/guides/data.md by its first line."""
+    lines = (
+        (ROOT / "docs" / "guides" / "data.md")
+        .read_text()
+        .partition(heading)[2]
+        .partition("\n\n")[0]
+    )
     return [re.split(r" *\| *", line)[1:-1] for line in lines.splitlines()[2:]]
 
 
 def test_documents_list_the_registries() -> None:
-    """The tables of augmentations and metrics in docs/data.md are what the registries say."""
+    """The tables of augmentations and metrics in docs/guides/data.md are what the registries say."""
     default = {name: augmentations.describe({name: TUNED[name]}) for name in TUNED}
     assert table("| augmentation | from | to | default |") == [
         [f"`{row.name}`", f"{row.low:g}", f"{row.high:g}", default.get(row.name, "off")]

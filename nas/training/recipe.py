@@ -21,8 +21,8 @@ from nas.training.schedules import SCHEDULES
 VERSION = 1  # of the trainer: raise it when the same recipe comes to mean another training
 
 # A recipe is hashed by meaning: a field at its neutral value is no part of the hash, and a field
-# that is added changes no stored recipe's id. The hash of the first recipes covered these fields even
-# where they were neutral; these ids stay, and this list never grows.
+# that is added changes no stored recipe's id. The hash of the first recipes covered these fields
+# even where they were neutral; these ids stay, and this list never grows.
 _ALWAYS_HASHED = frozenset(
     {"rotation", "scale", "shift", "flip", "brightness", "contrast", "cutout", "class_balance"}
 )

@@ -132,7 +132,7 @@ def table(heading: str) -> list[list[str]]:
 
 
 def test_documents_list_the_registries() -> None:
-    """The tables of augmentations and metrics in docs/guides/data.md are what the registries say."""
+    """The tables of augmentations and metrics in the documents are what the registries say."""
     default = {name: augmentations.describe({name: TUNED[name]}) for name in TUNED}
     assert table("| augmentation | from | to | default |") == [
         [f"`{row.name}`", f"{row.low:g}", f"{row.high:g}", default.get(row.name, "off")]

@@ -122,10 +122,10 @@ def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     """Run a study's workers, conclude it, close the store."""
     from nas.study.driver import Driver
     from nas.study.winner import conclude
-    from nas.study.worker import Job
+    from nas.study.worker import WorkOrder
 
     deadline = None if prepared.seconds is None else time.time() + prepared.seconds
-    job = Job(
+    order = WorkOrder(
         store=prepared.store,
         study=prepared.name,
         worker="",
@@ -134,7 +134,7 @@ def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
         threads=prepared.executor.threads,
     )
     try:
-        driver = Driver(job, prepared.config, prepared.executor, prepared.estimate, watch)
+        driver = Driver(order, prepared.config, prepared.executor, prepared.estimate, watch)
         completed = driver.run()
         winner = conclude(store, prepared.name) if completed else None
         with store.read() as connection:
@@ -269,7 +269,7 @@ def show(
         trial = trial_of(connection, info, number)
         evaluation = queries.evaluation(connection, trial.evaluation_id)
         curve = queries.curve(connection, trial.evaluation_id)
-    return TrialView(trial, evaluation.architecture, curve, info.config["recipe"]["metric"])
+    return TrialView(trial, evaluation.architecture_json, curve, info.config["recipe"]["metric"])
 
 
 def newest(store: str | None = None) -> str:
@@ -322,14 +322,13 @@ def export_model(
             )
         evaluation = queries.evaluation(connection, chosen.evaluation_id)
         looks = dict(queries.test_looks(connection, info.id))
-    from nas.architecture import Architecture
     from nas.config import Config, cache_dir
     from nas.data import load
     from nas.store.store import Store
     from nas.study.winner import facts_of, trained_weights
 
     config = Config.from_json(info.config)
-    architecture = Architecture.from_json(evaluation.architecture)
+    architecture = evaluation.architecture
     data = load(config.data, cache_dir=cache_dir(config.folder))
     writable = Store.open(url)
     try:
@@ -367,11 +366,10 @@ def compare_proxies(
         found = [queries.evaluation(connection, t.evaluation_id) for t in trials.values()]
     if not trials:
         raise UserError(f"Study {info.name!r} has no complete trial yet: nothing to compare with.")
-    from nas.architecture import Architecture
     from nas.proxies._comparison import ProxyReport, compare
     from nas.report.proxies import draw_proxies
 
-    networks = [Architecture.from_json(each.architecture) for each in found]
+    networks = [each.architecture for each in found]
     macs = [trial.cost.macs for trial in trials.values()]
     truth = [float(trial.metrics[metric] or 0.0) for trial in trials.values()]
     names = dict.fromkeys((*wanted, *registry.BASELINES))

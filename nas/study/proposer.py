@@ -14,7 +14,7 @@ from optuna import Study
 from optuna.distributions import CategoricalDistribution
 
 from nas import network, samplers
-from nas.architecture import Architecture, Value
+from nas.architecture import Value
 from nas.config import Config
 from nas.data import DataSet
 from nas.errors import UserError
@@ -140,14 +140,13 @@ class Proposer:
         scored: list[tuple[float, dict[str, Value]]] = []
         for one in self.elsewhere():
             try:
-                architecture = Architecture.from_json(one.architecture)
-                values = config.space.encode(architecture)
+                values = config.space.encode(one.architecture)
             except UserError:  # of another space, or of a block that is not known here
                 continue
-            score = config.score(one.metrics, one.cost, one.architecture)
+            score = config.score(one.metrics, one)
             if (
                 not math.isnan(score)
-                and limits.violation(config.subject.price(architecture)) is None
+                and limits.violation(config.subject.price(one.architecture)) is None
             ):
                 scored.append((score, values))
         scored.sort(key=lambda pair: -pair[0])
@@ -188,7 +187,7 @@ class Proposer:
         table = self.config.latency
         return Proposal(
             architecture_id=architecture.id,
-            architecture=architecture.to_json(),
+            architecture=architecture,
             notation="\n".join(architecture.notation()),
             cost=network.cost(architecture),
             recipe_hash=self.config.recipe.hash,

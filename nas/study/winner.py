@@ -85,7 +85,7 @@ def conclude(store: Store, study: str) -> Best | None:
         evaluation = queries.evaluation(connection, found[0].evaluation_id)
         looks = queries.test_looks(connection, info.id)
     config = Config.from_json(info.config)
-    architecture = Architecture.from_json(evaluation.architecture)
+    architecture = evaluation.architecture
     data = load(config.data, cache_dir=cache_dir(config.folder))
     state = trained_weights(store, evaluation, config, data)
     test = dict(looks).get(evaluation.id)
@@ -178,7 +178,7 @@ def trained_weights(
         kept = Checkpoints(evaluation.checkpoint).load_weights()
         if kept is not None:
             return kept
-    again = train(Architecture.from_json(evaluation.architecture), data, config.recipe)
+    again = train(evaluation.architecture, data, config.recipe)
     metric = config.recipe.metric
     stored, now = evaluation.metrics.get(metric), again.metrics[metric]
     if stored != now:

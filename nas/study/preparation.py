@@ -1,6 +1,5 @@
 """What is checked, chosen and said before a search begins."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from nas.data import load as load_data
 from nas.data import names as data_names
 from nas.errors import UserError
 from nas.executors import Executor
+from nas.files import check_folder
 from nas.latency.table import LatencyTable
 from nas.objective import Objective, latency_objective, objective
 from nas.proxies._features import Features
@@ -422,15 +422,6 @@ def open_study(prepared: Prepared) -> Store:
         store.close()
         raise
     return store
-
-
-def check_folder(path: Path) -> None:
-    """Refuse a folder for --out that can't be made or written."""
-    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
-    if not nearest.is_dir():
-        raise UserError(f"--out is a folder to write to, not {str(path)!r}: {nearest} is a file.")
-    if not os.access(nearest, os.W_OK):
-        raise UserError(f"--out is a folder to write to; {nearest} can't be written.")
 
 
 def read_limits(max_flops: str | float | None, max_params: str | float | None) -> Limits:

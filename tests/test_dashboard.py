@@ -28,8 +28,8 @@ from nas.commands.studies import search, top
 from nas.errors import LostLease, StoreError, UserError
 from nas.observers import showcase
 from nas.service import dashboard
+from nas.store import dashboard as shown
 from nas.store import queries
-from nas.store import showcase as shown
 from nas.store.records import CurvePoint, Lease, Proposal
 from nas.store.store import Store
 from nas.store.trials import Trials
@@ -329,7 +329,8 @@ def test_a_study_can_be_deleted_with_its_artifacts(one: World) -> None:
         lease = one.begin(seed)
         one.train(lease, seconds=60)
         one.tell(lease)
-    showcase.show_end(one.store, one.prepared.config, "tiny", best_of(one), [])
+    reached = showcase.read_reached(one.store, one.prepared.config, "tiny")
+    showcase.show_end(one.store, one.prepared.config, reached, lease.architecture, [])
     folder = one.prepared.config.artifacts
     assert len(list(folder.iterdir())) == 5
     url = one.store.url.render_as_string(hide_password=False)

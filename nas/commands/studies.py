@@ -26,12 +26,12 @@ from nas.study.disk import little_space
 if TYPE_CHECKING:
     from nas.architecture import Architecture
     from nas.proxies._comparison import Measured, ProxyReport
-    from nas.report.ranking import Front, Rescored
     from nas.search_space import SearchSpace
     from nas.search_space.preflight import Preflight
     from nas.store.store import Store
     from nas.study.driver import Watch
     from nas.study.preparation import Prepared, SearchOptions
+    from nas.study.ranking import Front, Rescored
     from nas.study.winner import Best
 
 
@@ -217,17 +217,15 @@ def front(
 
     With `out`, an .svg or .png file, it is drawn there.
     """
-    from nas.report import ranking
+    from nas.study import ranking
 
     if out is not None:
         _check_picture(Path(out))
     with queries.connect(resolve(store)) as connection:
         found = ranking.front(connection, study_of(connection, study), cost)
     if out is not None:
-        from nas.report.front import draw_front
-
         with _written(Path(out)):
-            draw_front(found, Path(out))
+            found.draw(Path(out))
     return found
 
 
@@ -243,7 +241,7 @@ def rescore(
 
     What is left out is the study's own.
     """
-    from nas.report import ranking
+    from nas.study import ranking
 
     target = quantities.count(target_flops, "--target-flops")
     with queries.connect(resolve(store)) as connection:

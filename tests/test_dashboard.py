@@ -25,7 +25,8 @@ from store_kit import ready, ready_file
 
 from nas import network
 from nas.architecture import Architecture
-from nas.commands.studies import search, top
+from nas.commands.search import search
+from nas.commands.studies import top
 from nas.errors import LostLease, StoreError, UserError
 from nas.observers import showcase
 from nas.service import dashboard

@@ -1,8 +1,6 @@
 """What a search hands back: the best network as code, its weights, its numbers, a picture."""
 
-import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +14,7 @@ from nas.architecture import Architecture
 from nas.config import Config, cache_dir
 from nas.data import DataSet, load
 from nas.errors import UserError
+from nas.files import write_json
 from nas.observers.showcase import Reached, figure_of, show_end
 from nas.quantities import from_here
 from nas.report.study_picture import draw_study
@@ -153,8 +152,8 @@ def conclude(store: Store, study: str) -> Best | None:
 def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:
     """Write the winner's files, the study's result and pictures, and what the dashboard shows."""
     folder, metric = Path(config.folder), config.recipe.metric
-    _write_json(best.code.with_name("architecture.json"), best.architecture.to_json())
-    _write_json(folder / "result.json", result_of(ended, best))
+    write_json(best.code.with_name("architecture.json"), best.architecture.to_json())
+    write_json(folder / "result.json", result_of(ended, best))
     timed = config.objective.target_latency_ms is not None
     points = spots(ended.trials, metric, lambda t: t.latency_ms if timed else t.cost.macs)
     figure = figure_of(config, points, best.trial)
@@ -279,9 +278,3 @@ def _without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a study's configuration for people: no machine's paths, no repetition of the space."""
     left_out = ("parameters", "space", "folder", "data", "latency", "checkpoints")
     return {key: value for key, value in config.items() if key not in left_out}
-
-
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(data, indent=1) + "\n")
-    os.replace(temporary, path)

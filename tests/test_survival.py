@@ -267,7 +267,7 @@ def test_a_trial_whose_workers_die_one_after_another_is_given_up(tmp_path: Path)
     """After so many deaths without an epoch it has failed, its reason says so, the rest go on."""
     with ready("sqlite", tmp_path) as url, opened(url) as store:
         last = untrained(store, tmp_path, trials=3)
-        lease = last.trials.start(last.asker.propose(0)).lease
+        lease = last.trials.start(last.asker.proposer.propose(0)).lease
         for _ in range(study.MAX_DEATHS - 1):
             assert lease is not None
             assert store.expire(last.trials.info.id, lease.worker.__eq__) == 1

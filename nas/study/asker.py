@@ -5,10 +5,8 @@ new architecture. A proposal that was evaluated before is told at once, and the 
 All follows from the study's configuration and its trials, so that any worker can ask at any time.
 """
 
-import random
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import optuna
@@ -23,15 +21,10 @@ from nas.store.climb import Climb
 from nas.store.records import Proposal, Started
 from nas.store.retry import patiently
 from nas.store.trials import Trials
-from nas.study.proposer import Idea, Proposer
+from nas.study.proposer import PATIENCE, NothingNew, Proposer
 
-PATIENCE = 3  # proposals in a row that were known, until we look for an unknown one ourselves
 WAIT = 0.5  # seconds between two looks at the trials of others
 LATE = 1.5  # trainings that fit into the time left: nothing new is begun, the best go to the top
-
-
-class NothingNew(Exception):
-    """All architectures within reach have a trial already."""
 
 
 class Asker:
@@ -58,7 +51,14 @@ class Asker:
         self.budget, self.deadline = budget, deadline
         self.schedule = config.schedule
         self._climb = Climb(trials.info.id)
-        self.proposer = Proposer(config, study, images, self._elsewhere, self._tried)
+        self.proposer = Proposer(
+            config,
+            study,
+            images=images,
+            elsewhere=self._elsewhere,
+            tried=self._tried,
+            fidelity=self._first_fidelity,
+        )
 
     def next(self) -> Started | None:
         """Return a started trial; None where there is nothing to evaluate (for now)."""
@@ -133,12 +133,12 @@ class Asker:
             number = self.trials.read(queries.number_within, self.trials.info.id, self.budget)
             if number is None:
                 return None
-            propose = partial(self.propose, repeats=repeats)
+            propose = partial(self.proposer.propose, repeats=repeats)
             try:
                 started = self.trials.start(
                     propose(number),
                     budget=self.budget,
-                    by_number=propose if self.config.sampler in samplers.PLAIN else None,
+                    by_number=None if samplers.learns(self.config.sampler) else propose,
                 )
             except NothingNew:
                 return None
@@ -158,20 +158,6 @@ class Asker:
         if evaluation is None or started.outcome == "elsewhere":
             return False
         return self.proposer.known()[evaluation.architecture_id] == 1
-
-    def propose(self, number: int, repeats: int = 0) -> Proposal:
-        """Return the proposal for the trial of this number, after so many that were known.
-
-        Raises NothingNew where no unknown architecture is within reach.
-        """
-        rng = random.Random(f"{self.config.seed}:{number}:{repeats}")
-        idea = self.proposer.propose(rng)
-        if repeats >= PATIENCE:
-            unseen = self.proposer.unseen(idea.values, rng)
-            if unseen is None:
-                raise NothingNew
-            idea = Idea(unseen, {})
-        return replace(self.proposer.proposal(idea, self._first_fidelity), number=number)
 
     def _first_fidelity(self, architecture_id: str) -> int:
         """Return the epochs of an architecture at first: its bracket's, or what is stored already.

@@ -20,7 +20,6 @@ from nas.files import check_folder
 from nas.latency.table import LatencyTable
 from nas.objective import Objective, latency_objective, objective
 from nas.proxies._features import Features
-from nas.proxies._opening import DRAWS
 from nas.pruners import ladder as fidelity
 from nas.search_space import SearchSpace
 from nas.search_space import load as load_space
@@ -29,7 +28,7 @@ from nas.store.engine import resolve
 from nas.store.store import Store
 from nas.study import latency_table as timing
 from nas.study.driver import Watch
-from nas.study.proposer import OPENING
+from nas.study.proposer import PREFILTERED, RANKED
 from nas.training import checkpoint
 from nas.training.estimate import training_seconds
 from nas.training.recipe import Recipe, default_recipe
@@ -188,7 +187,7 @@ def read_how(options: SearchOptions) -> How:
     pruners.check(pruner)
     prefilter, features = read_proxies(options, sampler)
     saved, reduction = read_ladder(pruner, options.get("fidelity"), options.get("reduction"))
-    learns = sampler not in samplers.PLAIN and pruner not in pruners.LADDERS
+    learns = samplers.learns(sampler) and pruner not in pruners.LADDERS
     warm_start = learns and options.get("warm_start", True)
     return How(
         sampler=sampler, pruner=pruner, seed=seed, prefilter=prefilter, features=features,
@@ -382,10 +381,10 @@ def announce(prepared: Prepared) -> list[str]:
 def _proxy_lines(prepared: Prepared) -> Iterator[str]:
     config, seconds = prepared.config, prepared.proxy_seconds
     if config.prefilter is not None:
-        whole = quantities.duration(max(1.0, DRAWS * seconds[config.prefilter]))
+        whole = quantities.duration(max(1.0, RANKED * seconds[config.prefilter]))
         yield (
-            f"pre-filter: the first {OPENING} trials are the best of {DRAWS} draws near the target"
-            f" by {config.prefilter}; each worker ranks them once, in about {whole}"
+            f"pre-filter: the first {PREFILTERED} trials are the best of {RANKED} draws near the"
+            f" target by {config.prefilter}; each worker ranks them once, in about {whole}"
         )
     if config.features:
         each = sum(seconds[name] for name in config.features)

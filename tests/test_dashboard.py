@@ -24,6 +24,7 @@ from search_kit import arguments, command, nas, nas_here, result, write_inputs
 from store_kit import ready, ready_file
 
 from nas import network
+from nas.blocks.notation import notation
 from nas.commands.studies import search, top
 from nas.errors import LostLease, StoreError, UserError
 from nas.observers import showcase
@@ -57,7 +58,7 @@ class World:
         proposal = Proposal(
             architecture_id=network_of.id,
             architecture=network_of.to_json(),
-            notation="\n".join(network_of.notation()),
+            notation="\n".join(notation(network_of)),
             cost=network.cost(network_of),
             recipe_hash=self.prepared.config.recipe.hash,
             fidelity=2,

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from nas import blocks, network
 from nas.architecture import Architecture, Row
+from nas.blocks.notation import notation
 from nas.errors import NasError, UserError
 from nas.export import Facts, get, names
 from nas.export._definitions import Definitions
@@ -137,9 +138,9 @@ def test_the_layers_are_literal(emitted: Path) -> None:
     assert "            ConvNormAct(1, 8, 3, stride=2),\n" in text
     assert "            Classifier(32, 3, dropout=0.2),\n" in text
     assert (
-        "            MBConv(8, 48, 12, (24, 24), (3, 5), stride=2, se_channels=4),\n"
-        '            MBConv(12, 72, 12, (72,), (3,), activation=nn.SiLU, skip="identity",'
-        " drop_path=0.1),\n"
+        "            MBConv(8, 12, (24, 24), (3, 5), stride=2, se=Squeeze(4)),\n"
+        "            MBConv(12, 12, (72,), (3,), activation=nn.SiLU,"
+        ' skip=Skip("identity", drop_path=0.1)),\n'
     ) in text
     assert "        x = self.stage1(x)  # (N, 12, 4, 4)\n" in text
 
@@ -160,7 +161,7 @@ def test_the_docstring_says_what_the_network_is(emitted: Path) -> None:
         "predicted_classes           3",
         *(
             f"{name:6}  {word}"
-            for (name, _), word in zip(SMALL.parts(), SMALL.notation(), strict=True)
+            for (name, _), word in zip(SMALL.parts(), notation(SMALL), strict=True)
         ),
     ):
         assert line in text.splitlines()

@@ -11,7 +11,7 @@ import runpy
 import sys
 import tempfile
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from nas import blocks, network
 from nas.architecture import Architecture
+from nas.blocks.notation import notation
 from nas.errors import NasError, UserError
 from nas.export import Exporter, Facts
 from nas.export._definitions import Definitions
@@ -184,7 +185,7 @@ def _network(architecture: Architecture, definitions: Definitions) -> str:
         for _, (row, channels, size) in zip(rows, steps):  # noqa: B905 - the part ends first
             module = blocks.get(row.block).module
             arguments = blocks.arguments(row, channels)
-            for used in (module, *filter(_is_own, arguments.values())):
+            for used in (module, *_own_classes(arguments.values())):
                 definitions.add(sys.modules[used.__module__], used.__name__)
             calls.append(_constructor(module, arguments, INDENT * 3))
             channels, size = row.out_channels, blocks.out_size(row, size)
@@ -209,15 +210,8 @@ def _network(architecture: Architecture, definitions: Definitions) -> str:
 
 
 def _constructor(module: type[nn.Module], arguments: Mapping[str, Any], indent: str) -> str:
-    """Write a constructor call as a person would: no defaults, keywords for what has one."""
-    written = []
-    for name, parameter in inspect.signature(module).parameters.items():
-        value = arguments[name]
-        if parameter.default is inspect.Parameter.empty:
-            written.append((value, ""))
-        elif value != parameter.default:
-            written.append((value, f"{name}="))
-    # A comma follows the call.
+    """Write a constructor call as a person would; a comma follows it."""
+    written = _written(module, arguments)
     flat = ", ".join(keyword + _literal(value) for value, keyword in written)
     if len(f"{indent}{module.__name__}({flat}),") <= WIDTH:
         return f"{module.__name__}({flat})"
@@ -226,6 +220,18 @@ def _constructor(module: type[nn.Module], arguments: Mapping[str, Any], indent: 
         return f"{module.__name__}(\n{inner}{flat}\n{indent})"
     lines = (f"{inner}{keyword}{_fitted(value, inner, keyword)},\n" for value, keyword in written)
     return f"{module.__name__}(\n{''.join(lines)}{indent})"
+
+
+def _written(kind: type, arguments: Mapping[str, Any]) -> list[tuple[Any, str]]:
+    """Return each argument to write with its "keyword=": no defaults, keywords for what has one."""
+    written = []
+    for name, parameter in inspect.signature(kind).parameters.items():
+        value = arguments[name]
+        if parameter.default is inspect.Parameter.empty:
+            written.append((value, ""))
+        elif value != parameter.default:
+            written.append((value, f"{name}="))
+    return written
 
 
 def _fitted(value: object, indent: str, before: str) -> str:
@@ -240,6 +246,9 @@ def _literal(value: Any) -> str:
     """Write a value as a literal."""
     if isinstance(value, str):
         return _string(value)
+    if _is_own(type(value)):
+        fields = ", ".join(k + _literal(v) for v, k in _written(type(value), value._asdict()))
+        return f"{type(value).__name__}({fields})"
     if isinstance(value, tuple):
         return "(" + ", ".join(map(_literal, value)) + (",)" if len(value) == 1 else ")")
     if value is None or isinstance(value, (bool, int, float)):
@@ -249,6 +258,16 @@ def _literal(value: Any) -> str:
     if _is_own(value):
         return str(value.__name__)
     raise NasError(f"{value!r} can't be written as a literal.")
+
+
+def _own_classes(values: Iterable[Any]) -> Iterator[type]:
+    """Yield the classes of block files among values, and those of their named tuples."""
+    for value in values:
+        if _is_own(value):
+            yield value
+        elif _is_own(type(value)):
+            yield type(value)
+            yield from _own_classes(value)
 
 
 def _is_own(value: Any) -> bool:
@@ -294,8 +313,8 @@ def _docstring(architecture: Architecture, facts: Facts) -> str:
     lines += [f"score   {facts.score:.4f}"] if facts.score is not None else []
     lines += [f"macs    {cost.macs:,}", f"params  {cost.params:,}", ""]
     lines += _metrics(facts)
-    notation = zip(architecture.parts(), architecture.notation(), strict=True)
-    words = {name: line for (name, _), line in notation}
+    lines_of_parts = zip(architecture.parts(), notation(architecture), strict=True)
+    words = {name: line for (name, _), line in lines_of_parts}
     width = max(map(len, words))
     for name, line in words.items():
         indent = " " * (width + 2)

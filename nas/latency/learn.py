@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 from nas import blocks, network
 from nas.architecture import Architecture
 from nas.latency.measure import Case, Setting, measure
-from nas.latency.operators import ANY, Block, Feature, features, of_any
+from nas.latency.operators import ANY, Feature, PlacedRow, features, of_any
 from nas.latency.table import LEAST_MS, Error, LatencyTable, summed
 from nas.objective import Objective
 from nas.search_space.preflight import Subject, draw_near
@@ -35,14 +35,14 @@ Say = Callable[[str], None]
 class Measured(NamedTuple):
     """A network, or a part of one, as its blocks and the milliseconds it took."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[PlacedRow, ...]
     ms: float
 
 
 class Fit(NamedTuple):
     """Milliseconds of the measured blocks inside a network, and of operators per unit."""
 
-    blocks: dict[Block, float]
+    blocks: dict[PlacedRow, float]
     operators: dict[Feature, float]
 
 
@@ -129,7 +129,9 @@ def _measured(
     return [Measured(tuple(network.walk(one)), time.median_ms) for one, time in pairs]
 
 
-def _alone(found: Sequence[Block], how: Setting, seconds: float, say: Say) -> dict[Block, float]:
+def _alone(
+    found: Sequence[PlacedRow], how: Setting, seconds: float, say: Say
+) -> dict[PlacedRow, float]:
     """Measure blocks by themselves."""
     cases = [
         Case(lambda row=row, channels=channels: blocks.build(row, channels), channels, size)  # type: ignore[misc]
@@ -155,7 +157,7 @@ def _now_and_then(what: str, say: Say) -> Callable[[float], None]:
     return progress
 
 
-def fit(alone: Mapping[Block, float], networks: Sequence[Measured]) -> Fit:
+def fit(alone: Mapping[PlacedRow, float], networks: Sequence[Measured]) -> Fit:
     """Learn what blocks and operators take inside a network.
 
     A block takes longer there than alone, where the caches are its own: scale and overhead are
@@ -164,7 +166,7 @@ def fit(alone: Mapping[Block, float], networks: Sequence[Measured]) -> Fit:
     least squares of relative errors, so that nothing is ever predicted below zero. Such fits lie
     low where measurements scatter upwards: at last all is scaled to the networks' median.
     """
-    inside: dict[Block, float] = {}
+    inside: dict[PlacedRow, float] = {}
     if alone:
         operators = _operators([Measured((block,), ms) for block, ms in alone.items()], [])
         known = {b: alone.get(b) or summed(b, operators) for one in networks for b in one.blocks}
@@ -178,7 +180,7 @@ def fit(alone: Mapping[Block, float], networks: Sequence[Measured]) -> Fit:
     return Fit(*({name: factor * ms for name, ms in part.items()} for part in found))  # type: ignore[arg-type]
 
 
-def _predicted(block: Block, found: Fit) -> float:
+def _predicted(block: PlacedRow, found: Fit) -> float:
     return max(LEAST_MS, found.blocks.get(block) or summed(block, found.operators))
 
 

@@ -5,13 +5,12 @@ executor and refuses what it can't do. The file's name, with hyphens, is the exe
 Looking up the names imports nothing.
 """
 
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Protocol, TypedDict
 
-from nas.errors import UserError, unknown
+from nas.errors import UserError
+from nas.registry import Registry
 
 DEFAULT = "local"
 ALONE = "in-process"  # what --workers 0 means
@@ -108,10 +107,15 @@ class Request:
     max_concurrent: int | None = None
 
 
-def names() -> list[str]:
-    """Return the names of all executors."""
-    found = (info.name for info in pkgutil.iter_modules(__path__))
-    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+class Maker(Protocol):
+    """An executor's file."""
+
+    def make(self, request: Request) -> Executor:
+        """Make the executor; raise UserError for what it can't do."""
+
+
+_registry: Registry[Maker] = Registry("executor", __name__, hyphens=True)
+names, check = _registry.names, _registry.check
 
 
 def get(options: Options) -> Executor:
@@ -119,8 +123,7 @@ def get(options: Options) -> Executor:
     workers, name = options.get("workers"), options.get("executor")
     if name is None:
         name = ALONE if workers == 0 else DEFAULT
-    if name not in names():
-        raise UserError(unknown("executor", name, names()))
+    check(name)
     if workers is not None and workers < 0:
         raise UserError(f"--workers is a whole number of at least 0, not {workers}.")
     request = Request(
@@ -130,8 +133,7 @@ def get(options: Options) -> Executor:
         options.get("gpus_per_trial"),
         options.get("max_concurrent"),
     )
-    made: Executor = import_module(f"{__name__}.{name.replace('-', '_')}").make(request)
-    return made
+    return _registry.get(name).make(request)
 
 
 def check_local(request: Request, name: str) -> None:

@@ -4,15 +4,13 @@ An exporter file holds `EXPORTER`; the file's name is the format's name. Looking
 imports nothing, so that a command line can check a format without torch.
 """
 
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from nas.architecture import Architecture
-from nas.errors import UserError, unknown
+from nas.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,15 +49,16 @@ class Exporter:
     export: "Callable[[Architecture, Mapping[str, Tensor] | None, Path, Facts], Path]"
 
 
-def names() -> list[str]:
-    """Return the names of all formats."""
-    found = (info.name for info in pkgutil.iter_modules(__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+class Format(Protocol):
+    """An exporter's file."""
+
+    EXPORTER: Exporter
+
+
+_registry: Registry[Format] = Registry("export format", __name__)
+names, check = _registry.names, _registry.check
 
 
 def get(name: str) -> Exporter:
     """Return the exporter of this format; raises UserError with the available ones."""
-    if name not in names():
-        raise UserError(unknown("export format", name, names()))
-    exporter: Exporter = import_module(f"{__name__}.{name}").EXPORTER
-    return exporter
+    return _registry.get(name).EXPORTER

@@ -11,12 +11,10 @@ their little cost is not given: `nas proxies` compares them with macs and params
 trials. After Abdelfattah et al., Zero-Cost Proxies for Lightweight NAS, arXiv:2101.08134.
 """
 
-import pkgutil
 from collections.abc import Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
-from nas.errors import UserError, unknown
+from nas.registry import Registry
 
 if TYPE_CHECKING:
     from nas.proxies._candidate import Candidate
@@ -34,16 +32,8 @@ class Proxy(Protocol):
         """Return what an untrained network promises: higher is better."""
 
 
-def names() -> list[str]:
-    """Return the names of all proxies."""
-    found = (info.name for info in pkgutil.iter_modules(__path__))
-    return sorted(name for name in found if not name.startswith("_"))
-
-
-def check(name: str) -> None:
-    """Refuse an unknown proxy."""
-    if name not in names():
-        raise UserError(unknown("proxy", name, names()))
+_registry: Registry[Proxy] = Registry("proxy", __name__)
+names, check, get = _registry.names, _registry.check, _registry.get
 
 
 def read(text: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -53,9 +43,3 @@ def read(text: str | Sequence[str] | None) -> tuple[str, ...]:
     for name in wanted:
         check(name)
     return wanted
-
-
-def get(name: str) -> Proxy:
-    """Return a proxy; raises UserError with the available ones."""
-    check(name)
-    return cast(Proxy, import_module(f"{__name__}.{name}"))

@@ -5,11 +5,9 @@ one, tells what is known of networks before they are trained. The file's name is
 Looking up the names imports nothing.
 """
 
-import pkgutil
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from nas.errors import UserError, unknown
+from nas.registry import Registry
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -22,23 +20,20 @@ PLAIN = ("grid", "random")  # learn nothing from trials; the others begin near t
 OPENERS = ("nas",)  # of those, the ones that draw their own first trials
 
 
-def names() -> list[str]:
-    """Return the names of all samplers."""
-    found = (info.name for info in pkgutil.iter_modules(__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+class Sampler(Protocol):
+    """A sampler's file."""
+
+    def make(self, seed: int, oracle: "Oracle | None" = None) -> "BaseSampler":
+        """Make the sampler."""
 
 
-def check(name: str) -> None:
-    """Refuse an unknown sampler."""
-    if name not in names():
-        raise UserError(unknown("sampler", name, names()))
+_registry: Registry[Sampler] = Registry("sampler", __name__)
+names, check = _registry.names, _registry.check
 
 
 def get(name: str, seed: int, oracle: "Oracle | None" = None) -> "BaseSampler":
     """Make a sampler; raises UserError with the available ones."""
-    check(name)
-    made: BaseSampler = import_module(f"{__name__}.{name}").make(seed, oracle)
-    return made
+    return _registry.get(name).make(seed, oracle)
 
 
 def propose(space: "SearchSpace", study: Any, sampler: "BaseSampler") -> dict[str, Any]:

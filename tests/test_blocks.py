@@ -23,7 +23,7 @@ from nas.blocks.mixconv import partition_channels
 from nas.cost import Tape
 from nas.errors import NasError, SpaceError
 from nas.export import Facts
-from nas.export.python import export_python
+from nas.export.python import export
 from nas.latency.operators import features
 
 FACTS = Path(__file__).parents[2] / "shared/reference/facts.json"
@@ -167,7 +167,7 @@ def test_a_block_survives_export(
     """The emitted file computes what the built network does, and ruff has nothing to format."""
     architecture = blocks.canonical(network_of(data.draw(placed_rows(name))))
     state = network.build(architecture).state_dict()
-    path = export_python(architecture, state, tmp_path_factory.mktemp("export"), Facts())
+    path = export(architecture, state, tmp_path_factory.mktemp("export"), Facts())
     assert referee.formatting(path.read_text()) == ""
 
 

@@ -13,11 +13,7 @@ from torch import nn
 from nas import blocks, network
 from nas.architecture import Row, Value
 from nas.blocks.dense_mixconv import DenseMixConv2d, mix_conv
-from nas.blocks.split_attention import (
-    SplitAttention,
-    read_attention,
-    split_attention,
-)
+from nas.blocks.split_attention import SplitAttention, read_attention, split_attention
 from nas.blocks.widening_mixconv import WideningMixConv2d
 from nas.cost import Tape
 from nas.errors import SpaceError

@@ -47,7 +47,7 @@ def made_up(architecture: Architecture) -> float:
 def table(space: str = "mixconv", resolution: int | None = 32) -> LatencyTable:
     """Return a table learnt from networks of a machine with a law."""
     networks = [drawn(space, seed, resolution) for seed in range(30)]
-    measured = [learn.Measured(tuple(network.walk(one)), made_up(one)) for one in networks]
+    measured = [learn.Timing(tuple(network.walk(one)), made_up(one)) for one in networks]
     fitted = learn.fit({}, measured)
     return LatencyTable(space, 3, 10, HOW, *fitted, Error(0, None, None, 30, 0), 0.0)
 
@@ -116,7 +116,7 @@ def test_measured_blocks_are_looked_up_and_slower_inside_a_network() -> None:
     """Blocks measured alone are scaled to the networks, and so stand in the table."""
     networks = [drawn("mixconv", seed, 32) for seed in range(12)]
     alone = {block: 0.1 for one in networks for block in network.walk(one)}
-    measured = [learn.Measured(tuple(network.walk(one)), 0.15 * len(one.rows)) for one in networks]
+    measured = [learn.Timing(tuple(network.walk(one)), 0.15 * len(one.rows)) for one in networks]
     fitted = learn.fit(alone, measured)
     assert list(fitted.blocks.values()) == pytest.approx([0.15] * len(alone))
 

@@ -73,16 +73,10 @@ def _is_width(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000
 
 
-BLOCK = Block(
-    name="classifier",
-    module=Classifier,
-    options={
-        "dropout": options.rate(),
-        "hidden_channels": Option(0, "a number of channels, or 0 for no hidden layer", _is_width),
-        "activation": options.activation(),
-        "layer_norm": options.flag(False, structural=True),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "dropout": options.rate(),
+    "hidden_channels": Option(0, "a number of channels, or 0 for no hidden layer", _is_width),
+    "activation": options.activation(),
+    "layer_norm": options.flag(False, structural=True),
+}
+BLOCK = Block("classifier", Classifier, OPTIONS, _arguments, cost, _canonical)

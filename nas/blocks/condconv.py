@@ -151,19 +151,13 @@ def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     }
 
 
-BLOCK = Block(
-    name="condconv",
-    module=CondMBConv,
-    options={
-        "kernels": options.kernel(),
-        "experts": options.count(4),
-        "routing": options.one_of("block", ROUTINGS),
-        "expansion": options.expansion(),
-        "activation": options.activation(),
-        **options.squeeze_excite(),
-        **options.residual(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "kernels": options.kernel(),
+    "experts": options.count(4),
+    "routing": options.one_of("block", ROUTINGS),
+    "expansion": options.expansion(),
+    "activation": options.activation(),
+    **options.squeeze_excite(),
+    **options.residual(),
+}
+BLOCK = Block("condconv", CondMBConv, OPTIONS, _arguments, cost, _canonical)

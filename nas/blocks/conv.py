@@ -45,14 +45,9 @@ def _arguments(values: Options, place: Place) -> Arguments:
     }
 
 
-BLOCK = Block(
-    name="conv",
-    module=ConvNormAct,
-    options={
-        "kernels": options.kernel(),
-        "groups": options.groups(),
-        "activation": options.activation(),
-    },
-    arguments=_arguments,
-    cost=cost,
-)
+OPTIONS = {
+    "kernels": options.kernel(),
+    "groups": options.groups(),
+    "activation": options.activation(),
+}
+BLOCK = Block("conv", ConvNormAct, OPTIONS, _arguments, cost)

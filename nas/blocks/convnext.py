@@ -139,22 +139,15 @@ def _out_size(size: int, stride: int, values: Options) -> int:
     return sized(size, stride, values)
 
 
-BLOCK = Block(
-    name="convnext",
-    module=ConvNeXt,
-    options={
-        "kernels": options.kernel("7"),
-        "expansion": options.expansion(4),
-        "activation": options.activation("gelu"),
-        "norm": options.one_of("layer", NORMS, structural=True),
-        "norms": options.one_of("one", OFTEN),
-        "activations": options.one_of("one", OFTEN),
-        "downsample": options.one_of("separate", DOWNSAMPLE),
-        "layer_scale": options.flag(True),
-        "drop_path": options.rate(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-    out_size=_out_size,
-)
+OPTIONS = {
+    "kernels": options.kernel("7"),
+    "expansion": options.expansion(4),
+    "activation": options.activation("gelu"),
+    "norm": options.one_of("layer", NORMS, structural=True),
+    "norms": options.one_of("one", OFTEN),
+    "activations": options.one_of("one", OFTEN),
+    "downsample": options.one_of("separate", DOWNSAMPLE),
+    "layer_scale": options.flag(True),
+    "drop_path": options.rate(),
+}
+BLOCK = Block("convnext", ConvNeXt, OPTIONS, _arguments, cost, _canonical, out_size=_out_size)

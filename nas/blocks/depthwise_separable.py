@@ -83,18 +83,12 @@ def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     return "depthwise_separable", separable_canonical(values, place, place.in_channels)
 
 
-BLOCK = Block(
-    name="depthwise_separable",
-    module=DepthwiseSeparable,
-    options={
-        "kernels": options.kernels(),
-        "partition": options.partition(),
-        "activation": options.activation(),
-        **options.squeeze_excite(),
-        "project_groups": options.groups(),
-        **options.residual(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "kernels": options.kernels(),
+    "partition": options.partition(),
+    "activation": options.activation(),
+    **options.squeeze_excite(),
+    "project_groups": options.groups(),
+    **options.residual(),
+}
+BLOCK = Block("depthwise_separable", DepthwiseSeparable, OPTIONS, _arguments, cost, _canonical)

@@ -85,18 +85,12 @@ def _is_one_convolution(values: Options, place: Place) -> bool:
     return hidden_channels == place.in_channels and not values["project"]
 
 
-BLOCK = Block(
-    name="fused_mbconv",
-    module=FusedMBConv,
-    options={
-        "kernels": options.kernel(),
-        "expansion": options.expansion(4),
-        "project": options.flag(False, structural=True),
-        "activation": options.activation(),
-        **options.squeeze_excite(),
-        **options.residual(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "kernels": options.kernel(),
+    "expansion": options.expansion(4),
+    "project": options.flag(False, structural=True),
+    "activation": options.activation(),
+    **options.squeeze_excite(),
+    **options.residual(),
+}
+BLOCK = Block("fused_mbconv", FusedMBConv, OPTIONS, _arguments, cost, _canonical)

@@ -202,20 +202,14 @@ def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     }
 
 
-BLOCK = Block(
-    name="ghost",
-    module=GhostBottleneck,
-    options={
-        "kernels": options.kernel(),
-        "cheap_kernels": options.kernels(),
-        "partition": options.partition(),
-        "ratio": ratio(),
-        "expansion": options.expansion(2),
-        "activation": options.activation(),
-        **options.squeeze_excite(),
-        "drop_path": options.rate(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "kernels": options.kernel(),
+    "cheap_kernels": options.kernels(),
+    "partition": options.partition(),
+    "ratio": ratio(),
+    "expansion": options.expansion(2),
+    "activation": options.activation(),
+    **options.squeeze_excite(),
+    "drop_path": options.rate(),
+}
+BLOCK = Block("ghost", GhostBottleneck, OPTIONS, _arguments, cost, _canonical)

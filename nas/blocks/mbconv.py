@@ -5,7 +5,7 @@ MixConv and grouped 1x1 convolutions (arXiv:1907.09595) as options.
 from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
-from nas.blocks.depthwise_separable import BLOCK as DEPTHWISE_SEPARABLE
+from nas.blocks.depthwise_separable import OPTIONS as SEPARABLE
 from nas.blocks.depthwise_separable import separable_arguments, separable_canonical
 from nas.blocks.mixconv import depthwise
 from nas.blocks.skip import Skip, SkipConnection, add_skip
@@ -77,26 +77,19 @@ def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
     effective = separable_canonical(values, place, hidden_channels)
     if hidden_channels == place.in_channels:
-        separable = DEPTHWISE_SEPARABLE.options
-        return DEPTHWISE_SEPARABLE.name, {name: effective[name] for name in separable}
+        return "depthwise_separable", {name: effective[name] for name in SEPARABLE}
     expansion = options.canonical_expansion(float(values["expansion"]), place.in_channels)
     return "mbconv", effective | {"expansion": expansion}
 
 
-BLOCK = Block(
-    name="mbconv",
-    module=MBConv,
-    options={
-        "kernels": options.kernels(),
-        "partition": options.partition(),
-        "expansion": options.expansion(),
-        "activation": options.activation(),
-        **options.squeeze_excite(),
-        "expand_groups": options.groups(),
-        "project_groups": options.groups(),
-        **options.residual(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "kernels": options.kernels(),
+    "partition": options.partition(),
+    "expansion": options.expansion(),
+    "activation": options.activation(),
+    **options.squeeze_excite(),
+    "expand_groups": options.groups(),
+    "project_groups": options.groups(),
+    **options.residual(),
+}
+BLOCK = Block("mbconv", MBConv, OPTIONS, _arguments, cost, _canonical)

@@ -98,21 +98,15 @@ def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     }
 
 
-BLOCK = Block(
-    name="mixconv_se_ghost",
-    module=MixConvSEGhost,
-    options={
-        "mixconv": options.one_of("depthwise", MIXCONVS, structural=True),
-        "kernels": options.kernels(),
-        "cheap_kernels": options.kernels(),
-        "partition": options.partition(),
-        "ratio": ratio(),
-        "expansion": options.expansion(6),
-        "activation": options.activation("mish"),
-        **options.squeeze_excite(),
-        **shuffle_options(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "mixconv": options.one_of("depthwise", MIXCONVS, structural=True),
+    "kernels": options.kernels(),
+    "cheap_kernels": options.kernels(),
+    "partition": options.partition(),
+    "ratio": ratio(),
+    "expansion": options.expansion(6),
+    "activation": options.activation("mish"),
+    **options.squeeze_excite(),
+    **shuffle_options(),
+}
+BLOCK = Block("mixconv_se_ghost", MixConvSEGhost, OPTIONS, _arguments, cost, _canonical)

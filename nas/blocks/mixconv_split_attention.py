@@ -12,12 +12,7 @@ from nas.blocks.shuffled_skip import (
     read_shuffle,
     shuffle_options,
 )
-from nas.blocks.split_attention import (
-    Attention,
-    SplitAttention,
-    read_attention,
-    split_attention,
-)
+from nas.blocks.split_attention import Attention, SplitAttention, read_attention, split_attention
 from nas.cost import Tape
 from nas.errors import SpaceError
 
@@ -38,13 +33,11 @@ class MixConvSplitAttention(nn.Module):
         activation: type[nn.Module] = nn.Mish,
     ) -> None:
         super().__init__()
-        hidden_channels = sum(group_channels)
+        hidden = sum(group_channels)
         self.expand = mixconv(in_channels, group_channels, kernels)
-        self.norm = nn.BatchNorm2d(hidden_channels)
+        self.norm = nn.BatchNorm2d(hidden)
         self.act = activation()
-        self.attention = SplitAttention(
-            hidden_channels, out_channels, attention, stride, activation
-        )
+        self.attention = SplitAttention(hidden, out_channels, attention, stride, activation)
         self.skip = ShuffledSkip(in_channels, out_channels, stride, shuffle)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,21 +100,17 @@ def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     }
 
 
+OPTIONS = {
+    "mixconv": options.one_of("depthwise", MIXCONVS, structural=True),
+    "kernels": options.kernels(),
+    "partition": options.partition(),
+    "expansion": options.expansion(4),
+    "attention_kernels": options.kernel(),
+    "radix": options.count(2, structural=True),
+    "cardinality": options.groups(),
+    "activation": options.activation("mish"),
+    **shuffle_options(),
+}
 BLOCK = Block(
-    name="mixconv_split_attention",
-    module=MixConvSplitAttention,
-    options={
-        "mixconv": options.one_of("depthwise", MIXCONVS, structural=True),
-        "kernels": options.kernels(),
-        "partition": options.partition(),
-        "expansion": options.expansion(4),
-        "attention_kernels": options.kernel(),
-        "radix": options.count(2, structural=True),
-        "cardinality": options.groups(),
-        "activation": options.activation("mish"),
-        **shuffle_options(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
+    "mixconv_split_attention", MixConvSplitAttention, OPTIONS, _arguments, cost, _canonical
 )

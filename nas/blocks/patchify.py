@@ -70,14 +70,8 @@ def _arguments(values: Options, place: Place) -> Arguments:
     }
 
 
-BLOCK = Block(
-    name="patchify",
-    module=Patchify,
-    options={
-        "norm": options.one_of("layer", NORMS, structural=True),
-        "norm_first": options.flag(False, structural=True),
-    },
-    arguments=_arguments,
-    cost=cost,
-    out_size=floor_size,
-)
+OPTIONS = {
+    "norm": options.one_of("layer", NORMS, structural=True),
+    "norm_first": options.flag(False, structural=True),
+}
+BLOCK = Block("patchify", Patchify, OPTIONS, _arguments, cost, out_size=floor_size)

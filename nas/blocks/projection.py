@@ -31,9 +31,7 @@ class Projection(nn.Module):
         return self.norm(self.conv(self.pool(x)))
 
 
-def shortcut(
-    in_channels: int, out_channels: int, stride: int, downsample: str = "conv"
-) -> nn.Module:
+def shortcut(in_channels: int, out_channels: int, stride: int, downsample: str) -> nn.Module:
     """Build the shortcut of a residual block: the identity where the shapes agree."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()

@@ -5,7 +5,6 @@ stage of EfficientNetV2, arXiv:2104.00298.
 from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
-from nas.blocks.conv import BLOCK as CONV
 from nas.blocks.conv import ConvNormAct
 from nas.blocks.skip import Skip, SkipConnection, add_skip
 from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
@@ -58,7 +57,7 @@ def canonical(values: Options, place: Place) -> tuple[str, Options]:
     """Without SE and skip it is a plain convolution."""
     if not values["se_ratio"] and not options.read_skip(values, place):
         plain = {name: values[name] for name in ("kernels", "activation")}
-        return CONV.name, plain | {"groups": 1}
+        return "conv", plain | {"groups": 1}
     return "residual_conv", {
         **options.canonical_se_and_skip(values, place, place.out_channels),
     }
@@ -70,11 +69,4 @@ OPTIONS = {
     **options.squeeze_excite(),
     **options.residual(),
 }
-BLOCK = Block(
-    name="residual_conv",
-    module=ResidualConv,
-    options=OPTIONS,
-    arguments=_arguments,
-    cost=cost,
-    canonical=canonical,
-)
+BLOCK = Block("residual_conv", ResidualConv, OPTIONS, _arguments, cost, canonical)

@@ -12,12 +12,7 @@ from nas.blocks.resnet_bottleneck import (
     end_bottleneck,
     width_inside,
 )
-from nas.blocks.split_attention import (
-    Attention,
-    SplitAttention,
-    read_attention,
-    split_attention,
-)
+from nas.blocks.split_attention import Attention, SplitAttention, read_attention, split_attention
 from nas.blocks.stochastic_depth import StochasticDepth
 from nas.cost import Tape
 from nas.errors import SpaceError
@@ -87,13 +82,7 @@ def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     return "resnest_bottleneck", bottleneck_canonical(values, place, mid, downsample="pool")
 
 
-BLOCK = Block(
-    name="resnest_bottleneck",
-    module=ResNeStBottleneck,
-    options=bottleneck_options(
-        "pool", radix=options.count(2, structural=True), cardinality=options.groups()
-    ),
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
+OPTIONS = bottleneck_options(
+    "pool", radix=options.count(2, structural=True), cardinality=options.groups()
 )
+BLOCK = Block("resnest_bottleneck", ResNeStBottleneck, OPTIONS, _arguments, cost, _canonical)

@@ -63,16 +63,10 @@ def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     return "basic", values if place.stride > 1 else values | {"downsample": "conv"}
 
 
-BLOCK = Block(
-    name="basic",
-    module=BasicBlock,
-    options={
-        "kernels": options.kernel(),
-        "activation": options.activation(),
-        "downsample": options.one_of("conv", DOWNSAMPLE),
-        "drop_path": options.rate(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "kernels": options.kernel(),
+    "activation": options.activation(),
+    "downsample": options.one_of("conv", DOWNSAMPLE),
+    "drop_path": options.rate(),
+}
+BLOCK = Block("basic", BasicBlock, OPTIONS, _arguments, cost, _canonical)

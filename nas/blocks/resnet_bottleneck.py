@@ -128,14 +128,8 @@ def _is_groups(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 4096
 
 
-BLOCK = Block(
-    name="bottleneck",
-    module=Bottleneck,
-    options=bottleneck_options(
-        "conv",
-        groups=Option(1, "a number of groups, or 0 for depthwise", _is_groups, structural=True),
-    ),
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
+OPTIONS = bottleneck_options(
+    "conv",
+    groups=Option(1, "a number of groups, or 0 for depthwise", _is_groups, structural=True),
 )
+BLOCK = Block("bottleneck", Bottleneck, OPTIONS, _arguments, cost, _canonical)

@@ -3,7 +3,6 @@
 from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
-from nas.blocks.conv import BLOCK as CONV
 from nas.blocks.conv import ConvNormAct
 from nas.cost import Tape
 from nas.errors import SpaceError
@@ -63,15 +62,9 @@ def _arguments(values: Options, place: Place) -> Arguments:
 def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """One convolution without a pool is a plain convolution."""
     if place.stride < 4 and not values["deep"]:
-        return CONV.name, {"kernels": "7", "groups": 1, "activation": values["activation"]}
+        return "conv", {"kernels": "7", "groups": 1, "activation": values["activation"]}
     return "resnet_stem", values
 
 
-BLOCK = Block(
-    name="resnet_stem",
-    module=ResNetStem,
-    options={"deep": options.flag(False), "activation": options.activation()},
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {"deep": options.flag(False), "activation": options.activation()}
+BLOCK = Block("resnet_stem", ResNetStem, OPTIONS, _arguments, cost, _canonical)

@@ -11,7 +11,7 @@ import runpy
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from nas import blocks, network
 from nas.architecture import Architecture
 from nas.blocks.notation import notation
 from nas.errors import NasError, UserError
-from nas.export import Exporter, Facts
+from nas.export import Facts
 from nas.export._definitions import Definitions
 
 WIDTH = 100
@@ -88,7 +88,7 @@ if __name__ == "__main__":
 '''
 
 
-def export_python(
+def export(
     architecture: Architecture,
     state: Mapping[str, Tensor] | None,
     out_dir: str | Path,
@@ -117,6 +117,12 @@ def export_python(
             os.replace(numbers, folder / numbers.name)
         os.replace(code, folder / code.name)
     return folder / "model.py"
+
+
+def load(path: str | Path) -> Callable[[Tensor], Tensor]:
+    """Return the trained network of an emitted file, from the weights beside it."""
+    network: nn.Module = runpy.run_path(str(path), run_name="model")["load"]()
+    return network
 
 
 def prove(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -> None:
@@ -355,6 +361,3 @@ def _plain(text: str) -> str:
 def _plain_tensor(tensor: Tensor) -> Tensor:
     plain = tensor.detach().cpu().contiguous()
     return plain.float() if plain.is_floating_point() else plain
-
-
-EXPORTER = Exporter(name="python", export=export_python)

@@ -50,7 +50,7 @@ class Error:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """What blocks take inside a network, in milliseconds, and what their operators take.
+    """The milliseconds of blocks inside a network, and of their operators.
 
     `blocks` were measured. `operators` is milliseconds per unit of what is counted of an operator;
     `seconds` is what the measuring took.
@@ -76,15 +76,13 @@ class LatencyTable:
         """Sum up blocks."""
         known, total = self._known, 0.0
         for block in blocks:
-            found = known.get(block)
-            if found is None:
-                found = known[block] = self._block(block)
-            total += found
+            ms = known.get(block)
+            if ms is None:
+                measured = self.blocks.get(block)
+                ms = max(LEAST_MS, summed(block, self.operators) if measured is None else measured)
+                known[block] = ms
+            total += ms
         return total
-
-    def _block(self, block: PlacedRow) -> float:
-        measured = self.blocks.get(block)
-        return max(LEAST_MS, summed(block, self.operators) if measured is None else measured)
 
     @cached_property
     def hash(self) -> str:
@@ -124,7 +122,7 @@ class LatencyTable:
                 in_channels=int(data["in_channels"]),
                 classes=int(data["classes"]),
                 setting=Setting.from_json(data["setting"]),
-                blocks={_block(one): _number(one["ms"]) for one in data["blocks"]},
+                blocks={_block(entry): _number(entry["ms"]) for entry in data["blocks"]},
                 operators={(str(op), str(of)): _number(ms) for op, of, ms in data["operators"]},
                 error=Error(**data["error"]),
                 seconds=_number(data["seconds"]),

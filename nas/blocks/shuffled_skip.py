@@ -12,7 +12,7 @@ from nas.cost import Held, Tape
 class Shuffle(NamedTuple):
     """The groups of the channel shuffle, 1 for none, and the rate of dropped paths."""
 
-    groups: int = 1
+    groups: int
     drop_path: float = 0.0
 
 

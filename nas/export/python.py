@@ -193,7 +193,7 @@ def _network(architecture: Architecture, definitions: Definitions) -> str:
             arguments = blocks.arguments(row, channels)
             for used in (module, *_own_classes(arguments.values())):
                 definitions.add(sys.modules[used.__module__], used.__name__)
-            calls.append(_constructor(module, arguments, INDENT * 3))
+            calls.append(_call(module, arguments, INDENT * 3))
             channels, size = row.out_channels, blocks.out_size(row, size)
         lines = "".join(f"\n{INDENT * 3}{call}," for call in calls)
         end = f"\n{INDENT * 2})" if calls else ")"
@@ -215,36 +215,37 @@ def _network(architecture: Architecture, definitions: Definitions) -> str:
     return "\n".join(body)
 
 
-def _constructor(module: type[nn.Module], arguments: Mapping[str, Any], indent: str) -> str:
-    """Write a constructor call as a person would; a comma follows it."""
-    written = _written(module, arguments)
+def _call(kind: type, arguments: Mapping[str, Any], indent: str, before: str = "") -> str:
+    """Write a constructor call as a person would; `before` stands before it, a comma after it."""
+    written = _written(kind, arguments)
     flat = ", ".join(keyword + _literal(value) for value, keyword in written)
-    if len(f"{indent}{module.__name__}({flat}),") <= WIDTH:
-        return f"{module.__name__}({flat})"
+    if len(f"{indent}{before}{kind.__name__}({flat}),") <= WIDTH:
+        return f"{kind.__name__}({flat})"
     inner = indent + INDENT
     if len(inner + flat) <= WIDTH:
-        return f"{module.__name__}(\n{inner}{flat}\n{indent})"
+        return f"{kind.__name__}(\n{inner}{flat}\n{indent})"
     lines = (f"{inner}{keyword}{_fitted(value, inner, keyword)},\n" for value, keyword in written)
-    return f"{module.__name__}(\n{''.join(lines)}{indent})"
+    return f"{kind.__name__}(\n{''.join(lines)}{indent})"
 
 
 def _written(kind: type, arguments: Mapping[str, Any]) -> list[tuple[Any, str]]:
     """Return each argument to write with its "keyword=": no defaults, keywords for what has one."""
-    written = []
-    for name, parameter in inspect.signature(kind).parameters.items():
-        value = arguments[name]
-        if parameter.default is inspect.Parameter.empty:
-            written.append((value, ""))
-        elif value != parameter.default:
-            written.append((value, f"{name}="))
-    return written
+    parameters = inspect.signature(kind).parameters.items()
+    empty = inspect.Parameter.empty
+    return [
+        (arguments[name], "" if parameter.default is empty else f"{name}=")
+        for name, parameter in parameters
+        if parameter.default is empty or arguments[name] != parameter.default
+    ]
 
 
-def _fitted(value: object, indent: str, before: str) -> str:
-    """Write a value that stands on a line of its own; a tuple too long for it is broken up."""
+def _fitted(value: Any, indent: str, before: str) -> str:
+    """Write a value that stands on a line of its own, broken up where it is too long for it."""
     flat = _literal(value)
     if not isinstance(value, tuple) or len(f"{indent}{before}{flat},") <= WIDTH:
         return flat
+    if _is_own(type(value)):
+        return _call(type(value), value._asdict(), indent, before)
     return "(" + "".join(f"\n{indent}{INDENT}{_literal(item)}," for item in value) + f"\n{indent})"
 
 
@@ -253,7 +254,8 @@ def _literal(value: Any) -> str:
     if isinstance(value, str):
         return _string(value)
     if _is_own(type(value)):
-        fields = ", ".join(k + _literal(v) for v, k in _written(type(value), value._asdict()))
+        written = _written(type(value), value._asdict())
+        fields = ", ".join(keyword + _literal(field) for field, keyword in written)
         return f"{type(value).__name__}({fields})"
     if isinstance(value, tuple):
         return "(" + ", ".join(map(_literal, value)) + (",)" if len(value) == 1 else ")")

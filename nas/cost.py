@@ -117,16 +117,16 @@ class Tape:
     """
 
     __slots__ = (
-        "activations", "channels", "elements", "held", "macs", "own", "params", "peak", "size",
+        "activations", "channels", "held", "macs", "own", "params", "peak", "size",
     )  # fmt: skip
 
     def __init__(self, channels: int, size: int) -> None:
         self.channels, self.size = channels, size
-        self.elements = self.own = channels * size * size
+        self.own = channels * size * size
         self.macs = self.params = self.activations = self.held = self.peak = 0
 
     def play(
-        self, kind: Kind, channels: int, size: int, *, macs: int = 0, params: int = 0,  # noqa: ARG002
+        self, kind: Kind, channels: int, size: int, macs: int = 0, params: int = 0,  # noqa: ARG002
         activations: int = 0, working: int = 0, calls: int = 1,  # noqa: ARG002 - for a transcript
     ) -> None:  # fmt: skip
         """Count one operator, or `calls` side by side, whose output is (channels, size, size).
@@ -137,11 +137,12 @@ class Tape:
         alive = self.held + self.own + (working or elements)
         if alive > self.peak:
             self.peak = alive
-        self.macs += macs
-        self.params += params
-        self.activations += activations
-        self.channels, self.size = channels, size
-        self.elements = self.own = elements
+        if params:
+            self.params += params
+        if macs:
+            self.macs += macs
+            self.activations += activations
+        self.channels, self.size, self.own = channels, size, elements
 
     def conv(
         self, channels: int, kernel: int, *, stride: int = 1, groups: int = 1, bias: bool = False
@@ -152,10 +153,8 @@ class Tape:
         kind: Kind = "pointwise" if kernel == 1 else "conv"
         if groups > 1:
             kind = "depthwise" if groups == self.channels else "grouped"
-        self.play(
-            kind, channels, size, macs=weights * size * size,
-            params=weights + channels if bias else weights, activations=channels * size * size,
-        )  # fmt: skip
+        params, elements = weights + channels if bias else weights, channels * size * size
+        self.play(kind, channels, size, weights * size * size, params, elements)
 
     def mix_conv(
         self, widths: tuple[int, ...], kernels: tuple[int, ...], *, stride: int = 1,
@@ -165,13 +164,12 @@ class Tape:
 
         A filter `reads` that many input channels, group by group; without it all are depthwise.
         """
+        kind: Kind = "grouped" if reads else "depthwise"
         size, channels, weights = -(-self.size // stride), sum(widths), 0
         for width, kernel, read in zip(widths, kernels, reads or [1] * len(widths), strict=True):
             weights += width * kernel * kernel * read
-        self.play(
-            "grouped" if reads else "depthwise", channels, size, macs=weights * size * size,
-            params=weights, activations=channels * size * size, calls=len(widths),
-        )  # fmt: skip
+        macs, elements = weights * size * size, channels * size * size
+        self.play(kind, channels, size, macs, weights, elements, calls=len(widths))
         if len(widths) > 1:
             self.play("concat", channels, size)
 
@@ -215,12 +213,12 @@ class Tape:
 
     def squeeze_excite(self, reduced: int) -> None:
         """Count pool, 1x1 reduce, activation, 1x1 expand, gate, multiply (both 1x1 with bias)."""
-        channels = self.channels
+        channels, elements = self.channels, self.channels * self.size * self.size
         weights = 2 * channels * reduced
         self.play(
             "squeeze_excite", channels, self.size, macs=weights,
             params=weights + channels + reduced, activations=channels + reduced,
-            working=max(channels + self.elements, channels + reduced, 2 * channels, 2 * reduced),
+            working=max(channels + elements, channels + reduced, 2 * channels, 2 * reduced),
         )  # fmt: skip
 
     def norm(self) -> None:
@@ -229,7 +227,7 @@ class Tape:
 
     def layer_norm(self) -> None:
         """Count a layer norm over the channels, which keeps each place's mean and deviation."""
-        working = self.elements + 2 * self.size * self.size
+        working = (self.channels + 2) * self.size * self.size
         self.play("layer_norm", self.channels, self.size, params=2 * self.channels, working=working)
 
     def act(self) -> None:
@@ -238,8 +236,8 @@ class Tape:
 
     def norm_act(self) -> None:
         """Count a batch norm and an activation function."""
-        self.norm()
-        self.act()
+        self.play("norm", self.channels, self.size, 0, 2 * self.channels)
+        self.play("act", self.channels, self.size)
 
     def scale(self, numbers: int) -> None:
         """Count the product with learnable numbers: one, or one per channel."""
@@ -297,7 +295,6 @@ class Tape:
     def take(self, held: Held) -> None:
         """Go back to a tensor that was held; the one at hand is let go unless it is held too."""
         self.channels, self.size = held.channels, held.size
-        self.elements = held.channels * held.size * held.size
         self.held -= held.elements
         self.own = held.elements
 
@@ -337,16 +334,18 @@ class Transcript(Tape):
         self.skip = self._input_held = False
 
     def play(
-        self, kind: Kind, channels: int, size: int, *, macs: int = 0, params: int = 0,
+        self, kind: Kind, channels: int, size: int, macs: int = 0, params: int = 0,
         activations: int = 0, working: int = 0, calls: int = 1,
     ) -> None:  # fmt: skip
         """Count an operator and write it down; raises NasError for a kind that is not listed."""
         if kind not in get_args(Kind):
             raise NasError(unknown("kind of operator", kind, get_args(Kind)))
-        read = self.elements
+        read = self.channels * self.size * self.size
         super().play(kind, channels, size, macs=macs, params=params,
                      activations=activations, working=working)  # fmt: skip
-        self.steps.append(Step(kind, calls, macs, params, activations, read, self.elements))
+        self.steps.append(
+            Step(kind, calls, macs, params, activations, read, channels * size * size)
+        )
 
     def hold(self) -> Held:
         """Keep the tensor at hand; before the first operator it is the block's input."""

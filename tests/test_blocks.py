@@ -337,7 +337,7 @@ def cost(tape: Tape, args: Args) -> None:
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    return {**place._asdict(), "kernel": int(values["kernels"])}
+    return {**place.sizes(), "kernel": int(values["kernels"])}
 
 
 BLOCK = Block("scaled_conv", ScaledConv, {"kernels": options.kernel()}, _arguments, cost)

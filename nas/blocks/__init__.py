@@ -40,6 +40,14 @@ class Place(NamedTuple):
     out_channels: int
     stride: int
 
+    def sizes(self) -> Arguments:
+        """Return the three as arguments of a constructor."""
+        return {
+            "in_channels": self.in_channels,
+            "out_channels": self.out_channels,
+            "stride": self.stride,
+        }
+
     @property
     def changes(self) -> bool:
         """Say whether the output's shape differs from the input's."""

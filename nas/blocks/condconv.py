@@ -134,7 +134,7 @@ def cost(tape: Tape, args: Args) -> None:
 def _arguments(values: Options, place: Place) -> Arguments:
     hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
     return {
-        **place._asdict(),
+        **place.sizes(),
         "hidden_channels": hidden_channels,
         "kernel": int(values["kernels"]),
         "experts": Experts(values["experts"], values["routing"] == "convolution"),

@@ -38,7 +38,7 @@ def cost(tape: Tape, args: Args) -> None:
 def _arguments(values: Options, place: Place) -> Arguments:
     options.check_groups("conv.groups", values["groups"], place.in_channels, place.out_channels)
     return {
-        **place._asdict(),
+        **place.sizes(),
         "kernel": int(values["kernels"]),
         "groups": values["groups"],
         "activation": options.ACTIVATIONS[values["activation"]],

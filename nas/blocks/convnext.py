@@ -110,7 +110,7 @@ def cost(tape: Tape, args: Args) -> None:
 
 def _arguments(values: Options, place: Place) -> Arguments:
     return {
-        **place._asdict(),
+        **place.sizes(),
         "hidden_channels": options.hidden_channels(values["expansion"], place.out_channels),
         "kernel": int(values["kernels"]),
         "layers": Layers(

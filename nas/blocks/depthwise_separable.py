@@ -58,7 +58,7 @@ def separable_arguments(values: Options, place: Place, hidden_channels: int) -> 
     groups = values["project_groups"]
     options.check_groups("project_groups", groups, hidden_channels, place.out_channels)
     return {
-        **place._asdict(),
+        **place.sizes(),
         "group_channels": partition_channels(hidden_channels, len(kernels), values["partition"]),
         "kernels": kernels,
         **options.se_and_skip_arguments(values, place, hidden_channels),

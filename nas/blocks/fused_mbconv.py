@@ -61,7 +61,7 @@ def _arguments(values: Options, place: Place) -> Arguments:
     if _is_one_convolution(values, place):  # its squeeze has rules of its own
         options.read_squeeze(values, place.in_channels, place.out_channels)
     return {
-        **place._asdict(),
+        **place.sizes(),
         "hidden_channels": hidden_channels,
         "kernel": int(values["kernels"]),
         **options.se_and_skip_arguments(values, place, hidden_channels),

@@ -178,7 +178,7 @@ def read_ghost(
 def _arguments(values: Options, place: Place) -> Arguments:
     hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
     return {
-        **place._asdict(),
+        **place.sizes(),
         "hidden_channels": hidden_channels,
         "ghost": read_ghost(values, hidden_channels, place.out_channels, WideningMixConv2d),
         "kernel": int(values["kernels"]) if place.changes else 3,

@@ -71,7 +71,7 @@ def _arguments(values: Options, place: Place) -> Arguments:
     hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
     kernels, mixconv = options.kernel_sizes(values["kernels"]), MIXCONVS[values["mixconv"]]
     return {
-        **place._asdict(),
+        **place.sizes(),
         "group_channels": partition_channels(hidden_channels, len(kernels), values["partition"]),
         "kernels": kernels,
         "ghost": read_ghost(values, hidden_channels, place.out_channels, mixconv),

@@ -77,7 +77,7 @@ def _arguments(values: Options, place: Place) -> Arguments:
     expanding = _expanding_mixconv(values, place.in_channels)
     kernel, width = int(values["attention_kernels"]), sum(expanding["group_channels"])
     return {
-        **place._asdict(),
+        **place.sizes(),
         **expanding,
         "attention": read_attention(values, width, place.out_channels, kernel),
         "activation": options.ACTIVATIONS[values["activation"]],

@@ -203,7 +203,7 @@ def canonical_se_and_skip(values: Options, place: Place, hidden_channels: int) -
 
 def check_groups(what: str, groups: int, *widths: int) -> None:
     """Refuse groups that do not divide the channels of a convolution."""
-    if any(width % groups for width in widths):
+    if groups > 1 and any(width % groups for width in widths):
         numbers = " in and ".join(map(str, widths)) + " out"
         raise SpaceError(f"{what} divides the channels, {numbers}; {groups} does not.")
 

@@ -47,7 +47,7 @@ def cost(tape: Tape, args: Args) -> None:
 
 def _arguments(values: Options, place: Place) -> Arguments:
     return {
-        **place._asdict(),
+        **place.sizes(),
         "kernel": int(values["kernels"]),
         **options.se_and_skip_arguments(values, place, place.out_channels),
     }

@@ -50,7 +50,7 @@ def cost(tape: Tape, args: Args) -> None:
 
 def _arguments(values: Options, place: Place) -> Arguments:
     return {
-        **place._asdict(),
+        **place.sizes(),
         "kernel": int(values["kernels"]),
         "activation": options.ACTIVATIONS[values["activation"]],
         "downsample": values["downsample"] if place.stride > 1 else "conv",

@@ -87,7 +87,7 @@ def bottleneck_options(downsample: str, **own: Option) -> dict[str, Option]:
 def bottleneck_arguments(values: Options, place: Place, mid_channels: int) -> Arguments:
     """Return the arguments that all bottlenecks have in common."""
     return {
-        **place._asdict(),
+        **place.sizes(),
         "mid_channels": mid_channels,
         "activation": options.ACTIVATIONS[values["activation"]],
         "downsample": values["downsample"] if place.stride > 1 else "conv",

@@ -56,7 +56,7 @@ def _arguments(values: Options, place: Place) -> Arguments:
     if place.stride not in STRIDES:
         raise SpaceError(f"A resnet_stem's stride is 1, 2 or 4, not {place.stride}.")
     activation = options.ACTIVATIONS[values["activation"]]
-    return {**place._asdict(), "deep": values["deep"], "activation": activation}
+    return {**place.sizes(), "deep": values["deep"], "activation": activation}
 
 
 def _canonical(values: Options, place: Place) -> tuple[str, Options]:

@@ -46,13 +46,13 @@ import nas
 from nas.cli import app, jobs
 from nas.cli.jobs import read_search
 from nas.data.dataset import registered
-from nas.proxies import _opening
 from nas.search_space import preflight
 from nas.store import queries
+from nas.study import proposer
 from tests import ray_kit
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
-DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
 SHELL = ("sh", "bash", "console")
 PYTHON, SQL = "python", "sql"
 QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "0"]}
@@ -118,7 +118,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         few = few_digits()
         patch.setitem(registered(), "digits", lambda: few)
         patch.setattr(preflight, "SAMPLES", 100)
-        patch.setattr(_opening, "DRAWS", 10)
+        patch.setattr(proposer, "RANKED", 10)
         patch.delenv("NAS_STORE", raising=False)
         run_nas("search --space mixconv --data digits --target-flops 2M")
         yield folder
@@ -300,9 +300,11 @@ def test_sql_runs(path: Path, world: Path) -> None:
 
 
 def test_the_tree_of_a_study_is_the_one_documented(world: Path) -> None:
-    """The files that the README lists are those that a search writes; one worker needs no logs."""
+    """The documents list the files that a search writes; one worker needs no logs."""
     tree = next(
-        f.text for f in fences(ROOT / "README.md") if "studies/" in f.text and "├" in f.text
+        f.text
+        for f in fences(ROOT / "docs/start/your-images.md")
+        if "studies/" in f.text and "├" in f.text
     )
     listed = re.findall(r"[├└]── (\S+?)/?\s", tree)
     study = world / "studies" / "mixconv-digits-2M"

@@ -136,8 +136,8 @@ def test_the_classes_it_needs_and_no_others_are_there(emitted: Path) -> None:
     tree = ast.parse(emitted.read_text())
     classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
     assert classes == [
-        "ConvNormAct", "MixConv2d", "SqueezeExcite", "StochasticDepth", "Skip", "MBConv",
-        "Classifier", "Network",
+        "ConvNormAct", "Squeeze", "Skip", "MixConv2d", "SqueezeExcite", "StochasticDepth",
+        "SkipConnection", "MBConv", "Classifier", "Network",
     ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from test_training import TINY
 from torch import nn
 from training_kit import few_digits
 
+from nas.commands import search as searching
 from nas.commands import studies as commands
 from nas.errors import DiskFull, StoreAway, UserError
 from nas.store import queries
@@ -126,7 +127,7 @@ def test_a_trial_without_memory_is_tried_once_in_smaller_batches(
     monkeypatch.setattr("nas.study.preparation._estimate", lambda *_: 1.0)
     space, data = write_inputs(tmp_path)
     url = f"sqlite:///{tmp_path}/nas.db"
-    commands.search(
+    searching.search(
         space, data, "50k", trials=1, epochs=1, workers=0, store=url, study="s",
         out=str(tmp_path / "studies"),
     )  # fmt: skip
@@ -266,7 +267,7 @@ def test_a_trial_whose_workers_die_one_after_another_is_given_up(tmp_path: Path)
     """After so many deaths without an epoch it has failed, its reason says so, the rest go on."""
     with ready("sqlite", tmp_path) as url, opened(url) as store:
         last = untrained(store, tmp_path, trials=3)
-        lease = last.trials.start(last._propose(0, 0)).lease
+        lease = last.trials.start(last.proposer.propose(0)).lease
         for _ in range(study.MAX_DEATHS - 1):
             assert lease is not None
             assert store.expire(last.trials.info.id, lease.worker.__eq__) == 1

@@ -122,10 +122,10 @@ class Bench:
         """Time a proposal; return the seconds of the first, which reads all, wall and processor."""
         numbers = iter(range(1_000))
         began, worked = time.perf_counter(), time.process_time()
-        self.worker._propose(next(numbers), 0)
+        self.worker.proposer.propose(next(numbers))
         first = time.perf_counter() - began, time.process_time() - worked
         worked = time.process_time()
-        self.time("proposal", lambda: self.worker._propose(next(numbers), 0), repeats)
+        self.time("proposal", lambda: self.worker.proposer.propose(next(numbers)), repeats)
         self.processor = (time.process_time() - worked) / (repeats + 1)
         known = self.worker.proposer.known
         self.time("is it known", lambda: known()["nothing"], repeats)

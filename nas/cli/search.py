@@ -19,7 +19,7 @@ from nas.cli._shared import (
 )
 
 if TYPE_CHECKING:
-    from nas.commands.studies import Study
+    from nas.commands.search import Study
 
 app = typer.Typer()
 
@@ -99,7 +99,7 @@ def search(
     json_: Json = False,
 ) -> None:
     """Search a space for the best network near a FLOPs or latency target, or go on searching."""
-    from nas.commands import studies as commands
+    from nas.commands import search as commands
 
     with progress() as (console, watch):
         result = commands.search(
@@ -132,7 +132,7 @@ def resume(
     json_: Json = False,
 ) -> None:
     """Go on with a study as it was configured."""
-    from nas.commands import studies as commands
+    from nas.commands import search as commands
 
     with progress() as (_, watch):
         result = commands.resume(

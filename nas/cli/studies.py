@@ -19,7 +19,7 @@ from nas.cli._shared import (
 from nas.errors import UserError
 
 if TYPE_CHECKING:
-    from nas.report.ranking import Front, Ranked, Rescored
+    from nas.study.ranking import Front, Rescored, RescoredTrial
 
 app = typer.Typer()
 
@@ -141,7 +141,7 @@ def proxies(
     json_: Json = False,
 ) -> None:
     """Compare zero-cost proxies with what a study's trainings showed."""
-    from nas.commands import studies as commands
+    from nas.commands import proxies as commands
     from nas.report import terminal
 
     say = sayer(new_console(stderr=True))
@@ -166,7 +166,7 @@ def export(
     json_: Json = False,
 ) -> None:
     """Write a trial's network as code, with its weights."""
-    from nas.commands import studies as commands
+    from nas.commands import export as commands
 
     path = commands.export_model(study, out=out, format=format_, trial=trial, store=store)
     print_json({"code": str(path)}) if json_ else typer.echo(path)
@@ -209,7 +209,7 @@ def _rescored_json(found: "Rescored", n: int) -> dict[str, Any]:
     }
 
 
-def _ranked_json(one: "Ranked") -> dict[str, Any]:
+def _ranked_json(one: "RescoredTrial") -> dict[str, Any]:
     """Return a trial with its score under the new objective, and that under its own beside."""
     own = {"own_rank": one.own_rank, "own_score": one.trial.score}
     return trial_json(one.trial) | {"rank": one.rank, "score": one.score} | own

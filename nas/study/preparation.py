@@ -1,6 +1,5 @@
 """What is checked, chosen and said before a search begins."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -17,10 +16,10 @@ from nas.data import load as load_data
 from nas.data import names as data_names
 from nas.errors import UserError
 from nas.executors import Executor
+from nas.files import check_folder
 from nas.latency.table import LatencyTable
 from nas.objective import Objective, latency_objective, objective
 from nas.proxies._features import Features
-from nas.proxies._opening import DRAWS
 from nas.pruners import ladder as fidelity
 from nas.search_space import SearchSpace
 from nas.search_space import load as load_space
@@ -29,7 +28,7 @@ from nas.store.engine import resolve
 from nas.store.store import Store
 from nas.study import latency_table as timing
 from nas.study.driver import Watch
-from nas.study.proposer import OPENING
+from nas.study.proposer import PREFILTERED, RANKED
 from nas.training import checkpoint
 from nas.training.estimate import training_seconds
 from nas.training.recipe import Recipe, default_recipe
@@ -188,7 +187,7 @@ def read_how(options: SearchOptions) -> How:
     pruners.check(pruner)
     prefilter, features = read_proxies(options, sampler)
     saved, reduction = read_ladder(pruner, options.get("fidelity"), options.get("reduction"))
-    learns = sampler not in samplers.PLAIN and pruner not in pruners.LADDERS
+    learns = samplers.learns(sampler) and pruner not in pruners.LADDERS
     warm_start = learns and options.get("warm_start", True)
     return How(
         sampler=sampler, pruner=pruner, seed=seed, prefilter=prefilter, features=features,
@@ -382,10 +381,10 @@ def announce(prepared: Prepared) -> list[str]:
 def _proxy_lines(prepared: Prepared) -> Iterator[str]:
     config, seconds = prepared.config, prepared.proxy_seconds
     if config.prefilter is not None:
-        whole = quantities.duration(max(1.0, DRAWS * seconds[config.prefilter]))
+        whole = quantities.duration(max(1.0, RANKED * seconds[config.prefilter]))
         yield (
-            f"pre-filter: the first {OPENING} trials are the best of {DRAWS} draws near the target"
-            f" by {config.prefilter}; each worker ranks them once, in about {whole}"
+            f"pre-filter: the first {PREFILTERED} trials are the best of {RANKED} draws near the"
+            f" target by {config.prefilter}; each worker ranks them once, in about {whole}"
         )
     if config.features:
         each = sum(seconds[name] for name in config.features)
@@ -422,15 +421,6 @@ def open_study(prepared: Prepared) -> Store:
         store.close()
         raise
     return store
-
-
-def check_folder(path: Path) -> None:
-    """Refuse a folder for --out that can't be made or written."""
-    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
-    if not nearest.is_dir():
-        raise UserError(f"--out is a folder to write to, not {str(path)!r}: {nearest} is a file.")
-    if not os.access(nearest, os.W_OK):
-        raise UserError(f"--out is a folder to write to; {nearest} can't be written.")
 
 
 def read_limits(max_flops: str | float | None, max_params: str | float | None) -> Limits:

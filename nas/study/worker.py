@@ -7,14 +7,13 @@ is in the store and in the checkpoints, so it may be killed at any instant.
 import json
 import logging
 import os
-import random
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -45,7 +44,7 @@ from nas.store.records import CurvePoint, Lease, Metrics, Proposal, Started
 from nas.store.retry import patiently
 from nas.store.store import Store
 from nas.store.trials import Final, Trials
-from nas.study.proposer import Idea, Proposer
+from nas.study.proposer import PATIENCE, NothingNew, Proposer
 
 if TYPE_CHECKING:
     from nas.training.checkpoint import Checkpoints
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_DEATHS = 5  # workers that died in a row without finishing an epoch: machines vanish too
-PATIENCE = 3  # proposals in a row that were known, until we look for an unknown one ourselves
 WAIT = 0.5  # seconds between two looks at what others do
 KEPT_WEIGHTS = 10  # of the best trials; others' weights can be trained again
 LEASE_SECONDS = 30.0
@@ -97,10 +95,6 @@ class Stopped(Exception):
         self.state, self.metrics = state, metrics
 
 
-class NothingNew(Exception):
-    """All networks within reach have a trial already."""
-
-
 class Worker:
     """One worker of one study."""
 
@@ -124,7 +118,12 @@ class Worker:
         self.data: DataSet | None = None
         self.observers = Observers(_observers(self.config, store, job.study))
         self.proposer = Proposer(
-            self.config, self.study, self._images, self._elsewhere, self._networks
+            self.config,
+            self.study,
+            images=self._images,
+            elsewhere=self._elsewhere,
+            tried=self._networks,
+            fidelity=self._fidelity,
         )
 
     def get_ready(self) -> None:
@@ -202,12 +201,12 @@ class Worker:
             number = self._next_number()
             if number is None:
                 return None
-            propose = partial(self._propose, repeats=repeats)
+            propose = partial(self.proposer.propose, repeats=repeats)
             try:
                 started = self.trials.start(
                     propose(number),
                     budget=self.job.trials,
-                    by_number=propose if self.config.sampler in samplers.PLAIN else None,
+                    by_number=None if samplers.learns(self.config.sampler) else propose,
                 )
             except NothingNew:
                 return None
@@ -227,20 +226,6 @@ class Worker:
         if found is None or started.outcome == "elsewhere":
             return False
         return self.proposer.known()[found.architecture_id] == 1
-
-    def _propose(self, number: int, repeats: int) -> Proposal:
-        """Return what a trial of this number tries, after so many tries that were known.
-
-        Raises NothingNew where nothing unknown is within reach.
-        """
-        rng = _random(self.config.seed, number, repeats)
-        idea = self.proposer.propose(rng)
-        if repeats >= PATIENCE:
-            unseen = self.proposer.unseen(idea.values, rng)
-            if unseen is None:
-                raise NothingNew
-            idea = Idea(unseen, {})
-        return replace(self.proposer.proposal(idea, self._fidelity), number=number)
 
     def _tell_reused(self, started: Started) -> None:
         if started.outcome in ("complete", "pruned", "failed"):
@@ -485,11 +470,6 @@ def _heartbeat(trials: Trials, lease: Lease) -> Iterator[threading.Event]:
     finally:
         over.set()
         thread.join()
-
-
-def _random(*seeds: int) -> random.Random:
-    """Return a generator that depends on the study's seed and the trial's number alone."""
-    return random.Random(":".join(map(str, seeds)))
 
 
 def work(job: Job, should_stop: Callable[[], bool]) -> None:

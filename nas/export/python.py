@@ -242,10 +242,12 @@ def _written(kind: type, arguments: Mapping[str, Any]) -> list[tuple[Any, str]]:
 def _fitted(value: Any, indent: str, before: str) -> str:
     """Write a value that stands on a line of its own, broken up where it is too long for it."""
     flat = _literal(value)
-    if not isinstance(value, tuple) or len(f"{indent}{before}{flat},") <= WIDTH:
+    if len(f"{indent}{before}{flat},") <= WIDTH:
         return flat
     if _is_own(type(value)):
         return _call(type(value), value._asdict(), indent, before)
+    if not isinstance(value, tuple):
+        return flat
     return "(" + "".join(f"\n{indent}{INDENT}{_literal(item)}," for item in value) + f"\n{indent})"
 
 

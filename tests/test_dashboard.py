@@ -59,7 +59,7 @@ class World:
         network_of = self.prepared.config.subject.decode(values)
         proposal = Proposal(
             architecture_id=network_of.id,
-            architecture=network_of.to_json(),
+            architecture=network_of,
             notation="\n".join(notation(network_of)),
             cost=network.cost(network_of),
             recipe_hash=self.prepared.config.recipe.hash,

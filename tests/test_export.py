@@ -310,19 +310,19 @@ def test_definitions_come_with_what_they_refer_to(
     """Constants, helpers, decorators and imports come along, each before its use."""
     text = (
         "import math\nfrom functools import cache\nfrom torch.nn import functional as F\n"
-        "from nas.blocks.squeeze_excite import SqueezeExcite\n"
+        "from nas.blocks.layer_scale import LayerScale\n"
         "UNUSED = 1\nHALF: float = math.pi / 2  # noqa: E501\n"
         "@cache\ndef helper():\n    return HALF\n"
-        "class Block(SqueezeExcite):\n"
+        "class Block(LayerScale):\n"
         "    def forward(self, x):\n        return F.relu(x) * helper()\n"
     )
     definitions = Definitions()
     definitions.add(plugin(tmp_path, monkeypatch, text), "Block")
-    assert list(definitions.texts) == ["SqueezeExcite", "HALF", "helper", "Block"]
+    assert list(definitions.texts) == ["LayerScale", "HALF", "helper", "Block"]
     assert definitions.texts["HALF"] == "HALF: float = math.pi / 2"
     assert definitions.texts["helper"].startswith("@cache\n")
     assert definitions.import_lines() == (
-        "import math\nfrom functools import cache\n\n"
+        "import math\nfrom functools import cache\n\nimport torch\n"
         "from torch import Tensor, nn\nfrom torch.nn import functional as F"
     )
 

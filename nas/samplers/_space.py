@@ -2,10 +2,10 @@
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
 
 from nas.architecture import Architecture
@@ -24,8 +24,6 @@ class SpaceOracle:
     `features`, where given, are what costs more to know of a network than to count it: proxies.
     """
 
-    pool: Sequence[Assignment] | None = None
-
     def __init__(
         self,
         subject: Subject,
@@ -37,7 +35,7 @@ class SpaceOracle:
         self.front = objective.kind == "pareto"
         self.limits = limits.tightest(subject.space.limits)
         self.parameters = subject.space.parameters()
-        self.distributions: Mapping[str, BaseDistribution] = {
+        self.distributions: Mapping[str, CategoricalDistribution] = {
             p.name: CategoricalDistribution(p.choices) for p in self.parameters
         }
         self.record = Record()

@@ -26,7 +26,7 @@ from nas.errors import DiskFull, StoreAway, UserError
 from nas.store import queries
 from nas.store.retry import patiently
 from nas.study import worker as study
-from nas.study.worker import Job
+from nas.study.worker import WorkOrder
 from nas.training import checkpoint, trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.recipe import Recipe, default_recipe
@@ -202,13 +202,13 @@ def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path)
 
 def start_worker(folder: Path, url: str, name: str, *, lease: float) -> "subprocess.Popen[str]":
     """Start a worker process of study "tiny" as a driver does."""
-    job = Job(url, "tiny", name, trials=1, driver=os.getpid(), lease=lease)
+    order = WorkOrder(url, "tiny", name, trials=1, driver=os.getpid(), lease=lease)
     with (folder / f"{name}.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "nas.study.worker"], stdin=subprocess.PIPE, stderr=log, text=True
         )
     assert process.stdin is not None
-    process.stdin.write(job.to_json())
+    process.stdin.write(order.to_json())
     process.stdin.close()
     return process
 
@@ -267,7 +267,7 @@ def test_a_trial_whose_workers_die_one_after_another_is_given_up(tmp_path: Path)
     """After so many deaths without an epoch it has failed, its reason says so, the rest go on."""
     with ready("sqlite", tmp_path) as url, opened(url) as store:
         last = untrained(store, tmp_path, trials=3)
-        lease = last.trials.start(last.proposer.propose(0)).lease
+        lease = last.trials.start(last.asker.proposer.propose(0)).lease
         for _ in range(study.MAX_DEATHS - 1):
             assert lease is not None
             assert store.expire(last.trials.info.id, lease.worker.__eq__) == 1

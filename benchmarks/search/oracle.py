@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 
 from benchmarks.search.goal import Goal
 from nas.samplers._acquisition import Acquisition, Observation
-from nas.samplers._oracle import Assignment, Look, Oracle
+from nas.samplers._oracle import Assignment, Oracle, Preview
 from nas.samplers._record import Record
 from nas.samplers._surrogate import Points
 from nas.samplers.nas import STARTUP, Candidates, NasSampler
@@ -21,7 +21,7 @@ ROWS = 5_000  # of a pool that are candidates
 class TableOracle:
     """Knows the rows of a table: assignments, and their factors and costs.
 
-    `factors` and `costs`, where given, have an entry per row: see `Look`.
+    `factors` and `costs`, where given, have an entry per row: see `Preview`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class TableOracle:
         costs = costs if costs is not None else [0.0] * len(rows)
         keys = [self._key(row) for row in rows]
         self._looks = {
-            key: Look(key, float(factor), cost=float(cost))
+            key: Preview(key, float(factor), cost=float(cost))
             for key, factor, cost in zip(keys, factors, costs, strict=True)
         }
 
@@ -64,8 +64,8 @@ class TableOracle:
         """Draw a row: neighbours of a row need not be in the table."""
         return self.draw(rng)
 
-    def look(self, values: Assignment) -> Look | None:
-        """Look at a row; None for an assignment that is not in the table."""
+    def look(self, values: Assignment) -> Preview | None:
+        """Preview at a row; None for an assignment that is not in the table."""
         return self._looks.get(self._key(values))
 
     def describe(self, values: Assignment) -> tuple[float, ...]:  # noqa: ARG002

@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from scipy.special import ndtr
 
 from nas import pareto
-from nas.samplers._oracle import Assignment, Look
+from nas.samplers._oracle import Assignment, Preview
 from nas.samplers._surrogate import FITTED, Floats, Points, Surrogate
 
 OUTLIER = 2.0  # spreads under the median from which a score is taken for an outlier
@@ -25,7 +25,7 @@ class Observation:
     """What a trial showed, higher being better; `extra` is the variance of what it did not show."""
 
     values: Assignment
-    look: Look
+    look: Preview
     score: float
     extra: float = 0.0
 
@@ -56,7 +56,7 @@ class Encoder:
         self.owner = np.array(owner, dtype=np.intp)
         self.groups = [(starts, len(key)) for key, starts in groups.items() if len(starts) > 1]
 
-    def encode(self, assignments: Sequence[Assignment], looks: Sequence[Look]) -> Points:
+    def encode(self, assignments: Sequence[Assignment], looks: Sequence[Preview]) -> Points:
         """Return a row per assignment; the descriptions are not scaled yet."""
         values = np.zeros((len(assignments), len(self.owner)))
         rows = np.arange(len(assignments))
@@ -88,7 +88,7 @@ class Acquisition:
     def __init__(
         self,
         observations: Sequence[Observation],
-        pending: Sequence[tuple[Assignment, Look]],
+        pending: Sequence[tuple[Assignment, Preview]],
         encoder: Encoder,
         rng: random.Random,
         *,
@@ -113,7 +113,7 @@ class Acquisition:
         if pending:
             self.surrogate.believe(self._points(*zip(*pending, strict=True)))
 
-    def _factors(self, looks: Sequence[Look]) -> Floats:
+    def _factors(self, looks: Sequence[Preview]) -> Floats:
         """Return what turns the metric into what is improved: on a front, that is the metric."""
         return np.array([1.0 if self.is_front else look.factor for look in looks])
 
@@ -121,10 +121,12 @@ class Acquisition:
         numbers = np.clip((points.numbers - self.centre) / self.scale, -FARTHEST, FARTHEST)
         return points._replace(numbers=numbers)
 
-    def _points(self, assignments: Sequence[Assignment], looks: Sequence[Look]) -> Points:
+    def _points(self, assignments: Sequence[Assignment], looks: Sequence[Preview]) -> Points:
         return self._scaled(self.encoder.encode(assignments, looks))
 
-    def improvement(self, points: Points, looks: Sequence[Look]) -> tuple[Floats, Floats, Floats]:
+    def improvement(
+        self, points: Points, looks: Sequence[Preview]
+    ) -> tuple[Floats, Floats, Floats]:
         """Return how promising each is (for sorting), and its metric's mean and spread."""
         mean, spread = self.surrogate.predict(self._scaled(points))
         if self.is_front:

@@ -19,7 +19,7 @@ Assignment = Mapping[str, Any]
 RECENT = 200  # trials that show which parameters exist when
 
 
-class Look(NamedTuple):
+class Preview(NamedTuple):
     """A candidate before its training: equal keys are equal architectures.
 
     The score is the metric times `factor`; `cost` is on the scale on which a front is drawn (log
@@ -55,8 +55,8 @@ class Oracle(Protocol):
     def change(self, values: Assignment, rng: random.Random) -> Assignment:
         """Change one active parameter."""
 
-    def look(self, values: Assignment) -> Look | None:
-        """Look at a candidate; None for one that is foreign to the oracle."""
+    def look(self, values: Assignment) -> Preview | None:
+        """Preview at a candidate; None for one that is foreign to the oracle."""
 
     def describe(self, values: Assignment) -> tuple[float, ...]:
         """Return numbers too dear to measure for every candidate: () without any."""
@@ -126,9 +126,9 @@ class StudyOracle:
         other = rng.choice([each for each in known[name].choices if each != values[name]])
         return self._complete({**values, name: other}, rng)
 
-    def look(self, values: Assignment) -> Look | None:
+    def look(self, values: Assignment) -> Preview | None:
         """Return the key: the parameters themselves."""
-        return Look(self._key(values))
+        return Preview(self._key(values))
 
     def describe(self, values: Assignment) -> tuple[float, ...]:  # noqa: ARG002
         """Return nothing: parameters are all that is known."""

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from nas.architecture import Architecture
 from nas.cost import Limits
 from nas.objective import Objective
-from nas.samplers._oracle import Assignment, Look
+from nas.samplers._oracle import Assignment, Preview
 from nas.samplers._record import Record
 from nas.search_space.preflight import Subject, draw_near, repair
 
@@ -39,7 +39,7 @@ class SpaceOracle:
             p.name: CategoricalDistribution(p.choices) for p in self.parameters
         }
         self.record = Record()
-        self._looks: dict[tuple[tuple[str, Any], ...], Look] = {}
+        self._looks: dict[tuple[tuple[str, Any], ...], Preview] = {}
 
     def begin(self, rng: random.Random) -> Assignment:
         """Draw an assignment near the target, within the limits where they can be kept."""
@@ -69,7 +69,7 @@ class SpaceOracle:
                 kept[name] = wanted[name] if name in wanted else rng.choice(parameter.choices)
         return kept
 
-    def look(self, values: Assignment) -> Look:
+    def look(self, values: Assignment) -> Preview:
         """Return what is known of a network."""
         at = tuple(values.items())
         found = self._looks.get(at)
@@ -85,7 +85,7 @@ class SpaceOracle:
             allowed = self.limits.violation(cost) is None
             if len(self._looks) >= KEPT:
                 self._looks.clear()
-            found = Look(architecture.id, factor, numbers, allowed, cost=numbers[0])
+            found = Preview(architecture.id, factor, numbers, allowed, cost=numbers[0])
             self._looks[at] = found
         return found
 

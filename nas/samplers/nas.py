@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas import pareto
 from nas.samplers._acquisition import CAPS, Acquisition, Encoder, Observation, chosen
 from nas.samplers._history import draw
-from nas.samplers._oracle import Assignment, Look, Oracle, StudyOracle
+from nas.samplers._oracle import Assignment, Oracle, Preview, StudyOracle
 from nas.samplers._surrogate import Points
 
 LEARNS = True
@@ -48,7 +48,7 @@ class Candidates(NamedTuple):
     """Assignments that may be proposed, what is known of them, and their rows for the model."""
 
     values: list[Assignment]
-    looks: list[Look]
+    looks: list[Preview]
     points: Points
 
     def take(self, rows: Iterable[int]) -> "Candidates":
@@ -152,7 +152,7 @@ class NasSampler(BaseSampler):
         best = [seen.values for seen in _parents(observed, rng, front=oracle.front)]
         taken = set(known)
         values: list[Assignment] = []
-        looks: list[Look] = []
+        looks: list[Preview] = []
 
         def gather(assignments: Iterable[Assignment]) -> None:
             """Keep the assignments that are allowed and not taken, and take them."""
@@ -180,7 +180,7 @@ def _described(
 ) -> tuple[Acquisition, Candidates]:
     """Model once more with what is too dear to be known of all: of a short list and of trials."""
 
-    def known(values: Assignment, look: Look) -> Look:
+    def known(values: Assignment, look: Preview) -> Preview:
         return look._replace(numbers=look.numbers + oracle.describe(values))
 
     encoder = Encoder(oracle.distributions, described=True)
@@ -244,7 +244,7 @@ def _check(study: Study, oracle: Oracle | None) -> None:
         )
 
 
-def _pending(oracle: Oracle) -> list[tuple[Assignment, Look]]:
+def _pending(oracle: Oracle) -> list[tuple[Assignment, Preview]]:
     """Return what is being evaluated, the most recent of it."""
     running = [t for t in oracle.record.open if t.state == TrialState.RUNNING and t.params]
     looks = [(trial.params, oracle.look(trial.params)) for trial in running[-PENDING:]]

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from nas.pruners.ladder import Seen
+from nas.pruners.ladder import RungTrial
 from nas.store import queries
 
 
@@ -11,12 +11,12 @@ class Climb:
 
     def __init__(self, study_id: int) -> None:
         self.study_id = study_id
-        self._ended: dict[int, Seen] = {}  # by evaluation
+        self._ended: dict[int, RungTrial] = {}  # by evaluation
         self._first = 0  # number of the first trial that may still change
 
-    def read(self, connection: sa.Connection) -> list[Seen]:
+    def read(self, connection: sa.Connection) -> list[RungTrial]:
         """Return each network that the study has at each fidelity, in the order of the trials."""
-        newer: dict[int, Seen] = {}
+        newer: dict[int, RungTrial] = {}
         for one in queries.seen(connection, self.study_id, self._first):
             if one.evaluation_id in self._ended:  # a reused trial repeats an evaluation
                 continue

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from nas.cost import Cost
 from nas.errors import StoreError, unknown
-from nas.pruners.ladder import Seen
+from nas.pruners.ladder import RungTrial
 from nas.store import engine as engines
 from nas.store.records import CurvePoint, Evaluation, Metrics, StoredArchitecture
 
@@ -195,7 +195,7 @@ def fidelities(connection: sa.Connection, study_id: int) -> dict[int, int]:
     return dict(sorted(found.items()))
 
 
-def seen(connection: sa.Connection, study_id: int, first: int = 0) -> list[Seen]:
+def seen(connection: sa.Connection, study_id: int, first: int = 0) -> list[RungTrial]:
     """Return the networks of a study's trials, from a number on, at their fidelities."""
     statement = sa.text(
         "SELECT t.number, t.evaluation_id, e.architecture_id, e.fidelity, v.value AS score,"
@@ -206,7 +206,7 @@ def seen(connection: sa.Connection, study_id: int, first: int = 0) -> list[Seen]
         " WHERE t.study_id = :study AND t.number >= :first ORDER BY t.number"
     )
     return [
-        Seen(
+        RungTrial(
             architecture_id=row.architecture_id,
             fidelity=row.fidelity,
             ended=row.state != "RUNNING",

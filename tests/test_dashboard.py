@@ -105,7 +105,7 @@ def opened(url: str, folder: Path, **options: Any) -> Iterator[World]:
     store.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """Open a study in each kind of store."""
     with ready(request.param, tmp_path) as url, opened(url, tmp_path) as made:

@@ -27,8 +27,8 @@ from nas.config import Config
 from nas.cost import Cost, Limits
 from nas.objective import Objective
 from nas.pruners.ladder import ladder
-from nas.store.models import utc_now
 from nas.store.records import CurvePoint, Proposal, StoredArchitecture
+from nas.store.schema import utc_now
 from nas.store.store import Store
 from nas.store.trials import Trials
 from nas.training.recipe import Recipe

@@ -31,7 +31,7 @@ from nas.observers import Observers, showcase
 from nas.service import dashboard
 from nas.store.store import Store
 from nas.study import preparation
-from nas.study.worker import Job, Worker
+from nas.study.worker import WorkOrder, assemble
 
 
 @dataclass
@@ -94,11 +94,9 @@ def trained(
     }  # fmt: skip
     prepared = preparation.prepare("mixconv", "digits", "2M", options)
     store = preparation.open_study(prepared)
-    job = Job(store=prepared.store, study=prepared.name, worker="benchmark", trials=trials)
-    worker = Worker(job, store, lambda: False)
+    order = WorkOrder(store=prepared.store, study=prepared.name, worker="benchmark", trials=trials)
     timed = Timed(showcase.Showcase(prepared.config, store, prepared.name))
-    worker.observers = timed
-    worker.run()
+    assemble(order, store, observers=timed).run()
     return timed.accounts, store, prepared
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from nas import pruners
-from nas.architecture import Architecture
-from nas.cost import Cost, Limits
+from nas.cost import Limits
 from nas.latency.table import LatencyTable
 from nas.objective import Objective
 from nas.pruners.ladder import DEFAULT, REDUCTION, Schedule, ladder
 from nas.search_space import SearchSpace
 from nas.search_space.preflight import Subject
-from nas.store.records import Metrics
+from nas.store.records import Metrics, StoredArchitecture
 from nas.training.recipe import Recipe
 
 
@@ -55,17 +54,13 @@ class Config:
         """The space for this data's images and classes."""
         return Subject(self.space, self.in_channels, self.classes, self.latency)
 
-    def score(self, metrics: Metrics, cost: Cost, architecture: Mapping[str, Any]) -> float:
+    def score(self, metrics: Metrics, of: StoredArchitecture) -> float:
         """Return the objective's value; NaN where the metric is not a number."""
         value = metrics.get(self.recipe.metric)
         if value is None:
             return float("nan")
-        priced = (
-            cost
-            if self.latency is None
-            else self.subject.price(Architecture.from_json(architecture))
-        )
-        return self.objective.score(value, self.objective.amount(priced))
+        cost = of.cost if self.latency is None else self.subject.price(of.architecture)
+        return self.objective.score(value, self.objective.amount(cost))
 
     @property
     def artifacts(self) -> Path:

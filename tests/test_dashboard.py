@@ -58,7 +58,7 @@ class World:
         network_of = self.prepared.config.subject.decode(values)
         proposal = Proposal(
             architecture_id=network_of.id,
-            architecture=network_of.to_json(),
+            architecture=network_of,
             notation="\n".join(network_of.notation()),
             cost=network.cost(network_of),
             recipe_hash=self.prepared.config.recipe.hash,

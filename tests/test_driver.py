@@ -10,12 +10,12 @@ import pytest
 from store_kit import opened, proposal, ready_file, trials
 
 from nas.errors import NasError, UserError
-from nas.executors import Handle, Work
+from nas.executors import MISTAKE, Handle, Work
 from nas.store import queries
 from nas.study import driver as drivers
 from nas.study.driver import Driver
 from nas.study.progress import Progress
-from nas.study.worker import MISTAKE, Job
+from nas.study.worker import WorkOrder
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Scripted:
 
     def start(self, work: Work) -> Handle:
         """Start a worker that has its end behind it."""
-        self.started.append(json.loads(work.job)["worker"])
+        self.started.append(json.loads(work.order)["worker"])
         status = self.statuses[min(len(self.started), len(self.statuses)) - 1]
         return SimpleNamespace(
             poll=lambda: status, stop=self._stop, wait=lambda _: None, kill=lambda: None,
@@ -61,10 +61,10 @@ def drive(folder: Path, executor: Scripted, seen: list[Progress] | None = None) 
     url = ready_file(folder)
     with opened(url) as store:
         trials(store)
-    job = Job(store=url, study="s", worker="", trials=4, deadline=None, threads=1)
+    order = WorkOrder(store=url, study="s", worker="", trials=4, deadline=None, threads=1)
     watch = (seen if seen is not None else []).append
     config: Any = SimpleNamespace(folder=str(folder))
-    return Driver(job, config, executor, 60.0, watch)
+    return Driver(order, config, executor, 60.0, watch)
 
 
 def test_a_dead_worker_is_started_again_under_its_name(tmp_path: Path, slept: list[float]) -> None:
@@ -85,13 +85,13 @@ def test_a_dead_worker_leaves_its_trial_to_others(tmp_path: Path, slept: list[fl
     def begin(work: Work) -> Handle:
         handle = start(work)
         if len(executor.started) == 1:
-            with opened(driver.job.store) as store:
+            with opened(driver.order.store) as store:
                 trials(store, worker=executor.started[0]).start(proposal())
         return handle
 
     executor.start = begin  # type: ignore[method-assign]
     assert driver.run()
-    with queries.connect(driver.job.store) as connection:
+    with queries.connect(driver.order.store) as connection:
         (trial,) = queries.running(connection, queries.study(connection, "s").id)
     assert trial.stopped
     assert slept
@@ -125,9 +125,9 @@ def test_progress_forgives_deaths(
     monkeypatch.setattr(drivers, "SHOWN", 0.0)
     monkeypatch.setattr(drivers, "SHARE", 1e9)
     done = iter(range(1000))
-    read = driver._read
+    read = driver.read
     monkeypatch.setattr(
-        driver, "_read", lambda began: SimpleNamespace(done=next(done), of=read(began))
+        driver, "read", lambda began: SimpleNamespace(done=next(done), of=read(began))
     )
     assert driver.run()
     assert max(slept) == 1  # each death is the first since the study came further

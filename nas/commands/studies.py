@@ -95,7 +95,7 @@ def show(
         trial = trial_of(connection, info, number)
         evaluation = queries.evaluation(connection, trial.evaluation_id)
         curve = queries.curve(connection, trial.evaluation_id)
-    return TrialView(trial, evaluation.architecture, curve, info.config["recipe"]["metric"])
+    return TrialView(trial, evaluation.architecture_json, curve, info.config["recipe"]["metric"])
 
 
 def newest(store: str | None = None) -> str:

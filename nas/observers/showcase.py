@@ -103,7 +103,7 @@ class Showcase(Observer):
 
     def started(self, lease: Lease, evaluation: Evaluation) -> None:
         """Begin a trial's account."""
-        architecture = Architecture.from_json(lease.architecture)
+        architecture = lease.architecture
         self._showing = Showing(lease, evaluation, architecture)
 
     def epoch(self, lease: Lease, point: CurvePoint, value: float) -> None:  # noqa: ARG002
@@ -141,7 +141,7 @@ class Showcase(Observer):
         evaluation = started.evaluation
         if evaluation is None or started.number is None:
             return
-        architecture = Architecture.from_json(evaluation.architecture)
+        architecture = evaluation.architecture
         origin = (
             f"{evaluation.study}/{evaluation.number}" if evaluation.study else "a deleted study"
         )
@@ -224,7 +224,7 @@ class Showcase(Observer):
         if metrics.get("predicted_classes") == 1:
             found.append("It predicts a single class: it has learnt nothing.")
         limits = self.config.limits.tightest(self.config.space.limits)
-        architecture = Architecture.from_json(evaluation.architecture)
+        architecture = evaluation.architecture
         over = limits.violation(self.config.subject.price(architecture))
         if over is not None:
             found.append(f"Over a limit: {over}.")

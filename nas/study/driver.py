@@ -13,12 +13,12 @@ from pathlib import Path
 
 from nas.config import Config
 from nas.errors import NasError, StoreError, UserError
-from nas.executors import Executor, Handle, Work
+from nas.executors import MISTAKE, Executor, Handle, Work
 from nas.store import queries
 from nas.store.store import Store
+from nas.study import worker as study_worker
 from nas.study.progress import Progress, Run, Watch, progress
-from nas.study.worker import MISTAKE, Job, work
-from nas.study.worker import __name__ as worker_module
+from nas.study.worker import WorkOrder
 
 TICK = 0.25  # seconds between two looks at the workers
 SHOWN = 1.0  # seconds between two looks at the study
@@ -32,14 +32,16 @@ MAX_WAIT = 10  # seconds before a worker is replaced, more each time
 class Driver:
     """Runs the workers of one study, as many at once as the executor has.
 
-    `estimate` is the seconds of one trial until some are seen.
+    `estimate` is the seconds of one trial until some are seen. `module` is the module that a worker
+    process runs: one with another evaluator calls `main` and `run` of `nas.study.worker` with it.
     """
 
-    job: Job
+    order: WorkOrder
     config: Config
     executor: Executor
     estimate: float
     watch: Watch
+    module: str = study_worker.__name__
 
     def run(self) -> bool:
         """Run workers until there is nothing left to do; return False when a person stopped them.
@@ -66,7 +68,7 @@ class Driver:
         """Watch the workers; one that died is replaced, its trial free for others at once."""
         began = time.time()
         next_look = began + SHOWN
-        done, restarts = self._read(began).done, 0  # since the study last came further
+        done, restarts = self.read(began).done, 0  # since the study last came further
         while True:
             ended = {name: handle.poll() for name, handle in handles.items()}
             for name, status in ended.items():
@@ -91,36 +93,38 @@ class Driver:
     def _show(self, began: float) -> float | None:
         """Show the progress; return how many trials are done, None while the database is away."""
         try:
-            now = self._read(began)
+            now = self.read(began)
         except StoreError:  # it shows itself again a second later
             return None
         self.watch(now)
         return now.done
 
-    def _read(self, began: float) -> Progress:
+    def read(self, began: float) -> Progress:
+        """Read the progress of the study, under the limits of a run that began at a Unix time."""
         each = self.estimate / self.executor.workers
-        run = Run(began=began, trials=self.job.trials, deadline=self.job.deadline, estimate=each)
-        with queries.connect(self.job.store) as connection:
-            return progress(connection, queries.study(connection, self.job.study), run)
+        run = Run(
+            began=began, trials=self.order.trials, deadline=self.order.deadline, estimate=each
+        )
+        with queries.connect(self.order.store) as connection:
+            return progress(connection, queries.study(connection, self.order.study), run)
 
     def _expire(self, dead: Callable[[str], bool]) -> None:
-        store = Store.open(self.job.store)
+        store = Store.open(self.order.store)
         try:
             with store.read() as connection:
-                info = queries.study(connection, self.job.study)
+                info = queries.study(connection, self.order.study)
             store.expire(info.id, dead)
         finally:
             store.close()
 
     def _work(self, name: str) -> Work:
-        job = replace(self.job, worker=name, driver=os.getpid())
+        order = replace(self.order, worker=name, driver=os.getpid())
         return Work(
-            run=lambda should_stop: work(job, should_stop),
-            module=worker_module,
-            job=job.to_json(),
+            module=self.module,
+            order=order.to_json(),
             log=str(Path(self.config.folder, "logs", f"worker{name.rpartition(':')[2]}.log")),
-            threads=job.threads,
-            deadline=job.deadline,
+            threads=order.threads,
+            deadline=order.deadline,
         )
 
 

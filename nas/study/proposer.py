@@ -168,12 +168,11 @@ class Proposer:
         scored: list[tuple[float, Assignment]] = []
         for evaluation in self.elsewhere():
             try:
-                architecture = Architecture.from_json(evaluation.architecture)
-                values = config.space.encode(architecture)
+                values = config.space.encode(evaluation.architecture)
             except UserError:  # of another space, or of a block that is not known here
                 continue
-            score = config.score(evaluation.metrics, evaluation.cost, evaluation.architecture)
-            if not math.isnan(score) and self._allows(architecture):
+            score = config.score(evaluation.metrics, evaluation)
+            if not math.isnan(score) and self._allows(evaluation.architecture):
                 scored.append((score, values))
         scored.sort(key=lambda pair: -pair[0])
         return [values for _, values in scored[:RECALLED]]
@@ -215,7 +214,7 @@ class Proposer:
         table = self.config.latency
         return Proposal(
             architecture_id=architecture.id,
-            architecture=architecture.to_json(),
+            architecture=architecture,
             notation="\n".join(architecture.notation()),
             cost=network.cost(architecture),
             recipe_hash=self.config.recipe.hash,

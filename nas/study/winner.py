@@ -124,7 +124,7 @@ def conclude(store: Store, study: str) -> Best | None:
     if ended is None:
         return None
     config = Config.from_json(ended.info.config)
-    architecture = Architecture.from_json(ended.winner.architecture)
+    architecture = ended.winner.architecture
     data = load(config.data, cache_dir=cache_dir(config.folder))
     state = trained_weights(store, ended.winner, config, data)
     test = dict(ended.looks).get(ended.winner.id)
@@ -208,7 +208,7 @@ def facts_of(
     test: Mapping[str, float | None],
 ) -> export.Facts:
     """Collect what an exported file says of itself."""
-    from nas.training.trainer import normalisation
+    from nas.training.images import normalisation
 
     mean, std = normalisation(data, architecture.resolution)
     return export.Facts(
@@ -238,7 +238,7 @@ def trained_weights(
         kept = Checkpoints(evaluation.checkpoint).load_weights()
         if kept is not None:
             return kept
-    again = train(Architecture.from_json(evaluation.architecture), data, config.recipe)
+    again = train(evaluation.architecture, data, config.recipe)
     metric = config.recipe.metric
     stored, now = evaluation.metrics.get(metric), again.metrics[metric]
     if stored != now:
@@ -254,7 +254,8 @@ def trained_weights(
 def _look(
     architecture: Architecture, state: "Mapping[str, Tensor]", data: DataSet
 ) -> dict[str, float]:
-    from nas.training.trainer import evaluate, normalisation
+    from nas.training.images import normalisation
+    from nas.training.trainer import evaluate
 
     module = network.build(architecture)
     module.load_state_dict(dict(state))

@@ -100,7 +100,9 @@ def watch(
 
 
 def _statuses(studies: Sequence[str], store: str | None) -> tuple[Progress, ...]:
-    return tuple(s for name in studies or [None] for s in commands.status(name, store=store))
+    if not studies:
+        return tuple(commands.status(store=store))
+    return tuple(status for name in studies for status in commands.status(name, store=store))
 
 
 def lines(status: Progress) -> list[str]:

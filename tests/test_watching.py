@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from mariadb_kit import administer
 from search_kit import arguments, command, nas, result
 from store_kit import (
     CONFIG,
@@ -48,7 +47,7 @@ from nas.store.trials import Trials
 from nas.study.progress import Progress, Run, progress
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Make an empty store of each kind."""
     with ready(request.param, tmp_path) as made:
@@ -354,11 +353,6 @@ def closed(url: str) -> Iterator[None]:
         file.rename(file.with_suffix(".away"))
         yield
         file.with_suffix(".away").rename(file)
-        return
-    if url.startswith("mariadb"):  # which can't close one database: its tables are elsewhere
-        administer(url, "RENAME TABLE nas_studies TO nas_away")
-        yield
-        administer(url, "RENAME TABLE nas_away TO nas_studies")
         return
     name = url.rpartition("/")[2]
     admin = sa.create_engine(f"{SERVER}/postgres", isolation_level="AUTOCOMMIT")

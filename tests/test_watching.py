@@ -37,7 +37,7 @@ from typer.testing import CliRunner
 from nas.cli import app
 from nas.commands import logs as log_commands
 from nas.commands import studies as commands
-from nas.commands.watch import watch
+from nas.commands.watch import follow
 from nas.errors import StoreError, UserError
 from nas.observers import journal
 from nas.report.events import event_line
@@ -276,7 +276,7 @@ def test_watching_imports_neither_torch_nor_optuna() -> None:
     """What nas status, logs and metrics need starts quickly."""
     code = (
         "import sys; from nas.commands import watch, logs; from nas.service import metrics;"
-        " from nas.report import watching, events; import nas.cli.watching; heavy = {'torch',"
+        " from nas.report import watching, events; import nas.cli.verbs; heavy = {'torch',"
         " 'optuna', 'alembic', 'numpy', 'sqlalchemy.orm'}; print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
@@ -305,7 +305,7 @@ def test_watching_survives_a_store_that_goes_away_for_a_while(url: str) -> None:
     """The error is told beside what was last seen; when the store is back, it is read again."""
     with opened(url) as store:
         train(trials(store), "a")
-    looks = watch(store=url, every=0.2)
+    looks = follow(store=url, every=0.2)
     assert next(looks).error is None
     with closed(url):
         failed = next(looks)
@@ -326,7 +326,7 @@ def test_no_password_is_shown_when_the_store_is_away() -> None:
         secret = url.replace("postgres@", "postgres:pa55word@")
         with opened(secret) as store:
             trials(store)
-        looks = watch(store=secret, every=0.2)
+        looks = follow(store=secret, every=0.2)
         next(looks)
         with closed(url):
             message = next(looks).error
@@ -337,9 +337,9 @@ def test_no_password_is_shown_when_the_store_is_away() -> None:
 def test_the_first_look_raises_what_is_a_mistake(tmp_path: Path) -> None:
     """A store that is not there is no store that goes away for a while."""
     with pytest.raises(StoreError, match="no such file"):
-        next(watch(store=f"sqlite:///{tmp_path}/none.db"))
+        next(follow(store=f"sqlite:///{tmp_path}/none.db"))
     with pytest.raises(UserError, match="--every is a number of seconds"):
-        next(watch(store=ready_file(tmp_path), every=0))
+        next(follow(store=ready_file(tmp_path), every=0))
 
 
 def finished_study(folder: Path) -> str:

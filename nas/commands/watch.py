@@ -1,17 +1,20 @@
-"""Look at studies again and again, while anybody works on them anywhere.
+"""The verb that looks at studies, once or again and again, while anybody works on them anywhere.
 
-Importing this module imports no torch.
+Importing this module imports neither torch nor the store.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Annotated, Any
 
 from nas.commands import studies as commands
+from nas.commands._options import Help, Store, argument
 from nas.errors import StoreError, UserError
+from nas.report import tables
 
-SHORTEST = 0.2  # seconds between two looks
+EVERY, SHORTEST = 2.0, 0.2  # seconds between two looks
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,54 @@ class Look:
         """Tell whether all studies have what they were to do behind them."""
         return self.error is None and all(one.activity.is_done for one in self.statuses)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the look as plain data."""
+        statuses = [status.to_json() for status in self.statuses]
+        return {"time": self.time.isoformat(), "error": self.error, "studies": statuses}
 
-def watch(
+
+class Statuses(list[commands.Status]):
+    """How far studies are; `one` of them was asked for by its name."""
+
+    one = False
+
+    def to_json(self) -> Any:
+        """Return the statuses as plain data, of a study that was named without a list."""
+        statuses = [status.to_json() for status in self]
+        return statuses[0] if self.one else statuses
+
+    def lines(self) -> tables.Lines:
+        """Say how far each study is."""
+        return (line for status in self for line in status.lines())
+
+
+def status(
+    studies: Annotated[list[str] | None, argument("Studies' names; all if left out.")] = None,
+    *,
+    study: Annotated[str | None, Help("One name, as elsewhere.")] = None,
+    watch: Annotated[bool, Help("Go on showing it, until Ctrl-C.")] = False,
+    every: Annotated[float | None, Help("With --watch, seconds: 2.")] = None,
+    until_done: Annotated[bool, Help("With --watch, end when the budget is spent.")] = False,
+    store: Store = None,
+) -> "Statuses | Iterator[Look]":
+    """Show how far a study is, or all of them, who works on it and how fast; --watch goes on."""
+    names = [*(studies or ()), *([study] if study else ())]
+    if watch:
+        every = EVERY if every is None else every
+        return follow(names, store=store, every=every, until_done=until_done)
+    for option, given in (("--every", every is not None), ("--until-done", until_done)):
+        if given:
+            raise UserError(f"{option} is for --watch; give --watch too.")
+    statuses = Statuses(_statuses(names, store))
+    statuses.one = len(names) == 1
+    return statuses
+
+
+def follow(
     studies: Sequence[str] = (),
     *,
     store: str | None = None,
-    every: float = 2.0,
+    every: float = EVERY,
     until_done: bool = False,
 ) -> Iterator[Look]:
     """Yield a look at studies, by default at all, every so many seconds.

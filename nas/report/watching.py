@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.quantities import duration, short
-from nas.report import terminal
+from nas.report import tables, terminal
 from nas.store.activity import Activity, Holder, Pace
 
 SHOWN_REASONS = 8  # of failures, on a page
@@ -27,12 +27,12 @@ def status_lines(status: Any) -> list[str]:
 
 def summary_lines(status: Any) -> list[str]:
     """Say what a study has reached and how it goes, without each worker and each failure."""
-    lines = [f"{status.study}: {terminal.counts_line(status.counts)}"]
+    lines = [f"{status.study}: {tables.counts_line(status.counts)}"]
     if len(status.fidelities) > 1:
-        lines.append(f"  {terminal.rungs_line(status.fidelities)}")
+        lines.append(f"  {tables.rungs_line(status.fidelities)}")
     if status.best:
         metric = status.config["recipe"]["metric"]
-        lines.append(f"  best {terminal.trial_line(status.best, metric)}")
+        lines.append(f"  best {tables.trial_line(status.best, metric)}")
     lines += [f"  {line}" for line in activity_lines(status.activity)]
     if status.disk:
         lines.append(f"  {status.disk}: who has no space for a checkpoint waits for it")
@@ -132,7 +132,7 @@ def _study(status: Any) -> list[RenderableType]:
     return parts + [Text(line, style="red") for line in failure_lines(status.failures)]
 
 
-def workers_table(holders: Sequence[Holder]) -> Table:
+def workers_table(holders: Sequence[Holder]) -> tables.Table:
     """Show the workers that train, each with its trial, its epoch and its lease."""
     columns = ["worker", "host", "#trial", "#epoch", "#of", "#attempt", "lease"]
     rows = [
@@ -147,7 +147,7 @@ def workers_table(holders: Sequence[Holder]) -> Table:
         ]
         for one in holders
     ]
-    return terminal.table(columns, rows)
+    return tables.Table(columns, rows)
 
 
 class LivePage(terminal.Page):

@@ -93,6 +93,11 @@ class TrialInfo:
         """Tell whether the model predicts a single class."""
         return self.metrics.get("predicted_classes") == 1
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the trial as plain data, its cost number by number."""
+        fields = {name: value for name, value in vars(self).items() if name != "cost"}
+        return {**fields, **self.cost._asdict(), "one_class": self.one_class}
+
     def summary(self) -> dict[str, Any]:
         """Return what a search's result says of the trial, as plain data."""
         return {

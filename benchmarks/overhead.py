@@ -27,6 +27,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from nas import network, samplers
+from nas.blocks.notation import notation
 from nas.search_space import SearchSpace, block, choice, stage
 from nas.store import queries
 from nas.store.records import CurvePoint, Proposal
@@ -97,7 +98,7 @@ class Ours:
         proposal = Proposal(
             architecture_id=architecture.id,
             architecture=architecture,
-            notation="\n".join(architecture.notation()),
+            notation="\n".join(notation(architecture)),
             cost=cost,
             recipe_hash=self.recipe,
             fidelity=1,

@@ -108,9 +108,11 @@ class Samples(list["Architecture"]):
 
     def lines(self) -> Lines:
         """Say each architecture in a line."""
+        from nas.blocks.notation import notation
+
         for architecture in self:
-            notation = " | ".join(architecture.notation())
-            yield f"{architecture.id} {architecture.resolution} px: {notation}"
+            words = " | ".join(notation(architecture))
+            yield f"{architecture.id} {architecture.resolution} px: {words}"
 
 
 def space_sample(

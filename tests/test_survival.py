@@ -92,13 +92,13 @@ def test_a_url_that_nothing_opens_is_refused() -> None:
         checkpoint.check("nowhere://bucket")
 
 
-def test_parts_of_a_batch_add_up_to_its_gradient(recipe: Recipe) -> None:
-    """A step in parts moves the weights as the whole batch does, class weights included."""
+def test_accumulated_gradients_are_the_batchs(recipe: Recipe) -> None:
+    """Micro-batches give the gradients of the whole batch, class weights included."""
     moved = []
-    for parts in (1, 2, 3):
+    for accumulation_steps in (1, 2, 3):
         torch.manual_seed(0)
         module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 10))
-        training = trainer._begin(module, recipe, parts)
+        training = trainer._begin(module, recipe, accumulation_steps)
         x, labels = torch.randn(17, 1, 8, 8), torch.arange(17) % 10
         loss = trainer._step(training, x, labels, torch.rand(10) + 0.5, recipe, 0)
         moved.append((loss, [each.grad for each in module.parameters()]))

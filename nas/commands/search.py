@@ -15,8 +15,8 @@ from nas.store.engine import resolve
 if TYPE_CHECKING:
     from nas.search_space import SearchSpace
     from nas.store.store import Store
-    from nas.study.driver import Watch
     from nas.study.preparation import Prepared, SearchOptions
+    from nas.study.progress import Watch
     from nas.study.winner import Best
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from nas import network
 from nas.architecture import Architecture, Value
+from nas.blocks.notation import notation
 from nas.cost import AnyCost, Limits, TimedCost
 from nas.errors import UserError
 from nas.objective import Objective
@@ -128,7 +129,7 @@ def survey(
         near_target=share,
         within_limits=len(kept) / SAMPLES,
         example=example.to_json(),
-        example_notation=example.notation(),
+        example_notation=notation(example),
         example_macs=network.cost(example).macs,
     )
 

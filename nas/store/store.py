@@ -13,13 +13,13 @@ from optuna.storages import BaseStorage, get_storage
 from sqlalchemy import exc
 
 from nas.errors import StoreError
+from nas.store import dialects, migrate, queries
 from nas.store import engine as engines
-from nas.store import migrate, models, queries
+from nas.store.dialects import finite, insert_new
 from nas.store.forget import forget_deleted
-from nas.store.indexes import make_on_optunas
 from nas.store.optuna_storage import BatchedStorage, reported
 from nas.store.records import Metrics
-from nas.store.tables import finite, insert_new
+from nas.store.schema import ARTIFACTS, EVALUATIONS, RECIPES, STUDIES, TEST_LOOKS
 
 # What a study's name stands for; the first that differs is told.
 FIXED = (
@@ -49,11 +49,10 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
             engine = engines.write_engine(parsed)
             try:
-                migrate.upgrade(engine)
-                made = cls(parsed, engine, _optuna_storage(parsed))
-                with engine.begin() as connection, migrate.alone(connection):
-                    make_on_optunas(connection)
-                return made
+                migrate.make_or_upgrade(engine)
+                store = cls(parsed, engine, _optuna_storage(parsed))
+                migrate.index_optunas(engine)
+                return store
             except BaseException:
                 engine.dispose()
                 raise
@@ -72,18 +71,9 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Connect for a short while to read, for `nas.store.queries`.
-
-        PostgreSQL sees each statement's own moment in a transaction too: it is spared one, and with
-        it two of three journeys to the server. MariaDB begins one without a journey.
-        """
+        """Connect for a short while to read, for `nas.store.queries`."""
         with engines.translated(self.url, "read"), self.engine.connect() as connection:
-            if connection.dialect.name == "sqlite":
-                yield connection.execution_options(deferred=True)
-            elif connection.dialect.name == "postgresql":
-                yield connection.execution_options(isolation_level="AUTOCOMMIT")
-            else:
-                yield connection
+            yield connection.execution_options(**dialects.of(connection).reading)
 
     def create_study(
         self,
@@ -105,17 +95,16 @@ class Store:
         if row is not None:
             _check_same(name, row.config, plain)
         with reported(self.url, "write"), _quiet():
-            study = optuna.create_study(
+            optuna.create_study(
                 study_name=name, storage=self.storage, direction=direction, load_if_exists=True
             )
+            study_id = self.storage.get_study_id_from_name(name)
         with self.write() as connection:
-            values = {"id": study._study_id, "name": name, "config": plain}
-            if insert_new(connection, models.StudyRow, values) is None:
+            values = {"id": study_id, "name": name, "config": plain}
+            if insert_new(connection, STUDIES, values) is None:
                 _update_config(connection, name, plain)
             for recipe_hash, recipe in (recipes or {}).items():
-                insert_new(
-                    connection, models.RecipeRow, {"hash": recipe_hash, "json": dict(recipe)}
-                )
+                insert_new(connection, RECIPES, {"hash": recipe_hash, "json": dict(recipe)})
             return queries.study(connection, name)
 
     def forget_deleted(self) -> None:
@@ -125,41 +114,34 @@ class Store:
 
     def expire(self, study_id: int, is_dead: Callable[[str], bool]) -> int:
         """Let the leases of workers known to be dead expire now; return how many there were."""
-        table = models.EvaluationRow
+        table = EVALUATIONS.c
         with self.write() as connection:
             held = sa.select(table.id, table.attempt, table.worker).where(
                 table.study_id == study_id, table.state == "running", table.worker != ""
             )
             dead = [row for row in connection.execute(held).all() if is_dead(row.worker)]
             for row in dead:
-                connection.execute(
-                    sa.update(table)
-                    .where(table.id == row.id, table.attempt == row.attempt)
-                    .values(expires_at=0.0)
-                )
+                same = (table.id == row.id) & (table.attempt == row.attempt)
+                connection.execute(EVALUATIONS.update().where(same).values(expires_at=0.0))
         return len(dead)
 
     def look_at_test(self, study_id: int, evaluation_id: int, metrics: Metrics) -> int:
         """Record one look at the test split and return how many the study has had."""
         row = {"study_id": study_id, "evaluation_id": evaluation_id, "metrics": finite(metrics)}
         with self.write() as connection:
-            connection.execute(sa.insert(models.TestLookRow).values(row))
+            connection.execute(TEST_LOOKS.insert().values(row))
             return len(queries.test_looks(connection, study_id))
 
     def add_artifact(self, study_id: int, kind: str, path: str) -> None:
         """Record a file that a study made; the same file is recorded once."""
         with self.write() as connection:
-            insert_new(
-                connection, models.ArtifactRow, {"study_id": study_id, "kind": kind, "path": path}
-            )
+            insert_new(connection, ARTIFACTS, {"study_id": study_id, "kind": kind, "path": path})
 
     def set_checkpoint(self, evaluation_id: int, path: str) -> None:
         """Record where an evaluation's weights lie now."""
-        table = models.EvaluationRow
+        mine = EVALUATIONS.c.id == evaluation_id
         with self.write() as connection:
-            connection.execute(
-                sa.update(table).where(table.id == evaluation_id).values(checkpoint=path)
-            )
+            connection.execute(EVALUATIONS.update().where(mine).values(checkpoint=path))
 
 
 @contextmanager
@@ -187,12 +169,12 @@ def _optuna_storage(url: sa.URL) -> BatchedStorage:
 
 def _update_config(connection: sa.Connection, name: str, now: Mapping[str, Any]) -> None:
     """Give a study the keys of its configuration that may change."""
-    found = queries.study(connection, name)
-    _check_same(name, found.config, now)  # another process may have been first
-    merged = {**found.config, **now}
-    if merged != found.config:
-        table = models.StudyRow
-        connection.execute(sa.update(table).where(table.id == found.id).values(config=merged))
+    stored = queries.study(connection, name)
+    _check_same(name, stored.config, now)  # another process may have been first
+    merged = {**stored.config, **now}
+    if merged != stored.config:
+        mine = STUDIES.c.id == stored.id
+        connection.execute(STUDIES.update().where(mine).values(config=merged))
 
 
 def _check_same(name: str, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -219,6 +201,8 @@ def _difference(was: Any, now: Any, path: str = "") -> str:
     if isinstance(was, dict) and isinstance(now, dict):
         for key in [*was, *(key for key in now if key not in was)]:
             here = f"{path}.{key}" if path else str(key)
+            if not was.get(key) and not now.get(key):  # a neutral value may be left out
+                continue
             if key not in now:
                 return f"{here} is gone"
             if key not in was:

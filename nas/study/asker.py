@@ -17,7 +17,7 @@ from nas.data import DataSet
 from nas.observers import Observers
 from nas.pruners.ladder import Seen
 from nas.store import queries
-from nas.store.climb import Climb
+from nas.store.queries import Climb
 from nas.store.records import Proposal, Started
 from nas.store.retry import patiently
 from nas.store.trials import Trials

@@ -120,7 +120,9 @@ class Training:
         return Result(
             metrics=result.metrics,
             seconds=result.seconds,
-            note=ACCUMULATED.format(result.parts) if result.parts > 1 else None,
+            note=ACCUMULATED.format(result.accumulation_steps)
+            if result.accumulation_steps > 1
+            else None,
             clean_up=lambda: self._clean_up(checkpoints),
         )
 
@@ -134,7 +136,7 @@ class Training:
         except OutOfMemory as error:
             log.warning("once more with batches in %d parts: %s", PARTS, error)
         _free_memory()  # outside of the handler, whose traceback holds the tensors
-        return trainer.train(*of, control=control, parts=PARTS)
+        return trainer.train(*of, control=control, accumulation_steps=PARTS)
 
     def _take_over(self, architecture_id: str, checkpoints: "Checkpoints") -> None:
         """Copy the checkpoint that another study has of the same training, if we have none."""

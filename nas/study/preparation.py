@@ -27,7 +27,7 @@ from nas.search_space.preflight import Preflight, Subject, survey
 from nas.store.engine import resolve
 from nas.store.store import Store
 from nas.study import latency_table as timing
-from nas.study.driver import Watch
+from nas.study.progress import Watch
 from nas.study.proposer import PREFILTERED, RANKED
 from nas.training import checkpoint
 from nas.training.estimate import training_seconds

@@ -208,7 +208,7 @@ def facts_of(
     test: Mapping[str, float | None],
 ) -> export.Facts:
     """Collect what an exported file says of itself."""
-    from nas.training.trainer import normalisation
+    from nas.training.images import normalisation
 
     mean, std = normalisation(data, architecture.resolution)
     return export.Facts(
@@ -254,7 +254,8 @@ def trained_weights(
 def _look(
     architecture: Architecture, state: "Mapping[str, Tensor]", data: DataSet
 ) -> dict[str, float]:
-    from nas.training.trainer import evaluate, normalisation
+    from nas.training.images import normalisation
+    from nas.training.trainer import evaluate
 
     module = network.build(architecture)
     module.load_state_dict(dict(state))

@@ -28,7 +28,7 @@ from nas.commands import studies as commands
 from nas.data import DataSet, Split
 from nas.data.dataset import share_of
 from nas.errors import StoreError, UserError
-from nas.pruners.ladder import FIDELITIES, MAX_RUNGS, Rung, Schedule, Seen, ladder
+from nas.pruners.ladder import FIDELITIES, MAX_RUNGS, Rung, RungTrial, Schedule, ladder
 from nas.store import queries
 from nas.store.store import Store
 from nas.store.trials import Trials
@@ -72,10 +72,10 @@ def test_a_round_of_hyperband_fills_every_bracket(epochs: int, reduction: int) -
     """After a round each rung has begun its share, however many workers begin at once."""
     rungs = tuple(rung.epochs for rung in ladder(epochs, "epochs", reduction))
     schedule = Schedule(rungs, reduction, brackets=True)
-    seen: list[Seen] = []
+    seen: list[RungTrial] = []
     for number in range(sum(schedule.shares)):
         base = schedule.base(seen)
-        one = Seen(architecture_id=str(number), fidelity=base, ended=False, score=None,
+        one = RungTrial(architecture_id=str(number), fidelity=base, ended=False, score=None,
                    number=number, evaluation_id=number)  # fmt: skip
         seen.append(one)
     begun = [sum(one.fidelity == rung for one in seen) for rung in rungs]
@@ -87,7 +87,7 @@ class Simulated:
 
     def __init__(self, schedule: Schedule, scores: list[float | None]) -> None:
         self.schedule, self.scores = schedule, scores
-        self.seen: list[Seen] = []
+        self.seen: list[RungTrial] = []
         self.begun = 0
 
     def ask(self) -> bool:
@@ -108,7 +108,7 @@ class Simulated:
     def begin(self, name: str, fidelity: int) -> None:
         """Add a running evaluation."""
         number = len(self.seen)
-        one = Seen(architecture_id=name, fidelity=fidelity, ended=False, score=None,
+        one = RungTrial(architecture_id=name, fidelity=fidelity, ended=False, score=None,
                    number=number, evaluation_id=number)  # fmt: skip
         self.seen.append(one)
 
@@ -122,7 +122,7 @@ class Simulated:
             score = 0.5
         self.seen[place] = replace(one, ended=True, score=score)
 
-    def check(self, one: Seen, following: int, *, closing: bool) -> None:
+    def check(self, one: RungTrial, following: int, *, closing: bool) -> None:
         """Hold that a promotion is to the next rung, new, and of one of the best."""
         rungs = self.schedule.rungs
         assert rungs.index(following) == rungs.index(one.fidelity) + 1
@@ -144,11 +144,11 @@ class Simulated:
         sound = [other for other in above if not self.failed(other)]
         assert len(sound) < len(pool) // self.schedule.reduction
 
-    def base(self, one: Seen) -> int:
+    def base(self, one: RungTrial) -> int:
         """Return where a network began."""
         return min(o.fidelity for o in self.seen if o.architecture_id == one.architecture_id)
 
-    def failed(self, one: Seen) -> bool:
+    def failed(self, one: RungTrial) -> bool:
         """Tell whether a network failed at any rung."""
         mine = [o for o in self.seen if o.architecture_id == one.architecture_id]
         return any(o.ended and o.score is None for o in mine)

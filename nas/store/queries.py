@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from nas.cost import Cost
 from nas.errors import StoreError, unknown
-from nas.pruners.ladder import Seen
+from nas.pruners.ladder import RungTrial
 from nas.store import dialects, schema
 from nas.store import engine as engines
 from nas.store.dialects import DatabaseSeconds
@@ -211,10 +211,10 @@ def fidelities(connection: sa.Connection, study_id: int) -> dict[int, int]:
     return dict(sorted(totals.items()))
 
 
-def seen(connection: sa.Connection, study_id: int, first: int = 0) -> list[Seen]:
+def seen(connection: sa.Connection, study_id: int, first: int = 0) -> list[RungTrial]:
     """Return the networks of a study's trials, from a number on, at their fidelities."""
     return [
-        Seen(
+        RungTrial(
             architecture_id=row.architecture_id,
             fidelity=row.fidelity,
             ended=row.state != "RUNNING",
@@ -240,12 +240,12 @@ class Climb:
 
     def __init__(self, study_id: int) -> None:
         self.study_id = study_id
-        self._ended: dict[int, Seen] = {}  # by evaluation
+        self._ended: dict[int, RungTrial] = {}  # by evaluation
         self._first = 0  # number of the first trial that may still change
 
-    def read(self, connection: sa.Connection) -> list[Seen]:
+    def read(self, connection: sa.Connection) -> list[RungTrial]:
         """Return each network that the study has at each fidelity, in the order of the trials."""
-        newer: dict[int, Seen] = {}
+        newer: dict[int, RungTrial] = {}
         for network in seen(connection, self.study_id, self._first):
             if network.evaluation_id in self._ended:  # a reused trial repeats an evaluation
                 continue

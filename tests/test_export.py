@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 import referee
@@ -341,11 +340,3 @@ def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
     assert "python" in names()
     with pytest.raises(UserError, match=r"No export format named 'pyton'\. Did you mean 'python'"):
         get("pyton")
-
-
-@pytest.mark.parametrize("name", names())
-def test_every_exporter_has_its_files_name(name: str, tmp_path: Path) -> None:
-    """An exporter is found under the name it has, and writes what it says it wrote."""
-    exporter: Any = get(name)
-    assert exporter.name == name
-    assert exporter.export(SMALL, trained(SMALL), tmp_path, FACTS).is_file()

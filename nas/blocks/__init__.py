@@ -42,11 +42,7 @@ class Place(NamedTuple):
 
     def sizes(self) -> Arguments:
         """Return the three as arguments of a constructor."""
-        return {
-            "in_channels": self.in_channels,
-            "out_channels": self.out_channels,
-            "stride": self.stride,
-        }
+        return {"in_channels": self[0], "out_channels": self[1], "stride": self[2]}
 
     @property
     def changes(self) -> bool:

@@ -4,7 +4,7 @@ in MobileNetV3 (arXiv:1905.02244), or a layer norm as in ConvNeXt (arXiv:2201.03
 
 from torch import Tensor, nn
 
-from nas.blocks import Args, Arguments, Block, Option, Options, Place, options
+from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.cost import Tape
 from nas.errors import SpaceError
 
@@ -69,13 +69,11 @@ def _canonical(values: Options, _: Place) -> tuple[str, Options]:
     return "classifier", values if values["hidden_channels"] else values | {"activation": "relu"}
 
 
-def _is_width(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000
-
-
 OPTIONS = {
     "dropout": options.rate(),
-    "hidden_channels": Option(0, "a number of channels, or 0 for no hidden layer", _is_width),
+    "hidden_channels": options.count(
+        0, "a number of channels, or 0 for no hidden layer", least=0, most=1_000_000
+    ),
     "activation": options.activation(),
     "layer_norm": options.flag(False, structural=True),
 }

@@ -147,8 +147,7 @@ def cost(tape: Tape, args: Args) -> None:
 
 def ratio() -> Option:
     """Return the option that says how many times as many channels a ghost module has as its 1x1."""
-    valid = lambda value: type(value) is int and 2 <= value <= 64  # noqa: E731 - a field
-    return Option(2, "a whole number from 2 to 64", valid, structural=True)
+    return options.count(2, "a whole number from 2 to 64", least=2, most=64, structural=True)
 
 
 def ghost_channels(values: Options, channels: int) -> tuple[int, ...]:

@@ -31,10 +31,6 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_count(value: Value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 4096
-
-
 def _are_kernels(value: Value) -> bool:
     sizes = value.split(".") if isinstance(value, str) else [""]
     return all(size.isascii() and size.isdigit() and int(size) % 2 == 1 for size in sizes)
@@ -82,9 +78,13 @@ def partition() -> Option:
     return Option("equal", "equal or exponential", lambda value: value in names, structural=True)
 
 
-def count(default: int, *, structural: bool = False) -> Option:
+def count(
+    default: int, rule: str = "a whole number of at least 1", *, least: int = 1, most: int = 4096,
+    structural: bool = False,
+) -> Option:  # fmt: skip
     """Return an option that counts something: groups, experts, splits."""
-    return Option(default, "a whole number of at least 1", _is_count, structural)
+    valid = lambda value: type(value) is int and least <= value <= most  # noqa: E731 - a field
+    return Option(default, rule, valid, structural)
 
 
 def groups() -> Option:

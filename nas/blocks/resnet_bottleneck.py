@@ -124,12 +124,8 @@ def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     return "bottleneck", effective | {"groups": 0 if depthwise else values["groups"] or mid}
 
 
-def _is_groups(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 4096
-
-
 OPTIONS = bottleneck_options(
     "conv",
-    groups=Option(1, "a number of groups, or 0 for depthwise", _is_groups, structural=True),
+    groups=options.count(1, "a number of groups, or 0 for depthwise", least=0, structural=True),
 )
 BLOCK = Block("bottleneck", Bottleneck, OPTIONS, _arguments, cost, _canonical)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import chain
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -151,11 +151,13 @@ def callbacks(*names: str, display: Display | None = None) -> Iterator[dict[str,
         yield {name: functions[name] for name in names}
 
 
-def live_progress(console: "Console") -> AbstractContextManager[Any]:
-    """Show a search's snapshots."""
-    from nas.report.terminal import Progress
+@contextmanager
+def live_progress(console: "Console") -> Iterator[Any]:
+    """Show how far a search is."""
+    from nas.commands.watch import SearchPage
 
-    return Progress(console)
+    with SearchPage(console) as page:
+        yield SimpleNamespace(show=page.show_progress)
 
 
 def _show(value: Any, display: Display | None, *, as_json: bool) -> None:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from nas.cli._shared import add, live_progress
-from nas.commands import export, family, logs, networks, proxies, space, store, studies, watch
+from nas.commands import export, family, logs, networks, proxies, space, store, studies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import Console
 
-    from nas.report.watching import LivePage
+    from nas.commands.watch import LivePage
 
 app = typer.Typer()
 spaces = typer.Typer(help="Look at, sample and check search spaces.", no_args_is_help=True)
@@ -45,12 +45,12 @@ def _copying(console: "Console") -> "Iterator[_Copying]":
 
 
 def _live_page(console: "Console") -> "LivePage":
-    from nas.report.watching import LivePage
+    from nas.commands.watch import LivePage
 
     return LivePage(console)
 
 
-add(app, "status", watch.status, _live_page)
+add(app, "status", studies.status_or_watch, _live_page)
 add(app, "logs", logs.logs)
 add(app, "top", studies.top_or_front)
 add(app, "rescore", studies.rescore)

@@ -15,7 +15,7 @@ from nas.files import check_picture, writing
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
-    from nas.proxies._comparison import Measured
+    from nas.proxies._comparison import ProxyValues
     from nas.report.proxies import ProxyReport
 
 
@@ -69,7 +69,7 @@ def _measured(
     networks: "Sequence[Architecture]",
     stored: Mapping[str, Any],
     say: Callable[[str], None],
-) -> "dict[str, Measured]":
+) -> "dict[str, ProxyValues]":
     """Measure networks with each proxy, on the study's own data and by its seed."""
     from nas.config import Config, cache_dir
     from nas.data import load

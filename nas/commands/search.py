@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Unpack
 from nas import executors
 from nas.commands.studies import Top, reading, top
 from nas.errors import Interrupted, NasError
-from nas.quantities import from_here
+from nas.quantities import from_here, number
 from nas.report import tables
 
 if TYPE_CHECKING:
     from nas.search_space import SearchSpace
     from nas.store.queries import Counts
     from nas.store.store import Store
-    from nas.study.driver import Watch
     from nas.study.preparation import Prepared, SearchOptions
+    from nas.study.progress import Watch
     from nas.study.winner import Best
 
 
@@ -60,8 +60,10 @@ class Study:
     def failure(self) -> NasError | None:
         """Why there is no winner: the search was stopped, or no trial was completed."""
         if not self.completed:
+            from nas.study.progress import counts_line
+
             return Interrupted(
-                f"stopped; {tables.counts_line(self.counts)} kept. The same command, or "
+                f"stopped; {counts_line(self.counts)} kept. The same command, or "
                 f"nas resume --study {self.name}, goes on."
             )
         if self.winner is None:
@@ -74,8 +76,10 @@ class Study:
         """Say what the winner is worth, show the five best, and where the code lies."""
         if self.winner is None:
             return
-        best, number = self.winner, tables.number
-        yield f"trials: {tables.counts_line(self.counts)}"
+        from nas.study.progress import counts_line
+
+        best = self.winner
+        yield f"trials: {counts_line(self.counts)}"
         yield from self.top(5).lines()
         if best.trial.one_class:
             yield tables.Remark("the winner predicts a single class: it has learnt nothing.")

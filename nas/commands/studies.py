@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nas import quantities
-from nas.commands._options import Help, Picture, Store, StudyName
+from nas.commands._options import Help, Picture, Store, StudyName, argument
 from nas.errors import StoreError, UserError
 from nas.files import check_picture, writing
 from nas.report import tables
@@ -18,110 +18,62 @@ from nas.report import tables
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from nas.store.activity import Activity
-    from nas.store.queries import Counts, StudyInfo, TrialInfo
+    from nas.commands.watch import Reading
+    from nas.store.queries import StudyInfo, TrialInfo
     from nas.store.records import CurvePoint
+    from nas.study.progress import Progress
     from nas.study.ranking import Front, Rescored
 
 
-@dataclass(frozen=True)
-class Status:
-    """How far a study is: counts, those running with their epochs, the best, what goes on now.
+class Statuses(list["Progress"]):
+    """How far studies are; `named` is one that was asked for by its name."""
 
-    `disk` says how little is left for the checkpoints of those at work, on a full disk of this
-    machine.
-    """
+    named = False
 
-    study: str
-    counts: "Counts"
-    running: "tuple[tuple[TrialInfo, int], ...]"
-    best: "TrialInfo | None"
-    failures: Mapping[str, int]
-    config: Mapping[str, Any]
-    fidelities: Mapping[int, int]
-    activity: "Activity"
-    disk: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the status as plain data."""
-        return {
-            "study": self.study,
-            "trials": vars(self.counts),
-            "fidelities": {str(epochs): count for epochs, count in self.fidelities.items()},
-            "running": [{"trial": trial.number, "epoch": epoch} for trial, epoch in self.running],
-            "best": self.best.to_json() if self.best else None,
-            "failures": self.failures,
-            "disk": self.disk,
-            **_activity_json(self.activity),
-        }
+    def to_json(self) -> Any:
+        """Return the statuses as plain data, of a study that was named without a list."""
+        statuses = [status.to_json() for status in self]
+        return statuses[0] if self.named else statuses
 
     def lines(self) -> tables.Lines:
-        """Say how far the study is, with each worker and each failure."""
-        from nas.report.watching import status_lines
+        """Say how far each study is, with each worker and each failure."""
+        from nas.commands.watch import lines
 
-        return status_lines(self)
-
-
-def _activity_json(activity: "Activity") -> dict[str, Any]:
-    """Return what goes on as plain data; times are UTC, all else is in seconds or per hour."""
-    last = activity.last_progress
-    paces = {
-        name: asdict(pace)
-        | {"trials_per_hour": pace.trials_per_hour, "epochs_per_hour": pace.epochs_per_hour}
-        for name, pace in (("recent", activity.recent), ("overall", activity.overall))
-    }
-    return {
-        "workers": [
-            asdict(holder) | {"host": holder.host, "lives": holder.lives}
-            for holder in activity.holders
-        ],
-        **paces,
-        "pauses": [
-            {"since": p.since.isoformat(), "until": p.until.isoformat(), "seconds": p.seconds}
-            for p in activity.pauses
-        ],
-        "last_progress": None if last is None else last.isoformat(),
-        "spent": activity.spent,
-        "budget": activity.budget,
-        "epoch_seconds": activity.epoch_seconds,
-        "remaining": activity.remaining,
-        "idle": activity.idle,
-        "done": activity.is_done,
-    }
+        return (line for status in self for line in lines(status))
 
 
-def status(study: str | None = None, *, store: str | None = None) -> list[Status]:
+def status(study: str | None = None, *, store: str | None = None) -> Statuses:
     """Return how far one study is, or all of them."""
     from nas.store import queries
+    from nas.study.progress import progress
 
     with reading(store) as connection:
         infos = [queries.study(connection, study)] if study else queries.studies(connection)
-        return [_status(connection, info) for info in infos]
+        return Statuses(progress(connection, info) for info in infos)
 
 
-def _status(connection: "sa.Connection", info: "StudyInfo") -> Status:
-    from nas.store import queries
-    from nas.store.activity import activity
-    from nas.study.disk import little_space
+def status_or_watch(
+    studies: Annotated[list[str] | None, argument("Studies' names; all if left out.")] = None,
+    *,
+    study: Annotated[str | None, Help("One name, as elsewhere.")] = None,
+    watch: Annotated[bool, Help("Go on showing it, until Ctrl-C.")] = False,
+    every: Annotated[float | None, Help("With --watch, seconds: 2.")] = None,
+    until_done: Annotated[bool, Help("With --watch, end when the budget is spent.")] = False,
+    store: Store = None,
+) -> "Statuses | Iterator[Reading]":
+    """Show how far a study is, or all of them, who works on it and how fast; --watch goes on."""
+    names = [*(studies or ()), *([study] if study else ())]
+    if watch:
+        from nas.commands import watch as watching
 
-    best = queries.best(connection, info.id, 1)
-    running = tuple(
-        (trial, len(queries.curve(connection, trial.evaluation_id)))
-        for trial in queries.running(connection, info.id)
-    )
-    now = activity(connection, info)
-    folder = info.config.get("checkpoints") or info.config.get("folder")
-    return Status(
-        study=info.name,
-        counts=queries.counts(connection, info.id),
-        running=running,
-        best=best[0] if best else None,
-        failures=queries.failures(connection, info.id),
-        config=info.config,
-        fidelities=queries.fidelities(connection, info.id),
-        activity=now,
-        disk=little_space(folder) if folder and now.working else None,
-    )
+        every = watching.EVERY if every is None else every
+        return watching.watch(names, store=store, every=every, until_done=until_done)
+    for option, given in (("--every", every is not None), ("--until-done", until_done)):
+        if given:
+            raise UserError(f"{option} is for --watch; give --watch too.")
+    statuses = Statuses(each for name in names or [None] for each in status(name, store=store))
+    statuses.named = len(names) == 1
+    return statuses
 
 
 class Top(list["TrialInfo"]):
@@ -238,7 +190,9 @@ class TrialView:
 
     def lines(self) -> tables.Lines:
         """Say what the trial is worth and is made of, and show its curve."""
-        yield f"{tables.trial_line(self.trial, self.metric)} ({self.trial.state})"
+        from nas.study.progress import trial_line
+
+        yield f"{trial_line(self.trial, self.metric)} ({self.trial.state})"
         yield self.trial.notation
         if self.trial.reason:
             yield self.trial.reason

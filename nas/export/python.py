@@ -230,12 +230,11 @@ def _call(kind: type, arguments: Mapping[str, Any], indent: str, before: str = "
 
 def _written(kind: type, arguments: Mapping[str, Any]) -> list[tuple[Any, str]]:
     """Return each argument to write with its "keyword=": no defaults, keywords for what has one."""
-    parameters = inspect.signature(kind).parameters.items()
-    empty = inspect.Parameter.empty
+    defaults = {name: p.default for name, p in inspect.signature(kind).parameters.items()}
     return [
-        (arguments[name], "" if parameter.default is empty else f"{name}=")
-        for name, parameter in parameters
-        if parameter.default is empty or arguments[name] != parameter.default
+        (arguments[name], "" if default is inspect.Parameter.empty else f"{name}=")
+        for name, default in defaults.items()
+        if arguments[name] != default
     ]
 
 

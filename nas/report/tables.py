@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from nas.quantities import short
+from nas.quantities import number, short
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-    from nas.store.queries import Counts, TrialInfo
+    from nas.store.queries import TrialInfo
     from nas.store.records import CurvePoint
-
-ONE_CLASS = "predicts one class"
 
 
 class Alarm(str):
@@ -49,38 +47,6 @@ class Table:
 
 
 Lines = Iterable[str | Table]
-
-
-def number(value: float | None) -> str:
-    """Write a metric with four digits, a missing one as a dash."""
-    return "-" if value is None else f"{value:.4f}"
-
-
-def counts_line(counts: "Counts") -> str:
-    """Say how many trials are in which state."""
-    return ", ".join(f"{count} {state}" for state, count in vars(counts).items() if count) or "none"
-
-
-def rungs_line(fidelities: Mapping[int, int]) -> str:
-    """Say how many networks were trained up to each number of epochs."""
-    said = [f"{count} up to epoch {epochs}" for epochs, count in fidelities.items()]
-    return f"rungs: {', '.join(said)}"
-
-
-def trial_line(trial: "TrialInfo", metric: str) -> str:
-    """Say what a trial is worth, beside the majority-class rate."""
-    flag = f" [{ONE_CLASS}]" if trial.one_class else ""
-    return (
-        f"trial {trial.number}: score {number(trial.score)}, {metric} "
-        f"{number(trial.metrics.get(metric))} (majority class "
-        f"{number(trial.metrics.get('majority_rate'))}), {_latency(trial)}"
-        f"{short(trial.cost.macs)} FLOPs, "
-        f"{short(trial.cost.params)} parameters{flag}"
-    )
-
-
-def _latency(trial: "TrialInfo") -> str:
-    return "" if trial.latency_ms is None else f"{trial.latency_ms:.3g} ms, "
 
 
 def top_table(trials: "Sequence[TrialInfo]", metric: str) -> Table:

@@ -23,8 +23,8 @@ OPENING_DRAWS = 16
 Number = TypeVar("Number", int, float)
 
 
-class Latency(Protocol):
-    """What predicts latency: see `nas.latency.table`."""
+class LatencyPredictor(Protocol):
+    """A model of inference time: see `nas.latency.table`."""
 
     def milliseconds(self, architecture: Architecture) -> float:
         """Predict the milliseconds of one inference."""
@@ -37,7 +37,7 @@ class Subject:
     space: SearchSpace
     in_channels: int
     classes: int
-    latency: Latency | None = None
+    latency: LatencyPredictor | None = None
 
     def decode(self, values: Assignment) -> Architecture:
         """Return the architecture of an assignment."""

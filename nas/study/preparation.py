@@ -27,7 +27,7 @@ from nas.search_space.preflight import Preflight, Subject, survey
 from nas.store.engine import resolve
 from nas.store.store import Store
 from nas.study import latency_table as timing
-from nas.study.driver import Watch
+from nas.study.progress import Watch
 from nas.study.proposer import PREFILTERED, RANKED
 from nas.training import checkpoint
 from nas.training.estimate import training_seconds
@@ -187,7 +187,7 @@ def read_how(options: SearchOptions) -> How:
     pruners.check(pruner)
     prefilter, features = read_proxies(options, sampler)
     saved, reduction = read_ladder(pruner, options.get("fidelity"), options.get("reduction"))
-    learns = samplers.learns(sampler) and pruner not in pruners.LADDERS
+    learns = samplers.learns(sampler) and not pruners.get(pruner).LADDER
     warm_start = learns and options.get("warm_start", True)
     return How(
         sampler=sampler, pruner=pruner, seed=seed, prefilter=prefilter, features=features,
@@ -332,9 +332,9 @@ def read_budget(trials: int | None, time: str | float | None) -> tuple[int | Non
 def read_ladder(pruner: str, saved: str | None, reduction: int | None) -> tuple[str, int]:
     """Return what the lower rungs save and the reduction factor, of pruners that have rungs."""
     given = [n for n, v in (("fidelity", saved), ("reduction", reduction)) if v is not None]
-    if given and pruner not in pruners.LADDERS:
+    if given and not pruners.get(pruner).LADDER:
         raise UserError(
-            f"--{given[0]} is for --pruner {' or '.join(pruners.LADDERS)}, not for {pruner!r}."
+            f"--{given[0]} is for --pruner {' or '.join(pruners.ladders())}, not for {pruner!r}."
         )
     chosen = fidelity.DEFAULT if saved is None else saved
     factor = fidelity.REDUCTION if reduction is None else reduction
@@ -372,7 +372,7 @@ def announce(prepared: Prepared) -> list[str]:
     lines.append(f"objective: {config.objective.describe(config.recipe.metric)}")
     lines.append(f"recipe: {config.recipe.describe()}")
     lines += _proxy_lines(prepared)
-    if config.pruner in pruners.LADDERS:
+    if pruners.get(config.pruner).LADDER:
         lines.append(f"{config.pruner}: {config.schedule.describe()}")
     lines.append(_time_line(prepared))
     return lines

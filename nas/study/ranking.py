@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from nas import pareto
 from nas.errors import StoreError, UserError, unknown
 from nas.objective import Objective, objective
-from nas.quantities import duration, short
+from nas.quantities import duration, number, short
 from nas.report import tables
 from nas.report.study_picture import Growth, draw_front
 from nas.report.tradeoff import MACS, Spot, TradeOff, longest, trade_off, words
@@ -79,7 +79,7 @@ class Front:
             f"{self.study}: {len(self.trials)} of {complete} complete trials are on the front of"
             f" {self.metric} and {self.cost}"
         )
-        lowest = tables.number(self.reference.value)
+        lowest = number(self.reference.value)
         line = (
             f"hypervolume {self.hypervolume:.4g} ({self.metric} x ln {self.cost}, from"
             f" {lowest} and {short(self.reference.cost)})"
@@ -109,7 +109,7 @@ class Front:
         for standing, trials in (("front", self.trials), ("worth training whole", self.promising)):
             for trial in trials:
                 note = ", best score" if trial.number == self.best.number else ""
-                value, score = tables.number(self.value_of(trial)), tables.number(trial.score)
+                value, score = number(self.value_of(trial)), number(trial.score)
                 cost = (short(trial.cost.macs), short(trial.cost.params))
                 row = [standing + note, trial.number, value, *cost, score]
                 rows.append([*row, trial.architecture_id[:8]])
@@ -219,11 +219,11 @@ def _growth(
     whole = [points[n] if trials[n].state == "complete" else UNKNOWN for n, _ in ended]
     trained: set[str] = set()
     seconds, steps = 0.0, []
-    for (number, spent), area in zip(ended, pareto.growth(whole, reference), strict=True):
-        if trials[number].reused_from is None:
-            trained.add(trials[number].architecture_id)
+    for (ended_number, spent), area in zip(ended, pareto.growth(whole, reference), strict=True):
+        if trials[ended_number].reused_from is None:
+            trained.add(trials[ended_number].architecture_id)
         seconds += spent
-        steps.append(Growth(number, len(trained), seconds, area))
+        steps.append(Growth(ended_number, len(trained), seconds, area))
     return tuple(steps)
 
 
@@ -308,8 +308,8 @@ class Rescored:
             [
                 ranked.rank,
                 ranked.trial.number,
-                tables.number(ranked.score),
-                tables.number(ranked.trial.metrics.get(self.metric)),
+                number(ranked.score),
+                number(ranked.trial.metrics.get(self.metric)),
                 short(ranked.trial.cost.macs),
                 ranked.own_rank,
                 ranked.trial.architecture_id[:8],

@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from nas.store import dialects, queries
 from nas.store import engine as engines
-from nas.store import queries
 
 WINDOW = 900.0  # seconds that "the last while" is
 NEWEST = 1000  # trainings that tell of the last while and of pauses: no look reads all of them
@@ -253,18 +253,9 @@ def _pauses(connection: sa.Connection, study_id: int) -> list[Pause]:
         f"{points}, happened AS (SELECT created AS moment FROM newest UNION ALL SELECT finished"
         " FROM newest WHERE finished IS NOT NULL UNION ALL SELECT created FROM points),"
         " gaps AS (SELECT moment AS ended, LAG(moment) OVER (ORDER BY moment) AS begun"
-        f" FROM happened) SELECT begun, ended FROM gaps WHERE {_gap(connection)} > :long"
+        f" FROM happened) SELECT begun, ended FROM gaps WHERE {dialects.of(connection).gap} > :long"
         " ORDER BY ended"
     ).columns(begun=sa.DateTime(), ended=sa.DateTime())
     long = max(SHORTEST_PAUSE, LONG_EPOCHS * epoch)
     rows = connection.execute(statement, {**key, "long": long})
     return [Pause(since=row.begun, until=row.ended) for row in rows]
-
-
-def _gap(connection: sa.Connection) -> str:
-    """Return SQL for the seconds from `begun` to `ended` in this kind of database."""
-    if connection.dialect.name == "sqlite":
-        return "(julianday(ended) - julianday(begun)) * 86400.0"
-    if connection.dialect.name == "postgresql":
-        return "extract(epoch FROM ended - begun)"
-    return "timestampdiff(MICROSECOND, begun, ended) / 1000000.0"

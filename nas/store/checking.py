@@ -23,9 +23,9 @@ _TABLES = [*history.TABLES, *schema.METADATA.tables]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: how often, where for example, and what helps.
+    """A fault: how often it occurs, examples of where, and what helps.
 
-    `wrong` is False for what ordinary work leaves behind and the next search takes care of.
+    `wrong` is False for a trace of ordinary work that the next search removes.
     """
 
     what: str
@@ -37,7 +37,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """What is known of a store; `optuna` and `revision` are (found, expected)."""
+    """The state of a store; `optuna` and `revision` are (stored, expected)."""
 
     store: str
     server: str

@@ -1,8 +1,8 @@
 """Move studies whole from one store to another, of either kind, in one transaction.
 
-Read from one consistent view, written in bulk. Ids are kept where the target has given out no
-higher ones, else moved up. A network that the target has evaluated under the same recipe is not
-doubled: its better end stands. What runs in the source can be resumed in the target.
+The copy reads one consistent view and writes in bulk. Ids stay where the target has given out no
+higher ones, else they move up. An evaluation that the target has is not doubled: the better end
+stands. A trial that runs in the source can be resumed in the target.
 """
 
 import json
@@ -73,14 +73,14 @@ def copy(
         raise StoreError(f"{engines.masked(parsed)} is the store that is copied: name another.")
     with queries.connect(source, frozen=True) as old:
         require_current(old, source)
-        chosen = _chosen(old, studies)
+        ids = _ids(old, studies)
         made = Store.open(target)
         try:
-            names = {name: (rename or {}).get(name, name) for name in chosen}
+            names = {name: (rename or {}).get(name, name) for name in ids}
             _refuse_taken(made, names)
             with reported(parsed, "write"), made.engine.begin() as new:
                 whole = not studies
-                return _Copy(made, old, new, (chosen, names), watch or _unwatched).run(whole=whole)
+                return _Copy(made, old, new, (ids, names), watch or _unwatched).run(whole=whole)
         finally:
             made.close()
 
@@ -89,7 +89,7 @@ def _unwatched(_table: str, _done: int, _total: int) -> None:
     """Show nothing."""
 
 
-def _chosen(connection: sa.Connection, wanted: Sequence[str]) -> dict[str, int]:
+def _ids(connection: sa.Connection, wanted: Sequence[str]) -> dict[str, int]:
     """Return the ids of the wanted studies, of all where none is named."""
     rows = connection.execute(sa.select(_STUDIES.c.study_name, _STUDIES.c.study_id))
     ids = {row.study_name: row.study_id for row in rows}
@@ -223,7 +223,7 @@ class _Copy:
             self._table(table, None if whole else wanted, dict, unless_known=True)
 
     def _evaluations_of_studies(self) -> sa.ColumnElement[bool]:
-        """Choose what the studies have trained and what they reused."""
+        """Choose the evaluations that the studies have trained or reused."""
         linked = sa.select(_LINKS.c.evaluation_id).where(self._belongs(_LINKS))
         return _EVALUATIONS.c.id.in_(linked) | self._belongs(_EVALUATIONS)
 
@@ -278,8 +278,8 @@ class _Copy:
         there = {}
         for part in _chunks(list(dict.fromkeys(architectures))):
             statement = sa.select(*columns, *_KEY)
-            chosen = statement.where(_EVALUATIONS.c.architecture_id.in_(part))
-            for row in self.new.execute(chosen):
+            known = statement.where(_EVALUATIONS.c.architecture_id.in_(part))
+            for row in self.new.execute(known):
                 there[(row.architecture_id, row.recipe_hash, row.fidelity)] = row
         return there
 
@@ -312,14 +312,14 @@ class _Copy:
         *,
         unless_known: bool = False,
     ) -> None:
-        """Copy the chosen rows of a table; ids that nothing refers to are the target's to give."""
+        """Copy the selected rows of a table; the target gives the ids that nothing refers to."""
         counting = sa.select(sa.func.count()).select_from(table)
         total = self.old.execute(_filtered(counting, where)).scalar_one()
         key = list(table.primary_key.columns)
-        chosen = _filtered(plain.select(table), where).order_by(*key)
+        rows_of = _filtered(plain.select(table), where).order_by(*key)
         free = _surrogate(table)
         done = 0
-        read = plain.read(self.old, chosen)  # a server's cursor is open meanwhile
+        read = plain.read(self.old, rows_of)  # a server's cursor is open meanwhile
         with closing(read) as batches:
             for batch in batches if total else ():
                 rows = [row for row in map(change, batch) if row is not None]
@@ -340,7 +340,7 @@ def _surrogate(table: sa.Table) -> str | None:
 
 
 def _is_better(state: str, than: str) -> bool:
-    """Tell whether an end stands before another; what runs only gives way to what is complete."""
+    """Tell whether an end stands before another; a running one gives way to complete only."""
     return state == "complete" != than if than == "running" else _RANK[state] > _RANK[than]
 
 

@@ -40,6 +40,7 @@ class SQLite:
     """One file in WAL mode, with one writer at a time."""
 
     clock = "((julianday('now') - 2440587.5) * 86400.0)"
+    gap = "(julianday(ended) - julianday(begun)) * 86400.0"  # seconds between two columns
     insert = staticmethod(sqlite.insert)
     reading: Mapping[str, Any] = {"deferred": True}  # options of a connection that only reads
     exclude_migrations = lock = staticmethod(_nothing)  # a transaction is the only writer
@@ -123,6 +124,7 @@ class PostgreSQL:
     """A server for several machines."""
 
     clock = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+    gap = "extract(epoch FROM ended - begun)"
     insert = staticmethod(postgresql.insert)
     # Each statement sees its own moment in a transaction too: reading without one is spared two of
     # three journeys to the server.

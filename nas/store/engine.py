@@ -27,9 +27,9 @@ _EXAMPLES = "sqlite:///studies/nas.db or postgresql+psycopg://user@host/database
 
 
 def parse(url: str) -> sa.URL:
-    """Return `url` with its driver filled in; raise StoreError for what is no store.
+    """Return `url` with its driver filled in; raise StoreError for a URL that names no store.
 
-    No message shows any part of what may be a password.
+    No message shows any part of a text that may be a password.
     """
     if not url.startswith("sqlite") and url.count("@") > 1:  # where does the password end?
         raise StoreError(
@@ -133,7 +133,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _is_passing(error: BaseException) -> bool:
-    """Tell whether a database's error may be over soon: nothing is wrong with what was asked."""
+    """Tell whether a database's error may be over soon, so that the same step can succeed."""
     if not isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError):
         return False
     if isinstance(error, exc.TimeoutError) or error.connection_invalidated:
@@ -155,7 +155,7 @@ def secrets(url: sa.URL) -> list[str]:
 
 
 def hidden(url: sa.URL, text: str) -> str:
-    """Return a text without what the URL must not show."""
+    """Return a text without the secrets of the URL."""
     return credentials.hidden(text, secrets(url))
 
 

@@ -1,4 +1,4 @@
-"""Forget what Optuna has deleted: its dashboard deletes studies, and SQLite gives ids out again.
+"""Forget studies that Optuna has deleted: its dashboard can, and SQLite gives ids out again.
 
 Evaluations stay, for other studies to reuse; they belong to no study any more.
 """
@@ -20,7 +20,7 @@ _HAS_TRIAL = sa.exists().where(
 
 
 def _ended(column: sa.Column[object], value: object) -> sa.ColumnElement[object]:
-    """Return the value for an evaluation that runs, and what is stored for one that has ended."""
+    """Return the value for an evaluation that runs, else the stored one."""
     return sa.case((_e.state == "running", value), else_=column)
 
 

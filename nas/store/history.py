@@ -1,8 +1,8 @@
 """A study's trials as Optuna sees them, read by few plain statements in place of Optuna's ORM.
 
-A sampler reads every trial of its study once, and from then on what is new. The ORM makes an
+A sampler reads every trial of its study once, and from then on new trials. The ORM makes an
 object of every row, and of every choice a distribution of its own: for 100,000 trials of 20
-choices that is minutes and gigabytes. What trials have in common is one object here.
+choices that takes minutes and gigabytes. Here trials share their distributions.
 """
 
 import json
@@ -75,7 +75,7 @@ class TrialReader:
         including: Collection[int],
         after: int,
     ) -> list[FrozenTrial]:
-        """Return a study's trials by their ids: those after one id, and some others."""
+        """Return the trials of a study after an id, and those `including` names, by id."""
         wanted = _TRIAL.where(TRIALS.c.study_id == study_id)
         if after > -1:
             newer = TRIALS.c.trial_id > after

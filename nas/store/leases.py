@@ -26,7 +26,7 @@ class Claimant(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a claim found: `trial` is (trial id, number) of a trial that goes on, if any."""
+    """The answer to a claim; `trial` is (trial id, number) of a trial that goes on, if any."""
 
     outcome: Outcome
     evaluation_id: int = 0
@@ -90,8 +90,8 @@ def _running(
 def adopt(connection: sa.Connection, worker: Claimant) -> Claim | None:
     """Take over the study's oldest running trial that nobody holds; None if there is none.
 
-    That is one whose lease has expired, or which this very worker holds: it asks for work, so the
-    database must have lost its connection to it when it gave the lease.
+    Its lease has expired, or this very worker holds it: the worker asks for work, so the database
+    must have lost the connection when it gave the lease.
     """
     for row in connection.execute(_FREE, worker._asdict()).all():
         if _raise_attempt(connection, worker, row, row.number):

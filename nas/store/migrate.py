@@ -1,4 +1,4 @@
-"""Bring a store's tables to what this program and this Optuna expect; rows are kept."""
+"""Bring a store's tables to the revisions of this program and this Optuna; rows are kept."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

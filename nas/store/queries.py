@@ -35,7 +35,7 @@ SCORED = _TOLD.outerjoin(schema.OPTUNA_VALUES, (_v.trial_id == _t.trial_id) & (_
 
 @dataclass(frozen=True, kw_only=True)
 class StudyInfo:
-    """A study's name, what it searches, and when it was created (UTC)."""
+    """A study's name, its configuration, and when it was created (UTC)."""
 
     id: int
     name: str
@@ -99,7 +99,7 @@ class TrialInfo:
         return {**fields, **self.cost._asdict(), "one_class": self.one_class}
 
     def summary(self) -> dict[str, Any]:
-        """Return what a search's result says of the trial, as plain data."""
+        """Return the trial as plain data for a search's result."""
         return {
             "trial": self.number, "score": self.score, **self.metrics, "macs": self.cost.macs,
             "params": self.cost.params, "latency_ms": self.latency_ms,
@@ -379,8 +379,10 @@ def endings(connection: sa.Connection, study_id: int) -> list[tuple[int, float]]
 
 def running(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
     """Return the trials that run in Optuna's eyes, by number; some may be `stopped`."""
-    statement = _TRIALS.where(_o.study_id == study_id, _o.state == "RUNNING").order_by(_t.number)
-    return [_trial_info(row) for row in connection.execute(statement)]
+    return [_trial_info(row) for row in connection.execute(_RUNNING_TRIALS, {"study": study_id})]
+
+
+_RUNNING_TRIALS = _TRIALS.where(_o.study_id == _STUDY, _o.state == "RUNNING").order_by(_t.number)
 
 
 def _trial_info(row: Any) -> TrialInfo:
@@ -424,7 +426,7 @@ _EVALUATION = (
 
 
 def known(connection: sa.Connection, recipe_hash: str, fidelity: int, study_id: int) -> list[Known]:
-    """Return what other studies completed under a recipe and this one has no trial of."""
+    """Return the complete evaluations under a recipe of which this study has no trial."""
     mine = sa.exists().where(_t.evaluation_id == _e.id, _t.study_id == study_id)
     statement = (
         sa.select(_a.json.label("architecture_json"), *_COST, _e.metrics)
@@ -472,9 +474,9 @@ test_looks.__test__ = False  # type: ignore[attr-defined]  # its name is no invi
 
 
 def spent(connection: sa.Connection, study_id: int) -> int:
-    """Count the networks that a study began to train: what its budget of trials has paid for.
+    """Count the networks that a study began to train: its budget of trials paid for them.
 
-    A network that is promoted was paid for when it began, one that is reused in its own study.
+    The budget paid for a promoted network when it began, and another study's for a reused one.
     """
     return int(connection.execute(_SPENT, {"study": study_id}).scalar_one())
 
@@ -491,7 +493,7 @@ _SPENT = sa.select(
 def is_spent(connection: sa.Connection, study_id: int, number: int, budget: int | None) -> bool:
     """Tell whether a study's budget is spent, whose next trial gets this number.
 
-    While it can't be, since there are fewer trials than that, what is spent is not counted.
+    With fewer trials than the budget it can't be, and nothing is counted.
     """
     return budget is not None and number >= budget and spent(connection, study_id) >= budget
 
@@ -504,13 +506,16 @@ def number_within(connection: sa.Connection, study_id: int, budget: int | None) 
 
 def untold(connection: sa.Connection, study_id: int) -> list[Unfinished]:
     """Return the trials of which another study has finished the evaluation."""
-    statement = (
-        sa.select(_t.trial_id, _t.number, _t.evaluation_id)
-        .select_from(_TOLD)
-        .where(_o.study_id == study_id, _o.state == "RUNNING", _e.state != "running")
-        .order_by(_t.number)
-    )
-    return [Unfinished(**row._mapping) for row in connection.execute(statement)]
+    rows = connection.execute(_UNFINISHED, {"study": study_id})
+    return [Unfinished(**row._mapping) for row in rows]
+
+
+_UNFINISHED = (
+    sa.select(_t.trial_id, _t.number, _t.evaluation_id)
+    .select_from(_TOLD)
+    .where(_o.study_id == _STUDY, _o.state == "RUNNING", _e.state != "running")
+    .order_by(_t.number)
+)
 
 
 def tried(connection: sa.Connection, study_id: int, first: int) -> list[Tried]:

@@ -43,7 +43,7 @@ def _partial(name: str, column: str, condition: str) -> sa.Index:
     return sa.Index(name, "study_id", column, sqlite_where=where, postgresql_where=where)
 
 
-# `config` says what a study searches and how; `id` is the id of Optuna's study of the same name.
+# `config` is the meaning of a study; `id` is the id of Optuna's study of the same name.
 STUDIES = sa.Table(
     "nas_studies",
     METADATA,

@@ -21,7 +21,7 @@ from nas.store.optuna_storage import BatchedStorage, reported
 from nas.store.records import Metrics
 from nas.store.schema import ARTIFACTS, EVALUATIONS, RECIPES, STUDIES, TEST_LOOKS
 
-# What a study's name stands for; the first that differs is told.
+# The keys of a configuration that a study's name stands for; the first difference is told.
 FIXED = (
     "parameters", "space", "objective", "recipe_hash", "limits", "sampler", "pruner", "seed",
     "prefilter", "features", "warm_start", "reduction",
@@ -116,14 +116,11 @@ class Store:
         """Let the leases of workers known to be dead expire now; return how many there were."""
         table = EVALUATIONS.c
         with self.write() as connection:
-            held = sa.select(table.id, table.attempt, table.worker).where(
-                table.study_id == study_id, table.state == "running", table.worker != ""
-            )
-            dead = [row for row in connection.execute(held).all() if is_dead(row.worker)]
-            for row in dead:
-                same = (table.id == row.id) & (table.attempt == row.attempt)
-                connection.execute(EVALUATIONS.update().where(same).values(expires_at=0.0))
-        return len(dead)
+            held = (table.study_id == study_id) & (table.state == "running")
+            workers = connection.execute(sa.select(table.worker).where(held).distinct()).scalars()
+            dead = table.worker.in_([name for name in workers.all() if name and is_dead(name)])
+            expired = EVALUATIONS.update().where(held & dead).values(expires_at=0.0)
+            return connection.execute(expired).rowcount
 
     def look_at_test(self, study_id: int, evaluation_id: int, metrics: Metrics) -> int:
         """Record one look at the test split and return how many the study has had."""
@@ -146,7 +143,7 @@ class Store:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Optuna from announcing on standard error what the caller will say itself."""
+    """Keep Optuna from announcing a new study on standard error: the caller does."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -40,7 +40,7 @@ class Trials:
     """The trials of one study in one store, as one worker sees them.
 
     `score` turns an evaluation's metrics and its architecture into the study's value.
-    What is complete at a fidelity below `full` is no result: it is shown to Optuna as pruned.
+    A training that ends at a fidelity below `full` is not a final result; Optuna sees it as pruned.
     """
 
     def __init__(
@@ -320,7 +320,7 @@ class Trials:
         stored: Evaluation,
         points: list[CurvePoint],
     ) -> Started:
-        """Make a trial that is finished from the start, with what was measured before."""
+        """Make a trial that is finished from the start, with the stored metrics."""
         shown = self._shown(stored.state, stored.fidelity)
         template = self._template(proposal, stored, shown, points)
         template.user_attrs["reused_from"] = origin = _origin(stored)
@@ -438,7 +438,7 @@ def _origin(evaluation: Evaluation) -> str:
 
 
 def _attributes(metrics: Metrics, reason: str | None) -> dict[str, Any]:
-    """Return what the dashboard shows of an evaluation."""
+    """Return the attributes of an evaluation that the dashboard shows."""
     shown: dict[str, Any] = {"metrics": dict(metrics)} if metrics else {}
     if reason is not None:
         shown["reason"] = reason

@@ -51,7 +51,7 @@ def submit(
     head = Head.connect(address, ask_token)  # before the slow imports: nobody waits for a question
     from nas.cluster import submission
 
-    found = submission.submit(
+    submitted = submission.submit(
         search,
         head,
         name=name,
@@ -60,9 +60,9 @@ def submit(
         say=lambda line: typer.echo(f"nas: {line}", err=True),
     )
     given = store or search.get("store")
-    show(_Answer(found, _shown_option(given)), as_json=json_)
-    if follow and not found.job.ended:
-        _follow(found.job, given)
+    show(_Answer(submitted, _shown_option(given)), as_json=json_)
+    if follow and not submitted.job.ended:
+        _follow(submitted.job, given)
 
 
 class _Answer(NamedTuple):
@@ -110,8 +110,8 @@ def list_jobs(store: StoreUrl = None, json_: Json = False) -> None:
     from nas.cluster import submission
     from nas.cluster.head import Head
 
-    found = submission.jobs(lambda address: Head.connect(address, ask_token), store=store)
-    show(_Jobs(found), as_json=json_)
+    jobs = submission.jobs(lambda address: Head.connect(address, ask_token), store=store)
+    show(_Jobs(jobs), as_json=json_)
 
 
 class _Jobs(list["tuple[Job, str]"]):

@@ -1,29 +1,17 @@
 """nas search and nas resume."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from nas import pruners, samplers
-from nas.cli._shared import (
-    Json,
-    Space,
-    StoreUrl,
-    TimeLimit,
-    new_console,
-    print_json,
-    print_table,
-    progress,
-    sayer,
-    verb,
-)
-
-if TYPE_CHECKING:
-    from nas.commands.search import Study
+from nas.cli._shared import Json, StoreUrl, callbacks, live_progress, show, verb
 
 app = typer.Typer()
 
 # What nas search is told, where one line is too short for it.
+Space = Annotated[str, typer.Option(help="Name, or path of a .py or .json file.")]
+TimeLimit = Annotated[str | None, typer.Option(help="Time limit, such as 30m.")]
 LatencyTarget = Annotated[str | None, typer.Option(help="Latency target T instead, such as 5ms.")]
 LatencyTableFile = Annotated[
     str | None, typer.Option(help="File of nas latency table; else one is made first.")
@@ -101,7 +89,7 @@ def search(
     """Search a space for the best network near a FLOPs or latency target, or go on searching."""
     from nas.commands import search as commands
 
-    with progress() as (console, watch):
+    with callbacks("say", "watch", display=live_progress) as functions:
         result = commands.search(
             space, data, target_flops, target_latency=target_latency, latency_table=latency_table,
             latency_batch=latency_batch, latency_seconds=latency_seconds, objective=objective, w=w,
@@ -111,9 +99,9 @@ def search(
             max_concurrent=max_concurrent, sampler=sampler, pruner=pruner,
             fidelity=fidelity, reduction=reduction, warm_start=warm_start, prefilter=prefilter,
             features=features, seed=seed, showcase=showcase, study=study, store=store, out=out,
-            checkpoints=checkpoints, say=sayer(console), watch=watch,
+            checkpoints=checkpoints, **functions,
         )  # fmt: skip
-    _print_result(result, as_json=json_)
+    show(result, as_json=json_)
 
 
 @app.command()
@@ -134,61 +122,10 @@ def resume(
     """Go on with a study as it was configured."""
     from nas.commands import search as commands
 
-    with progress() as (_, watch):
+    with callbacks("watch", display=live_progress) as functions:
         result = commands.resume(
             study, store=store, trials=trials, time=time, workers=workers, executor=executor,
             address=address, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
-            max_concurrent=max_concurrent, watch=watch,
+            max_concurrent=max_concurrent, **functions,
         )  # fmt: skip
-    _print_result(result, as_json=json_)
-
-
-def _print_result(result: "Study", *, as_json: bool) -> None:
-    """Print a search's end: the winner, the five best, where the code lies."""
-    from nas.study.progress import counts_line
-
-    if as_json and (result.completed or result.winner):
-        print_json(result.to_json())
-    if not result.completed:
-        typer.echo(
-            f"nas: stopped; {counts_line(result.counts)} kept. The same command, or "
-            f"nas resume --study {result.name}, goes on.",
-            err=True,
-        )
-        raise typer.Exit(130)
-    if result.winner is None:
-        from nas.commands import studies as commands
-
-        reasons = commands.status(result.name, store=result.store)[0].failures
-        why = "; ".join(f"{count} failed: {reason}" for reason, count in reasons.items())
-        typer.echo(f"nas: no trial was completed. {why or 'Give it more time.'}", err=True)
-        raise typer.Exit(1)
-    if not as_json:
-        _print_winner(result)
-
-
-def _print_winner(result: "Study") -> None:
-    from nas.quantities import from_here, number
-    from nas.report import terminal
-    from nas.study.progress import counts_line
-
-    best = result.best
-    typer.echo(f"trials: {counts_line(result.counts)}")
-    new_console().print(terminal.top_table(result.top(5), best.metric))
-    if best.trial.one_class:
-        typer.echo("nas: the winner predicts a single class: it has learnt nothing.", err=True)
-    shown = {k: best.test.get(k) for k in ("accuracy", "balanced_accuracy", "auroc")}
-    numbers = ", ".join(f"{name} {number(value)}" for name, value in shown.items())
-    majority = number(best.test.get("majority_rate"))
-    typer.echo(f"test, looked at {best.test_looks}x: {numbers} (majority class {majority})")
-    if best.trial.latency_ms is not None:
-        here = "not here" if best.measured_ms is None else f"{best.measured_ms:.3g} ms"
-        typer.echo(f"latency: predicted {best.trial.latency_ms:.3g} ms, measured {here}")
-    pictures = ["search.png"]
-    if best.front:
-        typer.echo("\n".join(terminal.front_lines(best.front)))
-        print_table(terminal.front_table(best.front))
-        pictures.append("front.png")
-    for picture in pictures:
-        typer.echo(f"picture: {from_here(best.code.parent.parent / picture)}")
-    typer.echo(f"code: {from_here(best.code)}")
+    show(result, as_json=json_)

@@ -171,12 +171,12 @@ def test_two_drivers_share_one_study(place: Place, tmp_path: Path) -> None:
         ({"executor": "ray", "max_concurrent": 0}, "--max-concurrent is at least 1, not 0."),
     ],
 )
-def test_what_an_executor_cannot_do_is_refused(options: executors.Options, message: str) -> None:
+def test_what_an_executor_cannot_do_is_refused(options: dict[str, object], message: str) -> None:
     """The rule, the value and the way out, before anything is connected."""
     if options.get("executor") == "ray":
         pytest.importorskip("ray", reason="Ray is not installed")
     with pytest.raises(UserError) as refused:
-        executors.get(options)
+        read(options).new_executor()
     assert message in str(refused.value)
 
 
@@ -184,11 +184,12 @@ def test_without_ray_the_install_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     """Ray is an extra: asked for and absent, the message says how to get it."""
     monkeypatch.setattr("nas.executors.ray.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"pip install 'nas\[ray\]'"):
-        executors.get({"executor": "ray"})
+        executors.get("ray", executors.Request())
 
 
 def test_workers_0_is_the_debuggers_friend() -> None:
     """--workers 0 is in-process, anything else local, unless the executor is named."""
-    assert type(executors.get({"workers": 0})).__name__ == "InProcess"
-    assert type(executors.get({"workers": 3})).__name__ == "LocalProcesses"
-    assert executors.get({}).threads * executors.get({}).workers <= max(1, os.cpu_count() or 1)
+    assert type(read({"workers": 0}).new_executor()).__name__ == "InProcess"
+    assert type(read({"workers": 3}).new_executor()).__name__ == "LocalProcesses"
+    by_default = read({}).new_executor()
+    assert by_default.threads * by_default.workers <= max(1, os.cpu_count() or 1)

@@ -91,7 +91,7 @@ def test_checkpoints_lie_wherever_fsspec_reaches(
 def test_a_url_that_nothing_opens_is_refused() -> None:
     """The message names the option, and the exit code would be 2."""
     with pytest.raises(UserError, match="--checkpoints is a folder or a URL"):
-        checkpoint.check("nowhere://bucket")
+        read({"checkpoints": "nowhere://bucket"})
 
 
 def test_parts_of_a_batch_add_up_to_its_gradient(recipe: Recipe) -> None:

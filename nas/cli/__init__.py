@@ -3,8 +3,11 @@
 A file per group of commands; help lists them in the order in which they are added here.
 """
 
+from typing import Annotated
+
 import typer
 
+from nas import __version__
 from nas.cli import (
     dashboard,
     jobs,
@@ -20,11 +23,30 @@ from nas.cli import (
 )
 
 app = typer.Typer(
-    help="Search for an efficient ConvNet on your own images; get it back as PyTorch code.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def nas(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Search for an efficient ConvNet on your own images; get it back as PyTorch code."""
+
+
 for group in (search, watching, logs, studies, dashboard, networks):
     app.add_typer(group.app)
 app.add_typer(jobs.submitting)

@@ -10,6 +10,7 @@ import typer
 from nas.cli import search as searching
 from nas.cli._shared import Json, StoreUrl, print_json, print_table, verb
 from nas.errors import UserError
+from nas.study import options
 
 if TYPE_CHECKING:
     from nas.store.jobs import Job
@@ -49,13 +50,9 @@ def submit(
     from nas.cluster import submission
 
     found = submission.submit(
-        search,
-        head,
-        name=name,
-        store=store,
-        store_on_cluster=store_on_cluster,
+        search, head, name=name, store=store, store_on_cluster=store_on_cluster,
         say=lambda line: typer.echo(f"nas: {line}", err=True),
-    )
+    )  # fmt: skip
     job = found.job
     if json_:
         print_json(job.to_json() | {"begun": found.begun})
@@ -73,20 +70,19 @@ def submit(
 
 
 def read_search(words: list[str]) -> dict[str, Any]:
-    """Read a command line of `nas search` as it does itself; only what was given is in it."""
+    """Read a command line of `nas search` as it does itself; only options that are given are in it.
+
+    Raises UserError for what can't be searched, so far as that shows without data and a store.
+    """
     command = typer.main.get_group(searching.app).commands["search"]
     if not words or words[0] != "search":
-        said = words[0] if words else "nothing"
-        raise UserError(f"What is submitted is a search: -- search --space ..., not {said!r}.")
-    context = command.make_context("nas search", list(words[1:]))  # its mistakes are told as there
-    given = {
-        name: value
-        for name, value in context.params.items()
-        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
-    }
-    given.pop("json_", None)  # a job prints to its log
-    given.setdefault("executor", EXECUTOR)
-    return given
+        first = words[0] if words else "nothing"
+        raise UserError(f"What is submitted is a search: -- search --space ..., not {first!r}.")
+    given = command.make_context("nas search", list(words[1:])).params
+    del given["json_"]  # a job prints to its log
+    search = {"executor": EXECUTOR} | options.given(given.pop("config"), given)
+    options.check(options.read(search))
+    return search
 
 
 @app.command("list")

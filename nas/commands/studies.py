@@ -12,15 +12,16 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas import executors, quantities
+from nas import quantities
 from nas.commands.networks import network_or_space
 from nas.errors import NasError, StoreError, UserError
 from nas.store import queries
 from nas.store.activity import Activity, activity
 from nas.store.engine import resolve
 from nas.store.records import CurvePoint
+from nas.study import options
 from nas.study.disk import little_space
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     from nas.search_space.preflight import Preflight
     from nas.store.store import Store
     from nas.study.driver import Watch
-    from nas.study.preparation import Prepared, SearchOptions
+    from nas.study.preparation import Prepared
     from nas.study.winner import Best
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -66,54 +69,54 @@ class Study:
         return found
 
 
+@options.documented(options.declared(), by_position=3)
 def search(
-    space: "str | SearchSpace" = "mixconv",
-    data: str = "digits",
+    space: "str | SearchSpace | None" = None,
+    data: str | None = None,
     target_flops: str | float | None = None,
-    **options: "Unpack[SearchOptions]",
+    *,
+    say: Say | None = None,
+    watch: "Watch | None" = None,
+    **given: Any,
 ) -> Study:
-    """Search a space on a data set for the best network near a FLOPs target.
+    """Search a space on a data set for the best network near a FLOPs or latency target.
 
     The same call goes on with a study that was interrupted. Raises UserError, before anything is
-    written, for what can't be searched.
+    written, for what can't be searched. `say` receives the pre-flight's lines, `watch` a snapshot
+    every second. The options are those of the command line:
     """
-    from nas.study import preparation
+    from nas.study.announcement import announce
+    from nas.study.preparation import CACHE, open_study, prepare, taken_back
 
-    say = options.get("say", _silent)
-    with closing(executors.get(options)) as executor:
-        with preparation.taken_back(Path(options.get("out", "studies"), preparation.CACHE)):
-            prepared = preparation.prepare(space, data, target_flops, options, executor)
-            store = preparation.open_study(prepared)
-        for line in preparation.announce(prepared):
-            say(line)
-        return _run(prepared, store, options.get("watch", _silent))
+    asked = options.read({"space": space, "data": data, "target_flops": target_flops, **given})
+    options.check(asked)
+    with closing(asked.new_executor()) as executor:
+        with taken_back(Path(asked.out, CACHE)):
+            prepared = prepare(asked, executor=executor, say=say or _silent)
+            store = open_study(prepared)
+        for line in announce(prepared):
+            (say or _silent)(line)
+        return _run(prepared, store, watch or _silent)
 
 
-def resume(
-    study: str,
-    *,
-    store: str | None = None,
-    trials: int | None = None,
-    time: str | float | None = None,
-    watch: "Watch | None" = None,
-    **where: "Unpack[executors.Options]",
-) -> Study:
+@options.documented(options.resumable())
+def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     """Go on with a study as it was configured, with its own budget of trials and time or a new one.
 
-    A time limit counts anew each time.
+    A time limit counts anew each time. `watch` receives a snapshot every second.
     """
     from nas.config import Config
-    from nas.study.preparation import Prepared, open_study, read_budget
+    from nas.study.preparation import Prepared, open_study
 
-    url = resolve(store)
+    asked = options.read(given, options.resumable())
+    url = resolve(asked.store)
     with queries.connect(url) as connection:
         info = queries.study(connection, study)
     config = Config.from_json(info.config)
-    budget = read_budget(
-        info.config.get("trials") if trials is None else trials,
-        info.config.get("seconds") if time is None else time,
-    )
-    with closing(executors.get(where)) as executor:
+    trials = asked.trials or info.config.get("trials")
+    seconds = asked.time or info.config.get("seconds")
+    budget = options.budget(trials, seconds)
+    with closing(asked.new_executor()) as executor:
         prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())
         return _run(prepared, open_study(prepared), watch or _silent)
 
@@ -502,7 +505,6 @@ def space_preflight(
     from nas.objective import objective
     from nas.search_space import load
     from nas.search_space.preflight import Subject, survey
-    from nas.study.preparation import read_limits
 
     quantities.check_positive(resolution=resolution, in_channels=in_channels, classes=classes)
     space = load(name)
@@ -511,7 +513,8 @@ def space_preflight(
     subject = Subject(space, in_channels or space.in_channels, classes or space.classes)
     target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
     goal = None if target is None else objective(target)
-    return space, survey(subject, objective=goal, limits=read_limits(max_flops, max_params))
+    limits = options.read({"max_flops": max_flops, "max_params": max_params}).limits
+    return space, survey(subject, objective=goal, limits=limits)
 
 
 def space_sample(name: str, *, n: int = 1, seed: int = 0) -> "list[Architecture]":

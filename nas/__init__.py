@@ -12,24 +12,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.commands.export import export_model
     from nas.commands.family import scale
     from nas.commands.networks import cost_of, latency_of, latency_table
-    from nas.commands.studies import (
-        compare_proxies,
-        export_model,
-        front,
-        rescore,
-        resume,
-        search,
-        show,
+    from nas.commands.proxies import compare_proxies
+    from nas.commands.search import resume, search
+    from nas.commands.space import (
         space_diagram,
         space_preflight,
         space_sample,
         space_validate,
         spaces,
-        status,
-        top,
     )
+    from nas.commands.studies import front, rescore, show, status, top
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,16 +33,19 @@ __all__ = [
     "space_diagram", "space_preflight", "space_sample", "space_validate", "spaces", "status", "top",
 ]  # fmt: skip
 
-
-_ELSEWHERE = {
-    "cost_of": "nas.commands.networks",
-    "latency_of": "nas.commands.networks",
-    "latency_table": "nas.commands.networks",
-    "scale": "nas.commands.family",
+_MODULES = {  # where the verbs are
+    "family": ("scale",),
+    "export": ("export_model",),
+    "networks": ("cost_of", "latency_of", "latency_table"),
+    "proxies": ("compare_proxies",),
+    "search": ("resume", "search"),
+    "space": ("space_diagram", "space_preflight", "space_sample", "space_validate", "spaces"),
+    "studies": ("front", "rescore", "show", "status", "top"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module(_ELSEWHERE.get(name, "nas.commands.studies")), name)
+    for module, verbs in _MODULES.items():
+        if name in verbs:
+            return getattr(import_module(f"nas.commands.{module}"), name)
     raise AttributeError(f"module 'nas' has no attribute {name!r}; it has: {', '.join(__all__)}")

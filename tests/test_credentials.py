@@ -15,7 +15,7 @@ from store_kit import opened, proposal, ready_file, trials
 from nas.credentials import hidden
 from nas.errors import UserError
 from nas.store import engine, jobs
-from nas.training import checkpoint
+from nas.study.options import read
 
 PASSWORDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1)
 UNBROKEN = PASSWORDS.filter(lambda text: not any(one.isspace() for one in text))

@@ -24,7 +24,8 @@ from search_kit import arguments, command, nas, nas_here, result, write_inputs
 from store_kit import ready, ready_file
 
 from nas import network
-from nas.commands.studies import search, top
+from nas.commands.search import search
+from nas.commands.studies import top
 from nas.errors import LostLease, StoreError, UserError
 from nas.observers import showcase
 from nas.service import dashboard

@@ -52,7 +52,7 @@ from nas.store import queries
 from tests import ray_kit
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
-DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS += sorted((ROOT / "docs").rglob("*.md"))
 SHELL = ("sh", "bash", "console")
 PYTHON, SQL = "python", "sql"
 QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "0"]}
@@ -300,9 +300,11 @@ def test_sql_runs(path: Path, world: Path) -> None:
 
 
 def test_the_tree_of_a_study_is_the_one_documented(world: Path) -> None:
-    """The files that the README lists are those that a search writes; one worker needs no logs."""
+    """The documents list the files that a search writes; one worker needs no logs."""
     tree = next(
-        f.text for f in fences(ROOT / "README.md") if "studies/" in f.text and "├" in f.text
+        f.text
+        for f in fences(ROOT / "docs/start/your-images.md")
+        if "studies/" in f.text and "├" in f.text
     )
     listed = re.findall(r"[├└]── (\S+?)/?\s", tree)
     study = world / "studies" / "mixconv-digits-2M"

@@ -14,6 +14,7 @@ import pytest
 from nas import executors
 from nas.errors import UserError
 from nas.executors.local import cores
+from nas.study.options import read
 from tests import ray_kit
 from tests.search_kit import arguments, command
 from tests.test_search import assert_whole, children, points, rows, until

@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 
 from nas import data
 from nas.cli import app
+from nas.commands import search as searching
 from nas.commands import studies as commands
 from nas.data import DataSet, Split
 from nas.data.dataset import share_of
@@ -422,24 +423,24 @@ def assert_whole(folder: Path) -> None:
     assert rows(folder, "SELECT count(*) FROM trials WHERE state = 'RUNNING'") == [(0,)]
 
 
-def search(folder: Path, **options: Any) -> commands.Study:
+def search(folder: Path, **options: Any) -> searching.Study:
     """Search the tiny space in this process."""
     space, images = write_inputs(folder)
     chosen = {
         "study": "tiny", "store": store_of(folder), "out": str(folder / "studies"), "workers": 0,
         "epochs": 4, "reduction": 2, "sampler": "random",
     }  # fmt: skip
-    return commands.search(space, images, "50k", **(chosen | options))  # type: ignore[arg-type]
+    return searching.search(space, images, "50k", **(chosen | options))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def climbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, commands.Study]:
+def climbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, searching.Study]:
     """Return the folder and the result of a finished search with Hyperband."""
     folder = tmp_path_factory.mktemp("climbed")
     return folder, search(folder, pruner="hyperband", trials=7)
 
 
-def test_hyperband_ends_with_a_whole_training(climbed: tuple[Path, commands.Study]) -> None:
+def test_hyperband_ends_with_a_whole_training(climbed: tuple[Path, searching.Study]) -> None:
     """Its budget are networks; each is stored at each rung with its curve; the winner is whole."""
     folder, found = climbed
     assert_whole(folder)
@@ -455,7 +456,7 @@ def test_hyperband_ends_with_a_whole_training(climbed: tuple[Path, commands.Stud
 
 
 def test_a_promotion_begins_with_the_earlier_epochs(
-    climbed: tuple[Path, commands.Study],
+    climbed: tuple[Path, searching.Study],
 ) -> None:
     """It is a trial of its own with the same choices, and the epochs before were not trained again:
     they come from the checkpoint, with the seconds that they took then.
@@ -476,7 +477,7 @@ def test_a_promotion_begins_with_the_earlier_epochs(
             assert high[: len(low)] == low
 
 
-def test_status_says_how_many_reached_each_rung(climbed: tuple[Path, commands.Study]) -> None:
+def test_status_says_how_many_reached_each_rung(climbed: tuple[Path, searching.Study]) -> None:
     """One line of nas status, and an object of its JSON, have the networks of each rung."""
     folder, _ = climbed
     words = ["status", "--study", "tiny", "--store", store_of(folder)]
@@ -489,7 +490,7 @@ def test_status_says_how_many_reached_each_rung(climbed: tuple[Path, commands.St
 
 
 def test_a_plain_study_shares_what_a_ladder_trained(
-    climbed: tuple[Path, commands.Study],
+    climbed: tuple[Path, searching.Study],
 ) -> None:
     """Whole trainings are reused without a ladder; what stopped at a rung goes on from there."""
     folder, _ = climbed
@@ -514,7 +515,7 @@ def test_ladders_of_data_and_resolution(kind: str, tmp_path: Path) -> None:
     found = search(tmp_path, pruner="successive_halving", fidelity=kind, trials=3)
     assert_whole(tmp_path)
     assert found.counts.complete >= 1
-    again = commands.resume("tiny", store=store_of(tmp_path), trials=4, workers=0)
+    again = searching.resume("tiny", store=store_of(tmp_path), trials=4, workers=0)
     assert again.counts.complete + again.counts.pruned == 4
     assert_whole(tmp_path)
     (status,) = commands.status("tiny", store=store_of(tmp_path))

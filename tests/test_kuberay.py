@@ -17,7 +17,7 @@ from search_kit import ROOT
 
 from nas.store.engine import resolve
 
-MANIFEST = ROOT / "docs" / "kuberay.yaml"
+MANIFEST = ROOT / "docs/guides/kuberay.yaml"
 KUBERNETES = "1.33"
 STARTING = {"type": "object", "additionalProperties": {"type": "string"}}
 COUNT = {"type": "integer", "minimum": 0}

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from nas.errors import StoreError, UserError
 from nas.service import metrics as monitoring
 
-DOCUMENT = ROOT / "docs/watching.md"
+DOCUMENT = ROOT / "docs/guides/watching.md"
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nas.commands import studies as commands
+from nas.commands import search as commands
 from nas.store import queries
 from tests.search_kit import ROOT, arguments, command, nas, nas_here, result
 

@@ -20,7 +20,7 @@ from search_kit import arguments, command
 from typer.testing import CliRunner
 
 from nas.cli import app
-from nas.commands.studies import Study
+from nas.commands.search import Study
 from nas.store import engine, plain
 from nas.store.models import Base
 from nas.store.queries import Counts

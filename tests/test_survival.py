@@ -20,11 +20,13 @@ from test_training import TINY
 from torch import nn
 from training_kit import few_digits
 
+from nas.commands import search as searching
 from nas.commands import studies as commands
 from nas.errors import DiskFull, StoreAway, UserError
 from nas.store import queries
 from nas.store.retry import patiently
 from nas.study import worker as study
+from nas.study.options import read
 from nas.study.worker import Job
 from nas.training import checkpoint, trainer
 from nas.training.checkpoint import Checkpoints
@@ -126,7 +128,7 @@ def test_a_trial_without_memory_is_tried_once_in_smaller_batches(
     monkeypatch.setattr("nas.study.preparation._estimate", lambda *_: 1.0)
     space, data = write_inputs(tmp_path)
     url = f"sqlite:///{tmp_path}/nas.db"
-    commands.search(
+    searching.search(
         space, data, "50k", trials=1, epochs=1, workers=0, store=url, study="s",
         out=str(tmp_path / "studies"),
     )  # fmt: skip

@@ -115,7 +115,7 @@ def test_a_killed_driver_is_restored(cluster: ray_kit.Cluster, tmp_path: Path) -
 
 def test_the_documented_example_runs(cluster: ray_kit.Cluster, tmp_path: Path) -> None:
     """With one epoch and two trials: both are in the study that it names, within its limit."""
-    text = (ROOT / "docs/ray-tune.md").read_text()
+    text = (ROOT / "docs/guides/ray-tune.md").read_text()
     code = text.partition("```python\n")[2].partition("```")[0]
     for long, short in (("epochs=20", "epochs=1"), ("num_samples=24", "num_samples=2")):
         assert long in code

@@ -1,4 +1,4 @@
-"""The pictures of docs/engine.md.
+"""The pictures of docs/how-it-works/engine.md.
 
     python -m benchmarks.search.pictures comparison RESULT.json... --out FILE.png
     python -m benchmarks.search.pictures proposal --table FILE.csv --out FILE.png

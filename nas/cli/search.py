@@ -10,7 +10,7 @@ from nas.cli._shared import Json, new_console, print_json, print_table, progress
 from nas.study import options
 
 if TYPE_CHECKING:
-    from nas.commands.studies import Study
+    from nas.commands.search import Study
 
 app = typer.Typer()
 Command = Callable[..., None]
@@ -50,7 +50,7 @@ def search(
     **given: Any,
 ) -> None:
     """Search a space for the best network near a FLOPs or latency target, or go on searching."""
-    from nas.commands import studies as commands
+    from nas.commands import search as commands
 
     asked = options.given(config, given)
     with progress() as (console, watch):
@@ -68,7 +68,7 @@ def resume(
     **given: Any,
 ) -> None:
     """Go on with a study as it was configured."""
-    from nas.commands import studies as commands
+    from nas.commands import search as commands
 
     with progress() as (_, watch):
         result = commands.resume(study, **given, watch=watch)

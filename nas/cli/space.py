@@ -22,7 +22,7 @@ app = typer.Typer(help="Look at, sample and check search spaces.", no_args_is_he
 @verb
 def space_list(json_: Json = False) -> None:
     """List the search spaces and family members that come with nas."""
-    from nas.commands import studies as commands
+    from nas.commands import space as commands
     from nas.report import terminal
 
     found = commands.spaces()
@@ -46,7 +46,7 @@ def space_show(
     json_: Json = False,
 ) -> None:
     """Show a space: its parameters, size, cost range, and the share of it near a target."""
-    from nas.commands import studies as commands
+    from nas.commands import space as commands
     from nas.quantities import short
 
     space, flight = commands.space_preflight(
@@ -78,7 +78,7 @@ def space_sample(
     json_: Json = False,
 ) -> None:
     """Draw random architectures of a space."""
-    from nas.commands import studies as commands
+    from nas.commands import space as commands
 
     found = commands.space_sample(name, n=n, seed=seed)
     if json_:
@@ -105,7 +105,7 @@ def space_diagram(
     json_: Json = False,
 ) -> None:
     """Draw one architecture: its layers, kernel groups, widths to scale, and what they cost."""
-    from nas.commands import studies as commands
+    from nas.commands import space as commands
 
     files, title = commands.space_diagram(
         name, out=out, seed=seed, resolution=resolution, classes=classes, in_channels=in_channels
@@ -124,7 +124,7 @@ def space_validate(
     json_: Json = False,
 ) -> None:
     """Check a space; with --json print it as JSON, as it travels over a wire."""
-    from nas.commands import studies as commands
+    from nas.commands import space as commands
 
     space = commands.space_validate(name)
     if json_:

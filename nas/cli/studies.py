@@ -141,7 +141,7 @@ def proxies(
     json_: Json = False,
 ) -> None:
     """Compare zero-cost proxies with what a study's trainings showed."""
-    from nas.commands import studies as commands
+    from nas.commands import proxies as commands
     from nas.report import terminal
 
     say = sayer(new_console(stderr=True))
@@ -166,7 +166,7 @@ def export(
     json_: Json = False,
 ) -> None:
     """Write a trial's network as code, with its weights."""
-    from nas.commands import studies as commands
+    from nas.commands import export as commands
 
     path = commands.export_model(study, out=out, format=format_, trial=trial, store=store)
     print_json({"code": str(path)}) if json_ else typer.echo(path)

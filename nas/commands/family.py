@@ -4,19 +4,20 @@ Compound scaling as in EfficientNet, arXiv:1905.11946, section 3.3. Importing th
 torch.
 """
 
-import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from nas import quantities
-from nas.commands import studies as commands
 from nas.commands.networks import architecture_of
+from nas.commands.search import search
+from nas.commands.studies import trial_of
 from nas.errors import StoreError, UserError
+from nas.files import write_json
 from nas.store import queries
 from nas.store.engine import resolve
 
@@ -178,7 +179,7 @@ def _source(source: str, store: str | None) -> "tuple[Architecture, Config | Non
     try:
         with queries.connect(resolve(store)) as connection:
             info = queries.study(connection, source)
-            winner = commands.trial_of(connection, info, None)
+            winner = trial_of(connection, info, None)
             evaluation = queries.evaluation(connection, winner.evaluation_id)
     except StoreError as error:
         raise UserError(
@@ -231,7 +232,7 @@ def _search_coefficients(
     names = ("trials", "time", "epochs", "workers", "sampler", "metric", "seed")
     settings |= {key: value for key, value in options.items() if key in names and value is not None}
     room = 1 + (family.TOLERANCE if tolerance is None else tolerance)
-    result = commands.search(
+    result = search(
         space,
         data,
         round(family.TOTAL * room * network.cost(architecture).macs),
@@ -353,10 +354,10 @@ def write(family: Family, out: Path) -> Family:
         for one in family.members:
             folder = f"phi_{one.by.phi:g}"
             exporter.export(one.architecture, None, new / folder, export.Facts())
-            _write_json(new / folder / "architecture.json", one.architecture.to_json())
+            write_json(new / folder / "architecture.json", one.architecture.to_json())
             written.append(replace(one, file=out / folder / "model.py"))
         found = replace(family, members=tuple(written))
-        _write_json(new / "family.json", found.to_json())
+        write_json(new / "family.json", found.to_json())
         if len(written) > 1:
             draw_family(found.to_json(), new / "family.png")
         for old in (*out.glob("phi_*/*.*"), *out.glob("family.*")):
@@ -369,10 +370,6 @@ def write(family: Family, out: Path) -> Family:
             target.parent.mkdir(exist_ok=True)
             os.replace(path, target)
     return found
-
-
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=1) + "\n")
 
 
 def _silent(_: object) -> None:

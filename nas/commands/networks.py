@@ -4,13 +4,13 @@ Importing this module imports no torch.
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from nas import quantities
-from nas.errors import SpaceError, UserError
+from nas.errors import SpaceError
+from nas.files import check_file
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
@@ -155,20 +155,13 @@ def latency_table(space: str, out: str, **options: "Unpack[TableOptions]") -> "L
         options.get("batch_size", 1), options.get("threads", 1), options.get("device", "cpu")
     )
     seconds = check_seconds("--seconds", options.get("seconds", 90.0))
-    _check_file(out)
+    check_file(Path(out))
     table = learn.make(
         subject, how, goal=goal, seconds=seconds, seed=options.get("seed", 0),
         say=options.get("say", _silent),
     )  # fmt: skip
     table.write(Path(out))
     return table
-
-
-def _check_file(out: str) -> None:
-    """Refuse a file that can't be written."""
-    nearest = next(folder for folder in Path(out).absolute().parents if folder.exists())
-    if Path(out).is_dir() or not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise UserError(f"--out is a file to write, in a folder that can be written, not {out!r}.")
 
 
 def architecture_of(name: str) -> "Architecture":

@@ -27,7 +27,7 @@ MOST_PARAMS = 150_000_000  # of networks held in memory at once
 MOST_BLOCKS = 600
 TRIES = 20  # draws for each network, where a space is so small that they repeat
 PILOT_SHARE, NETWORK_SHARE, BLOCK_SHARE = 0.12, 0.5, 0.33  # of the time
-WEIGHT = 3.0  # of a network beside a block in the fit, measured: see docs/latency.md
+WEIGHT = 3.0  # of a network beside a block in the fit, measured: see docs/guides/latency.md
 QUIET = 10.0  # seconds between two lines of progress
 Say = Callable[[str], None]
 

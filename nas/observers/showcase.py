@@ -7,7 +7,6 @@ out, the diagram first, then the code; the note's numbers stay.
 """
 
 import logging
-import os
 import time
 import uuid
 from collections import deque
@@ -21,6 +20,7 @@ from nas.architecture import Architecture
 from nas.config import Config
 from nas.errors import LostLease, NasError
 from nas.export import Facts, python
+from nas.files import write
 from nas.observers import Observer
 from nas.observers.figure import Spot, pareto_figure
 from nas.observers.notes import StudyFacts, TrialFacts, study_note, trial_note
@@ -240,7 +240,7 @@ class Showcase(Observer):
         one.code = text[start : text.index("\n\n\n", start)]
         of = (self.info.name, one.lease.number, one.architecture.id)
         file = _artifact(of, "network.py", PYTHON)
-        _write(self.config.artifacts / file.artifact_id, text.encode())
+        write(self.config.artifacts / file.artifact_id, text.encode())
         one.artifacts["code"] = file
 
     def _path(self, picture: Artifact | None, trial_id: int) -> str:
@@ -265,7 +265,7 @@ def draw_diagram(config: Config, study: str, number: int, architecture: Architec
     made = _artifact((study, number, architecture.id), "diagram.png", PNG)
     path = config.artifacts / made.artifact_id
     if not path.exists():
-        _write(path, diagram.png(architecture, title=f"{study}: {architecture.id}"))
+        write(path, diagram.png(architecture, title=f"{study}: {architecture.id}"))
     return made
 
 
@@ -330,7 +330,7 @@ def show_end(
         artifacts = []
         for name, path in {"winner.png": winner, **{path.name: path for path in files}}.items():
             made = _artifact((study,), name, PNG if name.endswith(".png") else PYTHON)
-            _write(config.artifacts / made.artifact_id, path.read_bytes())
+            write(config.artifacts / made.artifact_id, path.read_bytes())
             artifacts.append(made)
         code = next((str(path) for path in files if path.suffix == ".py"), "")
         show_study(store, config, study, artifacts, "/".join(Path(code).parts[-3:]))
@@ -356,14 +356,3 @@ def _artifact(of: tuple[object, ...], filename: str, mimetype: str) -> Artifact:
     """
     name = "/".join(map(str, ("nas", *of, filename)))
     return Artifact(str(uuid.uuid5(uuid.NAMESPACE_URL, name)), filename, mimetype)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that nobody sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,8 +1,6 @@
 """What a search hands back: the best network as code, its weights, its numbers, a picture."""
 
-import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +12,7 @@ from nas.architecture import Architecture
 from nas.config import Config, cache_dir
 from nas.data import DataSet, load
 from nas.errors import UserError
+from nas.files import write_json
 from nas.observers.showcase import show_end
 from nas.quantities import from_here
 from nas.report import ranking
@@ -102,8 +101,8 @@ def conclude(store: Store, study: str) -> Best | None:
         found[0], architecture, config.recipe.metric, test, len(looks), code,
         measured_ms=measured, front=front,
     )  # fmt: skip
-    _write_json(folder / "architecture.json", architecture.to_json())
-    _write_json(Path(config.folder, "result.json"), _result(store, info, best))
+    write_json(folder / "architecture.json", architecture.to_json())
+    write_json(Path(config.folder, "result.json"), _result(store, info, best))
     picture = draw_study(store, info.id, config.objective, Path(config.folder))
     files = [("code", code), ("picture", picture)]
     if front is not None:
@@ -220,9 +219,3 @@ def _without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a study's configuration for people: no machine's paths, no repetition of the space."""
     left_out = ("parameters", "space", "folder", "data", "latency", "checkpoints")
     return {key: value for key, value in config.items() if key not in left_out}
-
-
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(data, indent=1) + "\n")
-    os.replace(temporary, path)

@@ -1,0 +1,88 @@
+"""The verb that compares zero-cost proxies. Importing this module imports no torch."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.commands.studies import study_of
+from nas.errors import UserError
+from nas.files import check_picture, writing
+from nas.store import queries
+from nas.store.engine import resolve
+
+if TYPE_CHECKING:
+    from nas.architecture import Architecture
+    from nas.proxies._comparison import Measured, ProxyReport
+
+
+def compare_proxies(
+    study: str | None = None,
+    *,
+    proxies: str | Sequence[str] | None = None,
+    out: str | None = None,
+    store: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> "ProxyReport":
+    """Compare zero-cost proxies with the metric of a study's complete trials, each network once.
+
+    All proxies unless some are named; macs and params are always among them. With `out`, a .svg or
+    .png file, a picture is drawn. Raises UserError where there is no complete trial.
+    """
+    from nas import proxies as registry
+
+    wanted = registry.read(proxies) if proxies is not None else tuple(registry.names())
+    if out is not None:
+        check_picture(Path(out))
+    with queries.connect(resolve(store)) as connection:
+        info = study_of(connection, study)
+        metric = info.config["recipe"]["metric"]
+        complete = [t for t in queries.trials(connection, info.id) if t.state == "complete"]
+        trials = {t.architecture_id: t for t in complete if t.metrics.get(metric) is not None}
+        found = [queries.evaluation(connection, t.evaluation_id) for t in trials.values()]
+    if not trials:
+        raise UserError(f"Study {info.name!r} has no complete trial yet: nothing to compare with.")
+    from nas.architecture import Architecture
+    from nas.proxies._comparison import ProxyReport, compare
+    from nas.report.proxies import draw_proxies
+
+    networks = [Architecture.from_json(each.architecture) for each in found]
+    macs = [trial.cost.macs for trial in trials.values()]
+    truth = [float(trial.metrics[metric] or 0.0) for trial in trials.values()]
+    names = dict.fromkeys((*wanted, *registry.BASELINES))
+    compared = compare(_measured(names, networks, info.config, say or _silent), truth)
+    report = ProxyReport(info.name, metric, macs, truth, compared, Path(out) if out else None)
+    if report.picture is not None:
+        with writing(report.picture):
+            draw_proxies(report, report.picture)
+    return report
+
+
+def _measured(
+    names: Iterable[str],
+    networks: "Sequence[Architecture]",
+    stored: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> "dict[str, Measured]":
+    """Measure networks with each proxy, on the study's own data and by its seed."""
+    from nas.config import Config, cache_dir
+    from nas.data import load
+    from nas.proxies._candidate import Batches
+    from nas.proxies._comparison import timed
+    from nas.training.recipe import check_fits
+
+    config = Config.from_json(stored)
+    data = load(config.data, cache_dir=cache_dir(config.folder))
+    check_fits(config.recipe, data)
+    batches = Batches(lambda: data, config.seed)
+    for size in {network.resolution for network in networks}:
+        batches.at(size)  # read once for all networks: no proxy's time
+    found = {}
+    for name in names:
+        found[name] = timed(partial(batches.measure, name), networks)
+        say(f"{name}: {len(networks)} networks, {found[name].seconds:.2g} s each")
+    return found
+
+
+def _silent(_: object) -> None:
+    return

@@ -2,8 +2,8 @@
 
 `SearchOptions` declares them. From it come the options of `nas search` and `nas resume`, the
 signature of `nas.search`, the keys of a file for `--config`, what `nas submit` refuses, what may
-not change under a study's name, and the table in docs/searching.md. `read` checks each value for
-itself, `check` all of them together; both need neither data nor a store, and this module no torch.
+not change under a study's name, and the documents' table. `read` checks each value for itself,
+`check` all of them together; both need neither data nor a store, and this module no torch.
 """
 
 import math
@@ -41,11 +41,11 @@ _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or 
 class Option:
     """An option: how it is explained, which values it takes, what it decides.
 
-    `page` of docs/ says more. `unset` says in words what holds where nothing is given. `read(value,
-    flag)` turns a value as people write it into the field's type, `names` lists the values there
-    are. The keys `fixes` of a stored configuration may not change under a study's name; a `recipe`
-    option is the recipe's field of that name. `nas resume` takes those that are `resumes`, Ray Tune
-    decides itself those that are not `tunes`. The last three fields are the declared field's own.
+    A `page`, as seen from docs/guides, says more. `unset` says what holds where nothing is given.
+    `read(value, flag)` turns a value as people write it into the field's type, `names` lists the
+    values there are. The keys `fixes` of a stored configuration may not change under a study's
+    name; a `recipe` option is the recipe's field of that name. `nas resume` takes the options that
+    are `resumes`; Ray Tune decides those that are not `tunes`. The last three fields are filled in.
     """
 
     help: str
@@ -185,8 +185,9 @@ class SearchOptions:
         "digits", "Name, .npz file, folder of images per class, or URL.", WHAT,
         page="data", read=_data, fixes="recipe_hash")
     target_flops: int | None = _option(
-        None, "FLOPs target T, such as 300M or 2.5k.", WHAT, unit="FLOPs", page="objective",
-        unset="none: this or the next must be given", read=quantities.count, fixes="objective")
+        None, "FLOPs target T, such as 300M or 2.5k.", WHAT, unit="FLOPs",
+        page="../reference/objective", unset="none: this or the next must be given",
+        read=quantities.count, fixes="objective")
     target_latency: float | None = _option(
         None, "Latency target T instead, such as 5ms.", WHAT, unit="time", page="latency",
         read=quantities.milliseconds, fixes="objective")
@@ -194,8 +195,8 @@ class SearchOptions:
         "soft", f"{_listed(DEFAULT_WEIGHT)}: how cost counts; pareto is after the front.", WHAT,
         page="pareto", names=lambda: DEFAULT_WEIGHT, fixes="objective")
     w: float | None = _option(
-        None, "Weight of cost / T in the score.", WHAT, page="objective", unset="-0.07; hard: -1",
-        fixes="objective")
+        None, "Weight of cost / T in the score.", WHAT, page="../reference/objective",
+        unset="-0.07; hard: -1", fixes="objective")
     max_flops: int | None = _option(
         None, "Limit that no trial may break.", WHAT, unit="FLOPs", read=quantities.count,
         unset=f"{OVER_TARGET} times the target", fixes="limits")
@@ -204,20 +205,21 @@ class SearchOptions:
         read=quantities.count, fixes="limits")
     resolution: int | None = _option(
         None, "Fix the size of the images.", WHAT, unit="px", at_least=1,
-        at_most=quantities.MAX_RESOLUTION, unset="the space's choice")
+        at_most=quantities.MAX_RESOLUTION, unset="the space's choice",
+        fixes="parameters space")
     latency_table: str | None = _option(
         None, "File of nas latency table, for --target-latency.", WHAT, page="latency",
-        unset="one is made first")
+        unset="one is made first", fixes="objective")
     latency_batch: int | None = _option(
         None, "Images at once in a table that is made.", WHAT, unit="images", at_least=1, unset="1")
     latency_seconds: float | None = _option(
         None, "Time to make a table in.", WHAT, unit="seconds", at_least=1, unset="60")
     sampler: str = _option(
         samplers.DEFAULT, f"What proposes networks: {_listed(samplers.names())}.", PROPOSE,
-        page="samplers", names=samplers.names, fixes="sampler")
+        page="../reference/samplers", names=samplers.names, fixes="sampler")
     warm_start: bool = _option(
         True, "Begin with what other studies of the store trained under the same recipe; never "
-        "with random, with grid or on a ladder of rungs.", PROPOSE, page="engine",
+        "with random, with grid or on a ladder of rungs.", PROPOSE, page="../how-it-works/engine",
         fixes="warm_start")
     prefilter: str | None = _option(
         None, "Zero-cost proxy that ranks the first draws.", PROPOSE, page="proxies",
@@ -237,7 +239,8 @@ class SearchOptions:
     fidelity: str | None = _option(
         None, f"What the rungs of {' and '.join(pruners.LADDERS)} save: "
         f"{_listed(ladder.FIDELITIES)}.", TRAIN, page="fidelity",
-        names=lambda: ladder.FIDELITIES, unset=ladder.DEFAULT, tunes=False)
+        names=lambda: ladder.FIDELITIES, unset=ladder.DEFAULT,
+        fixes="recipe_hash", tunes=False)
     reduction: int | None = _option(
         None, "1 in so many goes on from a rung.", TRAIN, page="fidelity", at_least=2, at_most=10,
         unset=str(ladder.REDUCTION), fixes="reduction", tunes=False)
@@ -254,10 +257,11 @@ class SearchOptions:
         None, "Worker processes; 0: one worker inside the command's own process.", WHERE,
         at_least=0, unset="one per core, at most 8; 1 with a GPU", resumes=True, tunes=False)
     executor: str | None = _option(
-        None, f"Where workers run: {_listed(executors.names())}.", WHERE, page="executors",
-        names=executors.names, unset=executors.DEFAULT, resumes=True)
+        None, f"Where workers run: {_listed(executors.names())}.", WHERE,
+        page="../how-it-works/executors", names=executors.names, unset=executors.DEFAULT,
+        resumes=True)
     address: str | None = _option(
-        None, "Address of a Ray cluster.", WHERE, page="executors",
+        None, "Address of a Ray cluster.", WHERE, page="../how-it-works/executors",
         unset="RAY_ADDRESS, else one started here", resumes=True)
     cpus_per_trial: float | None = _option(
         None, "CPUs of a worker on Ray.", WHERE, unit="CPUs", unset="1", resumes=True)
@@ -269,12 +273,12 @@ class SearchOptions:
     study: str | None = _option(
         None, "Name of the study.", WRITTEN, read=_study, unset="space, data and target")
     store: str | None = _option(
-        None, "Database URL.", WRITTEN, page="store", read=_store,
+        None, "Database URL.", WRITTEN, page="../reference/store", read=_store,
         unset="NAS_STORE, else sqlite:///studies/nas.db", resumes=True)
     out: str = _option("studies", "Folder of the study folders.", WRITTEN, read=_out)
     checkpoints: str | None = _option(
-        None, "Folder or URL that all machines see, for checkpoints.", WRITTEN, page="executors",
-        read=_checkpoints, unset="in the study's folder")
+        None, "Folder or URL that all machines see, for checkpoints.", WRITTEN,
+        page="../how-it-works/executors", read=_checkpoints, unset="in the study's folder")
     showcase: bool = _option(
         True, "Notes, code and diagrams for the dashboard.", WRITTEN, page="dashboard")
     # fmt: on
@@ -437,7 +441,8 @@ def table() -> str:
     for option in declared().values():
         flag = f"`{option.flag}`"
         flag += f", `--no-{option.flag[2:]}`" if option.type is bool else ""
-        more = f" See [{option.page.replace('-', ' ')}]({option.page}.md)." if option.page else ""
+        page = option.page.rpartition("/")[2].replace("-", " ")
+        more = f" See [{page}]({option.page}.md)." if page else ""
         fixed = "yes" if option.fixes else ""
         rows.append(f"| {flag} | {option.help}{more} | {option.default_text} | {fixed} |")
     return "\n".join(rows)

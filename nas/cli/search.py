@@ -34,7 +34,7 @@ def _parameter(option: options.Option) -> Parameter:
         show_default=default != "none" and default, rich_help_panel=option.group,
     )  # fmt: skip
     kind: Any = option.type
-    hint: Any = Annotated[kind | None, known]  # type: ignore[valid-type]
+    hint: Any = Annotated[kind | None, known]
     return Parameter(option.name, Parameter.KEYWORD_ONLY, default=None, annotation=hint)
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 from nas import pruners, quantities
-from nas.proxies._opening import DRAWS
 from nas.study.preparation import Prepared
-from nas.study.proposer import OPENING
+from nas.study.proposer import PREFILTERED, RANKED
 
 
 def announce(prepared: Prepared) -> list[str]:
@@ -38,10 +37,10 @@ def announce(prepared: Prepared) -> list[str]:
 def _proxy_lines(prepared: Prepared) -> Iterator[str]:
     config, seconds = prepared.config, prepared.proxy_seconds
     if config.prefilter is not None:
-        whole = quantities.duration(max(1.0, DRAWS * seconds[config.prefilter]))
+        whole = quantities.duration(max(1.0, RANKED * seconds[config.prefilter]))
         yield (
-            f"pre-filter: the first {OPENING} trials are the best of {DRAWS} draws near the target"
-            f" by {config.prefilter}; each worker ranks them once, in about {whole}"
+            f"pre-filter: the first {PREFILTERED} trials are the best of {RANKED} draws near the"
+            f" target by {config.prefilter}; each worker ranks them once, in about {whole}"
         )
     if config.features:
         each = sum(seconds[name] for name in config.features)

@@ -1,1 +1,204 @@
 """A search is checked and prepared before its study is made."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from nas import quantities
+from nas.architecture import Architecture
+from nas.config import Config
+from nas.credentials import is_url
+from nas.data import DataSet
+from nas.data import load as load_data
+from nas.data import names as data_names
+from nas.errors import UserError
+from nas.executors import Executor
+from nas.files import check_folder
+from nas.latency.table import LatencyTable
+from nas.proxies._features import Features
+from nas.pruners import ladder
+from nas.search_space import SearchSpace
+from nas.search_space import load as load_space
+from nas.search_space.preflight import Preflight, Subject, survey
+from nas.store.engine import resolve
+from nas.store.store import Store
+from nas.study import latency_table as timing
+from nas.study.options import OVER_TARGET, SearchOptions, check, declared, fixed
+from nas.training.estimate import training_seconds
+from nas.training.recipe import Recipe, default_recipe
+
+CACHE = ".cache"  # folder of resized images, beside the studies
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A search that was checked and can begin."""
+
+    name: str
+    store: str = field(repr=False)  # it may have a password
+    config: Config
+    trials: int | None
+    seconds: float | None
+    executor: Executor
+    estimate: float  # seconds of one trial
+    preflight: Preflight | None
+    left_out: tuple[int, ...]
+    proxy_seconds: Mapping[str, float] = field(default_factory=dict)  # of one network, by proxy
+
+
+def prepare(
+    asked: SearchOptions, *, executor: Executor | None = None, say: Say = lambda _: None
+) -> Prepared:
+    """Check everything that can be checked before a study exists.
+
+    `executor` is the one asked for, where it is made already; `say` hears what takes long.
+    """
+    check(asked)
+    options, executor = asked.complete(), executor or asked.new_executor()
+    space = load_space(options.space) if isinstance(options.space, str) else options.space
+    check_folder(Path(options.out))
+    data = load_data(options.data, cache_dir=Path(options.out, CACHE), say=say)
+    goal, limits = options.goal, options.limits
+    space, left_out = _for_data(space, data, options.resolution)
+    subject = Subject(space, data.in_channels, len(data.classes))
+    name = options.study or f"{space.name}-{data.name}-{goal.short()}"
+    url, table = resolve(options.store), None
+    if goal.target_latency_ms is not None:
+        table = _table(url, name, subject, options, say)
+        goal, subject = replace(goal, table=table.hash), replace(subject, latency=table)
+        limits = limits._replace(latency_ms=OVER_TARGET * goal.target)
+    preflight = survey(subject, objective=goal, limits=limits, seed=options.seed)
+    known = options.data in data_names()
+    config = Config.of(
+        options,
+        space=space,
+        data=options.data if known else _from_anywhere(options.data),
+        classes=len(data.classes),
+        in_channels=data.in_channels,
+        recipe=_recipe(data, options),
+        objective=goal,
+        limits=limits,
+        folder=str(Path(options.out, name).absolute()),
+        latency=table,
+        checkpoints=None if options.checkpoints is None else _from_anywhere(options.checkpoints),
+    )
+    estimate = _estimate(preflight, config, data, executor.threads)
+    own = _proxy_seconds(preflight, config, data)
+    _ = executor.workers  # a cluster that is not there is found out before anything is written
+    budget = options.trials, options.time
+    return Prepared(name, url, config, *budget, executor, estimate, preflight, left_out, own)
+
+
+def _recipe(data: DataSet, options: SearchOptions) -> Recipe:
+    """Return the data's recipe as the options want it, with the rungs that see less than all."""
+    values = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
+    given = {name: value for name, value in values.items() if value is not None}
+    recipe = replace(default_recipe(data), **given)
+    rungs = ladder.ladder(
+        recipe.epochs, options.fidelity or ladder.DEFAULT, options.reduction or ladder.REDUCTION
+    )
+    return replace(recipe, ladder=tuple(rung for rung in rungs if not rung.is_whole))
+
+
+def _proxy_seconds(preflight: Preflight, config: Config, data: DataSet) -> dict[str, float]:
+    """Return the seconds that each proxy takes to measure the pre-flight's example."""
+    wanted = [name for name in (config.prefilter, *config.features) if name]
+    features = Features(wanted, lambda: data, config.seed)
+    return features.seconds(Architecture.from_json(preflight.example)) if wanted else {}
+
+
+def _table(url: str, name: str, subject: Subject, options: SearchOptions, say: Say) -> LatencyTable:
+    """Return the table that a study scores by: the given one, the study's own, or a new one."""
+    batch = options.latency_batch
+    if options.latency_table is not None:
+        return timing.given_table(options.latency_table, say)
+    stored = timing.stored_table(url, name)
+    if stored is None:
+        seconds = options.latency_seconds
+        return timing.new_table(subject, options.goal, batch, seconds, options.seed, say)
+    if batch not in (None, stored.setting.batch_size):
+        raise UserError(
+            f"Study {name!r} has a latency table for batches of {stored.setting.batch_size}, "
+            f"not of {batch}: leave --latency-batch out, or give another --study name."
+        )
+    return stored
+
+
+def table_subject(
+    space_name: str,
+    data_name: str | None,
+    resolution: int | None,
+    classes: int | None,
+    in_channels: int | None,
+) -> Subject:
+    """Return a space for a data set's images, or for those that the numbers describe."""
+    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
+    space = load_space(space_name)
+    if data_name is None:
+        space = space if resolution is None else space.at_resolution(resolution)
+        return Subject(space, in_channels or space.in_channels, classes or space.classes)
+    if classes is not None or in_channels is not None:
+        raise UserError("--data says how many classes and channels there are; give no others.")
+    data = load_data(data_name, cache_dir=Path("studies", CACHE))
+    space, _ = _for_data(space, data, resolution)
+    return Subject(space, data.in_channels, len(data.classes))
+
+
+@contextmanager
+def taken_back(cache: Path) -> Iterator[None]:
+    """After a user's mistake, remove what loading the data left: nothing is written.
+
+    That is a folder's manifest and its lock; images that another search is resizing stay.
+    """
+    missing = [folder for folder in (cache, *cache.parents) if not folder.exists()]
+    before = {*cache.glob("*.json"), *cache.glob("*.lock")}
+    try:
+        yield
+    except UserError:
+        for path in {*cache.glob("*.json"), *cache.glob("*.lock")} - before:
+            path.unlink(missing_ok=True)
+        for folder in missing:
+            with suppress(OSError):  # another search has begun to use it
+                folder.rmdir()
+        raise
+
+
+def _from_anywhere(place: str) -> str:
+    """Return a URL as it is, a path as one that holds in any folder."""
+    return place if is_url(place) else str(Path(place).expanduser().absolute())
+
+
+def _for_data(
+    space: SearchSpace, data: DataSet, resolution: int | None
+) -> tuple[SearchSpace, tuple[int, ...]]:
+    """Fix the resolution if one was asked for; else leave out those far above the data's own."""
+    if resolution is not None:
+        return space.at_resolution(resolution), ()
+    return space.for_images(data.native_resolution)
+
+
+def _estimate(preflight: Preflight, config: Config, data: DataSet, threads: int) -> float:
+    """Return the seconds of one trial of the pre-flight's example, on one worker's threads."""
+    example, images = Architecture.from_json(preflight.example), len(data.splits["train"])
+    try:
+        return training_seconds(example, config.recipe, images, threads)
+    except (MemoryError, RuntimeError):  # it does not fit; trials will say so themselves
+        return 0.0
+
+
+def open_study(prepared: Prepared) -> Store:
+    """Open the store and create the study, or find it with the same meaning."""
+    config = prepared.config
+    store = Store.open(prepared.store)
+    try:
+        stored = config.to_json() | {"trials": prepared.trials, "seconds": prepared.seconds}
+        recipes = {config.recipe.hash: config.recipe.to_json()}
+        store.create_study(prepared.name, stored, fixed=fixed(), recipes=recipes)
+        if config.latency is not None:
+            config.latency.write(Path(config.folder, timing.TABLE))
+    except BaseException:
+        store.close()
+        raise
+    return store

@@ -1,7 +1,7 @@
 """A worker whose trials train nothing: what `benchmarks.ray_overhead` starts on executors.
 
-It is started as `nas.study.worker` is: with a job of JSON, on Ray by `run`, elsewhere on standard
-input.
+It is started as `nas.study.worker` is: with an order of JSON, on Ray by `run`, elsewhere on
+standard input.
 """
 
 import json

@@ -18,7 +18,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,12 +29,11 @@ from numpy.typing import NDArray
 
 from benchmarks.search import contenders
 from nas import quantities, samplers
-from nas.data import load
 from nas.errors import UserError
 from nas.store import queries
 from nas.store.store import Store
 from nas.study import options, preparation
-from nas.study.worker import Job, Worker
+from nas.study.worker import WorkOrder, assemble
 
 RESULT = "result.json"
 COLOURS = ("#d1495b", "#2e6f95", "#94a3b8", "#6a994e", "#b5838d")
@@ -149,12 +148,12 @@ def _points(prepared: preparation.Prepared, store: Store) -> Iterator[dict[str, 
     import sklearn.metrics  # noqa: F401 (seconds of import, before the clock runs)
 
     torch.set_num_threads(1)
-    job = Job(prepared.store, prepared.name, worker=f"engine:{prepared.name}")
-    worker = Worker(job, store, lambda: False)
-    worker.data = load(prepared.config.data)
+    order = WorkOrder(prepared.store, prepared.name, worker=f"engine:{prepared.name}")
+    worker = assemble(order, store)
+    worker.evaluator.get_ready()
     wall, processor = time.perf_counter(), time.process_time()
     for count in range(1, (prepared.trials or 0) + 1):
-        worker.job = replace(job, trials=count)
+        worker.asker.budget = count
         worker.run()
         with store.read() as connection:
             best = queries.best(connection, worker.trials.info.id, 1)

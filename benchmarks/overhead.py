@@ -96,7 +96,7 @@ class Ours:
         clock.lap("cost")
         proposal = Proposal(
             architecture_id=architecture.id,
-            architecture=architecture.to_json(),
+            architecture=architecture,
             notation="\n".join(architecture.notation()),
             cost=cost,
             recipe_hash=self.recipe,

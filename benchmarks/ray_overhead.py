@@ -39,7 +39,7 @@ def measure(executor: Executor, trials: int, seed: int) -> dict[str, float]:
             outs.append(Path(folder, f"{number}.json"))
             job = {"store": url, "trials": trials, "seed": seed + number, "out": str(outs[-1])}
             log = str(Path(folder, "logs", f"worker{number}.log"))
-            work = Work(lambda _: None, "benchmarks.empty_trials", json.dumps(job), log, 1)
+            work = Work("benchmarks.empty_trials", json.dumps(job), log, 1)
             handles.append(executor.start(work))
         while None in [handle.poll() for handle in handles]:
             time.sleep(0.05)

@@ -12,7 +12,7 @@ the recipe's or of its augmentation's; the result is printed as JSON.
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,10 @@ from nas.architecture import Architecture
 from nas.data import DataSet, Split, load
 from nas.data.dataset import Images, in_memory
 from nas.search_space import SearchSpace, block, stage
-from nas.training.recipe import Augmentation, Recipe, default_recipe
-from nas.training.trainer import evaluate, normalisation, train
+from nas.training.augmentations import OPERATIONS
+from nas.training.images import normalisation
+from nas.training.recipe import Recipe, default_recipe
+from nas.training.trainer import evaluate, train
 
 SHARE = 0.64  # of the train split that is trained on
 SHOWN = ("accuracy", "balanced_accuracy", "auroc", "loss")
@@ -74,9 +76,8 @@ def changed(recipe: Recipe, fields: list[str]) -> Recipe:
     for word in fields:
         name, _, text = word.partition("=")
         value = json.loads(text)
-        if name in asdict(Augmentation()):
-            augmentation = replace(recipe.augmentation, **{name: value})
-            recipe = replace(recipe, augmentation=augmentation)
+        if name in OPERATIONS:
+            recipe = replace(recipe, augmentation={**recipe.augmentation, name: value})
         else:
             recipe = replace(recipe, **{name: value})
     return recipe

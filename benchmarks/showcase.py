@@ -32,7 +32,7 @@ from nas.service import dashboard
 from nas.store.store import Store
 from nas.study import preparation
 from nas.study.options import read
-from nas.study.worker import Job, Worker
+from nas.study.worker import WorkOrder, assemble
 
 
 @dataclass
@@ -95,11 +95,9 @@ def trained(
     }  # fmt: skip
     prepared = preparation.prepare(read({"target_flops": "2M", **options}))
     store = preparation.open_study(prepared)
-    job = Job(store=prepared.store, study=prepared.name, worker="benchmark", trials=trials)
-    worker = Worker(job, store, lambda: False)
+    order = WorkOrder(store=prepared.store, study=prepared.name, worker="benchmark", trials=trials)
     timed = Timed(showcase.Showcase(prepared.config, store, prepared.name))
-    worker.observers = timed
-    worker.run()
+    assemble(order, store, observers=timed).run()
     return timed.accounts, store, prepared
 
 

@@ -17,11 +17,9 @@ import json
 import multiprocessing
 import random
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event
 from typing import Any
 
 import optuna
@@ -29,10 +27,11 @@ import sqlalchemy as sa
 
 from benchmarks.overhead import machine
 from benchmarks.scale.load import DISTRIBUTIONS, SERVER, config, database
+from nas.architecture import Architecture
 from nas.observers import Observers
-from nas.store.records import Lease
 from nas.store.store import Store
-from nas.study.worker import Job, Worker
+from nas.study.evaluator import Result, TrialControl
+from nas.study.worker import Worker, WorkOrder, assemble
 
 RESULT = Path(__file__).parent / "results" / "throughput.json"
 STUDY = "throughput"
@@ -40,23 +39,29 @@ FACTOR = 4.0  # times plain Optuna's trials per second, at least
 READY = 300.0  # seconds until all processes have begun
 
 
-class Untrained(Worker):
-    """A worker that leaves the training out: any network reaches some accuracy at once."""
+class Untrained:
+    """An evaluator that leaves the training out: any network reaches some accuracy at once."""
 
-    def __init__(self, job: Job, store: Store) -> None:
-        super().__init__(job, store, lambda: False)
-        self.observers = Observers(())
+    def get_ready(self) -> None:
+        """Load nothing."""
 
-    def _train(self, lease: Lease, architecture: Mapping[str, Any], lost: Event) -> None:  # noqa: ARG002
+    def evaluate(self, architecture: Architecture, fidelity: int, control: TrialControl) -> Result:  # noqa: ARG002
+        """Return a random accuracy."""
         metrics = {"accuracy": random.random(), "balanced_accuracy": 0.5, "loss": 1.0}
-        self._finish(lease, "complete", metrics=metrics, seconds=0.0)
+        return Result(metrics=metrics, seconds=0.0)
+
+
+def untrained(store: Store, worker: str, trials: int) -> Worker:
+    """Return a worker that trains nothing and tells nobody."""
+    order = WorkOrder(str(store.url), STUDY, worker=worker, trials=trials)
+    return assemble(order, store, evaluator=Untrained(), observers=Observers(()))
 
 
 def ours(url: str, index: int, trials: int, begin: Any, said: Any) -> None:
     """Be one worker process of ours."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     store = Store.open(url)
-    worker = Untrained(Job(url, STUDY, worker=f"bench:{index}:1", trials=trials), store)
+    worker = untrained(store, f"bench:{index}:1", trials)
     _timed(worker.run, begin, said)
     store.close()
 

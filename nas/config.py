@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from nas import pruners
-from nas.architecture import Architecture
-from nas.cost import Cost, Limits
+from nas.cost import Limits
 from nas.latency.table import LatencyTable
 from nas.objective import Objective
 from nas.pruners.ladder import DEFAULT, REDUCTION, Schedule, ladder
 from nas.search_space import SearchSpace
 from nas.search_space.preflight import Subject
-from nas.store.records import Metrics
+from nas.store.records import Metrics, StoredArchitecture
 from nas.training.recipe import Recipe
 
 
@@ -55,17 +54,13 @@ class Config:
         """The space for this data's images and classes."""
         return Subject(self.space, self.in_channels, self.classes, self.latency)
 
-    def score(self, metrics: Metrics, cost: Cost, architecture: Mapping[str, Any]) -> float:
+    def score(self, metrics: Metrics, of: StoredArchitecture) -> float:
         """Return the objective's value; NaN where the metric is not a number."""
         value = metrics.get(self.recipe.metric)
         if value is None:
             return float("nan")
-        priced = (
-            cost
-            if self.latency is None
-            else self.subject.price(Architecture.from_json(architecture))
-        )
-        return self.objective.score(value, self.objective.amount(priced))
+        cost = of.cost if self.latency is None else self.subject.price(of.architecture)
+        return self.objective.score(value, self.objective.amount(cost))
 
     @property
     def artifacts(self) -> Path:
@@ -107,11 +102,12 @@ class Config:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Config":
         """Read a configuration back from the store; a field that came later has its default."""
-        known = {each.name for each in fields(cls)}
-        plain = {name: value for name, value in data.items() if name in known and value is not None}
-        return cls(
-            **plain | {name: read(data[name]) for name, read in _READ.items() if name in plain}
-        )
+        names = [each.name for each in fields(cls) if data.get(each.name) is not None]
+        return cls(**{name: _READ.get(name, _same)(data[name]) for name in names})
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 # How the fields that are no plain values are read.
@@ -123,10 +119,6 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "features": tuple,
     "latency": LatencyTable.from_json,
 }
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def cache_dir(folder: str) -> Path:

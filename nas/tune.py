@@ -18,7 +18,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,20 +26,19 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from nas.errors import LostLease, NasError, StoreError, TrialError, UserError
-from nas.observers import Observers
+from nas.observers import Observer
 from nas.store import queries
 from nas.store.engine import parse, resolve, secrets, sqlite_file
-from nas.store.records import CurvePoint, Evaluation, Lease
+from nas.store.records import CurvePoint, Evaluation, Lease, Metrics, StoredArchitecture
 from nas.store.store import Store
 from nas.study import options as declared
 from nas.study.announcement import announce
+from nas.study.asker import WAIT
 from nas.study.driver import is_dead
 from nas.study.preparation import open_study, prepare
-from nas.study.worker import WAIT, Job, Worker
+from nas.study.worker import WorkOrder, assemble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from nas.search_space import SearchSpace
 
 SCORE = "score"
@@ -81,7 +80,7 @@ class NasSearch(Searcher):  # type: ignore[misc] # Tune's bases are not typed
         self.study, self.store = prepared.name, url
         self.epochs = prepared.config.recipe.epochs
         self.numbers: dict[str, int] = {}  # of the study's trials, by Tune's ids
-        self._worker: TuneWorker | None = None
+        self._opened: TuneStudy | None = None
         self._waiting: list[int] | None = None  # the study's trials that no Tune trial names yet
 
     @property
@@ -111,15 +110,15 @@ class NasSearch(Searcher):  # type: ignore[misc] # Tune's bases are not typed
         What the study has measured before is told to the sampler and not to Tune. None means that
         there is nothing for now, FINISHED that all networks of the space were tried.
         """
-        worker = self._opened()
+        study = self._open()
         if self._waiting is None:
             named = set(self.numbers.values())
-            self._waiting = [number for number in worker.own() if number not in named]
-        number = self._waiting.pop(0) if self._waiting else worker.begin()
+            self._waiting = [number for number in study.own() if number not in named]
+        number = self._waiting.pop(0) if self._waiting else study.begin()
         if number is None:
-            return None if worker.others_run() else str(Searcher.FINISHED)
+            return None if study.worker.asker.others_run() else str(Searcher.FINISHED)
         self.numbers[trial_id] = number
-        return {"study": self.study, "trial": number, "choices": worker.choices(number)}
+        return {"study": self.study, "trial": number, "choices": study.trials.shown(number).params}
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
@@ -127,33 +126,34 @@ class NasSearch(Searcher):  # type: ignore[misc] # Tune's bases are not typed
         """Prune what Tune has stopped early; let go of what was lost with its process."""
         number = self.numbers.get(trial_id, (result or {}).get("trial"))
         if number is not None:
-            self._opened().close(number, stopped=not error)
+            self._open().end(number, stopped=not error)
 
     def save(self, checkpoint_path: str) -> None:
         """Write which study this is, and which of its trials Tune's name, as JSON."""
-        said = {"study": self.study, "study_id": self.study_id, "numbers": self.numbers}
-        Path(checkpoint_path).write_text(json.dumps(said))
+        state = {"study": self.study, "study_id": self.study_id, "numbers": self.numbers}
+        Path(checkpoint_path).write_text(json.dumps(state))
 
     def restore(self, checkpoint_path: str) -> None:
         """Go on with an experiment; raise StoreError where its study is not this one any more."""
-        said = json.loads(Path(checkpoint_path).read_text())
-        found = self._opened().trials.info.id
-        if (said["study"], said["study_id"]) != (self.study, found):
+        saved = json.loads(Path(checkpoint_path).read_text())
+        study_id = self._open().id
+        if (saved["study"], saved["study_id"]) != (self.study, study_id):
             raise StoreError(
-                f"The experiment belongs to study {said['study']!r} (number {said['study_id']} in "
-                f"its store), which is not study {self.study!r} (number {found}): it was deleted "
-                "and made anew, or NAS_STORE names another store."
+                f"The experiment belongs to study {saved['study']!r} (number {saved['study_id']} "
+                f"in its store), which is not study {self.study!r} (number {study_id}): it was "
+                "deleted and made anew, or NAS_STORE names another store."
             )
-        self.numbers, self._waiting = said["numbers"], None
+        self.numbers, self._waiting = saved["numbers"], None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_worker": None}  # a connection stays where it is
+        return self.__dict__ | {"_opened": None}  # a connection stays where it is
 
-    def _opened(self) -> "TuneWorker":
-        if self._worker is None:
-            self._worker = TuneWorker(_job(self.study, self.store, "tune"))
-            self._worker.store_again()
-        return self._worker
+    def _open(self) -> "TuneStudy":
+        if self._opened is None:
+            order = _order(self.study, self.store, "tune")
+            self._opened = TuneStudy(order, Store.open(order.store))
+            self._opened.store_again()
+        return self._opened
 
 
 def trainable(study: str, *, store: str | None = None) -> Callable[[dict[str, Any]], None]:
@@ -167,162 +167,130 @@ def trainable(study: str, *, store: str | None = None) -> Callable[[dict[str, An
     def nas(config: dict[str, Any]) -> None:
         if config["study"] != study:
             raise UserError(f"This trainable is of study {study!r}, not of {config['study']!r}.")
-        _run(_job(study, url, f"tune{config['trial']}"), int(config["trial"]))
+        _run(_order(study, url, f"tune{config['trial']}"), int(config["trial"]))
 
     return nas
 
 
-def _run(job: Job, number: int) -> None:
+def _run(order: WorkOrder, number: int) -> None:
     """Train a trial or follow whoever does, and report it to Tune; TrialError if it has failed."""
-    with _worker(job) as worker:
-        told = Told(worker, number)
-        while (evaluation := worker.evaluation(number)).state == "running":
-            told.catch_up()
-            if not worker.train(number, told):
+    import torch
+
+    torch.set_num_threads(order.threads)
+    reporter = Reporter(number)
+    with closing(Store.open(order.store)) as store:
+        study = TuneStudy(order, store, reporter)
+        while (evaluation := study.evaluation(number)).state == "running":
+            reporter.catch_up(study, evaluation)
+            if not study.train(number):
                 time.sleep(WAIT)  # somebody else trains it, or died over it not long ago
-        told.catch_up()
+        reporter.catch_up(study, evaluation)
         if evaluation.state == "failed":
-            raise TrialError(f"Trial {number} of study {job.study}: {evaluation.reason}")
+            raise TrialError(f"Trial {number} of study {order.study}: {evaluation.reason}")
         if evaluation.state == "complete":
-            told.report(worker.config.recipe.epochs, evaluation.metrics)
+            score = study.config.score(evaluation.metrics, evaluation)
+            reporter.report(evaluation.fidelity, evaluation.metrics, score, evaluation)
 
 
-class Told(Observers):
-    """What Tune was told of a trial: each epoch once, in order, the last when the trial has ended.
+class Reporter(Observer):
+    """Reports a trial to Tune: each epoch once, in order, the last when the trial has ended.
 
     Tune answers a report by ending this very process's thread where the scheduler stops the trial,
     and it stops each at its last epoch: by then the weights have to be kept and the trial told.
     """
 
-    def __init__(self, worker: "TuneWorker", number: int) -> None:
-        self.worker, self.number, self.epoch = worker, number, 0
-        self.others = worker.observers
+    def __init__(self, number: int) -> None:
+        self.number, self.reported = number, 0
 
-    def tell(self, event: str, *what: Any) -> None:
-        """Tell the worker's observers, then Tune of an epoch."""
-        self.others.tell(event, *what)
-        if event == "epoch":
-            point: CurvePoint = what[1]
-            self._pass_on(point)
+    def epoch(self, lease: Lease, point: CurvePoint, value: float) -> None:
+        """Report an epoch that was trained just now, unless it is the last."""
+        if point.epoch < lease.fidelity:
+            self.report(point.epoch, point.metrics, value, lease)
 
-    def catch_up(self) -> None:
-        """Report the epochs that the store has and Tune has not seen."""
-        for point in self.worker.curve(self.number):
-            self._pass_on(point)
+    def catch_up(self, study: "TuneStudy", evaluation: Evaluation) -> None:
+        """Report the epochs that the store has and Tune has not seen, but for the last."""
+        for point in study.trials.read(queries.curve, evaluation.id):
+            if point.epoch < evaluation.fidelity:
+                score = study.config.score(point.metrics, evaluation)
+                self.report(point.epoch, point.metrics, score, evaluation)
 
-    def _pass_on(self, point: CurvePoint) -> None:
-        if point.epoch < self.worker.config.recipe.epochs:
-            self.report(point.epoch, point.metrics)
-
-    def report(self, epoch: int, metrics: Mapping[str, float | None]) -> None:
+    def report(self, epoch: int, metrics: Metrics, score: float, of: StoredArchitecture) -> None:
         """Report an epoch unless it was."""
-        if epoch <= self.epoch:
+        if epoch <= self.reported:
             return
-        self.epoch = epoch
-        found = self.worker.evaluation(self.number)
-        score = self.worker.config.score(metrics, found.cost, found.architecture)
-        cost = {"macs": found.cost.macs, "params": found.cost.params}
-        named = {"trial": self.number, "epoch": epoch, "architecture": found.architecture_id}
+        self.reported = epoch
+        cost = {"macs": of.cost.macs, "params": of.cost.params}
+        named = {"trial": self.number, "epoch": epoch, "architecture": of.architecture.id}
         tune.report({**metrics, **cost, **named, SCORE: score})
 
 
-class TuneWorker(Worker):
-    """A worker whose trials are named by Tune: it begins some, trains one, ends one."""
+class TuneStudy:
+    """A study whose trials Tune names: it begins some, trains one, ends one."""
 
-    def __init__(self, job: Job) -> None:
-        super().__init__(job, Store.open(job.store), lambda: False)
+    def __init__(self, order: WorkOrder, store: Store, *reporters: Observer) -> None:
+        self.store, self.worker = store, assemble(order, store, reporters=reporters)
+        self.trials, self.config = self.worker.trials, self.worker.config
+        self.id = self.trials.info.id
 
     def store_again(self) -> None:
         """Free what the drivers and workers that are gone from this machine had."""
         self.trials.repair()
-        self.store.expire(self.trials.info.id, is_dead)
+        self.store.expire(self.id, is_dead)
 
     def own(self) -> list[int]:
         """Return the numbers of the trials that this study trained or trains itself."""
-        with self.store.read() as connection:
-            found = queries.trials(connection, self.trials.info.id)
-        return [trial.number for trial in found if trial.reused_from is None]
+        trials = self.trials.read(queries.trials, self.id)
+        return [trial.number for trial in trials if trial.reused_from is None]
 
     def begin(self) -> int | None:
         """Begin a trial, free for the process that will train it; None when there is none."""
-        started = self._begin()
+        started = self.worker.asker.begin()
         if started is None or started.lease is None:
             return None
         self.trials.release(started.lease)
         return started.lease.number
 
-    def others_run(self) -> bool:
-        """Tell whether trials of the study still run."""
-        return self._others_run()
-
-    def choices(self, number: int) -> dict[str, Any]:
-        """Return a trial's choices by their names."""
-        return dict(self.trials.shown(number).params)
-
     def evaluation(self, number: int) -> Evaluation:
         """Return a trial's evaluation."""
-        with self.store.read() as connection:
-            found = queries.trial(connection, self.trials.info.id, number)
-            return queries.evaluation(connection, found.evaluation_id)
+        trial = self.trials.read(queries.trial, self.id, number)
+        return self.trials.read(queries.evaluation, trial.evaluation_id)
 
-    def curve(self, number: int) -> list[CurvePoint]:
-        """Return a trial's epochs so far."""
-        with self.store.read() as connection:
-            found = queries.trial(connection, self.trials.info.id, number)
-            return queries.curve(connection, found.evaluation_id)
-
-    def train(self, number: int, told: Told) -> bool:
+    def train(self, number: int) -> bool:
         """Train a trial that nobody holds to its end; False where somebody holds it."""
         started = self.trials.take(number)
         if started is None or started.lease is None:
             return False
-        self.observers = told
         try:
-            self._evaluate(started)
+            self.worker.evaluate(started)
         except SystemExit:  # what Tune ends a thread with
-            self._leave(started.lease)
+            with suppress(NasError):
+                self.worker.leave(started.lease, "Ray Tune has stopped it")
             raise
         return True
 
-    def close(self, number: int, *, stopped: bool) -> None:
+    def end(self, number: int, *, stopped: bool) -> None:
         """End a trial that Tune has ended: as pruned if it was stopped and has an epoch.
 
         Whoever still trains it can't write any more. What has no epoch, or has lost its process, is
         left to whoever comes next.
         """
-        found = self.evaluation(number)
-        if found.state != "running":
+        evaluation = self.evaluation(number)
+        if evaluation.state != "running":
             return
-        self.store.expire(self.trials.info.id, lambda worker: worker == found.worker)
-        points = self.curve(number)
+        self.store.expire(self.id, lambda worker: worker == evaluation.worker)
+        points = self.trials.read(queries.curve, evaluation.id)
         started = self.trials.take(number) if stopped and points else None
         if started is not None and started.lease is not None:
             seconds = sum(point.seconds for point in points)
             with suppress(LostLease):
-                self._finish(started.lease, "pruned", metrics=points[-1].metrics, seconds=seconds)
-
-    def _leave(self, lease: Lease) -> None:
-        with suppress(NasError):
-            self.trials.release(lease)
-        self.observers.tell("left", lease, "Ray Tune has stopped it")
+                last = points[-1].metrics
+                self.worker.finish(started.lease, "pruned", metrics=last, seconds=seconds)
 
 
-@contextmanager
-def _worker(job: Job) -> "Iterator[TuneWorker]":
-    import torch
-
-    torch.set_num_threads(job.threads)
-    worker = TuneWorker(job)
-    try:
-        yield worker
-    finally:
-        worker.store.close()
-
-
-def _job(study: str, store: str | None, name: str) -> Job:
+def _order(study: str, store: str | None, name: str) -> WorkOrder:
     threads = int(os.environ.get("OMP_NUM_THREADS") or 1)  # which Ray sets to an actor's CPUs
     worker = f"{socket.gethostname()}:{os.getpid()}:{name}"
-    return Job(store=resolve(store), study=study, worker=worker, threads=threads)
+    return WorkOrder(store=resolve(store), study=study, worker=worker, threads=threads)
 
 
 def _without_secrets(store: str | None) -> str | None:

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from optuna.distributions import CategoricalDistribution
 from optuna.storages import RDBStorage
 
+from nas.architecture import Architecture, Row
 from nas.cost import Cost
 from nas.errors import LostLease
 from nas.store import queries
@@ -30,6 +31,14 @@ from nas.store.trials import Trials
 SERVER = "postgresql+psycopg://postgres@127.0.0.1:5432"
 CONFIG = {"space": {"stage3": {"kernels": ["3", "3.5"]}}, "objective": {"w": -0.07}}
 KERNELS = ("3", "5", "3.5")
+ARCHITECTURE = Architecture(
+    in_channels=1,
+    resolution=8,
+    classes=10,
+    stem=(Row("conv", 16),),
+    body=(Row("mbconv", 24, 2),),
+    head=(Row("classifier", 10),),
+)
 
 
 def has_postgresql() -> bool:
@@ -115,7 +124,7 @@ def proposal(name: str = "a", *, fidelity: int = 3, kernels: str = "3.5") -> Pro
     """Return a proposal of the architecture with this id."""
     return Proposal(
         architecture_id=name,
-        architecture={"rows": [name]},
+        architecture=ARCHITECTURE,
         notation="ir_r1_k3.5_s2_e6_c40",
         cost=Cost(2_000_000, 30_000, 400_000, 160_000),
         recipe_hash="r1",

@@ -1,32 +1,26 @@
-"""Recipes, augmentation and metrics."""
+"""Recipes and their ids, the registries of training, augmentation and metrics."""
 
 import json
-from dataclasses import fields, replace
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 import torch
+from search_kit import ROOT
 from sklearn import metrics as referee
 
 from nas import data
-from nas.data import OPERATIONS
 from nas.errors import UserError
-from nas.training.augment import augmenter
-from nas.training.metrics import metrics
-from nas.training.recipe import (
-    TUNED,
-    Augmentation,
-    Recipe,
-    default_epochs,
-    default_recipe,
-)
+from nas.training import augmentations
+from nas.training.augmentations import OPERATIONS, augmenter
+from nas.training.metrics import METRICS, metrics
+from nas.training.recipe import Recipe, default_epochs, default_recipe
 
 RECIPE = Recipe("set", "0" * 32, epochs=3)
-
-
-def test_operations_have_one_list() -> None:
-    """A data set may forbid exactly the operations that an augmentation has."""
-    assert {field.name for field in fields(Augmentation)} == OPERATIONS
+TUNED = augmentations.tuned()
 
 
 def test_recipe_json() -> None:
@@ -35,7 +29,51 @@ def test_recipe_json() -> None:
     assert (again, again.hash) == (RECIPE, RECIPE.hash)
     assert len(RECIPE.hash) == 16
     assert replace(RECIPE, seed=1).hash != RECIPE.hash
-    assert replace(RECIPE, augmentation=Augmentation()).hash != RECIPE.hash
+    assert replace(RECIPE, augmentation={}).hash != RECIPE.hash
+
+
+def test_neutral_values_are_not_written() -> None:
+    """What a training does not do stands in no JSON; JSON that names it is the same recipe."""
+    recipe = replace(RECIPE, augmentation=TUNED | {"flip": False})
+    written = recipe.to_json()
+    assert "flip" not in written["augmentation"]
+    assert written.keys().isdisjoint({"class_balance", "ladder", "optimiser", "schedule", "loss"})
+    spelt_out = written | {
+        "augmentation": written["augmentation"] | {"flip": False},
+        "class_balance": 0.0,
+        "loss": "cross_entropy",
+    }
+    assert Recipe.from_json(spelt_out) == recipe
+    assert Recipe.from_json(spelt_out).hash == recipe.hash
+
+
+def test_a_new_augmentation_changes_no_stored_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its neutral value it is no part of the JSON and of the hash, at another it is of both."""
+    before, written = RECIPE.hash, RECIPE.to_json()
+    new = replace(OPERATIONS["contrast"], name="gamma", neutral=1.0, tuned=1.0, high=3.0)
+    monkeypatch.setitem(OPERATIONS, "gamma", new)
+    for strengths in (TUNED, TUNED | {"gamma": 1.0}, augmentations.tuned()):
+        recipe = replace(RECIPE, augmentation=strengths)
+        assert (recipe.hash, recipe.to_json()) == (before, written)
+    changed = replace(RECIPE, augmentation=TUNED | {"gamma": 2.0})
+    assert changed.hash != before
+    assert changed.to_json()["augmentation"]["gamma"] == 2.0
+    assert Recipe.from_json(changed.to_json()) == changed
+    assert "contrast ±200%" in changed.describe()
+
+
+def test_a_new_field_changes_no_stored_recipe() -> None:
+    """A field of the recipe that is added later is hashed and written where it is not neutral."""
+
+    @dataclass(frozen=True)
+    class Later(Recipe):
+        mixup: float = field(default=0.0, metadata={"neutral": True})
+
+    neutral, changed = (Later("set", "0" * 32, epochs=3, mixup=value) for value in (0.0, 0.2))
+    assert (neutral.hash, neutral.to_json()) == (RECIPE.hash, RECIPE.to_json())
+    assert Later.from_json(RECIPE.to_json()) == neutral
+    assert changed.hash != RECIPE.hash
+    assert changed.to_json()["mixup"] == 0.2
 
 
 @pytest.mark.parametrize(
@@ -44,6 +82,11 @@ def test_recipe_json() -> None:
         ({"metric": "acuracy"}, "No metric named 'acuracy'. Did you mean 'accuracy'"),
         ({"epochs": 0}, "at least 1 epoch, not 0"),
         ({"batch_size": 1}, "at least 2 images, not 1"),
+        ({"optimiser": "adam"}, "No optimiser named 'adam'. Did you mean 'adamw'"),
+        ({"label_smoothing": 1.5}, "label_smoothing is 0 to 1, not 1.5"),
+        ({"learning_rate": -1.0}, "learning_rate is at least 0, not -1"),
+        ({"augmentation": {"flipp": True}}, "No augmentation named 'flipp'. Did you mean 'flip'"),
+        ({"augmentation": {"rotation": 200}}, "rotation is 0 to 180, not 200"),
     ],
 )
 def test_bad_recipe(change: dict[str, object], message: str) -> None:
@@ -61,11 +104,11 @@ def test_recipe_with_unknown_fields() -> None:
 def test_default_recipe_obeys_the_data_set() -> None:
     """Digits are not flipped; everything else of the tuned augmentation stays, and is said."""
     recipe = default_recipe(data.load("digits"), metric="macro_f1", seed=3)
-    assert recipe.augmentation == replace(TUNED, flip=False)
+    assert recipe.augmentation == {k: v for k, v in TUNED.items() if k != "flip"}
     assert (recipe.metric, recipe.seed, recipe.data) == ("macro_f1", 3, "digits")
     assert "mirrored" not in recipe.describe()
     assert "turned by up to" in recipe.describe()
-    assert "not at all" in replace(recipe, augmentation=Augmentation()).describe()
+    assert "not at all" in replace(recipe, augmentation={}).describe()
 
 
 def test_default_epochs() -> None:
@@ -77,11 +120,42 @@ def test_default_epochs() -> None:
     assert steps == sorted(steps)
 
 
-@pytest.mark.parametrize("operation", sorted(OPERATIONS))
+def table(heading: str) -> list[list[str]]:
+    """Return the rows of a table of docs/guides/data.md by its first line."""
+    lines = (
+        (ROOT / "docs" / "guides" / "data.md")
+        .read_text()
+        .partition(heading)[2]
+        .partition("\n\n")[0]
+    )
+    return [re.split(r" *\| *", line)[1:-1] for line in lines.splitlines()[2:]]
+
+
+def test_documents_list_the_registries() -> None:
+    """The tables of augmentations and metrics in the documents are what the registries say."""
+    default = {name: augmentations.describe({name: TUNED[name]}) for name in TUNED}
+    assert table("| augmentation | from | to | default |") == [
+        [f"`{row.name}`", f"{row.low:g}", f"{row.high:g}", default.get(row.name, "off")]
+        for row in OPERATIONS.values()
+    ]
+    assert table("| metric | means |") == [[f"`{m.name}`", m.words] for m in METRICS.values()]
+
+
+def test_registries_import_no_torch() -> None:
+    """A command line reads the registries, for its help, without torch, NumPy or scikit-learn."""
+    code = (
+        "import sys, nas.training.metrics, nas.training.augmentations, nas.training.schedules;"
+        "import nas.training.optimisers; print({'torch', 'numpy', 'sklearn'} & {*sys.modules})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout.strip() == "set()", run.stderr
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_each_operation_alone(operation: str) -> None:
     """Each operation changes a batch, keeps its shape and type, and repeats with the seed."""
-    off = {name: False if name == "flip" else 0.0 for name in OPERATIONS}
-    change = augmenter(Augmentation(**(off | {operation: getattr(TUNED, operation)})))  # type: ignore[arg-type]
+    row = OPERATIONS[operation]
+    change = augmenter({operation: row.high if row.tuned == row.neutral else row.tuned})
     x = torch.randn(16, 3, 20, 20, generator=torch.Generator().manual_seed(0))
     outputs = []
     for seed in (0, 0, 1):
@@ -97,13 +171,13 @@ def test_each_operation_alone(operation: str) -> None:
 def test_no_operation() -> None:
     """Without augmentation a batch stays as it is."""
     x = torch.randn(2, 1, 8, 8)
-    assert augmenter(Augmentation())(x) is x
+    assert augmenter({})(x) is x
 
 
 def test_values_are_not_clipped() -> None:
     """Standardised pixels lie beyond 0 to 1, and augmentation leaves them there."""
     x = torch.randn(64, 1, 16, 16) * 3
-    y = augmenter(Augmentation(brightness=0.3, contrast=0.3))(x)
+    y = augmenter({"brightness": 0.3, "contrast": 0.3})(x)
     assert y.min() < -4
     assert y.max() > 4
 
@@ -112,7 +186,7 @@ def test_values_are_not_clipped() -> None:
 def test_sizes_are_shares_of_the_side(size: int) -> None:
     """Cutout blanks the same share of half of the images at any resolution."""
     torch.manual_seed(0)
-    y = augmenter(Augmentation(cutout=0.5))(torch.ones(200, 1, size, size))
+    y = augmenter({"cutout": 0.5})(torch.ones(200, 1, size, size))
     blank = (y == 0).float().mean((1, 2, 3))
     assert (blank > 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
     assert blank[blank > 0].mean().item() == pytest.approx(0.25, abs=0.05)
@@ -129,47 +203,47 @@ def test_metrics_equal_scikit_learns(classes: int) -> None:
     random = np.random.default_rng(0)
     logits = random.normal(size=(200, classes)).astype(np.float32)
     labels = random.choice(classes, 200, p=np.arange(1, classes + 1) / sum(range(classes + 1)))
-    found = metrics(torch.from_numpy(logits), torch.from_numpy(labels))
+    scores = metrics(torch.from_numpy(logits), torch.from_numpy(labels))
     answers, shares = logits.argmax(1), torch.from_numpy(logits).double().softmax(1).numpy()
     auroc = referee.roc_auc_score(
         labels, shares[:, 1] if classes == 2 else shares, multi_class="ovr"
     )
-    assert found["accuracy"] == pytest.approx(referee.accuracy_score(labels, answers))
+    assert scores["accuracy"] == pytest.approx(referee.accuracy_score(labels, answers))
     expected = referee.balanced_accuracy_score(labels, answers)
-    assert found["balanced_accuracy"] == pytest.approx(expected)
-    assert found["macro_f1"] == pytest.approx(referee.f1_score(labels, answers, average="macro"))
-    assert found["auroc"] == pytest.approx(auroc)
-    assert found["loss"] == pytest.approx(referee.log_loss(labels, shares), rel=1e-5)
-    assert found["majority_rate"] == np.bincount(labels).max() / 200
+    assert scores["balanced_accuracy"] == pytest.approx(expected)
+    assert scores["macro_f1"] == pytest.approx(referee.f1_score(labels, answers, average="macro"))
+    assert scores["auroc"] == pytest.approx(auroc)
+    assert scores["loss"] == pytest.approx(referee.log_loss(labels, shares), rel=1e-5)
+    assert scores["majority_rate"] == np.bincount(labels).max() / 200
 
 
 def test_one_answer_is_recognisable() -> None:
     """A model that gives one answer is at the majority rate, at chance, and counted as one."""
-    found = scores_of([1] * 10, [1] * 7 + [0] * 3, 2)
-    assert found["predicted_classes"] == 1
-    assert found["accuracy"] == found["majority_rate"] == 0.7
-    assert found["balanced_accuracy"] == found["auroc"] == 0.5
+    scores = scores_of([1] * 10, [1] * 7 + [0] * 3, 2)
+    assert scores["predicted_classes"] == 1
+    assert scores["accuracy"] == scores["majority_rate"] == 0.7
+    assert scores["balanced_accuracy"] == scores["auroc"] == 0.5
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("label", [0, 1])
 def test_absent_classes(classes: int, label: int) -> None:
     """Labels of one class only give finite numbers, and chance where nothing can be said."""
-    found = scores_of([0, 1, 1], [label] * 3, classes)
-    assert all(np.isfinite(value) for value in found.values())
-    assert found["auroc"] == 0.5
-    assert found["balanced_accuracy"] == pytest.approx(found["accuracy"])
+    scores = scores_of([0, 1, 1], [label] * 3, classes)
+    assert all(np.isfinite(value) for value in scores.values())
+    assert scores["auroc"] == 0.5
+    assert scores["balanced_accuracy"] == pytest.approx(scores["accuracy"])
 
 
 def test_absent_class_does_not_count() -> None:
     """The mean over classes leaves one out that no label has."""
-    found = scores_of([0, 1, 0, 1, 2], [0, 1, 0, 1, 1], 3)
-    assert found["balanced_accuracy"] == pytest.approx((1 + 2 / 3) / 2)
-    assert found["auroc"] == pytest.approx((1 + 5 / 6) / 2)
+    scores = scores_of([0, 1, 0, 1, 2], [0, 1, 0, 1, 1], 3)
+    assert scores["balanced_accuracy"] == pytest.approx((1 + 2 / 3) / 2)
+    assert scores["auroc"] == pytest.approx((1 + 5 / 6) / 2)
 
 
 def test_sure_answers_are_no_ties() -> None:
     """auroc tells apart probabilities that single precision rounds to 1."""
     logits = torch.tensor([[0.0, 30.0], [0.0, 40.0], [0.0, 50.0], [0.0, 20.0]])
-    found = metrics(logits, torch.tensor([0, 1, 1, 0]))
-    assert found["auroc"] == 1.0
+    scores = metrics(logits, torch.tensor([0, 1, 1, 0]))
+    assert scores["auroc"] == 1.0

@@ -24,13 +24,14 @@ from search_kit import arguments, command, nas, nas_here, result, write_inputs
 from store_kit import ready, ready_file
 
 from nas import network
+from nas.architecture import Architecture
 from nas.commands.search import search
 from nas.commands.studies import top
 from nas.errors import LostLease, StoreError, UserError
 from nas.observers import showcase
 from nas.service import dashboard
+from nas.store import dashboard as shown
 from nas.store import queries
-from nas.store import showcase as shown
 from nas.store.records import CurvePoint, Lease, Proposal
 from nas.store.store import Store
 from nas.store.trials import Trials
@@ -58,7 +59,7 @@ class World:
         network_of = self.prepared.config.subject.decode(values)
         proposal = Proposal(
             architecture_id=network_of.id,
-            architecture=network_of.to_json(),
+            architecture=network_of,
             notation="\n".join(network_of.notation()),
             cost=network.cost(network_of),
             recipe_hash=self.prepared.config.recipe.hash,
@@ -167,12 +168,6 @@ def page(address: str, path: str) -> Any:
 def diagrams(trial: Any) -> list[str]:
     """Return the ids of a trial's diagrams."""
     return [one["artifact_id"] for one in trial["artifacts"] if one["mimetype"] == "image/png"]
-
-
-def best_of(world: World) -> queries.TrialInfo:
-    """Return the best trial so far."""
-    with world.store.read() as connection:
-        return queries.best(connection, 1, 1)[0]
 
 
 def free_port() -> int:
@@ -332,7 +327,9 @@ def test_a_study_can_be_deleted_with_its_artifacts(one: World) -> None:
         lease = one.begin(seed)
         one.train(lease, seconds=60)
         one.tell(lease)
-    showcase.show_end(one.store, one.prepared.config, "tiny", best_of(one), [])
+    reached = showcase.read_reached(one.store, one.prepared.config, "tiny")
+    winner = Architecture.from_json(lease.architecture)
+    showcase.show_end(one.store, one.prepared.config, reached, winner, [])
     folder = one.prepared.config.artifacts
     assert len(list(folder.iterdir())) == 5
     url = one.store.url.render_as_string(hide_password=False)

@@ -46,9 +46,9 @@ import nas
 from nas.cli import app, jobs
 from nas.cli.jobs import read_search
 from nas.data.dataset import registered
-from nas.proxies import _opening
 from nas.search_space import preflight
 from nas.store import queries
+from nas.study import proposer
 from tests import ray_kit
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -118,7 +118,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         few = few_digits()
         patch.setitem(registered(), "digits", lambda: few)
         patch.setattr(preflight, "SAMPLES", 100)
-        patch.setattr(_opening, "DRAWS", 10)
+        patch.setattr(proposer, "RANKED", 10)
         patch.delenv("NAS_STORE", raising=False)
         run_nas("search --space mixconv --data digits --target-flops 2M")
         yield folder

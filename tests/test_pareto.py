@@ -24,11 +24,11 @@ from nas.cost import Cost
 from nas.errors import StoreError
 from nas.objective import objective
 from nas.pareto import Point, front, growth, hypervolume, is_beyond, worst
-from nas.report import ranking
-from nas.report.study_picture import round_ticks
+from nas.report.tradeoff import round_ticks
 from nas.store import queries
 from nas.store.store import Store
 from nas.store.trials import Trials
+from nas.study import ranking
 
 WHOLE = st.integers(0, 12)
 POINTS = st.lists(st.builds(Point, WHOLE, WHOLE), max_size=12)
@@ -144,7 +144,7 @@ def test_pruned_trials_are_on_no_front_but_may_be_worth_training(store: Store) -
     assert numbers(found.trials) == [0, 2]
     assert numbers(found.dominated) == [5]
     assert numbers(found.promising) == [6, 1]
-    assert numbers(found.pruned) == [3]
+    assert [spot.number for spot in found.figure.pruned] == [3]
     assert found.best.number == 2
     assert numbers(by_params.trials) == [5, 2]
 
@@ -186,7 +186,7 @@ def test_what_went_on_is_counted_once(tmp_path: Path) -> None:
             mine.finish(lease, state, metrics={"accuracy": epochs / 10})
         with made.read() as connection:
             found = ranking.front(connection, queries.study(connection, "s"))
-    assert (numbers(found.trials), found.promising, found.pruned) == ([2], (), ())
+    assert (numbers(found.trials), found.promising, found.figure.pruned) == ([2], (), ())
     assert [(step.evaluations, step.seconds) for step in found.growth] == [(1, 2), (1, 4), (1, 6)]
 
 

@@ -33,7 +33,6 @@ from nas.proxies import grad_norm, jacob_cov, naswot, synflow
 from nas.proxies._candidate import Batch, Batches, Candidate, measure
 from nas.proxies._comparison import Measured, compare
 from nas.proxies._features import Features
-from nas.proxies._opening import Opening
 from nas.samplers._space import SpaceOracle
 from nas.search_space import SearchSpace, spaces
 from nas.search_space import load as load_space
@@ -211,39 +210,6 @@ def test_batches_are_of_train_images_only() -> None:
     assert not torch.equal(first.labels, Batches(lambda: data, 4).at(8).labels)
 
 
-def opening(seed: int = 0, limits: Limits = Limits()) -> Opening:  # noqa: B008
-    """Return the opening of a search of the tiny space, ranked by NASWOT."""
-    features = Features(("naswot",), lambda: load("digits"), seed)
-    return Opening(Subject(tiny(), 1, 10), limits, Objective(50_000), features)
-
-
-def test_an_opening_is_ranked_alike_by_every_worker() -> None:
-    """Two workers have the same order, best first, each network once; another seed draws anew."""
-    one, other = opening(), opening()
-    promises = [each.promise for each in one.ranked]
-    assert one.ranked == other.ranked
-    assert promises == sorted(promises, reverse=True)
-    assert len({each.architecture_id for each in one.ranked}) == len(promises) > 3
-    assert opening(1).ranked != one.ranked
-
-
-def test_an_opening_gives_the_best_that_is_not_known() -> None:
-    """Networks with a trial are passed over; none is left when all have one."""
-    made = opening()
-    ids = [each.architecture_id for each in made.ranked]
-    assert made.next(()) == made.ranked[0]
-    assert made.next(ids[:2]) == made.ranked[2]
-    assert made.next(ids) is None
-
-
-def test_an_opening_keeps_the_limits() -> None:
-    """What breaks a limit is cut down before it is ranked."""
-    limits = Limits(params=3_000)
-    ranked = opening(limits=limits).ranked
-    costs = [network.cost(tiny().decode(each.values, in_channels=1, classes=10)) for each in ranked]
-    assert all(cost.params <= 3_000 for cost in costs)
-
-
 def test_an_oracle_describes_networks_by_their_proxies() -> None:
     """`describe` gives the features in their order, measured once; () without any."""
     subject, values = Subject(tiny(), 1, 10), tiny().draw(random.Random(0))
@@ -338,12 +304,6 @@ def test_a_search_opens_with_what_the_proxy_ranks_best(tmp_path: Path) -> None:
     )
     promises = [each["proxy_naswot"] for each in attributes(tmp_path)]
     assert promises == sorted(promises, reverse=True)
-    ids = [each["architecture_id"] for each in attributes(tmp_path)]
-    data = load(str(tmp_path / "tones.npz"), cache_dir=tmp_path)
-    subject = Subject(tiny(), data.in_channels, len(data.classes))
-    features = Features(("naswot",), lambda: data)
-    expected = Opening(subject, Limits(macs=75_000), Objective(50_000), features).ranked[:4]
-    assert [one.architecture_id for one in expected] == ids
     picture = tmp_path / "pictures" / "proxies.svg"
     said = run("proxies", "--proxies", "naswot", "--out", str(picture), *store, "--json")
     report = json.loads(said.stdout.splitlines()[-1])

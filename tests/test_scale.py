@@ -17,11 +17,11 @@ from optuna.trial import TrialState
 from store_kit import opened, ready
 
 from benchmarks.scale.load import config, load
-from benchmarks.throughput import STUDY, Untrained, check
+from benchmarks.throughput import STUDY, check, untrained
 from nas.store import leases, queries
 from nas.store.leases import Worker
 from nas.store.store import Store
-from nas.study.worker import Job
+from nas.study.worker import Worker as StudyWorker
 
 STATEMENTS = 23  # of a trial, BEGIN and COMMIT not counted; one that rises is a cost for everybody
 ORDERED = "ix_nas_optuna_trial_values_value"  # walked from the best down, as far as the limit
@@ -163,12 +163,12 @@ def slow_promotions(connection: sa.Connection, study: int) -> int:
     return int(connection.execute(statement, {"study": study}).scalar_one())
 
 
-def worker(store: Store, folder: Path, trials: int, name: str = "w:1:1") -> Untrained:
+def worker(store: Store, folder: Path, trials: int, name: str = "w:1:1") -> StudyWorker:
     """Return a worker that trains nothing."""
     wanted = replace(config(str(folder)), sampler="random", pruner="none")
     recipes = {wanted.recipe.hash: wanted.recipe.to_json()}
     store.create_study(STUDY, wanted.to_json(), recipes=recipes)
-    return Untrained(Job(str(store.url), STUDY, worker=name, trials=trials), store)
+    return untrained(store, name, trials)
 
 
 def test_a_trial_takes_as_many_statements_late_as_early(url: str, tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_a_study_of_another_meaning_is_refused(
     """The message names the first difference."""
     config = CONFIG | {"parameters": {"stage3.kernels": ["3", "3.5"]}, "recipe_hash": "r1"}
     if "recipe" in change:
-        config["recipe"] = {"data": "a", "epochs": 3}
+        config["recipe"] = {"data": "a", "class_balance": 0.0, "epochs": 3}  # neutral, written
     with opened(file_url(tmp_path)) as store:
         store.create_study("s", config)
         fixed = ("parameters", "space", "objective", "recipe_hash")

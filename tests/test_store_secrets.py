@@ -25,7 +25,7 @@ from nas.store import engine, plain
 from nas.store.models import Base
 from nas.store.queries import Counts
 from nas.store.snapshot import snapshot
-from nas.study.worker import Job
+from nas.study.worker import WorkOrder
 
 PASSWORD = "hu$h-p@ss/w0rd"
 SECRET = quote(PASSWORD, safe="")
@@ -234,9 +234,9 @@ def test_what_a_search_returns_is_shown_without_its_store() -> None:
     """A notebook prints a study as its repr, a debugger a worker's job."""
     store = f"postgresql://u:{SECRET}@h/d"
     study = Study("tiny", store, Counts(), None, completed=True)
-    job = Job(store, "tiny", "w1")
-    assert job.to_json() == Job(**json.loads(job.to_json())).to_json()
-    assert not any(secret in repr([study, job]) for secret in SHOWN)
+    order = WorkOrder(store, "tiny", "w1")
+    assert order.to_json() == WorkOrder(**json.loads(order.to_json())).to_json()
+    assert not any(secret in repr([study, order]) for secret in SHOWN)
 
 
 def test_what_is_hidden_is_hidden_in_every_form() -> None:

@@ -27,7 +27,7 @@ from nas.store import queries
 from nas.store.retry import patiently
 from nas.study import worker as study
 from nas.study.options import read
-from nas.study.worker import Job
+from nas.study.worker import WorkOrder
 from nas.training import checkpoint, trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.recipe import Recipe, default_recipe
@@ -96,13 +96,13 @@ def test_a_url_that_nothing_opens_is_refused() -> None:
         read({"checkpoints": "nowhere://bucket"})
 
 
-def test_parts_of_a_batch_add_up_to_its_gradient(recipe: Recipe) -> None:
-    """A step in parts moves the weights as the whole batch does, class weights included."""
+def test_accumulated_gradients_are_the_batchs(recipe: Recipe) -> None:
+    """Micro-batches give the gradients of the whole batch, class weights included."""
     moved = []
-    for parts in (1, 2, 3):
+    for accumulation_steps in (1, 2, 3):
         torch.manual_seed(0)
         module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 10))
-        training = trainer._begin(module, recipe, parts)
+        training = trainer._begin(module, recipe, accumulation_steps)
         x, labels = torch.randn(17, 1, 8, 8), torch.arange(17) % 10
         loss = trainer._step(training, x, labels, torch.rand(10) + 0.5, recipe, 0)
         moved.append((loss, [each.grad for each in module.parameters()]))
@@ -203,13 +203,13 @@ def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path)
 
 def start_worker(folder: Path, url: str, name: str, *, lease: float) -> "subprocess.Popen[str]":
     """Start a worker process of study "tiny" as a driver does."""
-    job = Job(url, "tiny", name, trials=1, driver=os.getpid(), lease=lease)
+    order = WorkOrder(url, "tiny", name, trials=1, driver=os.getpid(), lease=lease)
     with (folder / f"{name}.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "nas.study.worker"], stdin=subprocess.PIPE, stderr=log, text=True
         )
     assert process.stdin is not None
-    process.stdin.write(job.to_json())
+    process.stdin.write(order.to_json())
     process.stdin.close()
     return process
 
@@ -268,7 +268,7 @@ def test_a_trial_whose_workers_die_one_after_another_is_given_up(tmp_path: Path)
     """After so many deaths without an epoch it has failed, its reason says so, the rest go on."""
     with ready("sqlite", tmp_path) as url, opened(url) as store:
         last = untrained(store, tmp_path, trials=3)
-        lease = last.trials.start(last._propose(0, 0)).lease
+        lease = last.trials.start(last.asker.proposer.propose(0)).lease
         for _ in range(study.MAX_DEATHS - 1):
             assert lease is not None
             assert store.expire(last.trials.info.id, lease.worker.__eq__) == 1

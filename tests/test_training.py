@@ -22,7 +22,9 @@ from nas.data import DataSet, Split
 from nas.errors import DataError, Diverged, Interrupted, OutOfMemory, UnreadableImage
 from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
+from nas.training.images import normalisation, shuffled, standardised
 from nas.training.recipe import Recipe, default_recipe
+from nas.training.schedules import learning_rate
 from nas.training.trainer import Control
 
 TINY = Architecture(
@@ -102,7 +104,7 @@ def test_state_is_what_was_scored(digits: DataSet, recipe: Recipe) -> None:
     result = trainer.train(TINY, digits, recipe)
     module = trainer.build(TINY)
     module.load_state_dict(result.state)
-    mean, std = trainer.normalisation(digits, 8)
+    mean, std = normalisation(digits, 8)
     scores = trainer.evaluate(module, digits.splits["validation"], 8, mean, std)
     assert scores["accuracy"] == result.metrics["accuracy"]
     assert scores["loss"] == pytest.approx(result.metrics["loss"], rel=1e-5)
@@ -294,7 +296,7 @@ def test_recipe_of_other_data(digits: DataSet, recipe: Recipe) -> None:
     """A recipe for another data set, or one that flips digits, is refused before training."""
     with pytest.raises(DataError, match="The recipe is for 'digits'"):
         trainer.train(TINY, replace(digits, fingerprint="0" * 32), recipe)
-    flips = replace(recipe, augmentation=replace(recipe.augmentation, flip=True))
+    flips = replace(recipe, augmentation={**recipe.augmentation, "flip": True})
     with pytest.raises(DataError, match="'digits' forbids flip"):
         trainer.train(TINY, digits, flips)
 
@@ -302,7 +304,7 @@ def test_recipe_of_other_data(digits: DataSet, recipe: Recipe) -> None:
 @pytest.mark.parametrize(("count", "size"), [(3, 2), (65, 64), (129, 64), (2, 64), (1079, 64)])
 def test_no_batch_of_one(count: int, size: int) -> None:
     """Every image is in one batch, and batch norm never sees a single image."""
-    batches = trainer._order(count, size)
+    batches = shuffled(count, size)
     assert sorted(np.concatenate(batches).tolist()) == list(range(count))
     assert min(len(batch) for batch in batches) >= 2
 
@@ -318,11 +320,7 @@ def test_bias_and_norm_do_not_decay(recipe: Recipe) -> None:
 
 def test_learning_rate(recipe: Recipe) -> None:
     """It climbs at first, reaches its height, and falls towards 0 by the last step."""
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
-    rates = []
-    for step in range(recipe.epochs * 10):
-        trainer._set_learning_rate(optimiser, recipe, step, 10)
-        rates.append(optimiser.param_groups[0]["lr"])
+    rates = [learning_rate(recipe, step, 10) for step in range(recipe.epochs * 10)]
     peak = rates.index(max(rates))
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
@@ -333,7 +331,7 @@ def test_learning_rate(recipe: Recipe) -> None:
 def test_images_reach_the_network_channels_last() -> None:
     """Gray batches too are laid out channels last: their strides leave it open, the speed not."""
     images = np.zeros((4, 8, 8, 1), np.uint8)
-    x = trainer._batch(images, (0.5,), (0.1,), torch.device("cpu"))
+    x = standardised(images, (0.5,), (0.1,), torch.device("cpu"))
     y = nn.Conv2d(1, 4, 3).to(memory_format=torch.channels_last)(x)  # type: ignore[call-overload]
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert torch.all(x == -5)
@@ -353,7 +351,7 @@ def test_trains_on_images_mapped_from_disk(tmp_path: Path) -> None:
 
 def test_normalisation(digits: DataSet) -> None:
     """Mean and standard deviation are those of the train split's pixels, in 0 to 1."""
-    mean, std = trainer.normalisation(digits, 8)
+    mean, std = normalisation(digits, 8)
     pixels = digits.splits["train"].images(8) / 255
     assert mean == pytest.approx((pixels.mean(),))
     assert std == pytest.approx((pixels.std(),))

@@ -42,7 +42,8 @@ from nas.store import queries
 from nas.store.records import CurvePoint, Lease
 from nas.store.store import Store
 from nas.study.driver import Driver
-from nas.study.worker import Job, Worker
+from nas.study.evaluator import Training
+from nas.study.worker import WorkOrder, assemble
 
 RESULT = Path(__file__).parents[1] / "results" / "scale.json"
 STUDY = "scale"
@@ -57,9 +58,10 @@ class Bench:
     def __init__(self, url: str, folder: str) -> None:
         self.url, self.repeats = url, 9
         self.store = Store.open(url)
-        self.job = Job(store=url, study=STUDY, worker="bench:1:1", trials=10_000_000)
-        self.worker = Worker(self.job, self.store, lambda: False)
-        self.driver = Driver(self.job, config(folder), InProcess(), 60.0, lambda _: None)
+        self.order = WorkOrder(store=url, study=STUDY, worker="bench:1:1", trials=10_000_000)
+        self.worker = assemble(self.order, self.store)
+        self.asker = self.worker.asker
+        self.driver = Driver(self.order, config(folder), InProcess(), 60.0, lambda _: None)
         self.fresh = networks(random.Random("measured"))
         self.leases: list[Lease] = []
         self.times: dict[str, list[float]] = {}
@@ -92,9 +94,11 @@ class Bench:
 
     def working(self, repeats: int) -> None:
         """Time each step of a worker."""
-        trials, worker = self.worker.trials, self.worker
+        trials = self.worker.trials
         self.time("adopt", trials.adopt, repeats)
-        self.time("next number", worker._next_number, repeats)
+        key = trials.info.id
+        number = partial(trials.read, queries.number_within, key, self.order.trials)
+        self.time("next number", number, repeats)
         self.time("start", lambda: self.start(next(self.fresh)), repeats)
         metrics = {"accuracy": 0.5, "balanced_accuracy": 0.5, "loss": 1.0, "predicted_classes": 10}
         leases = iter(self.leases)
@@ -103,31 +107,33 @@ class Bench:
         leases = iter(self.leases)
         self.time("finish", lambda: trials.finish(next(leases), "failed", reason="x"), repeats)
         self.time("promotion", lambda: self.promotion(), repeats)
-        self.time("others run", worker._others_run, repeats)
-        self.time("drop weights", worker._drop_weights, repeats)
+        self.time("others run", self.asker.others_run, repeats)
+        training = self.worker.evaluator
+        assert isinstance(training, Training)
+        self.time("drop weights", training.drop_weights, repeats)
 
     def start(self, one: Network) -> None:
         """Start a network that nobody has."""
-        asked = proposal(one, self.worker.config, self.worker.schedule.rungs[0])
-        lease = self.worker.trials.start(asked, budget=self.job.trials).lease
+        asked = proposal(one, self.worker.config, self.asker.schedule.rungs[0])
+        lease = self.worker.trials.start(asked, budget=self.order.trials).lease
         if lease is None:
             raise SystemExit("A network that nobody has could not be started.")
         self.leases.append(lease)
 
     def promotion(self) -> object:
         """Ask who goes on."""
-        return self.worker.schedule.promotion(self.worker._seen())
+        return self.asker.schedule.promotion(self.asker.seen())
 
     def proposing(self, repeats: int) -> tuple[float, float]:
         """Time a proposal; return the seconds of the first, which reads all, wall and processor."""
         numbers = iter(range(1_000))
         began, worked = time.perf_counter(), time.process_time()
-        self.worker._propose(next(numbers), 0)
+        self.asker.proposer.propose(next(numbers))
         first = time.perf_counter() - began, time.process_time() - worked
         worked = time.process_time()
-        self.time("proposal", lambda: self.worker._propose(next(numbers), 0), repeats)
+        self.time("proposal", lambda: self.asker.proposer.propose(next(numbers)), repeats)
         self.processor = (time.process_time() - worked) / (repeats + 1)
-        known = self.worker.proposer.known
+        known = self.asker.proposer.known
         self.time("is it known", lambda: known()["nothing"], repeats)
         return first
 

@@ -22,12 +22,13 @@ from optuna.distributions import CategoricalDistribution, distribution_to_json
 
 from benchmarks.overhead import space
 from nas import network
+from nas.architecture import Architecture
 from nas.config import Config
 from nas.cost import Cost, Limits
 from nas.objective import Objective
 from nas.pruners.ladder import ladder
 from nas.store.models import utc_now
-from nas.store.records import CurvePoint, Proposal
+from nas.store.records import CurvePoint, Proposal, StoredArchitecture
 from nas.store.store import Store
 from nas.store.trials import Trials
 from nas.training.recipe import Recipe
@@ -264,7 +265,8 @@ class Rows:
         return dict(zip(METRICS, (value, value - 0.01, round(1.5 - value, 5), 10), strict=True))
 
     def _score(self, one: Network, metrics: dict[str, float]) -> float:
-        return self.config.score(metrics, one.cost, {})
+        of = StoredArchitecture(cost=one.cost, architecture_json={})
+        return self.config.score(metrics, of)
 
 
 def load(store: Store, study: str, trials: int, folder: str) -> dict[str, Any]:
@@ -320,7 +322,7 @@ def proposal(one: Network, wanted: Config, fidelity: int) -> Proposal:
     """Return a network as a worker proposes it."""
     return Proposal(
         architecture_id=one.id,
-        architecture=json.loads(one.json),
+        architecture=Architecture.from_json(json.loads(one.json)),
         notation=one.notation,
         cost=one.cost,
         recipe_hash=wanted.recipe.hash,

@@ -30,7 +30,7 @@ from nas.architecture import Architecture, Value
 from nas.data import DataSet, load
 from nas.errors import UserError
 from nas.search_space import SearchSpace
-from nas.training.recipe import Augmentation, Recipe, default_recipe
+from nas.training.recipe import Recipe, default_recipe
 
 TRAININGS, TABLE, SOURCE = "trainings.csv", "table.csv", "source.json"
 LARGEST = 5000  # architectures that anybody would train
@@ -126,7 +126,8 @@ def _claim(plan: Plan) -> None:
 
 def _training(plan: Plan, architecture: Architecture, seed: int) -> dict[str, str]:
     """Train once; the test split is read for all seeds but the one that a search sees."""
-    from nas.training.trainer import Control, evaluate, normalisation, train
+    from nas.training.images import normalisation
+    from nas.training.trainer import Control, evaluate, train
 
     curve: list[float] = []
     result = train(
@@ -211,7 +212,7 @@ def read_options(arguments: Sequence[str] | None) -> Plan:
     data = load(options.data)
     recipe = default_recipe(data, epochs=options.epochs)
     if options.no_augmentation:
-        recipe = replace(recipe, augmentation=Augmentation())
+        recipe = replace(recipe, augmentation={})
     return Plan(search_space.load(options.space), data, recipe, options.seeds, options.out)
 
 

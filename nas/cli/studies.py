@@ -19,7 +19,7 @@ from nas.cli._shared import (
 from nas.errors import UserError
 
 if TYPE_CHECKING:
-    from nas.report.ranking import Front, Ranked, Rescored
+    from nas.study.ranking import Front, Rescored, RescoredTrial
 
 app = typer.Typer()
 
@@ -209,7 +209,7 @@ def _rescored_json(found: "Rescored", n: int) -> dict[str, Any]:
     }
 
 
-def _ranked_json(one: "Ranked") -> dict[str, Any]:
+def _ranked_json(one: "RescoredTrial") -> dict[str, Any]:
     """Return a trial with its score under the new objective, and that under its own beside."""
     own = {"own_rank": one.own_rank, "own_score": one.trial.score}
     return trial_json(one.trial) | {"rank": one.rank, "score": one.score} | own

@@ -32,14 +32,13 @@ def export_model(
             )
         evaluation = queries.evaluation(connection, chosen.evaluation_id)
         looks = dict(queries.test_looks(connection, info.id))
-    from nas.architecture import Architecture
     from nas.config import Config, cache_dir
     from nas.data import load
     from nas.store.store import Store
     from nas.study.winner import facts_of, trained_weights
 
     config = Config.from_json(info.config)
-    architecture = Architecture.from_json(evaluation.architecture)
+    architecture = evaluation.architecture
     data = load(config.data, cache_dir=cache_dir(config.folder))
     writable = Store.open(url)
     try:

@@ -171,7 +171,6 @@ def _check_scale(
 def _source(source: str, store: str | None) -> "tuple[Architecture, Config | None]":
     """Return the network to scale, and the study's configuration where it is a study's winner."""
     from nas import search_space
-    from nas.architecture import Architecture
     from nas.config import Config
 
     if source in search_space.names() or Path(source).suffix in (".json", ".py"):
@@ -186,7 +185,7 @@ def _source(source: str, store: str | None) -> "tuple[Architecture, Config | Non
             f"{source!r} is no family member (nas space list), no architecture's JSON file, and no"
             f" study with a complete trial: {error}"
         ) from None
-    return Architecture.from_json(evaluation.architecture), Config.from_json(info.config)
+    return evaluation.architecture, Config.from_json(info.config)
 
 
 def _search_coefficients(

@@ -42,11 +42,10 @@ def compare_proxies(
         found = [queries.evaluation(connection, t.evaluation_id) for t in trials.values()]
     if not trials:
         raise UserError(f"Study {info.name!r} has no complete trial yet: nothing to compare with.")
-    from nas.architecture import Architecture
     from nas.proxies._comparison import ProxyReport, compare
     from nas.report.proxies import draw_proxies
 
-    networks = [Architecture.from_json(each.architecture) for each in found]
+    networks = [each.architecture for each in found]
     macs = [trial.cost.macs for trial in trials.values()]
     truth = [float(trial.metrics[metric] or 0.0) for trial in trials.values()]
     names = dict.fromkeys((*wanted, *registry.BASELINES))

@@ -108,10 +108,10 @@ def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     """Run a study's workers, conclude it, close the store."""
     from nas.study.driver import Driver
     from nas.study.winner import conclude
-    from nas.study.worker import Job
+    from nas.study.worker import WorkOrder
 
     deadline = None if prepared.seconds is None else time.time() + prepared.seconds
-    job = Job(
+    order = WorkOrder(
         store=prepared.store,
         study=prepared.name,
         worker="",
@@ -120,7 +120,7 @@ def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
         threads=prepared.executor.threads,
     )
     try:
-        driver = Driver(job, prepared.config, prepared.executor, prepared.estimate, watch)
+        driver = Driver(order, prepared.config, prepared.executor, prepared.estimate, watch)
         completed = driver.run()
         winner = conclude(store, prepared.name) if completed else None
         with store.read() as connection:

@@ -15,7 +15,7 @@ from nas.store.records import CurvePoint
 from nas.study.disk import little_space
 
 if TYPE_CHECKING:
-    from nas.report.ranking import Front, Rescored
+    from nas.study.ranking import Front, Rescored
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,15 @@ def front(
 
     With `out`, an .svg or .png file, it is drawn there.
     """
-    from nas.report import ranking
+    from nas.study import ranking
 
     if out is not None:
         check_picture(Path(out))
     with queries.connect(resolve(store)) as connection:
         found = ranking.front(connection, study_of(connection, study), cost)
     if out is not None:
-        from nas.report.front import draw_front
-
         with writing(Path(out)):
-            draw_front(found, Path(out))
+            found.draw(Path(out))
     return found
 
 
@@ -112,7 +110,7 @@ def rescore(
 
     What is left out is the study's own.
     """
-    from nas.report import ranking
+    from nas.study import ranking
 
     target = quantities.count(target_flops, "--target-flops")
     with queries.connect(resolve(store)) as connection:
@@ -138,7 +136,7 @@ def show(
         trial = trial_of(connection, info, number)
         evaluation = queries.evaluation(connection, trial.evaluation_id)
         curve = queries.curve(connection, trial.evaluation_id)
-    return TrialView(trial, evaluation.architecture, curve, info.config["recipe"]["metric"])
+    return TrialView(trial, evaluation.architecture_json, curve, info.config["recipe"]["metric"])
 
 
 def newest(store: str | None = None) -> str:

@@ -11,13 +11,13 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from nas.credentials import is_url
-from nas.data.dataset import OPERATIONS, SPLITS, DataSet, Split, registered
+from nas.data.dataset import SPLITS, DataSet, Split, registered
 from nas.data.folder import load_folder, user_cache
 from nas.data.npz import load_npz
 from nas.data.remote import fetch
 from nas.errors import DataError, unknown
 
-__all__ = ["OPERATIONS", "SPLITS", "DataSet", "Split", "load", "names"]
+__all__ = ["SPLITS", "DataSet", "Split", "load", "names"]
 
 log = logging.getLogger("nas")
 

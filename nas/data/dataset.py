@@ -19,8 +19,6 @@ Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
 SPLITS = ("train", "validation", "test")
-OPERATIONS = frozenset({"rotation", "scale", "shift", "flip", "brightness", "contrast", "cutout"})
-"""The augmentation operations that a data set may forbid."""
 
 _KEPT_RESOLUTIONS = 2  # a worker goes to and fro between few resolutions
 

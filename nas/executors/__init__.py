@@ -5,7 +5,6 @@ executor and refuses what it can't do. The file's name, with hyphens, is the exe
 Looking up the names imports nothing.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from nas.registry import Registry
 
 DEFAULT = "local"
 ALONE = "in-process"  # what --workers 0 means
+MISTAKE = "nas: "  # begins the last words of a worker whose user has to change something
 
 
 class Handle(Protocol):
@@ -45,15 +45,16 @@ class Handle(Protocol):
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker does: `run(should_stop)` in this process, or a module fed `job` in another.
+    """What a worker does: its module reads `order`, which is JSON text.
 
-    `job` is JSON; `log` the file that the other process's standard error goes to; `deadline` the
-    Unix time in seconds after which no worker is of use.
+    A process of its own runs the module and reads the order on standard input. Elsewhere
+    `run(order, should_stop)` of the module is called; it returns the words that a person has to
+    read, if any, and may raise. `log` is the file for the standard error of a process, `deadline`
+    the Unix time in seconds after which no worker is of use.
     """
 
-    run: Callable[[Callable[[], bool]], None]
     module: str
-    job: str
+    order: str
     log: str
     threads: int
     deadline: float | None = None

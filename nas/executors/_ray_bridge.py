@@ -58,7 +58,7 @@ class Bridge:
         )
         self.actors[number] = actor
         self.placing[actor.where.remote()] = number
-        self.running[actor.run.remote(order["module"], order["job"])] = number
+        self.running[actor.run.remote(order["module"], order["work"])] = number
 
     def stop(self, number: int) -> None:
         """Ask a worker to stop; withdraw one that has no place yet."""

@@ -1,6 +1,6 @@
 """What runs on a node of a Ray cluster: an actor around the very worker that runs elsewhere.
 
-It is handed plain data: a module's name and a job as JSON text.
+It is handed plain data: a module's name and an order as JSON text.
 """
 
 import logging
@@ -28,14 +28,14 @@ class NasWorker:
         """Tell that the worker has a place."""
         return {"host": socket.gethostname(), "pid": os.getpid()}
 
-    def run(self, module: str, job: str) -> str | None:
+    def run(self, module: str, order: str) -> str | None:
         """Run the worker to its end; return what it died of, if it did."""
-        study = import_module(module)
-        log_to_stderr(study.LOG_FORMAT)
+        worker = import_module(module)
+        log_to_stderr(worker.LOG_FORMAT)
         devices = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
         log.info("worker on %s, CUDA devices: %s", socket.gethostname(), devices or "none")
         try:
-            words: str | None = study.run(job, self.asked.is_set)
+            words: str | None = worker.run(order, self.asked.is_set)
         except Exception as error:
             log.exception("the worker died")
             return hidden(f"{type(error).__name__}: {error}")

@@ -1,9 +1,10 @@
 """A worker in this process, in a thread of its own: the debugger's friend."""
 
 import threading
+from importlib import import_module
 
 from nas.errors import UserError
-from nas.executors import Request, Work, check_local
+from nas.executors import MISTAKE, Request, Work, check_local
 from nas.executors.local import cores
 
 
@@ -46,7 +47,9 @@ class WorkerThread:
 
     def _run(self) -> None:
         try:
-            self.work.run(self.asked.is_set)
+            words = import_module(self.work.module).run(self.work.order, self.asked.is_set)
+            if words is not None:
+                raise UserError(words.removeprefix(MISTAKE))
         except BaseException as error:
             self.error = error
 

@@ -53,7 +53,7 @@ class LocalProcesses:
         """Do nothing: the processes are ended by their handles, or see that we are gone."""
 
     def start(self, work: Work) -> "WorkerProcess":
-        """Start a worker and return at once; the job goes in through a pipe, as JSON."""
+        """Start a worker and return at once; the order goes in through a pipe, as JSON."""
         Path(work.log).parent.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {
             "OMP_NUM_THREADS": str(work.threads),
@@ -69,7 +69,7 @@ class LocalProcesses:
                 env=environment,
             )
         if process.stdin is not None:
-            process.stdin.write(work.job.encode())
+            process.stdin.write(work.order.encode())
             process.stdin.close()
         return WorkerProcess(process, Path(work.log), begun)
 

@@ -68,9 +68,9 @@ class RayCluster:
         self.pause = WAITING
 
     @cached_property
-    def bridge(self) -> "Bridge":
+    def bridge(self) -> "BridgeProcess":
         """The process that speaks to Ray, connected when it is first needed."""
-        return Bridge(self.address)
+        return BridgeProcess(self.address)
 
     @cached_property
     def gpus(self) -> float:
@@ -98,7 +98,7 @@ class RayCluster:
         return int(room + 1e-9)
 
     def start(self, work: Work) -> "RayWorker":
-        """Ask Ray for a worker and return at once; the job goes to it as JSON text."""
+        """Ask Ray for a worker and return at once; the order goes to it as JSON text."""
         handle = RayWorker(self, len(self.handles), work.deadline)
         self.handles.append(handle)
         self.bridge.workers[handle.number] = handle
@@ -106,7 +106,7 @@ class RayCluster:
             "start",
             handle.number,
             module=work.module,
-            job=work.job,
+            work=work.order,
             environment=self._environment(work.threads),
             cpus=self.cpus,
             gpus=self.gpus,
@@ -208,7 +208,7 @@ class RayWorker:
         return self.words
 
 
-class Bridge:
+class BridgeProcess:
     """The process that speaks to Ray: orders go in and news come out as lines of JSON."""
 
     def __init__(self, address: str | None) -> None:

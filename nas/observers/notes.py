@@ -14,9 +14,10 @@ from nas.quantities import duration, short
 from nas.report.stages import stages
 from nas.store.queries import Counts, TrialInfo
 from nas.store.records import CurvePoint, Metrics
+from nas.training.metrics import METRICS
 
 CURVE = 12  # values of a curve that stand in its line
-MORE = ("balanced_accuracy", "macro_f1", "auroc", "majority_rate", "loss")
+MORE = (*list(METRICS)[1:], "majority_rate", "loss")
 
 
 @dataclass(frozen=True, kw_only=True)

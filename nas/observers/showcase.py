@@ -10,7 +10,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,9 +22,9 @@ from nas.errors import LostLease, NasError
 from nas.export import Facts, python
 from nas.files import write
 from nas.observers import Observer
-from nas.observers.figure import Spot, pareto_figure
 from nas.observers.notes import StudyFacts, TrialFacts, study_note, trial_note
 from nas.report import diagram
+from nas.report.tradeoff import LATENCY, MACS, Spot, TradeOff, to_plotly, trade_off
 from nas.store import dashboard as shown
 from nas.store import queries
 from nas.store.dashboard import Artifact
@@ -103,7 +103,7 @@ class Showcase(Observer):
 
     def started(self, lease: Lease, evaluation: Evaluation) -> None:
         """Begin a trial's account."""
-        architecture = Architecture.from_json(lease.architecture)
+        architecture = lease.architecture
         self._showing = Showing(lease, evaluation, architecture)
 
     def epoch(self, lease: Lease, point: CurvePoint, value: float) -> None:  # noqa: ARG002
@@ -141,7 +141,7 @@ class Showcase(Observer):
         evaluation = started.evaluation
         if evaluation is None or started.number is None:
             return
-        architecture = Architecture.from_json(evaluation.architecture)
+        architecture = evaluation.architecture
         origin = (
             f"{evaluation.study}/{evaluation.number}" if evaluation.study else "a deleted study"
         )
@@ -224,7 +224,7 @@ class Showcase(Observer):
         if metrics.get("predicted_classes") == 1:
             found.append("It predicts a single class: it has learnt nothing.")
         limits = self.config.limits.tightest(self.config.space.limits)
-        architecture = Architecture.from_json(evaluation.architecture)
+        architecture = evaluation.architecture
         over = limits.violation(self.config.subject.price(architecture))
         if over is not None:
             found.append(f"Over a limit: {over}.")
@@ -269,75 +269,102 @@ def draw_diagram(config: Config, study: str, number: int, architecture: Architec
     return made
 
 
-def show_study(
-    store: Store,
-    config: Config,
-    study: str,
-    artifacts: Sequence[Artifact] = (),
-    code: str = "",
-) -> None:
-    """Write a study's note and figure from what is stored; `code` is where the winner's lies."""
-    goal, metric = config.objective, config.recipe.metric
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """What a study has reached, as its note and its figure say it; `code` is the winner's path."""
+
+    info: queries.StudyInfo
+    counts: queries.Counts
+    best: queries.TrialInfo | None
+    failures: Mapping[str, int]
+    test_looks: int
+    figure: TradeOff
+    code: str = ""
+
+
+def figure_of(config: Config, spots: Sequence[Spot], best: queries.TrialInfo | None) -> TradeOff:
+    """Return a study's metric over its objective's cost: macs, or the predicted latency."""
+    return trade_off(
+        spots,
+        metric=config.recipe.metric,
+        cost=MACS if config.objective.target_latency_ms is None else LATENCY,
+        target=config.objective.target,
+        best=None if best is None else best.number,
+        majority=None if best is None else best.metrics.get("majority_rate"),
+    )
+
+
+def show_study(store: Store, config: Config, study: str) -> None:
+    """Write a study's note and figure from what is stored."""
+    _write_study(store, config, read_reached(store, config, study), [])
+
+
+def read_reached(store: Store, config: Config, study: str) -> Reached:
+    """Read what a study has reached, from as few columns as its note and figure need."""
+    timed = config.objective.target_latency_ms is not None
     with store.read() as connection:
         info = queries.study(connection, study)
-        best = queries.best(connection, info.id, 1)
-        facts = StudyFacts(
-            name=study,
-            space=config.space.name,
-            parameters=len(config.space.parameters()),
-            data=config.recipe.data,
-            classes=config.classes,
-            recipe=config.recipe.describe(),
-            objective=goal,
-            metric=metric,
-            limits=_limits(config),
-            how=f"sampler `{config.sampler}`, pruner `{config.pruner}`, seed {config.seed}",
-            trials=info.config.get("trials"),
-            seconds=info.config.get("seconds"),
+        best = next(iter(queries.best(connection, info.id, 1)), None)
+        rows = shown.spots(connection, info.id, config.recipe.metric, timed=timed)
+        return Reached(
+            info=info,
             counts=queries.counts(connection, info.id),
-            best=best[0] if best else None,
+            best=best,
             failures=queries.failures(connection, info.id),
-            looks=len(queries.test_looks(connection, info.id)),
-            code=code,
+            test_looks=len(queries.test_looks(connection, info.id)),
+            figure=figure_of(config, [Spot(*row) for row in rows], best),
         )
-        timed = goal.target_latency_ms is not None
-        spots = [Spot(*row) for row in shown.spots(connection, info.id, metric, timed=timed)]
-    figure = pareto_figure(
-        spots,
-        metric=metric,
-        cost="predicted latency, ms" if timed else "macs",
-        target=goal.target,
-        best=facts.best.number if facts.best else None,
-    )
-    figures = {FIGURE: figure} if spots else {}
-    shown.show_study(store, info.id, study_note(facts), figures, artifacts)
 
 
 def show_end(
-    store: Store, config: Config, study: str, best: queries.TrialInfo, files: Sequence[Path]
+    store: Store, config: Config, reached: Reached, winner: Architecture, files: Sequence[Path]
 ) -> None:
     """Show a search's end: the study's note, the winner's diagram and its files.
 
     It shows what it can: a search does not fail for its showcase.
     """
+    info, best = reached.info, reached.best
     try:
-        with store.read() as connection:
-            found = queries.evaluation(connection, best.evaluation_id)
-            info = queries.study(connection, study)
-        architecture = Architecture.from_json(found.architecture)
-        picture = draw_diagram(config, study, best.number, architecture)
-        winner = config.artifacts / picture.artifact_id
+        assert best is not None  # a study that has a winner
+        picture = draw_diagram(config, info.name, best.number, winner)
+        paths = {"winner.png": config.artifacts / picture.artifact_id}
         artifacts = []
-        for name, path in {"winner.png": winner, **{path.name: path for path in files}}.items():
-            made = _artifact((study,), name, PNG if name.endswith(".png") else PYTHON)
+        for name, path in (paths | {path.name: path for path in files}).items():
+            made = _artifact((info.name,), name, PNG if name.endswith(".png") else PYTHON)
             write(config.artifacts / made.artifact_id, path.read_bytes())
             artifacts.append(made)
-        code = next((str(path) for path in files if path.suffix == ".py"), "")
-        show_study(store, config, study, artifacts, "/".join(Path(code).parts[-3:]))
+        _write_study(store, config, reached, artifacts)
         if not shown.has_artifact(store, info.id, best.number, picture.artifact_id):
             shown.show_finished(store, info.id, best.number, None, [picture])
     except Exception:
         log.exception("the study's note and figure")
+
+
+def _write_study(
+    store: Store, config: Config, reached: Reached, artifacts: Sequence[Artifact]
+) -> None:
+    info = reached.info
+    facts = StudyFacts(
+        name=info.name,
+        space=config.space.name,
+        parameters=len(config.space.parameters()),
+        data=config.recipe.data,
+        classes=config.classes,
+        recipe=config.recipe.describe(),
+        objective=config.objective,
+        metric=config.recipe.metric,
+        limits=_limits(config),
+        how=f"sampler `{config.sampler}`, pruner `{config.pruner}`, seed {config.seed}",
+        trials=info.config.get("trials"),
+        seconds=info.config.get("seconds"),
+        counts=reached.counts,
+        best=reached.best,
+        failures=reached.failures,
+        looks=reached.test_looks,
+        code=reached.code,
+    )
+    figures = {} if reached.figure.is_empty else {FIGURE: to_plotly(reached.figure)}
+    shown.show_study(store, info.id, study_note(facts), figures, artifacts)
 
 
 def _sentence(text: str) -> str:

@@ -16,7 +16,7 @@ from nas.blocks.options import ACTIVATIONS
 from nas.blocks.stochastic_depth import StochasticDepth
 from nas.data import DataSet
 from nas.network import build
-from nas.training.trainer import normalisation
+from nas.training.images import normalisation
 
 IMAGES = 64  # of the batch; fewer where they are large, so that it has about a million pixels
 PIXELS = 2**20

@@ -18,6 +18,7 @@ from nas.architecture import Architecture, Row, Value
 from nas.cost import Cost, Held, Tape
 from nas.quantities import short
 from nas.report.canvas import Canvas, Fill, Pixels, Stroke, Style, Vectors
+from nas.report.stages import Group, kernel_groups
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,13 +38,6 @@ LINE, BARS, GUTTER, WIDEST_MIN, CUT = 0.19, 0.42, 1.0, 7.4, 1.12
 SMALL, NORMAL, LARGE = 7.0, 8.0, 13.0
 TRAINING = ("drop_path", "dropout")  # they change how a network is trained, not what it looks like
 DRAWN = ("kernels", "partition", *TRAINING)  # seen in the bars, so not in the table as well
-
-
-class Group(NamedTuple):
-    """Channels that one kernel size works on: the size (None: no kernel) and their share."""
-
-    kernel: int | None
-    share: float
 
 
 @dataclass(frozen=True)
@@ -103,26 +97,6 @@ class Span(NamedTuple):
     first: int
     last: int
     text: str
-
-
-def kernel_groups(row: Row, in_channels: int) -> tuple[Group, ...]:
-    """Return a row's kernel groups with their shares of its channels; they add up to 1."""
-    arguments = blocks.arguments(row, in_channels)
-    kernels = next(
-        (arguments[k] for k in ("kernels", "kernel", "kernel_size") if k in arguments), None
-    )
-    if kernels is None:
-        kernels = blocks.get(row.block).complete(dict(row.options)).get("kernels")
-    if kernels is None:
-        return (Group(None, 1.0),)
-    if isinstance(kernels, str):
-        kernels = kernels.split(".")
-    sizes = [int(k) for k in kernels] if isinstance(kernels, Sequence) else [int(kernels)]
-    channels = arguments.get("group_channels")
-    if not isinstance(channels, Sequence) or len(channels) != len(sizes):
-        channels = [1] * len(sizes)
-    whole = sum(channels)
-    return tuple(Group(k, c / whole) for k, c in zip(sizes, channels, strict=True))
 
 
 class SkipTape(Tape):
@@ -359,7 +333,7 @@ def figure(architecture: Architecture, *, title: str = "") -> "Figure":
     made = Figure(figsize=plan.size, dpi=150, facecolor="white")
     axes = made.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
-    _compose(Page(Vectors(axes), plan), architecture, title or architecture.id)
+    _compose(Sheet(Vectors(axes), plan), architecture, title or architecture.id)
     return made
 
 
@@ -367,7 +341,7 @@ def png(architecture: Architecture, *, title: str = "") -> bytes:
     """Return the picture of an architecture as a PNG file, in a few milliseconds."""
     plan = _plan(architecture)
     canvas = Pixels(*plan.size)
-    _compose(Page(canvas, plan), architecture, title or architecture.id)
+    _compose(Sheet(canvas, plan), architecture, title or architecture.id)
     return canvas.png()
 
 
@@ -397,25 +371,25 @@ def _plan(architecture: Architecture) -> Plan:
     return Plan(boxes, tuple(lines), tuple(notes), (width, height), floor, page_end)
 
 
-def _compose(page: "Page", architecture: Architecture, title: str) -> None:
+def _compose(sheet: "Sheet", architecture: Architecture, title: str) -> None:
     """Draw all of a picture."""
-    plan = page.plan
-    _heading(page, architecture, title, plan.size[1])
-    _bands(page, plan.page_end, architecture.resolution)
-    _ruler(page, scale(architecture))
+    plan = sheet.plan
+    _heading(sheet, architecture, title, plan.size[1])
+    _bands(sheet, plan.page_end, architecture.resolution)
+    _ruler(sheet, scale(architecture))
     for box in plan.boxes:
-        _box(page, box)
+        _box(sheet, box)
     y = plan.floor - 0.08
     for line in plan.lines:
-        _table_line(page, line, y)
+        _table_line(sheet, line, y)
         y -= _line_height(line)
     for label, colour, of in (
         ("share of macs", MACS, lambda cost: cost.macs),
         ("share of params", PARAMS, lambda cost: cost.params),
     ):
         y -= BARS + 0.14
-        _shares(page, y, (label, colour), of)
-    page.text(MARGIN, 0.08, "\n".join(plan.notes), ha="left", va="bottom", color=GREY)
+        _shares(sheet, y, (label, colour), of)
+    sheet.text(MARGIN, 0.08, "\n".join(plan.notes), ha="left", va="bottom", color=GREY)
 
 
 def _notes(boxes: Sequence[Box], width: float) -> list[str]:
@@ -427,8 +401,8 @@ def _notes(boxes: Sequence[Box], width: float) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Page:
-    """The sheet and the plan of what stands on it."""
+class Sheet:
+    """A canvas and the plan of the picture on it."""
 
     canvas: Canvas
     plan: Plan
@@ -464,7 +438,7 @@ class Page:
         return self.boxes[span.first].x, last.x + last.pitch
 
 
-def _heading(page: Page, architecture: Architecture, title: str, height: float) -> None:
+def _heading(sheet: Sheet, architecture: Architecture, title: str, height: float) -> None:
     """Write the title, the network's numbers, and what the colours and heights mean."""
     cost = network.cost(architecture)
     size = f"{architecture.resolution} × {architecture.resolution} × {architecture.in_channels}"
@@ -472,10 +446,10 @@ def _heading(page: Page, architecture: Architecture, title: str, height: float) 
         f"{size} image,  {short(cost.macs)} macs,  {short(cost.params)} params,  "
         f"{len(architecture.rows)} layers,  {architecture.classes} classes"
     )
-    left = partial(page.text, MARGIN, ha="left", va="top")
+    left = partial(sheet.text, MARGIN, ha="left", va="top")
     left(height - 0.12, title, size=LARGE, bold=True)
     left(height - 0.40, facts, size=NORMAL + 1)
-    groups = [group for box in page.boxes for layer in box.layers for group in layer.groups]
+    groups = [group for box in sheet.boxes for layer in box.layers for group in layer.groups]
     kernels = sorted({group.kernel for group in groups if group.kernel is not None})
     x, y = MARGIN, height - 0.76
     names: list[tuple[int | None, str]] = [(kernel, f"{kernel} × {kernel}") for kernel in kernels]
@@ -483,79 +457,81 @@ def _heading(page: Page, architecture: Architecture, title: str, height: float) 
         names.append((None, "no kernel"))
     for kernel, name in names:
         fill = Fill(colour(kernel), edge=GREY if kernel is None else None)
-        page.bar(x, y - 0.06, (0.2, 0.12), fill)
-        page.text(x + 0.26, y, name, ha="left", size=NORMAL)
+        sheet.bar(x, y - 0.06, (0.2, 0.12), fill)
+        sheet.text(x + 0.26, y, name, ha="left", size=NORMAL)
         x += 0.42 + _text_width(name, NORMAL)
     key = "one slice per layer,  height by √channels,  colours by share of channels,  arc: skip"
-    if any(box.cut for box in page.boxes):
+    if any(box.cut for box in sheet.boxes):
         key += ",  broken: beyond the scale"
     left(height - 0.90, key, size=NORMAL, color=GREY)
 
 
-def _bands(page: Page, end_y: float, resolution: int) -> None:
+def _bands(sheet: Sheet, end_y: float, resolution: int) -> None:
     """Write each part's name and resolution over it, and shade every second one."""
-    top = page.floor + TALLEST * CUT + 0.32
+    top = sheet.floor + TALLEST * CUT + 0.32
     image = Span(-1, -1, f"image\n{resolution} × {resolution}")
-    for number, span in enumerate([image, *stages(page.boxes)]):
-        begin, end = page.range(span)
+    for number, span in enumerate([image, *stages(sheet.boxes)]):
+        begin, end = sheet.range(span)
         if number % 2:
-            page.bar(begin, end_y, (end - begin, top + 0.42 - end_y), Fill(BAND, zorder=0))
-        page.line((begin + 0.05, end - 0.05), (top, top), Stroke(INK, 1.1))
+            sheet.bar(begin, end_y, (end - begin, top + 0.42 - end_y), Fill(BAND, zorder=0))
+        sheet.line((begin + 0.05, end - 0.05), (top, top), Stroke(INK, 1.1))
         name, size = span.text.split("\n")
         middle = (begin + end) / 2
-        page.text(middle, top + 0.29, name, size=NORMAL, bold=True)
-        page.text(middle, top + 0.11, size, size=NORMAL)
+        sheet.text(middle, top + 0.29, name, size=NORMAL, bold=True)
+        sheet.text(middle, top + 0.11, size, size=NORMAL)
 
 
-def _ruler(page: Page, widest: int) -> None:
+def _ruler(sheet: Sheet, widest: int) -> None:
     """Draw the scale of the heights: a line at 16, 64, 256, ... channels."""
-    right = page.boxes[-1].x + page.boxes[-1].pitch
-    edge = page.boxes[0].x
-    page.text(edge - 0.08, page.floor + TALLEST * CUT + 0.1, "channels", ha="right", color=GREY)
+    right = sheet.boxes[-1].x + sheet.boxes[-1].pitch
+    edge = sheet.boxes[0].x
+    sheet.text(edge - 0.08, sheet.floor + TALLEST * CUT + 0.1, "channels", ha="right", color=GREY)
     for power in range(12):
         y = TALLEST * math.sqrt(4**power / widest)
         if 0.2 < y <= TALLEST:
-            page.line((edge, right), (page.floor + y,) * 2, Stroke(RULE, 0.6, zorder=0.5))
-            page.text(edge - 0.08, page.floor + y, str(4**power), ha="right", color=GREY)
-    page.line((edge, right), (page.floor,) * 2, Stroke(INK, 0.8))
+            sheet.line((edge, right), (sheet.floor + y,) * 2, Stroke(RULE, 0.6, zorder=0.5))
+            sheet.text(edge - 0.08, sheet.floor + y, str(4**power), ha="right", color=GREY)
+    sheet.line((edge, right), (sheet.floor,) * 2, Stroke(INK, 0.8))
 
 
-def _box(page: Page, box: Box) -> None:
+def _box(sheet: Sheet, box: Box) -> None:
     """Draw a run: its layers side by side, a bar per kernel group, an arc over each skip."""
     for number, layer in enumerate(box.layers):
-        x, y = box.left + number * box.slice, page.floor
+        x, y = box.left + number * box.slice, sheet.floor
         for group in layer.groups:
             height = group.share * box.height
             edge = GREY if group.kernel is None else "white"
-            page.bar(x, y, (box.slice, height), Fill(colour(group.kernel), 2, edge))
+            sheet.bar(x, y, (box.slice, height), Fill(colour(group.kernel), 2, edge))
             if number == 0 and group.kernel is not None:
-                _digit(page, group.kernel, (x + box.slice / 2, y + height / 2), (box.slice, height))
+                _digit(
+                    sheet, group.kernel, (x + box.slice / 2, y + height / 2), (box.slice, height)
+                )
             y += height
         if layer.skip:
             size = (box.slice * 0.8, 0.12)
-            centre = (x + box.slice / 2, page.floor + box.height + 0.015)
-            page.canvas.arc(centre, size, Stroke(INK, 0.8, zorder=3))
+            centre = (x + box.slice / 2, sheet.floor + box.height + 0.015)
+            sheet.canvas.arc(centre, size, Stroke(INK, 0.8, zorder=3))
     if box.cut:
-        _cut(page, box)
-    top = page.floor + box.height + (0.15 if any(layer.skip for layer in box.layers) else 0.08)
-    page.text(box.centre, top, str(box.layers[0].row.out_channels), size=NORMAL)
+        _cut(sheet, box)
+    top = sheet.floor + box.height + (0.15 if any(layer.skip for layer in box.layers) else 0.08)
+    sheet.text(box.centre, top, str(box.layers[0].row.out_channels), size=NORMAL)
 
 
-def _cut(page: Page, box: Box) -> None:
+def _cut(sheet: Sheet, box: Box) -> None:
     """Break a box that is wider than the scale: two slanted lines with nothing between."""
     left, right = box.left - 0.03, box.left + len(box.layers) * box.slice + 0.03
-    y = page.floor + 0.8 * box.height
+    y = sheet.floor + 0.8 * box.height
     corners = [(left, y), (right, y + 0.1), (right, y + 0.17), (left, y + 0.07)]
-    page.canvas.area(corners, Fill(BAND, zorder=5))
+    sheet.canvas.area(corners, Fill(BAND, zorder=5))
     for low in (0, 2):
         xs, ys = zip(*corners[low : low + 2], strict=True)
-        page.line(xs, ys, Stroke(GREY, 0.8, zorder=6))
+        sheet.line(xs, ys, Stroke(GREY, 0.8, zorder=6))
 
 
-def _digit(page: Page, kernel: int, at: tuple[float, float], room: tuple[float, float]) -> None:
+def _digit(sheet: Sheet, kernel: int, at: tuple[float, float], room: tuple[float, float]) -> None:
     """Write a kernel's size into its bar where there is room."""
     if room[0] > _text_width(str(kernel), SMALL) + 0.02 and room[1] > 0.1:
-        page.text(*at, str(kernel), color=INK if kernel in DARK_TEXT_ON else "white", zorder=4)
+        sheet.text(*at, str(kernel), color=INK if kernel in DARK_TEXT_ON else "white", zorder=4)
 
 
 def colour(kernel: int | None) -> str:
@@ -570,40 +546,40 @@ def _line_height(line: Line) -> float:
     return LINE if rows == 1 else 0.07 + 0.125 * rows
 
 
-def _table_line(page: Page, line: Line, top: float) -> None:
+def _table_line(sheet: Sheet, line: Line, top: float) -> None:
     """Write one line of the table, its name in the gutter."""
     y = top - _line_height(line) / 2
-    page.text(page.boxes[0].x - 0.08, y, line.label, ha="right", size=NORMAL, color=GREY)
+    sheet.text(sheet.boxes[0].x - 0.08, y, line.label, ha="right", size=NORMAL, color=GREY)
     for span in joined(line):
-        begin, end = page.range(span)
+        begin, end = sheet.range(span)
         strong = line.strong[span.first] and span.text != "–"
         style: dict[str, Any] = {"color": INK if strong else PALE}
         if line.label == "stride":
             style = {"color": ACCENT, "bold": True}
         elif line.label == "SE ratio" and strong:  # the badge
             style["badge"] = GREY
-        page.text((begin + end) / 2, y, span.text, spacing=1.05, **style)
+        sheet.text((begin + end) / 2, y, span.text, spacing=1.05, **style)
         half, middle = _text_width(span.text, SMALL) / 2 + 0.04, (begin + end) / 2
         if span.last > span.first and end - begin > 2 * half + 0.2:
             for ends in ([begin + 0.06, middle - half], [middle + half, end - 0.06]):
-                page.line(ends, (y, y), Stroke(PALE, 0.6))
+                sheet.line(ends, (y, y), Stroke(PALE, 0.6))
 
 
-def _shares(page: Page, y: float, name: tuple[str, str], count: "Callable[[Cost], int]") -> None:
+def _shares(sheet: Sheet, y: float, name: tuple[str, str], count: "Callable[[Cost], int]") -> None:
     """Draw one bar per part for its share of macs or params."""
     label, colour = name
-    spans = stages(page.boxes)
+    spans = stages(sheet.boxes)
     counts = [
-        sum(count(layer.cost) for box in page.boxes[s.first : s.last + 1] for layer in box.layers)
+        sum(count(layer.cost) for box in sheet.boxes[s.first : s.last + 1] for layer in box.layers)
         for s in spans
     ]
     whole = max(1, sum(counts))
     tallest = max(1, *counts)
-    page.text(page.boxes[0].x - 0.08, y + 0.1, label, ha="right", size=NORMAL, color=GREY)
+    sheet.text(sheet.boxes[0].x - 0.08, y + 0.1, label, ha="right", size=NORMAL, color=GREY)
     for span, number in zip(spans, counts, strict=True):
-        begin, end = page.range(span)
+        begin, end = sheet.range(span)
         height = (BARS - 0.16) * number / tallest
-        page.bar(begin + 0.06, y, (end - begin - 0.12, height), Fill(colour, zorder=2))
+        sheet.bar(begin + 0.06, y, (end - begin - 0.12, height), Fill(colour, zorder=2))
         share = number / whole
         text = f"{share:.0%}" if share >= 0.01 else "<1%" if number else "0"
-        page.text((begin + end) / 2, y + height + 0.075, text)
+        sheet.text((begin + end) / 2, y + height + 0.075, text)

@@ -7,7 +7,7 @@ from scipy.stats import rankdata
 
 from nas.proxies._comparison import Comparison, ProxyReport
 from nas.quantities import short
-from nas.report.study_picture import BEST, INK, PALE
+from nas.report.tradeoff import BEST, INK, PALE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,19 +1,47 @@
 """An architecture summed up by its parts: the stem, each stage, the head."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from nas import blocks, network
-from nas.architecture import Architecture
-from nas.report.diagram import kernel_groups
+from nas.architecture import Architecture, Row
+
+
+class Group(NamedTuple):
+    """Channels that one kernel size works on: the size (None: no kernel) and their share."""
+
+    kernel: int | None
+    share: float
+
+
+def kernel_groups(row: Row, in_channels: int) -> tuple[Group, ...]:
+    """Return a row's kernel groups with their shares of its channels; they add up to 1."""
+    arguments = blocks.arguments(row, in_channels)
+    kernels = next(
+        (arguments[k] for k in ("kernels", "kernel", "kernel_size") if k in arguments), None
+    )
+    if kernels is None:
+        kernels = blocks.get(row.block).complete(dict(row.options)).get("kernels")
+    if kernels is None:
+        return (Group(None, 1.0),)
+    if isinstance(kernels, str):
+        kernels = kernels.split(".")
+    sizes = [int(k) for k in kernels] if isinstance(kernels, Sequence) else [int(kernels)]
+    channels = arguments.get("group_channels")
+    if not isinstance(channels, Sequence) or len(channels) != len(sizes):
+        channels = [1] * len(sizes)
+    whole = sum(channels)
+    return tuple(Group(k, c / whole) for k, c in zip(sizes, channels, strict=True))
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One part: how often it has each block, the sizes in and out in pixels, its width, its cost.
+class Part:
+    """One part of a network: how often it has each block, its sizes, its width, its cost.
 
-    `kernels` are those of all its layers, the smallest first.
+    The sizes in and out are in pixels; `kernels` are those of all its layers, the smallest first.
     """
 
     name: str
@@ -27,22 +55,22 @@ class Stage:
     activations: int
 
 
-def stages(architecture: Architecture) -> list[Stage]:
+def stages(architecture: Architecture) -> list[Part]:
     """Return the parts of an architecture; the head ends in one vector of logits."""
     steps = iter(network.block_costs(architecture))
-    found = []
-    for part, rows in architecture.parts():
+    parts: list[Part] = []
+    for name, rows in architecture.parts():
         inside = list(islice(steps, len(rows)))
         if not inside:
             continue
         last, _, size, _ = inside[-1]
         groups = [group for row, channels, *_ in inside for group in kernel_groups(row, channels)]
-        found.append(
-            Stage(
-                name=part,
+        parts.append(
+            Part(
+                name=name,
                 blocks=dict(Counter(row.block for row in rows)),
                 size_in=inside[0][2],
-                size_out=1 if part == "head" else blocks.out_size(last, size),
+                size_out=1 if name == "head" else blocks.out_size(last, size),
                 out_channels=last.out_channels,
                 kernels=tuple(sorted({group.kernel for group in groups if group.kernel})),
                 macs=sum(counted.macs for *_, counted in inside),
@@ -50,4 +78,4 @@ def stages(architecture: Architecture) -> list[Stage]:
                 activations=sum(counted.activations for *_, counted in inside),
             )
         )
-    return found
+    return parts

@@ -1,69 +1,120 @@
-"""A study at a glance: metric against macs with the target, and the trials' learning curves; and a
-scaled family: what each member reached beside the ideal.
-"""
+"""The pictures of a study and of a scaled family: facts in, files out."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas.objective import Objective
 from nas.quantities import short
-from nas.store import queries
-from nas.store.store import Store
+from nas.report.tradeoff import BEST, INK, PALE, TradeOff, draw, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
-NARROW, WIDE = 3, 300  # ratios of an axis' ends: under the first evenly spaced ticks will do
-STEPS = ((1,), (1, 2, 5))
-INK, BEST, PALE = "#334155", "#d1495b", "#94a3b8"
-CURVES = 40
+UNITS = ((7200, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))  # from, size, name
+Curve = Sequence[tuple[int, float]]  # each epoch with its metric
 
 
-def draw_study(store: Store, study_id: int, objective: Objective, folder: Path) -> Path:
-    """Write search.png into the folder and return its path."""
-    from matplotlib.figure import Figure  # a second of import, and no window is ever opened
+class Growth(NamedTuple):
+    """The hypervolume after a trial's end, and what the study had spent by then.
 
-    with store.read() as connection:
-        info = next(s for s in queries.studies(connection) if s.id == study_id)
-        metric = info.config["recipe"]["metric"]
-        trials = queries.trials(connection, study_id)
-        best = queries.best(connection, study_id, 1)
-        newest = [trial for trial in trials if trial.state in ("complete", "pruned")][-CURVES:]
-        curves = {t.number: queries.curve(connection, t.evaluation_id) for t in newest}
-    figure = Figure(figsize=(11, 4.2), layout="constrained", dpi=120)
-    left, right = figure.subplots(1, 2)
-    _costs(left, trials, best, metric, objective)
-    for trial in newest:
-        points = curves[trial.number]
-        is_best = bool(best) and trial.number == best[0].number
-        right.plot(
-            [p.epoch for p in points],
-            [p.metrics.get(metric) for p in points],
-            color=BEST if is_best else PALE,
-            linewidth=2 if is_best else 0.9,
-            zorder=3 if is_best else 2,
-        )
-    right.xaxis.get_major_locator().set_params(integer=True)
-    right.set(xlabel="epoch", ylabel=f"validation {_words(metric)}", title="Learning curves")
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
-    figure.suptitle(f"{info.name}: {len(trials)} trials", color=INK)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "search.png"
+    An evaluation is a network that was trained, whatever it took. Trials reused from another study
+    cost neither evaluations nor seconds of training.
+    """
+
+    trial: int
+    evaluations: int
+    seconds: float
+    hypervolume: float
+
+
+def draw_study(trials: TradeOff, curves: Mapping[int, Curve], title: str, path: Path) -> Path:
+    """Draw metric over cost, and the learning curves by their trials' numbers; return the path."""
+
+    def at_right(half: "SubFigure") -> list["Axes"]:
+        axes = half.subplots()
+        for number, curve in curves.items():
+            best = number == trials.best
+            style: dict[str, Any] = (
+                {"color": BEST, "linewidth": 2, "zorder": 3} if best else
+                {"color": PALE, "linewidth": 0.9, "zorder": 2}
+            )  # fmt: skip
+            axes.plot(*zip(*curve, strict=True), **style)
+        _whole_numbers(axes)
+        axes.set(xlabel="epoch", ylabel=trials.axis)
+        axes.set_title("Learning curves", fontsize=10)
+        return [axes]
+
+    return _halves(trials, at_right, title, path)
+
+
+def draw_front(
+    trials: TradeOff, growth: Sequence[Growth], reference: str, title: str, path: Path
+) -> Path:
+    """Draw metric over cost, and how the hypervolume from a reference grew; return the path."""
+
+    def at_right(half: "SubFigure") -> list["Axes"]:
+        by_evaluations, by_time = half.subplots(2, 1, sharey=True)
+        seconds = growth[-1].seconds if growth else 0
+        size, unit = next((size, name) for start, size, name in UNITS if seconds >= start)
+        steps = [step for step in growth if step.hypervolume > 0] or growth
+        areas = [step.hypervolume for step in steps]
+        for axes, spent, label in (
+            (by_evaluations, [step.evaluations for step in steps], "evaluations"),
+            (by_time, [s.seconds / size for s in steps],
+             f"{unit} of training, all workers together"),
+        ):  # fmt: skip
+            axes.step(spent, areas, where="post", color=INK, linewidth=1.6)
+            axes.set_xlabel(label)
+            axes.set_xlim(left=0)
+        _whole_numbers(by_evaluations)
+        by_evaluations.set_title(f"Hypervolume\nfrom {reference}", fontsize=10)
+        half.supylabel(f"{words(trials.metric)} × ln {trials.cost}", fontsize=10)
+        return [by_evaluations, by_time]
+
+    return _halves(trials, at_right, title, path)
+
+
+def _halves(
+    trials: TradeOff, at_right: "Callable[[SubFigure], list[Axes]]", title: str, path: Path
+) -> Path:
+    """Write a picture, .png or .svg: metric over cost at the left, something else at the right."""
+    figure = _figure(11, 5.2)
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.5, 1))[0]
+    axes = left.subplots()
+    draw(axes, trials)
+    left.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3,
+                fontsize=8, markerscale=0.8, frameon=False)  # fmt: skip
+    for each in (axes, *at_right(right)):
+        _plain(each)
+    figure.suptitle(title, color=INK)
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     return path
 
 
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure  # a second of import, and no window is ever opened
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def _whole_numbers(axes: "Axes") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _plain(axes: "Axes") -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+
+
 def draw_family(family: Mapping[str, Any], path: Path) -> None:
     """Draw each member's FLOPs over the source's, with the ideal line; `family` as its JSON."""
-    from matplotlib.figure import Figure
-
     members = sorted(family["members"], key=lambda member: member["phi"])
     phis = [member["phi"] for member in members]
-    figure = Figure(figsize=(7, 4.2), layout="constrained", dpi=120)
+    figure = _figure(7, 4.2)
     axes = figure.subplots()
     steps = [phis[0] + (phis[-1] - phis[0]) * index / 50 for index in range(51)]
     ideal = [family["product"] ** phi for phi in steps]
@@ -87,77 +138,6 @@ def draw_family(family: Mapping[str, Any], path: Path) -> None:
     axes.margins(y=0.25)
     by = ", ".join(f"{name} {value:g}" for name, value in family["coefficients"].items())
     axes.set(xlabel="phi", ylabel="FLOPs over the source's", title=f"{family['source']}: {by}")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
+    _plain(axes)
     axes.legend(frameon=False, loc="upper left")
     figure.savefig(path)
-
-
-def _costs(
-    axes: "Axes",
-    trials: list[queries.TrialInfo],
-    best: list[queries.TrialInfo],
-    metric: str,
-    objective: Objective,
-) -> None:
-    """Draw each trial's last metric over its cost: macs, or the predicted latency."""
-    timed = objective.target_latency_ms is not None
-
-    def amount(trial: queries.TrialInfo) -> float:
-        return (trial.latency_ms or math.nan) if timed else trial.cost.macs
-
-    for state, marker, color in (("complete", "o", INK), ("pruned", "x", PALE)):
-        shown = [t for t in trials if t.state == state and t.metrics.get(metric) is not None]
-        costs = [amount(t) for t in shown]
-        values = [t.metrics[metric] or 0.0 for t in shown]
-        axes.scatter(costs, values, marker=marker, color=color, label=state, alpha=0.8)
-    if best:
-        costs, values = [amount(best[0])], [best[0].metrics.get(metric) or 0.0]
-        axes.scatter(costs, values, marker="*", s=220, color=BEST, label="best score", zorder=3)
-        _floor(axes, best[0], metric)
-    axes.axvline(objective.target, color=BEST, linestyle="--", linewidth=1, label="target")
-    axes.set_xscale("log")
-    round_ticks(axes)
-    axes.set(
-        xlabel="predicted latency, ms" if timed else "multiply-accumulates",
-        ylabel=f"validation {_words(metric)}",
-    )
-    axes.set_title("What each network costs and scores")
-    axes.legend(fontsize=8, frameon=False)
-
-
-def round_ticks(axes: "Axes") -> None:
-    """Mark a logarithmic axis of costs at round numbers that do not run into each other."""
-    low, high = axes.get_xlim()
-    axes.set_xticks(_ticks(low, high))
-    axes.set_xlim(low, high)
-    axes.xaxis.set_major_formatter(lambda value, _: short(value))
-    axes.minorticks_off()
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers between two, about as far apart on a logarithmic axis as can be."""
-    from matplotlib.ticker import MaxNLocator
-
-    if high / low < NARROW:
-        even = MaxNLocator(5).tick_values(low, high)
-        return [float(tick) for tick in even if low <= tick <= high]
-    steps = STEPS[0] if high / low > WIDE else STEPS[1]
-    return [s * 10**power for power in range(-3, 13) for s in steps if low <= s * 10**power <= high]
-
-
-def _floor(axes: "Axes", best: queries.TrialInfo, metric: str) -> None:
-    """Show the majority-class rate: as a line where it is near the trials, else in the legend."""
-    majority = best.metrics.get("majority_rate")
-    if metric != "accuracy" or majority is None:
-        return
-    low, high = axes.get_ylim()
-    label = f"majority class {majority:.3f}"
-    if majority > low - (high - low):
-        axes.axhline(majority, color=PALE, linestyle=":", label=label)
-    else:
-        axes.plot([], [], color=PALE, linestyle=":", label=f"{label}, far below")
-
-
-def _words(metric: str) -> str:
-    return metric.replace("_", " ")

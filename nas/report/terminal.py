@@ -17,8 +17,10 @@ from nas.store.queries import Counts, TrialInfo
 
 if TYPE_CHECKING:
     from nas.proxies._comparison import Comparison, Interval
-    from nas.report.ranking import Front, Rescored
     from nas.store.records import CurvePoint
+
+    Front = Any
+    Rescored = Any
 
 ONE_CLASS = "predicts one class"
 MOST = 0.9  # of a hypervolume, from which on the front hardly moved

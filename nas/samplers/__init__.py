@@ -16,12 +16,18 @@ if TYPE_CHECKING:
     from nas.search_space import SearchSpace
 
 DEFAULT = "nas"
-PLAIN = ("grid", "random")  # learn nothing from trials; the others begin near the target
-OPENERS = ("nas",)  # of those, the ones that draw their own first trials
 
 
 class Sampler(Protocol):
-    """A sampler's file."""
+    """A sampler's file.
+
+    `LEARNS` says whether proposals depend on scores. `OPENING` is the number of architectures near
+    the target that a study tries before it asks the sampler; 0 where the sampler needs no scores,
+    or draws its own first proposals.
+    """
+
+    LEARNS: bool
+    OPENING: int
 
     def make(self, seed: int, oracle: "Oracle | None" = None) -> "BaseSampler":
         """Make the sampler."""
@@ -29,6 +35,16 @@ class Sampler(Protocol):
 
 _registry: Registry[Sampler] = Registry("sampler", __name__)
 names, check = _registry.names, _registry.check
+
+
+def learns(name: str) -> bool:
+    """Tell whether a sampler's proposals depend on scores."""
+    return _registry.get(name).LEARNS
+
+
+def opening(name: str) -> int:
+    """Return how many architectures near the target come before a sampler's own proposals."""
+    return _registry.get(name).OPENING
 
 
 def get(name: str, seed: int, oracle: "Oracle | None" = None) -> "BaseSampler":

@@ -16,6 +16,8 @@ from optuna.trial import FrozenTrial
 from nas.samplers._history import History, Params, distributions, draw, generator, mutate
 from nas.samplers._oracle import Oracle
 
+LEARNS = True
+OPENING = 10
 POPULATION = 20
 SAMPLE = 5  # of the population, for one tournament; an individual may be drawn twice
 TRIES = 100  # of a child that exists already; after half of them, children's children

@@ -9,6 +9,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.samplers._oracle import Oracle
 
+LEARNS = True
+OPENING = 10
+
 
 class ProposingGPSampler(GPSampler):
     """A GP that proposes for a trial which is not stored yet.

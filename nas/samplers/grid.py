@@ -10,6 +10,9 @@ from optuna.trial import FrozenTrial
 
 from nas.samplers._oracle import Oracle
 
+LEARNS = False
+OPENING = 0
+
 
 class GridSampler(RandomSampler):
     """Take, of a parameter's choices, one that the fewest trials had after the same choices.

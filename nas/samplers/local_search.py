@@ -15,6 +15,8 @@ from optuna.trial import FrozenTrial
 from nas.samplers._history import Change, History, Params, distributions, draw, generator, mutate
 from nas.samplers._oracle import Oracle
 
+LEARNS = True
+OPENING = 10
 TRIES = 100  # of a random place that was tried before
 
 

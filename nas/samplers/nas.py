@@ -24,6 +24,8 @@ from nas.samplers._history import draw
 from nas.samplers._oracle import Assignment, Look, Oracle, StudyOracle, TableOracle
 from nas.samplers._surrogate import Points
 
+LEARNS = True
+OPENING = 0
 STARTUP = 6  # proposals before there is a model
 BEST = 5  # trials whose mutations are candidates
 FRONT = 12  # members of a front whose mutations are candidates

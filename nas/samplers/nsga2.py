@@ -7,6 +7,8 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.samplers._history import in_order
 from nas.samplers._oracle import Oracle
 
+LEARNS = True
+OPENING = 10
 POPULATION = 20
 
 

@@ -11,6 +11,9 @@ from optuna.trial import FrozenTrial
 
 from nas.samplers._oracle import Oracle
 
+LEARNS = True
+OPENING = 10
+
 
 class ProposingTPESampler(TPESampler):
     """TPE that proposes for a trial which is not stored yet.

@@ -17,7 +17,7 @@ from nas.cost import Cost
 from nas.store import engine as engines
 from nas.store import mariadb, migrate, plain, queries
 from nas.store.models import Base
-from nas.store.records import Score
+from nas.store.records import Score, StoredArchitecture
 from nas.store.snapshot import snapshot
 
 EXAMPLES = 3
@@ -299,7 +299,8 @@ def _differing(
     streamed = statement.execution_options(yield_per=plain.BATCH)
     for row in connection.execute(streamed, {"study": info.id}):
         cost = Cost(row.macs, row.params, row.activations, row.peak_activation_bytes)
-        value = score(_loaded(row.metrics), cost, _loaded(row.architecture))
+        of = StoredArchitecture(cost=cost, architecture_json=_loaded(row.architecture))
+        value = score(_loaded(row.metrics), of)
         if not _is_same(row.kind, row.intermediate_value, value):
             yield row.number, row.epoch
 

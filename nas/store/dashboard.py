@@ -105,16 +105,17 @@ def show_study(
 
 def spots(
     connection: sa.Connection, study_id: int, metric: str, *, timed: bool
-) -> list[tuple[int, str, float, float, float | None]]:
-    """Return number, state, metric, cost and score of the trials that measured something, in order.
+) -> list[tuple[int, str, str, int, float, float, float | None]]:
+    """Return the trials that measured something, in order, for the figure of metric over cost.
 
-    The cost is macs, or with `timed` the latency that was predicted, in milliseconds.
+    Each is its number, state, architecture, fidelity, metric, cost and score. The cost is macs,
+    or with `timed` the latency that was predicted, in milliseconds.
     """
     latency = (
         " LEFT JOIN trial_user_attributes u ON u.trial_id = t.trial_id AND u.key = 'latency_ms'"
     )
     statement = sa.text(
-        "SELECT t.number, o.state, e.metrics, v.value AS score,"
+        "SELECT t.number, o.state, e.architecture_id, e.fidelity, e.metrics, v.value AS score,"
         f" {'u.value_json' if timed else 'a.macs'} AS cost FROM nas_trials t"
         " JOIN trials o ON o.trial_id = t.trial_id"
         " JOIN nas_evaluations e ON e.id = t.evaluation_id"
@@ -128,8 +129,8 @@ def spots(
         metrics = json.loads(row.metrics) if isinstance(row.metrics, str) else row.metrics
         value = (metrics or {}).get(metric)
         if value is not None and row.cost is not None:
-            spot = (row.number, row.state.lower(), value, float(row.cost), row.score)
-            found.append(spot)
+            trial = (row.number, row.state.lower(), row.architecture_id, row.fidelity)
+            found.append((*trial, value, float(row.cost), row.score))
     return found
 
 

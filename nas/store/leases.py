@@ -176,7 +176,7 @@ def _begin(
 ) -> int | None:
     architecture = {
         "id": proposal.architecture_id,
-        "json": dict(proposal.architecture),
+        "json": proposal.architecture.to_json(),
         "notation": proposal.notation,
         **proposal.cost._asdict(),
     }

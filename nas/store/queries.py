@@ -17,7 +17,7 @@ from nas.cost import Cost
 from nas.errors import StoreError, unknown
 from nas.pruners.ladder import Seen
 from nas.store import engine as engines
-from nas.store.records import CurvePoint, Evaluation, Metrics
+from nas.store.records import CurvePoint, Evaluation, Metrics, StoredArchitecture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -389,7 +389,7 @@ def evaluation(connection: sa.Connection, evaluation_id: int) -> Evaluation:
         id=row.id,
         state=row.state,
         architecture_id=row.architecture_id,
-        architecture=_json(row.architecture),
+        architecture_json=_json(row.architecture),
         notation=row.notation,
         cost=Cost(row.macs, row.params, row.activations, row.peak_activation_bytes),
         recipe_hash=row.recipe_hash,
@@ -406,11 +406,10 @@ def evaluation(connection: sa.Connection, evaluation_id: int) -> Evaluation:
     )
 
 
-class Known(NamedTuple):
-    """A network that was trained: what it is, what it costs, what it reached."""
+@dataclass(frozen=True, kw_only=True)
+class Known(StoredArchitecture):
+    """An architecture that was trained, and the metrics that it reached."""
 
-    architecture: Mapping[str, Any]
-    cost: Cost
     metrics: Metrics
 
 
@@ -426,9 +425,9 @@ def known(connection: sa.Connection, recipe_hash: str, fidelity: int, study_id: 
     bound = {"recipe": recipe_hash, "fidelity": fidelity, "study": study_id}
     return [
         Known(
-            _json(row.json),
-            Cost(row.macs, row.params, row.activations, row.peak_activation_bytes),
-            _json(row.metrics) or {},
+            architecture_json=_json(row.json),
+            cost=Cost(row.macs, row.params, row.activations, row.peak_activation_bytes),
+            metrics=_json(row.metrics) or {},
         )
         for row in connection.execute(statement, bound)
     ]

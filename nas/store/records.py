@@ -2,14 +2,31 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
+from nas.architecture import Architecture
 from nas.cost import Cost
 
 Metrics = Mapping[str, float | None]
-Score = Callable[[Metrics, Cost, Mapping[str, Any]], float]
-"""Of an evaluation's metrics, its architecture's cost, and the architecture as JSON."""
 Outcome = Literal["run", "complete", "pruned", "failed", "elsewhere", "budget"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredArchitecture:
+    """An architecture and its cost as they are stored; its rows are read when first asked for."""
+
+    cost: Cost
+    architecture_json: Mapping[str, Any] = field(repr=False)
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The architecture; raises UserError where a block is not known here."""
+        return Architecture.from_json(self.architecture_json)
+
+
+Score = Callable[[Metrics, StoredArchitecture], float]
+"""Of an evaluation's metrics and its architecture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +41,7 @@ class Proposal:
     """
 
     architecture_id: str
-    architecture: Mapping[str, Any]
+    architecture: Architecture
     notation: str
     cost: Cost
     recipe_hash: str
@@ -49,7 +66,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lease:
+class Lease(StoredArchitecture):
     """One worker's right to write to one evaluation, until it expires or is taken over."""
 
     evaluation_id: int
@@ -58,26 +75,22 @@ class Lease:
     seconds: float
     trial_id: int
     number: int
-    cost: Cost
     fidelity: int
-    architecture: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Evaluation(StoredArchitecture):
     """One architecture under one recipe at one fidelity, as it is stored.
 
     `state` is running, complete, pruned or failed; `study` and `number` name the trial that
     trains or trained it, None once that study is deleted; `worker` is '' after a release; `deaths`
-    counts the workers that died over it since its last epoch; `architecture` is JSON.
+    counts the workers that died over it since its last epoch.
     """
 
     id: int
     state: str
     architecture_id: str
-    architecture: Mapping[str, Any]
     notation: str
-    cost: Cost
     recipe_hash: str
     fidelity: int
     study: str | None

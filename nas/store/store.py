@@ -219,6 +219,8 @@ def _difference(was: Any, now: Any, path: str = "") -> str:
     if isinstance(was, dict) and isinstance(now, dict):
         for key in [*was, *(key for key in now if key not in was)]:
             here = f"{path}.{key}" if path else str(key)
+            if not was.get(key) and not now.get(key):  # a neutral value may be left out
+                continue
             if key not in now:
                 return f"{here} is gone"
             if key not in was:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import optuna
 import sqlalchemy as sa
@@ -25,6 +25,7 @@ from nas.store.retry import patiently
 from nas.store.store import Store
 from nas.store.tables import finite, finite_number, insert_new
 
+T = TypeVar("T")
 LEASE_SECONDS = 60.0
 Final = Literal["complete", "pruned", "failed"]
 _STATES = {
@@ -38,7 +39,7 @@ _STATES = {
 class Trials:
     """The trials of one study in one store, as one worker sees them.
 
-    `score` turns an evaluation's metrics, its architecture and its cost into the study's value.
+    `score` turns an evaluation's metrics and its architecture into the study's value.
     What is complete at a fidelity below `full` is no result: it is shown to Optuna as pruned.
     """
 
@@ -70,6 +71,15 @@ class Trials:
             return optuna.load_study(
                 study_name=name, storage=storage, sampler=sampler, pruner=pruner
             )
+
+    def read(self, query: Callable[..., T], *arguments: Any) -> T:
+        """Run a query, again while the database is away."""
+
+        def ask(_: bool) -> T:
+            with self.store.read() as connection:
+                return query(connection, *arguments)
+
+        return patiently(ask)
 
     def shown(self, number: int) -> FrozenTrial:
         """Return a trial as Optuna shows it."""
@@ -144,7 +154,7 @@ class Trials:
             "created": utc_now(),
         }
         key = {"evaluation_id": lease.evaluation_id, "epoch": point.epoch}
-        value = self.score(finite(point.metrics), lease.cost, lease.architecture)
+        value = self.score(finite(point.metrics), lease)
 
         def write(_: bool) -> None:
             with self.store.write() as connection:
@@ -299,7 +309,7 @@ class Trials:
             trial_id=trial[0],
             number=trial[1],
             cost=found.cost,
-            architecture=found.architecture,
+            architecture_json=found.architecture_json,
             fidelity=found.fidelity,
         )
 
@@ -329,7 +339,7 @@ class Trials:
             id=evaluation_id,
             state="running",
             architecture_id=proposal.architecture_id,
-            architecture=proposal.architecture,
+            architecture_json=proposal.architecture.to_json(),
             notation=proposal.notation,
             cost=proposal.cost,
             recipe_hash=proposal.recipe_hash,
@@ -396,13 +406,13 @@ class Trials:
         return made
 
     def _values_of(self, points: list[CurvePoint], of: Evaluation) -> dict[int, float]:
-        return {p.epoch: self.score(p.metrics, of.cost, of.architecture) for p in points}
+        return {p.epoch: self.score(p.metrics, of) for p in points}
 
     def _value(self, state: str, metrics: Metrics, of: Evaluation | Lease) -> float | None:
         """Return the study's value of an evaluation: none where it failed or measured nothing."""
         if state == "failed" or not metrics:
             return None
-        value = self.score(metrics, of.cost, of.architecture)
+        value = self.score(metrics, of)
         return None if math.isnan(value) else value
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from nas.config import Config
 from nas.errors import NasError, StoreError, UserError
-from nas.executors import Executor, Handle, Work
+from nas.executors import MISTAKE, Executor, Handle, Work
 from nas.store import queries
 from nas.store.store import Store
+from nas.study import worker as study_worker
 from nas.study.disk import little_space
-from nas.study.worker import MISTAKE, Job, work
-from nas.study.worker import __name__ as worker_module
+from nas.study.worker import WorkOrder
 
 TICK = 0.25  # seconds between two looks at the workers
 SHOWN = 1.0  # seconds between two snapshots
@@ -59,14 +59,16 @@ Watch = Callable[[Snapshot], None]
 class Driver:
     """Runs the workers of one study, as many at once as the executor has.
 
-    `estimate` is the seconds of one trial until some are seen.
+    `estimate` is the seconds of one trial until some are seen. `module` is the module that a worker
+    process runs: one with another evaluator calls `main` and `run` of `nas.study.worker` with it.
     """
 
-    job: Job
+    order: WorkOrder
     config: Config
     executor: Executor
     estimate: float
     watch: Watch
+    module: str = study_worker.__name__
 
     def run(self) -> bool:
         """Run workers until there is nothing left to do; return False when a person stopped them.
@@ -124,28 +126,27 @@ class Driver:
         return snapshot.done
 
     def _expire(self, dead: Callable[[str], bool]) -> None:
-        store = Store.open(self.job.store)
+        store = Store.open(self.order.store)
         try:
             with store.read() as connection:
-                info = queries.study(connection, self.job.study)
+                info = queries.study(connection, self.order.study)
             store.expire(info.id, dead)
         finally:
             store.close()
 
     def _work(self, name: str) -> Work:
-        job = replace(self.job, worker=name, driver=os.getpid())
+        order = replace(self.order, worker=name, driver=os.getpid())
         return Work(
-            run=lambda should_stop: work(job, should_stop),
-            module=worker_module,
-            job=job.to_json(),
+            module=self.module,
+            order=order.to_json(),
             log=str(Path(self.config.folder, "logs", f"worker{name.rpartition(':')[2]}.log")),
-            threads=job.threads,
-            deadline=job.deadline,
+            threads=order.threads,
+            deadline=order.deadline,
         )
 
     def _snapshot(self, started: float, before: float) -> Snapshot:
-        with queries.connect(self.job.store) as connection:
-            study = queries.study(connection, self.job.study)
+        with queries.connect(self.order.store) as connection:
+            study = queries.study(connection, self.order.study)
             counts = queries.counts(connection, study.id)
             running = [
                 (trial.number, len(queries.curve(connection, trial.evaluation_id)))
@@ -155,8 +156,8 @@ class Driver:
             fidelities = queries.fidelities(connection, study.id)
         space = little_space(self.config.checkpoints or self.config.folder)
         snapshot = Snapshot(
-            study=self.job.study,
-            budget=self.job.trials,
+            study=self.order.study,
+            budget=self.order.trials,
             counts=counts,
             best=best[0] if best else None,
             running=tuple(running),
@@ -171,14 +172,16 @@ class Driver:
 
     def _remaining(self, now: Snapshot, before: float) -> float | None:
         """Return the seconds left: by the pace so far once it can be told, or the deadline."""
-        limits = [] if self.job.deadline is None else [max(0.0, self.job.deadline - time.time())]
-        if self.job.trials is not None:
+        limits = (
+            [] if self.order.deadline is None else [max(0.0, self.order.deadline - time.time())]
+        )
+        if self.order.trials is not None:
             seen = now.done - before
             each = (
                 now.elapsed / seen if seen > SEEN_ENOUGH else self.estimate / self.executor.workers
             )
             if each:
-                limits.append(max(0.0, (self.job.trials - now.done) * each))
+                limits.append(max(0.0, (self.order.trials - now.done) * each))
         return min(limits, default=None)
 
 

@@ -23,6 +23,7 @@ from nas.credentials import check_no_secret, is_url
 from nas.errors import UserError, unknown
 from nas.objective import DEFAULT_WEIGHT, Objective, latency_objective, objective
 from nas.pruners import ladder
+from nas.training.metrics import METRICS
 
 if TYPE_CHECKING:
     from nas.search_space import SearchSpace
@@ -159,12 +160,6 @@ def _seconds(value: str | float, flag: str) -> float:
     return float(quantities.seconds(value, flag))
 
 
-def _metrics() -> Iterable[str]:
-    from nas.training.recipe import METRICS
-
-    return METRICS
-
-
 def _listed(names: Iterable[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} or {last}"
@@ -228,7 +223,7 @@ class SearchOptions:
         (), "Proxies that --sampler nas sees, such as naswot,synflow.", PROPOSE, page="proxies",
         read=_proxies, fixes="features")
     metric: str = _option(
-        "accuracy", "accuracy, balanced_accuracy, macro_f1 or auroc.", TRAIN, names=_metrics,
+        "accuracy", f"Metric of the objective: {_listed(METRICS)}.", TRAIN, names=lambda: METRICS,
         fixes="recipe_hash", recipe=True)
     epochs: int | None = _option(
         None, "Epochs of a trial.", TRAIN, unit="epochs", at_least=1,
@@ -305,7 +300,7 @@ class SearchOptions:
 
     def complete(self) -> "SearchOptions":
         """Return the options with the defaults that depend on other options."""
-        learns = self.sampler not in samplers.PLAIN and self.pruner not in pruners.LADDERS
+        learns = samplers.learns(self.sampler) and self.pruner not in pruners.LADDERS
         changes: dict[str, Any] = {"warm_start": self.warm_start and learns}
         changes["fidelity"] = self.fidelity or ladder.DEFAULT
         changes["reduction"] = self.reduction or ladder.REDUCTION

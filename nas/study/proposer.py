@@ -1,14 +1,15 @@
-"""What a study tries next: what is known already, what opens a search, what its sampler asks for.
+"""The next proposal of a study: opening, limits and novelty are decided here, before any sampler.
 
-All of it follows from the configuration and from the study's trials, so that any worker can propose
-at any time, and one that is resumed goes on as it would have.
+A proposal follows from the configuration, the study's trials and the number of the trial alone, so
+that any worker can propose at any time, and a resumed study goes on as it would have.
 """
 
 import math
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from optuna import Study
 from optuna.distributions import CategoricalDistribution
@@ -19,110 +20,138 @@ from nas.config import Config
 from nas.data import DataSet
 from nas.errors import UserError
 from nas.proxies._features import Features
-from nas.proxies._opening import Opening
 from nas.samplers._space import SpaceOracle
 from nas.search_space.preflight import draw_near, repair
 from nas.store.queries import Known, Tried
 from nas.store.records import Proposal
 
-WALK = 200  # steps in search of a network without a trial
-OPENING = 10  # networks near the target before a sampler is asked that draws none itself
-RECALLED = 50  # networks of other studies, the best, that a search begins with
+WALK = 200  # steps in search of an architecture without a trial
+PATIENCE = 3  # known architectures in a row, until the proposer itself looks for an unknown one
+RECALLED = 50  # architectures of other studies, the best, that a search begins with
+PREFILTERED = 10  # architectures that a study with a pre-filter trains from the proxy's ranking
+RANKED = 100  # draws that a pre-filter ranks
+
+Assignment = dict[str, Value]
 
 
-@dataclass(frozen=True)
-class Idea:
-    """An assignment to try, and what is expected of it: attributes of its trial."""
+class NothingNew(Exception):
+    """Every architecture within reach has a trial already."""
 
-    values: dict[str, Value]
+
+class Idea(NamedTuple):
+    """An assignment to try; `expected` are attributes of its trial, such as the predicted mean."""
+
+    values: Assignment
     expected: dict[str, float]
 
 
 class Proposer:
     """Proposes for one study.
 
-    `images` loads the data, when a proxy first needs it; `elsewhere` returns what other studies
-    trained under this study's recipe, `tried` the study's own trials from a number on.
+    A worker calls `propose(number, repeats)` for the trial of this number, where `repeats` counts
+    the proposals in a row, just before, that brought no new architecture. `known()` counts the
+    study's trials by architecture id: a trial brought a new one where the count is 1.
+
+    `images` loads the data when a proxy first needs it. `elsewhere` returns the evaluations of
+    other studies under this study's recipe, `tried` the study's trials from a number on, and
+    `fidelity` the epochs of an architecture's first evaluation.
     """
 
     def __init__(
         self,
         config: Config,
         study: Study,
+        *,
         images: Callable[[], DataSet],
         elsewhere: Callable[[], list[Known]],
         tried: Callable[[int], list[Tried]],
+        fidelity: Callable[[str], int],
     ) -> None:
-        self.config, self.study, self.elsewhere, self.tried = config, study, elsewhere, tried
-
-        def features(*names: str) -> Features:
-            return Features(names, images, config.seed)
-
-        self.oracle = SpaceOracle(
-            config.subject,
-            config.limits,
-            config.objective,
-            features(*config.features) if config.features else None,
-        )
-        self.opening = (
-            Opening(config.subject, config.limits, config.objective, features(config.prefilter))
-            if config.prefilter is not None
-            else None
-        )
+        self.config, self.study, self.images = config, study, images
+        self.elsewhere, self.tried, self.fidelity = elsewhere, tried, fidelity
+        features = Features(config.features, images, config.seed) if config.features else None
+        self.oracle = SpaceOracle(config.subject, config.limits, config.objective, features)
+        self.limits = config.limits.tightest(config.space.limits)
         self._known: Counter[str] = Counter()
         self._begun: set[str] = set()
         self._next = 0  # number of the first trial that was not counted yet
-        self._recalled: list[dict[str, Value]] | None = None
+        self._recalled: list[Assignment] | None = None
 
     def known(self) -> Counter[str]:
         """Count the study's trials by their architecture's id."""
-        self._count()
-        return self._known
-
-    def _count(self) -> None:
-        for trial in self.tried(self._next):  # a trial's network is its own from the beginning
+        for trial in self.tried(self._next):  # the architecture of a trial never changes
             self._known[trial.architecture_id] += 1
             if not trial.is_reused:
                 self._begun.add(trial.architecture_id)
             self._next = trial.number + 1
+        return self._known
 
     def begun(self) -> int:
-        """Count the networks that this study began itself."""
-        self._count()
+        """Count the architectures that this study began itself."""
+        self.known()
         return len(self._begun)
 
-    def propose(self, rng: random.Random) -> Idea:
-        """Return what to try, within the limits.
+    def propose(self, number: int, repeats: int = 0) -> Proposal:
+        """Return the proposal for a trial; raise NothingNew when no new one is within reach.
 
-        What other studies know comes first. Then a model-based sampler has nothing to go by
-        for the first trials: they are drawn near the target, so that what is learnt first is learnt
-        about networks of the cost that was asked for. Samplers without a model stay what they are.
-        With a pre-filter every sampler's first trials are those that the proxy ranks best.
+        A proposal keeps the limits. After `PATIENCE` repeats it is an architecture without trial.
         """
+        rng = random.Random(f"{self.config.seed}:{number}:{repeats}")
         idea = self._idea(rng)
-        kept = self._within(idea.values, rng)
-        return idea if kept == idea.values else Idea(kept, {})
+        inside = self._within(idea.values, rng)
+        if inside != idea.values:
+            idea = Idea(inside, {})
+        if repeats >= PATIENCE:
+            idea = Idea(self._unseen(idea.values, rng), {})
+        return self._proposal(idea, number)
 
     def _idea(self, rng: random.Random) -> Idea:
+        """Return an assignment, whether or not it keeps the limits.
+
+        Evaluations of other studies come first, then the draws that a pre-filter ranks highest. A
+        sampler that learns opens near the target, so that its first lessons are about architectures
+        of the cost that the user asked for.
+        """
         config = self.config
-        if known := self._recall():
-            return Idea(known, {})
-        if self.opening is not None and self.begun() < OPENING:
-            best = self.opening.next(self.known())
-            if best is not None:
-                return Idea(best.values, {f"proxy_{config.prefilter}": best.promise})
-        opens = config.sampler not in (*samplers.PLAIN, *samplers.OPENERS)
-        if opens and len(self.known()) < OPENING:
+        if recalled := self._recall():
+            return Idea(recalled, {})
+        if config.prefilter is not None and self.begun() < PREFILTERED:
+            for architecture_id, values, promise in self._ranked:
+                if architecture_id not in self.known():
+                    return Idea(values, {f"proxy_{config.prefilter}": promise})
+        if len(self.known()) < samplers.opening(config.sampler):
             return Idea(draw_near(config.subject, config.objective, rng), {})
         sampler = samplers.get(config.sampler, rng.randrange(2**31), self.oracle)
         values = samplers.propose(config.space, self.study, sampler)
         return Idea(values, samplers.expected(sampler))
 
-    def _recall(self) -> dict[str, Value] | None:
-        """Return a network that another study trained under this recipe; None when there is none.
+    @cached_property
+    def _ranked(self) -> list[tuple[str, Assignment, float]]:
+        """Draws near the target and within the limits by the pre-filter's value, highest first.
 
-        It costs no training, and the sampler begins with what is known. A study that has trained
-        something itself recalls no more.
+        The warm-up of Abdelfattah et al., arXiv:2101.08134, section 5. The order depends on the
+        study's seed alone, so that every worker has the same.
+        """
+        config = self.config
+        features = Features([str(config.prefilter)], self.images, config.seed)
+        rng = random.Random(f"{config.seed}:opening")
+        draws: dict[str, tuple[str, Assignment, float]] = {}
+        for _ in range(RANKED):
+            near = draw_near(config.subject, config.objective, rng)
+            values = repair(config.subject, near, config.limits, rng)
+            if values is None:
+                continue
+            architecture = config.subject.decode(values)
+            if architecture.id not in draws:
+                (promise,) = features(architecture)
+                draws[architecture.id] = architecture.id, values, promise
+        return sorted(draws.values(), key=lambda draw: -draw[2])
+
+    def _recall(self) -> Assignment | None:
+        """Return an architecture that another study trained under this recipe; None without one.
+
+        It costs no training, and the sampler begins with its score. A study that has trained an
+        architecture itself recalls no more.
         """
         if self._recalled is None:
             first = self.config.warm_start and not self.begun()
@@ -133,68 +162,66 @@ class Proposer:
                 return values
         return None
 
-    def _known_elsewhere(self) -> list[dict[str, Value]]:
-        """Return assignments of the best networks of other studies that are in this space."""
+    def _known_elsewhere(self) -> list[Assignment]:
+        """Return the best assignments of other studies that lie in this space and its limits."""
         config = self.config
-        limits = config.limits.tightest(config.space.limits)
-        scored: list[tuple[float, dict[str, Value]]] = []
-        for one in self.elsewhere():
+        scored: list[tuple[float, Assignment]] = []
+        for evaluation in self.elsewhere():
             try:
-                architecture = Architecture.from_json(one.architecture)
-                values = config.space.encode(architecture)
+                values = config.space.encode(evaluation.architecture)
             except UserError:  # of another space, or of a block that is not known here
                 continue
-            score = config.score(one.metrics, one.cost, one.architecture)
-            if (
-                not math.isnan(score)
-                and limits.violation(config.subject.price(architecture)) is None
-            ):
+            score = config.score(evaluation.metrics, evaluation)
+            if not math.isnan(score) and self._allows(evaluation.architecture):
                 scored.append((score, values))
         scored.sort(key=lambda pair: -pair[0])
         return [values for _, values in scored[:RECALLED]]
 
-    def _within(self, values: dict[str, Value], rng: random.Random) -> dict[str, Value]:
-        """Cut a proposal down to the limits where it breaks them."""
+    def _allows(self, architecture: Architecture) -> bool:
+        return self.limits.violation(self.config.subject.price(architecture)) is None
+
+    def _within(self, values: Assignment, rng: random.Random) -> Assignment:
+        """Cut an assignment down to the limits where it breaks them."""
         for _ in range(WALK):
-            kept = repair(self.config.subject, values, self.config.limits, rng)
-            if kept is not None:
-                return kept
+            repaired = repair(self.config.subject, values, self.config.limits, rng)
+            if repaired is not None:
+                return repaired
             values = self.config.space.draw(rng)
         raise UserError(f"No architecture of {self.config.space.name} in reach keeps the limits.")
 
-    def unseen(self, values: dict[str, Value], rng: random.Random) -> dict[str, Value] | None:
+    def _unseen(self, values: Assignment, rng: random.Random) -> Assignment:
         """Walk from neighbour to neighbour, within the limits, to an architecture without trial."""
         known = self.known()
-        limits = self.config.limits.tightest(self.config.space.limits)
         for _ in range(WALK):
             inside = []
             neighbours = list(self.config.space.neighbours(values))
             rng.shuffle(neighbours)
             for neighbour in neighbours:
                 architecture = self.config.subject.decode(neighbour)
-                if limits.violation(self.config.subject.price(architecture)) is None:
+                if self._allows(architecture):
                     if architecture.id not in known:
                         return neighbour
                     inside.append(neighbour)
             if not inside:
-                return None
+                break
             values = rng.choice(inside)
-        return None
+        raise NothingNew
 
-    def proposal(self, idea: Idea, fidelity: Callable[[str], int]) -> Proposal:
-        """Return an idea as it is stored; `fidelity` gives an id's first number of epochs."""
+    def _proposal(self, idea: Idea, number: int) -> Proposal:
+        """Return an idea as the store takes it."""
         architecture = self.config.subject.decode(idea.values)
         choices = {p.name: p.choices for p in self.config.space.parameters()}
         table = self.config.latency
         return Proposal(
             architecture_id=architecture.id,
-            architecture=architecture.to_json(),
+            architecture=architecture,
             notation="\n".join(architecture.notation()),
             cost=network.cost(architecture),
             recipe_hash=self.config.recipe.hash,
-            fidelity=fidelity(architecture.id),
+            fidelity=self.fidelity(architecture.id),
             params=idea.values,
             distributions={name: CategoricalDistribution(choices[name]) for name in idea.values},
             prediction=idea.expected,
             latency_ms=None if table is None else table.milliseconds(architecture),
+            number=number,
         )

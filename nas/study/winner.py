@@ -1,11 +1,13 @@
 """What a search hands back: the best network as code, its weights, its numbers, a picture."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
 
 from nas import export, network
 from nas.architecture import Architecture
@@ -13,20 +15,21 @@ from nas.config import Config, cache_dir
 from nas.data import DataSet, load
 from nas.errors import UserError
 from nas.files import write_json
-from nas.observers.showcase import show_end
+from nas.observers.showcase import Reached, figure_of, show_end
 from nas.quantities import from_here
-from nas.report import ranking
-from nas.report.front import draw_front
 from nas.report.study_picture import draw_study
 from nas.store import queries
-from nas.store.records import Evaluation
+from nas.store.records import CurvePoint, Evaluation, Metrics
 from nas.store.store import Store
+from nas.study.ranking import Front, front_of, spots
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 log = logging.getLogger("nas")
 MEASURING = 5.0  # seconds at most, to measure the winner's latency
+TOP = 5  # trials in result.json
+CURVES = 40  # of the newest trials, in the picture
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Best:
     test: Mapping[str, float | None]
     test_looks: int
     code: Path
-    front: ranking.Front | None = None  # of a study that was after it
+    front: Front | None = None  # of a study that was after it
     measured_ms: float | None = None  # where the study has a latency table
 
     def build(self) -> "nn.Module":
@@ -70,6 +73,46 @@ class Best:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """The rows of a study at its end, read once: pictures, notes and result.json are made of them.
+
+    `top` are the best trials of different architectures, the winner first; `endings` and `curves`
+    are as the store returns them, by the trials' numbers.
+    """
+
+    info: queries.StudyInfo
+    counts: queries.Counts
+    top: Sequence[queries.TrialInfo]
+    winner: Evaluation
+    trials: Sequence[queries.TrialInfo]
+    endings: Sequence[tuple[int, float]]
+    curves: Mapping[int, Sequence[CurvePoint]]
+    failures: Mapping[str, int]
+    looks: Sequence[tuple[int, Metrics]]
+
+
+def read_end(connection: sa.Connection, study: str) -> Ended | None:
+    """Read a study that was searched; None where no trial is complete."""
+    info = queries.study(connection, study)
+    top = queries.best(connection, info.id, TOP)
+    if not top:
+        return None
+    trials = queries.trials(connection, info.id)
+    newest = [trial for trial in trials if trial.state in ("complete", "pruned")][-CURVES:]
+    return Ended(
+        info=info,
+        counts=queries.counts(connection, info.id),
+        top=top,
+        winner=queries.evaluation(connection, top[0].evaluation_id),
+        trials=trials,
+        endings=queries.endings(connection, info.id),
+        curves={t.number: queries.curve(connection, t.evaluation_id) for t in newest},
+        failures=queries.failures(connection, info.id),
+        looks=queries.test_looks(connection, info.id),
+    )
+
+
 def conclude(store: Store, study: str) -> Best | None:
     """Write the winner's files and look at the test split once; None where nothing was completed.
 
@@ -77,49 +120,67 @@ def conclude(store: Store, study: str) -> Best | None:
     again, under the same seed.
     """
     with store.read() as connection:
-        info = queries.study(connection, study)
-        found = queries.best(connection, info.id, 1)
-        if not found:
-            return None
-        evaluation = queries.evaluation(connection, found[0].evaluation_id)
-        looks = queries.test_looks(connection, info.id)
-    config = Config.from_json(info.config)
-    architecture = Architecture.from_json(evaluation.architecture)
+        ended = read_end(connection, study)
+    if ended is None:
+        return None
+    config = Config.from_json(ended.info.config)
+    architecture = ended.winner.architecture
     data = load(config.data, cache_dir=cache_dir(config.folder))
-    state = trained_weights(store, evaluation, config, data)
-    test = dict(looks).get(evaluation.id)
+    state = trained_weights(store, ended.winner, config, data)
+    test = dict(ended.looks).get(ended.winner.id)
+    looks = len(ended.looks)
     if test is None:
-        test = _look(architecture, state, data)
-        store.look_at_test(info.id, evaluation.id, test)
-        looks = [*looks, (evaluation.id, test)]
-    folder = Path(config.folder, "best")
-    facts = facts_of(found[0], data, architecture, test)
-    code = export.get("python").export(architecture, state, folder, facts)
-    measured = _measured(architecture, config)
-    front = _front(store, info, config)
+        test, looks = _look(architecture, state, data), looks + 1
+        store.look_at_test(ended.info.id, ended.winner.id, test)
+    facts = facts_of(ended.top[0], data, architecture, test)
     best = Best(
-        found[0], architecture, config.recipe.metric, test, len(looks), code,
-        measured_ms=measured, front=front,
-    )  # fmt: skip
-    write_json(folder / "architecture.json", architecture.to_json())
-    write_json(Path(config.folder, "result.json"), _result(store, info, best))
-    picture = draw_study(store, info.id, config.objective, Path(config.folder))
-    files = [("code", code), ("picture", picture)]
-    if front is not None:
-        files.append(("picture", draw_front(front, Path(config.folder, "front.png"))))
-    for kind, path in files:
-        store.add_artifact(info.id, kind, str(path))
-    if config.showcase:
-        show_end(store, config, study, best.trial, [path for _, path in files])
+        ended.top[0],
+        architecture,
+        config.recipe.metric,
+        test,
+        looks,
+        export.get("python").export(architecture, state, Path(config.folder, "best"), facts),
+        front=front_of(ended.info, ended.trials, ended.endings)
+        if config.objective.kind == "pareto"
+        else None,
+        measured_ms=_measured(architecture, config),
+    )
+    _hand_over(store, config, ended, best)
     return best
 
 
-def _front(store: Store, info: queries.StudyInfo, config: Config) -> ranking.Front | None:
-    """Rebuild the front of a study that was after it."""
-    if config.objective.kind != "pareto":
-        return None
-    with store.read() as connection:
-        return ranking.front(connection, info)
+def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:
+    """Write the winner's files, the study's result and pictures, and what the dashboard shows."""
+    folder, metric = Path(config.folder), config.recipe.metric
+    write_json(best.code.with_name("architecture.json"), best.architecture.to_json())
+    write_json(folder / "result.json", result_of(ended, best))
+    timed = config.objective.target_latency_ms is not None
+    points = spots(ended.trials, metric, lambda t: t.latency_ms if timed else t.cost.macs)
+    figure = figure_of(config, points, best.trial)
+    curves = {number: curve for number in ended.curves if (curve := _curve(ended, number, metric))}
+    title = f"{ended.info.name}: {len(ended.trials)} trials"
+    pictures = [draw_study(figure, curves, title, folder / "search.png")]
+    if best.front is not None:
+        pictures.append(best.front.draw(folder / "front.png"))
+    for kind, path in (("code", best.code), *(("picture", path) for path in pictures)):
+        store.add_artifact(ended.info.id, kind, str(path))
+    if config.showcase:
+        reached = Reached(
+            info=ended.info,
+            counts=ended.counts,
+            best=best.trial,
+            failures=ended.failures,
+            test_looks=best.test_looks,
+            figure=figure,
+            code="/".join(best.code.parts[-3:]),
+        )
+        show_end(store, config, reached, best.architecture, [best.code, *pictures])
+
+
+def _curve(ended: Ended, number: int, metric: str) -> list[tuple[int, float]]:
+    """Return a trial's learning curve: each epoch that was measured with its metric."""
+    points = ((point.epoch, point.metrics.get(metric)) for point in ended.curves[number])
+    return [(epoch, value) for epoch, value in points if value is not None]
 
 
 def _measured(architecture: Architecture, config: Config) -> float | None:
@@ -147,7 +208,7 @@ def facts_of(
     test: Mapping[str, float | None],
 ) -> export.Facts:
     """Collect what an exported file says of itself."""
-    from nas.training.trainer import normalisation
+    from nas.training.images import normalisation
 
     mean, std = normalisation(data, architecture.resolution)
     return export.Facts(
@@ -177,7 +238,7 @@ def trained_weights(
         kept = Checkpoints(evaluation.checkpoint).load_weights()
         if kept is not None:
             return kept
-    again = train(Architecture.from_json(evaluation.architecture), data, config.recipe)
+    again = train(evaluation.architecture, data, config.recipe)
     metric = config.recipe.metric
     stored, now = evaluation.metrics.get(metric), again.metrics[metric]
     if stored != now:
@@ -193,7 +254,8 @@ def trained_weights(
 def _look(
     architecture: Architecture, state: "Mapping[str, Tensor]", data: DataSet
 ) -> dict[str, float]:
-    from nas.training.trainer import evaluate, normalisation
+    from nas.training.images import normalisation
+    from nas.training.trainer import evaluate
 
     module = network.build(architecture)
     module.load_state_dict(dict(state))
@@ -201,17 +263,15 @@ def _look(
     return evaluate(module, data.splits["test"], size, *normalisation(data, size))
 
 
-def _result(store: Store, info: queries.StudyInfo, best: Best) -> dict[str, Any]:
-    with store.read() as connection:
-        counts = queries.counts(connection, info.id)
-        top = queries.best(connection, info.id, 5)
+def result_of(ended: Ended, best: Best) -> dict[str, Any]:
+    """Return the content of result.json."""
     return {
-        "study": info.name,
+        "study": ended.info.name,
         "best": best.to_json(),
-        "trials": vars(counts),
-        "top": [trial.summary() for trial in top],
+        "trials": vars(ended.counts),
+        "top": [trial.summary() for trial in ended.top],
         **({"front": [trial.summary() for trial in best.front.trials]} if best.front else {}),
-        "config": _without_paths(info.config),
+        "config": _without_paths(ended.info.config),
     }
 
 

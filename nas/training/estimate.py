@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from nas.architecture import Architecture
 from nas.network import build
+from nas.training.optimisers import optimiser_of
 from nas.training.recipe import Recipe
 
 STEPS = 3
@@ -34,7 +35,7 @@ def _step_seconds(architecture: Architecture, recipe: Recipe) -> float:
     x = torch.randn(recipe.batch_size, architecture.in_channels, size, size, device=device)
     x = x.contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(recipe.batch_size, dtype=torch.long, device=device)
-    optimiser = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)
+    optimiser = optimiser_of(module, recipe)
     seconds = []
     for _ in range(1 + STEPS):
         begun = time.perf_counter()

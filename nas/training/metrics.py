@@ -1,45 +1,124 @@
-"""How good predictions are, by scikit-learn; only the loss can be anything but finite."""
+"""The registry of metrics: how good predictions are. A row of `METRICS` or `FACTS` is one of them.
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+Reading the registry imports neither torch nor scikit-learn.
+"""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-def metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Score `logits` (N, classes) against `labels` (N,).
-
-    Classes without images among the labels count neither for balanced_accuracy nor for auroc.
-    auroc is that of class 1 where there are two classes, else the mean of one class against the
-    rest. majority_rate is the accuracy of always answering the most frequent class;
-    predicted_classes how many different answers there were: 1 tells a model that learnt nothing.
-    """
-    from sklearn.metrics import f1_score, recall_score
-
-    answers = logits.argmax(1)
-    counts = torch.bincount(labels, minlength=logits.shape[1])
-    seen = counts.nonzero().flatten()
-    recall = recall_score(labels, answers, labels=seen, average="macro")
-    return {
-        "accuracy": (answers == labels).double().mean().item(),
-        "balanced_accuracy": float(recall),
-        "macro_f1": float(f1_score(labels, answers, average="macro")),
-        "auroc": _auroc(logits, labels, counts),
-        "loss": F.cross_entropy(logits, labels).item(),
-        "majority_rate": counts.max().item() / len(labels),
-        "predicted_classes": float(answers.bincount().count_nonzero()),
-    }
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def _auroc(logits: Tensor, labels: Tensor, counts: Tensor) -> float:
+@dataclass(frozen=True)
+class Predictions:
+    """The network's answers: `logits` (N, classes), and the right ones: `labels` (N,)."""
+
+    logits: "Tensor"
+    labels: "Tensor"
+
+    @cached_property
+    def answers(self) -> "Tensor":
+        """The most likely class of each image."""
+        return self.logits.argmax(1)
+
+    @cached_property
+    def counts(self) -> "Tensor":
+        """The number of images of each class."""
+        return self.labels.bincount(minlength=self.logits.shape[1])
+
+
+def _accuracy(given: Predictions) -> float:
+    return (given.answers == given.labels).double().mean().item()
+
+
+def _balanced_accuracy(given: Predictions) -> float:
+    from sklearn.metrics import recall_score
+
+    present = given.counts.nonzero().flatten()
+    return float(recall_score(given.labels, given.answers, labels=present, average="macro"))
+
+
+def _macro_f1(given: Predictions) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(given.labels, given.answers, average="macro"))
+
+
+def _auroc(given: Predictions) -> float:
     from sklearn.metrics import roc_auc_score
 
+    logits, labels, counts = given.logits, given.labels, given.counts
     both = (counts > 0) & (counts < len(labels))  # classes with images in and outside them
     if not both.any():
         return 0.5
     if logits.shape[1] == 2:
-        wanted, scores = [1], logits - logits[:, :1]
+        classes, scores = [1], logits - logits[:, :1]
     else:
-        wanted, scores = both.nonzero().flatten().tolist(), logits.softmax(1)
+        classes, scores = both.nonzero().flatten().tolist(), logits.softmax(1)
     scores = scores.nan_to_num()  # a network that diverged has no ranking
-    areas = [float(roc_auc_score(labels == one, scores[:, one])) for one in wanted]
+    areas = [float(roc_auc_score(labels == label, scores[:, label])) for label in classes]
     return sum(areas) / len(areas)
+
+
+def _loss(given: Predictions) -> float:
+    from torch.nn.functional import cross_entropy
+
+    return cross_entropy(given.logits, given.labels).item()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that is stored of each epoch: `words` say what it means, higher is better."""
+
+    name: str
+    words: str
+    compute: Callable[[Predictions], float]
+
+
+METRICS = {
+    row.name: row
+    for row in (
+        Metric("accuracy", "share of right answers", _accuracy),
+        Metric(
+            "balanced_accuracy",
+            "mean of the classes' recalls: every class weighs the same",
+            _balanced_accuracy,
+        ),
+        Metric("macro_f1", "mean of the classes' F1", _macro_f1),
+        Metric(
+            "auroc",
+            "area under the ROC curve; with more than two classes the mean of each against "
+            "the rest",
+            _auroc,
+        ),
+    )
+}
+"""The metrics that may stand in the objective.
+
+Each is finite, whatever the predictions. Classes without images among the labels count neither for
+balanced_accuracy nor for auroc.
+"""
+
+FACTS = (
+    Metric("loss", "cross-entropy, the lower the better", _loss),
+    Metric(
+        "majority_rate",
+        "accuracy of always giving the most frequent class",
+        lambda given: given.counts.max().item() / len(given.labels),
+    ),
+    Metric(
+        "predicted_classes",
+        "number of different answers: 1 tells a network that learnt nothing",
+        lambda given: float(given.answers.bincount().count_nonzero()),
+    ),
+)
+"""Numbers that are stored beside the metrics."""
+
+
+def metrics(logits: "Tensor", labels: "Tensor") -> dict[str, float]:
+    """Score `logits` (N, classes) against `labels` (N,) by every metric and fact."""
+    given = Predictions(logits, labels)
+    return {row.name: row.compute(given) for row in (*METRICS.values(), *FACTS)}

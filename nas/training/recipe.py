@@ -5,105 +5,125 @@ import itertools
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from nas.data import DataSet
 from nas.errors import DataError, UserError, unknown
 from nas.pruners.ladder import Rung
-
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
-"""The metrics that may stand in the objective."""
+from nas.training import augmentations
+from nas.training.augmentations import OPERATIONS, Augmentation
+from nas.training.losses import LOSSES
+from nas.training.metrics import METRICS
+from nas.training.optimisers import OPTIMISERS
+from nas.training.schedules import SCHEDULES
 
 VERSION = 1  # of the trainer: raise it when the same recipe comes to mean another training
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes of each training image, drawn anew in every epoch; 0 or False is none.
-
-    `rotation` in degrees either way; `scale` and `shift` as shares of the image's side;
-    `brightness` in standard deviations of the pixels; `contrast` as a share; `cutout` as the side
-    of a square that is blanked in half of the images, a share of the image's side.
-    """
-
-    rotation: float = 0.0
-    scale: float = 0.0
-    shift: float = 0.0
-    flip: bool = False
-    brightness: float = 0.0
-    contrast: float = 0.0
-    cutout: float = 0.0
-
-    def without(self, operations: frozenset[str]) -> "Augmentation":
-        """Return the same augmentation with these operations switched off."""
-        return Augmentation(**{k: v for k, v in asdict(self).items() if k not in operations})
-
-
-TUNED = Augmentation(
-    rotation=20.0, scale=0.2, shift=0.1, flip=True, brightness=0.5, contrast=0.5, cutout=0.4
+# A recipe is hashed by meaning: a field at its neutral value is no part of the hash, and a field
+# that is added changes no stored recipe's id. The hash of the first recipes covered these fields
+# even where they were neutral; these ids stay, and this list never grows.
+_ALWAYS_HASHED = frozenset(
+    {"rotation", "scale", "shift", "flip", "brightness", "contrast", "cutout", "class_balance"}
 )
+
+
+def _setting(
+    default: Any,
+    *,
+    registry: Mapping[str, object] | None = None,
+    high: float | None = None,
+    neutral: bool = False,
+) -> Any:
+    """Declare a field: a name of a registry, or a number from 0 to `high`.
+
+    `neutral` says that with its default a training is as it was before the field was there.
+    """
+    return field(default=default, metadata={"registry": registry, "high": high, "neutral": neutral})
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How an architecture is trained and scored; `data` and `fingerprint` name the data set.
 
-    The learning rate climbs for `warmup_epochs` and then falls along a cosine to 0, per step.
-    Metrics are those of the exponential moving average of the weights. In the loss a class with n
+    The learning rate climbs for `warmup_epochs` and then follows the schedule, per step. Metrics
+    are those of the exponential moving average (EMA) of the weights. In the loss a class with n
     images weighs n^-class_balance: 0 is plain, 1 lets all classes weigh the same. `ladder` has the
     rungs on which a training sees less than the whole, one after the other from the first epoch;
     the learning rate's schedule is that of all epochs.
+
+    A field that is added is neutral by default, so that stored recipes mean what they meant.
     """
 
     data: str
     fingerprint: str
     epochs: int
-    metric: str = "accuracy"
+    metric: str = _setting("accuracy", registry=METRICS)
     seed: int = 0
     batch_size: int = 64
-    learning_rate: float = 8e-3
-    weight_decay: float = 0.05
-    warmup_epochs: float = 2.0
-    label_smoothing: float = 0.1
-    ema_decay: float = 0.995
-    clip_norm: float = 2.0
-    class_balance: float = 0.0
-    augmentation: Augmentation = TUNED
-    ladder: tuple[Rung, ...] = ()
+    learning_rate: float = _setting(8e-3, high=math.inf)
+    weight_decay: float = _setting(0.05, high=math.inf)
+    warmup_epochs: float = _setting(2.0, high=math.inf)
+    label_smoothing: float = _setting(0.1, high=1.0)
+    ema_decay: float = _setting(0.995, high=1.0)
+    clip_norm: float = _setting(2.0, high=math.inf)
+    class_balance: float = _setting(0.0, high=math.inf, neutral=True)
+    augmentation: Augmentation = field(default_factory=augmentations.tuned)
+    ladder: tuple[Rung, ...] = _setting((), neutral=True)
     version: int = VERSION
+    optimiser: str = _setting("adamw", registry=OPTIMISERS, neutral=True)
+    schedule: str = _setting("cosine", registry=SCHEDULES, neutral=True)
+    loss: str = _setting("cross_entropy", registry=LOSSES, neutral=True)
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise UserError(unknown("metric", self.metric, METRICS))
+        for each in fields(self):
+            _check_field(each.name, getattr(self, each.name), each.metadata)
         if self.epochs < 1:
             raise UserError(f"A training needs at least 1 epoch, not {self.epochs}.")
         if self.batch_size < 2:
             raise UserError(f"A batch needs at least 2 images, not {self.batch_size}.")
+        object.__setattr__(self, "augmentation", augmentations.switched_on(self.augmentation))
         _check_ladder(self.ladder, self.epochs)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as plain data; one without a ladder says nothing of ladders."""
-        fields_ = asdict(self) | {"ladder": [asdict(rung) for rung in self.ladder]}
-        return {name: value for name, value in fields_.items() if name != "ladder" or value}
+        """Return the recipe as plain data; what is neutral is left out, and reading fills it in."""
+        return self._plain(frozenset())
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Recipe":
         """Read a recipe back; raises UserError when a field is missing or not known."""
         try:
             ladder = tuple(Rung(**rung) for rung in data.get("ladder", ()))
-            augmentation = Augmentation(**data["augmentation"])
-            return cls(**{**data, "augmentation": augmentation, "ladder": ladder})
-        except (KeyError, TypeError) as error:
-            known = ", ".join(f.name for f in fields(cls))
+            return cls(**{**data, "augmentation": dict(data["augmentation"]), "ladder": ladder})
+        except (KeyError, TypeError, ValueError) as error:
+            known = ", ".join(each.name for each in fields(cls))
             raise UserError(f"Not a recipe: {error}. Its fields: {known}.") from error
 
     @property
     def hash(self) -> str:
         """The recipe's content hash, 16 hex characters; the data's name is no content."""
-        content = {name: value for name, value in self.to_json().items() if name != "data"}
+        content = self._plain(_ALWAYS_HASHED)
+        del content["data"]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _plain(self, always: frozenset[str]) -> dict[str, Any]:
+        """Return the fields and operations that are not neutral, and these `always`."""
+        values = {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.name in always
+            or not each.metadata.get("neutral")
+            or getattr(self, each.name) != each.default
+        }
+        if self.ladder:
+            values["ladder"] = [asdict(rung) for rung in self.ladder]
+        values["augmentation"] = {
+            name: self.augmentation.get(name, row.neutral)
+            for name, row in OPERATIONS.items()
+            if name in always or name in self.augmentation
+        }
+        return values
 
     def rung(self, epoch: int) -> Rung:
         """Return what an epoch (from 1) of the training sees."""
@@ -113,37 +133,34 @@ class Recipe:
         """Say in a few sentences what the recipe does."""
         power = f", a class of n images weighing n^-{self.class_balance:g}"
         balanced = power if self.class_balance else ""
+        optimiser = OPTIMISERS[self.optimiser].words.format(recipe=self)
+        loss = LOSSES[self.loss].words.format(recipe=self)
         return (
-            f"{self.epochs} epochs in batches of {self.batch_size} with AdamW (learning rate "
-            f"{self.learning_rate:g}, weight decay {self.weight_decay:g}), warm-up and cosine. "
-            f"Each image is changed at random every time: {_changes(self.augmentation)}. "
-            f"Label smoothing {self.label_smoothing:g}{balanced}; gradients clipped at "
+            f"{self.epochs} epochs in batches of {self.batch_size} with {optimiser}, "
+            f"{SCHEDULES[self.schedule].words}. Each image is changed at random every time: "
+            f"{augmentations.describe(self.augmentation)}. {loss}{balanced}; gradients clipped at "
             f"{self.clip_norm:g}. {_less(self.ladder)}Scored by {self.metric.replace('_', ' ')} "
             f"of the moving average of the weights, seed {self.seed}."
         )
 
 
-def _changes(augmentation: Augmentation) -> str:
-    a = augmentation
-    said = {
-        f"turned by up to {a.rotation:g} degrees": a.rotation,
-        f"scaled by up to {a.scale:.0%}": a.scale,
-        f"shifted by up to {a.shift:.0%}": a.shift,
-        "mirrored half of the time": a.flip,
-        f"brightness ±{a.brightness:g} standard deviations": a.brightness,
-        f"contrast ±{a.contrast:.0%}": a.contrast,
-        f"half of them with a square of {a.cutout:.0%} of the side blanked": a.cutout,
-    }
-    return ", ".join(text for text, size in said.items() if size) or "not at all"
+def _check_field(name: str, value: Any, declared: Mapping[str, Any]) -> None:
+    """Refuse a name that is in no registry and a number that is out of its range."""
+    registry, high = declared.get("registry"), declared.get("high")
+    if registry is not None and value not in registry:
+        raise UserError(unknown(name, value, registry))
+    if high is not None and not 0 <= value <= high:
+        limit = "at least 0" if high == math.inf else f"0 to {high:g}"
+        raise UserError(f"A recipe's {name} is {limit}, not {value}.")
 
 
 def _less(ladder: tuple[Rung, ...]) -> str:
-    said = []
+    words = []
     for rung in ladder:
         shares = (("images", rung.data), ("resolution", rung.resolution))
         part = " and ".join(f"{share:.0%} of the {name}" for name, share in shares if share < 1)
-        said.append(f"up to epoch {rung.epochs} {part or 'all'}")
-    return f"At first less is seen: {'; '.join(said)}. " if said else ""
+        words.append(f"up to epoch {rung.epochs} {part or 'all'}")
+    return f"At first less is seen: {'; '.join(words)}. " if words else ""
 
 
 def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
@@ -166,7 +183,7 @@ def default_recipe(
         epochs=default_epochs(len(data.splits["train"])) if epochs is None else epochs,
         metric=metric,
         seed=seed,
-        augmentation=TUNED.without(data.forbids),
+        augmentation={k: v for k, v in augmentations.tuned().items() if k not in data.forbids},
     )
 
 
@@ -187,8 +204,8 @@ def check_fits(recipe: Recipe, data: DataSet) -> None:
             f"The recipe is for {recipe.data!r} with the content {recipe.fingerprint}; "
             f"{data.name!r} has {data.fingerprint}. Train on the same data, or start a new study."
         )
-    if recipe.augmentation != recipe.augmentation.without(data.forbids):
+    if data.forbids & recipe.augmentation.keys():
         raise DataError(
             f"{data.name!r} forbids {', '.join(sorted(data.forbids))}; the recipe does it: "
-            f"{_changes(recipe.augmentation)}."
+            f"{augmentations.describe(recipe.augmentation)}."
         )

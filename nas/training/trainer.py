@@ -12,27 +12,31 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nas.architecture import Architecture
 from nas.data import DataSet, Split
-from nas.data.dataset import share_of
 from nas.errors import DiskFull, Diverged, Interrupted, OutOfMemory
 from nas.network import build
-from nas.pruners.ladder import Rung
-from nas.training.augment import augmenter
+from nas.training.augmentations import augmenter
 from nas.training.checkpoint import Checkpoints
+from nas.training.images import (
+    Material,
+    Statistics,
+    channels_last,
+    gather,
+    shuffled,
+    standardised,
+)
+from nas.training.losses import LOSSES, class_weights
 from nas.training.metrics import metrics
+from nas.training.optimisers import optimiser_of
 from nas.training.recipe import Recipe, check_fits
+from nas.training.schedules import learning_rate
 
-Statistics = tuple[float, ...]
-
-_SAMPLE = 20_000  # images that mean and standard deviation are taken from, at most
 _FINITE_EVERY = 8  # steps between two looks at the loss: each look waits for a GPU
 
 
@@ -55,15 +59,15 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The last epoch's validation metrics, all epochs' seconds, and the averaged weights.
+    """The last epoch's validation metrics, all epochs' seconds, and the EMA of the weights.
 
-    `parts` is the number of parts that batches were cut into to fit into memory.
+    `accumulation_steps` is the number of micro-batches that a batch was cut into.
     """
 
     metrics: dict[str, float]
     seconds: float
     state: dict[str, Tensor]
-    parts: int = 1
+    accumulation_steps: int = 1
 
 
 @dataclass
@@ -71,26 +75,11 @@ class _Training:
     """What changes while training: all of it goes into a checkpoint."""
 
     module: nn.Module
-    average: nn.Module
-    optimiser: torch.optim.AdamW
+    ema: nn.Module
+    optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     history: list[EpochResult]
-    parts: int
-
-
-@dataclass(frozen=True)
-class _Material:
-    """What training reads: images (N, R, R, C), labels (N,), and how to standardise a pixel.
-
-    `members` are the indices of the train split's images that are seen.
-    """
-
-    train: Split
-    members: np.ndarray[Any, Any]
-    validation: Split
-    resolution: int
-    mean: Statistics
-    std: Statistics
+    accumulation_steps: int
 
 
 def _no_space(error: DiskFull) -> None:
@@ -122,14 +111,14 @@ def train(
     recipe: Recipe,
     *,
     control: Control = ALONE,
-    parts: int = 1,
+    accumulation_steps: int = 1,
 ) -> TrainResult:
     """Train an architecture, going on from the checkpoint of the same training where there is one.
 
-    With `parts` each batch is cut into so many, whose gradients are added up: they need less
-    memory, and batch norm sees the parts. Raises Interrupted when the control says so, Diverged,
-    OutOfMemory or UnreadableImage when this training can't go on, DiskFull without space for a
-    checkpoint.
+    Each batch is cut into `accumulation_steps` micro-batches, whose gradients are accumulated: that
+    needs less memory, and batch norm sees the micro-batches. Raises Interrupted when the control
+    says so, Diverged, OutOfMemory or UnreadableImage when this training can't go on, DiskFull
+    without space for a checkpoint.
     """
     with _reported_out_of_memory(), torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(_seed(recipe.seed, 0))
@@ -140,7 +129,7 @@ def train(
             resolution=architecture.resolution,
             identity=architecture.id,
             control=control,
-            parts=parts,
+            accumulation_steps=accumulation_steps,
         )
 
 
@@ -152,28 +141,28 @@ def train_module(
     resolution: int,
     identity: str,
     control: Control,
-    parts: int = 1,
+    accumulation_steps: int = 1,
 ) -> TrainResult:
     """Train a module as `train` does; checkpoints of another `identity` are not resumed."""
     check_fits(recipe, data)
-    material = functools.cache(lambda rung: _gather(data, recipe, rung, resolution))
-    training = _begin(module, recipe, parts)
+    material = functools.cache(lambda rung: gather(data, recipe, rung, resolution))
+    training = _begin(module, recipe, accumulation_steps)
     key = {"identity": identity, "recipe": recipe.hash}
     if control.checkpoints is not None:
         _restore(training, control.checkpoints, key)
     for done in training.history:
         control.on_epoch(replace(done, restored=True))
     for epoch in range(len(training.history) + 1, recipe.epochs + 1):
-        seen = material(recipe.rung(epoch))
-        result = _epoch(training, seen, recipe, epoch=epoch, should_stop=control.should_stop)
+        images = material(recipe.rung(epoch))
+        result = _epoch(training, images, recipe, epoch=epoch, should_stop=control.should_stop)
         training.history.append(result)
         _save(training, control, key)
         control.on_epoch(result)
     return TrainResult(
         training.history[-1].metrics,
         sum(result.seconds for result in training.history),
-        {name: value.cpu().contiguous() for name, value in training.average.state_dict().items()},
-        training.parts,
+        {name: value.cpu().contiguous() for name, value in training.ema.state_dict().items()},
+        training.accumulation_steps,
     )
 
 
@@ -192,7 +181,7 @@ def evaluate(
     with torch.inference_mode():
         logits = torch.cat(
             [
-                module(_batch(images[at : at + size], mean, std, device)).float().cpu()
+                module(standardised(images[at : at + size], mean, std, device)).float().cpu()
                 for at in range(0, len(images), size)
             ]
         )
@@ -202,52 +191,23 @@ def evaluate(
     return metrics(logits, torch.from_numpy(split.labels))
 
 
-def normalisation(data: DataSet, resolution: int) -> tuple[Statistics, Statistics]:
-    """Return mean and standard deviation of each channel of the train split, pixels in 0..1."""
-    images = data.splits["train"].images(resolution)
-    images = images[:: -(-len(images) // _SAMPLE)]
-    levels = np.arange(256) / 255
-    means, stds = [], []
-    for channel in range(images.shape[3]):
-        counts = np.zeros(256, np.int64)
-        for at in range(0, len(images), 512):
-            counts += np.bincount(images[at : at + 512, :, :, channel].ravel(), minlength=256)
-        share = counts / counts.sum()
-        mean = float(share @ levels)
-        means.append(mean)
-        stds.append(max(1 / 255, float(share @ (levels - mean) ** 2) ** 0.5))
-    return tuple(means), tuple(stds)
-
-
-def _gather(data: DataSet, recipe: Recipe, rung: Rung, resolution: int) -> _Material:
-    """Return what the epochs of a rung see of the data, for a network of this resolution."""
-    pixels, train = rung.pixels(resolution), data.splits["train"]
-    members = share_of(train.labels, rung.data, recipe.seed)
-    statistics = normalisation(data, pixels)
-    return _Material(train, members, data.splits["validation"], pixels, *statistics)
-
-
-def _begin(module: nn.Module, recipe: Recipe, parts: int = 1) -> _Training:
+def _begin(module: nn.Module, recipe: Recipe, accumulation_steps: int = 1) -> _Training:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = copy.deepcopy(module).requires_grad_(False).eval()
-    decayed = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]  # biases and norms
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
     half = device.type == "cuda" and _amp_type() is torch.float16
     return _Training(
-        module, average, optimiser, torch.amp.GradScaler(device.type, enabled=half), [], parts
+        module,
+        ema=copy.deepcopy(module).requires_grad_(False).eval(),
+        optimiser=optimiser_of(module, recipe),
+        scaler=torch.amp.GradScaler(device.type, enabled=half),
+        history=[],
+        accumulation_steps=accumulation_steps,
     )
 
 
 def _epoch(
     training: _Training,
-    material: _Material,
+    material: Material,
     recipe: Recipe,
     *,
     epoch: int,
@@ -258,25 +218,26 @@ def _epoch(
     device = next(training.module.parameters()).device
     images = material.train.images(material.resolution)
     labels = torch.from_numpy(material.train.labels)
-    weight = _class_weights(material.train, recipe).to(device)
+    weights = class_weights(material.train, recipe).to(device)
     count = len(material.members)
-    batches = [material.members[batch] for batch in _order(count, recipe.batch_size)]
+    batches = [material.members[batch] for batch in shuffled(count, recipe.batch_size)]
     change = augmenter(recipe.augmentation)
     total = torch.zeros((), device=device)
     training.module.train()
-    for index, chosen in enumerate(batches):
+    for index, members in enumerate(batches):
         if should_stop():
             raise Interrupted(f"Stopped in epoch {epoch} of {recipe.epochs}.")
-        x = _batch(images[chosen], material.mean, material.std, device)
-        x = _channels_last(change(x))
+        x = standardised(images[members], material.mean, material.std, device)
+        x = channels_last(change(x))
         step = (epoch - 1) * len(batches) + index
-        _set_learning_rate(training.optimiser, recipe, step, len(batches))
-        loss = _step(training, x, labels[chosen].to(device), weight, recipe, step)
-        total += loss * len(chosen)
+        for group in training.optimiser.param_groups:
+            group["lr"] = learning_rate(recipe, step, len(batches))
+        loss = _step(training, x, labels[members].to(device), weights, recipe, step)
+        total += loss * len(members)
         if index % _FINITE_EVERY == 0 or index == len(batches) - 1:
             _check_finite(total, epoch, index + 1)
     scores = evaluate(
-        training.average, material.validation, material.resolution, material.mean, material.std
+        training.ema, material.validation, material.resolution, material.mean, material.std
     )
     return EpochResult(
         epoch=epoch,
@@ -289,82 +250,39 @@ def _epoch(
 
 
 def _step(
-    training: _Training, x: Tensor, labels: Tensor, weight: Tensor, recipe: Recipe, step: int
+    training: _Training, x: Tensor, labels: Tensor, weights: Tensor, recipe: Recipe, step: int
 ) -> Tensor:
-    """Make one step of the optimiser and of the moving average; return the loss, detached."""
+    """Make one step of the optimiser and of the EMA; return the loss, detached."""
     on_gpu = x.device.type == "cuda"
-    whole, total = weight[labels].sum(), torch.zeros((), device=x.device)
+    batch_weight, total = weights[labels].sum(), torch.zeros((), device=x.device)
     training.optimiser.zero_grad(set_to_none=True)
-    for images, classes in zip(x.chunk(training.parts), labels.chunk(training.parts), strict=True):
+    pieces = training.accumulation_steps
+    for images, classes in zip(x.chunk(pieces), labels.chunk(pieces), strict=True):
         with torch.autocast(x.device.type, dtype=_amp_type() if on_gpu else None, enabled=on_gpu):
             logits = training.module(images)
-        loss = F.cross_entropy(
-            logits.float(), classes, weight=weight, label_smoothing=recipe.label_smoothing
-        )
-        loss = loss * (weight[classes].sum() / whole)  # as a part of the batch's mean
+        loss = LOSSES[recipe.loss].compute(logits.float(), classes, weights, recipe)
+        loss = loss * (weights[classes].sum() / batch_weight)  # its share of the batch's mean
         training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     training.scaler.unscale_(training.optimiser)
     nn.utils.clip_grad_norm_(training.module.parameters(), recipe.clip_norm, foreach=True)
     training.scaler.step(training.optimiser)
     training.scaler.update()
-    _follow(training.average, training.module, min(recipe.ema_decay, (1 + step) / (10 + step)))
+    _update_ema(training.ema, training.module, min(recipe.ema_decay, (1 + step) / (10 + step)))
     return total
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, module: nn.Module, decay: float) -> None:
+def _update_ema(ema: nn.Module, module: nn.Module, decay: float) -> None:
     """Move the averaged weights and running statistics towards the module's."""
-    ours = [*average.parameters(), *average.buffers()]
-    theirs = [*module.parameters(), *module.buffers()]
-    pairs = list(zip(ours, theirs, strict=True))
+    averaged = [*ema.parameters(), *ema.buffers()]
+    latest = [*module.parameters(), *module.buffers()]
+    pairs = list(zip(averaged, latest, strict=True))
     floats = [(a, m) for a, m in pairs if a.is_floating_point()]
     torch._foreach_lerp_([a for a, _ in floats], [m for _, m in floats], 1 - decay)
     for a, m in pairs:
         if not a.is_floating_point():  # the count of batches
             a.copy_(m)
-
-
-def _order(count: int, batch_size: int) -> list[np.ndarray[Any, Any]]:
-    """Shuffle the indices into batches that differ by one at most: none is left with one image."""
-    order = torch.randperm(count).numpy()
-    return np.array_split(order, max(1, count // batch_size))
-
-
-def _batch(
-    images: np.ndarray[Any, Any], mean: Statistics, std: Statistics, device: torch.device
-) -> Tensor:
-    """Standardise uint8 images (N, R, R, C) into float (N, C, R, R), channels last in memory."""
-    pixels = torch.from_numpy(np.array(images))  # a copy: a mapped file can't be written to
-    x = pixels.to(device).permute(0, 3, 1, 2).float()
-    scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(1, -1, 1, 1)
-    offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
-    return _channels_last(torch.addcmul(offset.view(1, -1, 1, 1), x, scale))
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    """Lay x out channels last, with the strides of it even where one channel leaves them open."""
-    return torch.empty_like(x, memory_format=torch.channels_last).copy_(x)
-
-
-def _class_weights(split: Split, recipe: Recipe) -> Tensor:
-    counts = torch.from_numpy(np.bincount(split.labels)).float()
-    weights = counts**-recipe.class_balance
-    return weights * counts.sum() / (weights @ counts)  # an image weighs 1 on average
-
-
-def _set_learning_rate(
-    optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, steps_per_epoch: int
-) -> None:
-    """Climb in a line, then fall along a cosine (Loshchilov, Hutter, 2016, arXiv:1608.03983)."""
-    steps = recipe.epochs * steps_per_epoch
-    warmup = min(recipe.warmup_epochs * steps_per_epoch, steps / 4)
-    if step < warmup:
-        share = (step + 1) / (warmup + 1)
-    else:
-        share = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
-    for group in optimiser.param_groups:
-        group["lr"] = recipe.learning_rate * share
 
 
 def _check_finite(total: Tensor, epoch: int, step: int) -> None:
@@ -396,10 +314,10 @@ def _reported_out_of_memory() -> Iterator[None]:
 
 
 def _tensors(training: _Training) -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor of the state by name, in the storage in which it is used."""
+    """Yield every tensor of the state by its name in a checkpoint, in the storage that is used."""
     for name, tensor in training.module.state_dict().items():
         yield f"module.{name}", tensor
-    for name, tensor in training.average.state_dict().items():
+    for name, tensor in training.ema.state_dict().items():
         yield f"average.{name}", tensor
     for name, parameter in training.module.named_parameters():
         for key, tensor in training.optimiser.state[parameter].items():
@@ -413,7 +331,7 @@ def _save(training: _Training, control: Control, key: dict[str, str]) -> None:
         "key": key,
         "history": [asdict(result) for result in training.history],
         "scaler": training.scaler.state_dict(),
-        "parts": training.parts,
+        "parts": training.accumulation_steps,
     }
     tensors = {name: tensor.cpu() for name, tensor in _tensors(training)}
     while True:
@@ -429,16 +347,19 @@ def _restore(training: _Training, checkpoints: Checkpoints, key: dict[str, str])
     if loaded is None or loaded[1].get("key") != key:
         return
     tensors, state = loaded
-    for name, parameter in training.module.named_parameters():
-        for kind in ("step", "exp_avg", "exp_avg_sq"):
-            shape = tensors[f"optimiser.{kind}.{name}"]
-            like = parameter if shape.ndim else shape  # the fused step counter lies on the device
+    parameters = dict(training.module.named_parameters())
+    for name, tensor in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "optimiser":
+            moment, _, of = rest.partition(".")
+            parameter = parameters[of]
+            like = parameter if tensor.ndim else tensor  # the fused step counter is a scalar
             place = torch.empty_like(like, device=parameter.device)
-            training.optimiser.state[parameter][kind] = place
+            training.optimiser.state[parameter][moment] = place
     with torch.no_grad():
         for name, tensor in _tensors(training):
             tensor.copy_(tensors[name])
     if training.scaler.is_enabled():
         training.scaler.load_state_dict(state["scaler"])
     training.history.extend(EpochResult(**result) for result in state["history"])
-    training.parts = max(training.parts, state["parts"])
+    training.accumulation_steps = max(training.accumulation_steps, state["parts"])

@@ -7,6 +7,7 @@ study of one score, which can be pruned, holds the front too. Imports no torch.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -14,26 +15,16 @@ import sqlalchemy as sa
 from nas import pareto
 from nas.errors import StoreError, UserError, unknown
 from nas.objective import Objective, objective
+from nas.quantities import short
+from nas.report.study_picture import Growth, draw_front
+from nas.report.tradeoff import MACS, Spot, TradeOff, longest, trade_off, words
 from nas.store import queries
 from nas.store.queries import StudyInfo, TrialInfo
 
-COSTS = ("macs", "params")
+COSTS = {"macs": MACS, "params": "parameters"}  # by their names, the words of their axes
 KINDS = ("soft", "hard")  # of a new rank; a pareto objective scores as a soft one does
 NEAR = 0.1  # of the target: a trial within it was near
 UNKNOWN = pareto.Point(math.nan, math.nan)  # what a trial that was not trained whole adds
-
-
-class Growth(NamedTuple):
-    """The hypervolume after a trial's end, and what the study had spent by then.
-
-    An evaluation is a network that was trained, whatever it took. Trials reused from another study
-    cost neither evaluations nor seconds of training.
-    """
-
-    trial: int
-    evaluations: int
-    seconds: float
-    hypervolume: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,36 +32,43 @@ class Front:
     """The trials of a study that no other beats in both metric and cost, the cheapest first.
 
     `dominated` are the other complete trials. Pruned ones were measured after fewer epochs, so they
-    are on no front; `promising` are those that lie beyond it already, `pruned` the others. `best`
-    has the best score. The hypervolume is in units of the metric times the natural logarithm of
-    cost. Its `reference` is the lowest metric of the complete trials and the study's hard limit on
-    the cost; without a limit, the largest cost of all trials.
+    are on no front; `promising` are those that lie beyond it already. `best` has the best score.
+    The hypervolume is in units of the metric times the natural logarithm of cost. Its `reference`
+    is the lowest metric of the complete trials and the study's hard limit on the cost; without a
+    limit, the largest cost of all trials.
     """
 
     study: str
     metric: str
     cost: str
-    target: float | None
     trials: tuple[TrialInfo, ...]
     dominated: tuple[TrialInfo, ...]
     promising: tuple[TrialInfo, ...]
-    pruned: tuple[TrialInfo, ...]
     best: TrialInfo
     reference: pareto.Point
     growth: tuple[Growth, ...]
+    figure: TradeOff
 
     @property
     def hypervolume(self) -> float:
         """Return the area under the front as far as the reference."""
         return self.growth[-1].hypervolume if self.growth else 0.0
 
-    def cost_of(self, trial: TrialInfo) -> int:
-        """Return what a trial's network costs, in the front's own cost."""
-        return int(getattr(trial.cost, self.cost))
-
     def value_of(self, trial: TrialInfo) -> float:
-        """Return what was measured of a trial last."""
+        """Return a trial's last metric."""
         return _value(trial, self.metric)
+
+    def draw(self, path: Path) -> Path:
+        """Write the picture of the front and of its hypervolume, .png or .svg; return its path."""
+        complete = len(self.trials) + len(self.dominated)
+        value, cost = f"{self.reference.value:.3f}", short(self.reference.cost)
+        return draw_front(
+            self.figure,
+            self.growth,
+            f"{words(self.metric)} {value} and {cost} {self.cost}",
+            f"{self.study}: front of {complete} complete trials",
+            path,
+        )
 
 
 def front(connection: sa.Connection, info: StudyInfo, cost: str = "macs") -> Front:
@@ -80,32 +78,66 @@ def front(connection: sa.Connection, info: StudyInfo, cost: str = "macs") -> Fro
     """
     if cost not in COSTS:
         raise UserError(unknown("cost", cost, COSTS))
+    return front_of(
+        info, queries.trials(connection, info.id), queries.endings(connection, info.id), cost
+    )
+
+
+def front_of(
+    info: StudyInfo,
+    trials: Sequence[TrialInfo],
+    endings: Sequence[tuple[int, float]],
+    cost: str = "macs",
+) -> Front:
+    """Return the front of trials; `endings` are their numbers in order, with their seconds."""
     metric = info.config["recipe"]["metric"]
-    trials = queries.trials(connection, info.id)
+    by_number = {trial.number: trial for trial in trials}
     points = {trial.number: _point(trial, metric, cost) for trial in trials}
-    complete = _complete(trials, info)
-    kept = [complete[index] for index in pareto.front([points[t.number] for t in complete])]
-    on_front = {trial.number: points[trial.number] for trial in kept}
-    done = {trial.architecture_id for trial in complete}
-    pruned = [t for t in _measured(trials, "pruned", metric) if t.architecture_id not in done]
-    pruned.sort(key=lambda trial: points[trial.number].cost)
-    beyond = {t.number for t in pruned if pareto.is_beyond(points[t.number], [*on_front.values()])}
-    reference = _reference(info, cost, [points[t.number] for t in complete], points.values())
+    best = _sorted(_complete(trials, info), _score)[0]
+    target = info.config["objective"].get("target_flops") if cost == "macs" else None
+    figure = trade_off(
+        spots(trials, metric, lambda trial: getattr(trial.cost, cost)),
+        metric=metric, cost=COSTS[cost], target=target, best=best.number,
+    )  # fmt: skip
+
+    def of(kind: Iterable[Spot]) -> tuple[TrialInfo, ...]:
+        return tuple(by_number[spot.number] for spot in kind)
+
+    complete = [points[spot.number] for spot in (*figure.front, *figure.dominated)]
+    reference = _reference(info, cost, complete, points.values())
     # a trial that a worker has begun since is not among them
-    ended = [step for step in queries.endings(connection, info.id) if step[0] in points]
+    ended = [step for step in endings if step[0] in points]
     return Front(
         study=info.name,
         metric=metric,
         cost=cost,
-        target=info.config["objective"].get("target_flops") if cost == "macs" else None,
-        trials=tuple(kept),
-        dominated=tuple(trial for trial in complete if trial.number not in on_front),
-        promising=tuple(trial for trial in pruned if trial.number in beyond),
-        pruned=tuple(trial for trial in pruned if trial.number not in beyond),
-        best=_sorted(complete, _score)[0],
+        trials=of(figure.front),
+        dominated=of(figure.dominated),
+        promising=of(figure.promising),
+        best=best,
         reference=reference._replace(cost=round(math.exp(reference.cost))),
-        growth=_growth({trial.number: trial for trial in trials}, points, ended, reference),
+        growth=_growth(by_number, points, ended, reference),
+        figure=figure,
     )
+
+
+def spots(
+    trials: Iterable[TrialInfo], metric: str, cost: Callable[[TrialInfo], float | None]
+) -> list[Spot]:
+    """Return the complete and pruned trials as they stand in the figure of metric over cost."""
+    return [
+        Spot(
+            number=trial.number,
+            state=trial.state,
+            architecture_id=trial.architecture_id,
+            fidelity=trial.fidelity,
+            value=_value(trial, metric),
+            cost=amount,
+            score=trial.score,
+        )
+        for trial in trials
+        if trial.state in ("complete", "pruned") and (amount := cost(trial)) is not None
+    ]
 
 
 def _reference(
@@ -134,7 +166,7 @@ def _growth(
     return tuple(steps)
 
 
-class Ranked(NamedTuple):
+class RescoredTrial(NamedTuple):
     """A trial under another objective; `own_rank` is that under the study's own."""
 
     rank: int
@@ -155,7 +187,7 @@ class Rescored:
     metric: str
     objective: Objective
     own: Objective
-    trials: tuple[Ranked, ...]
+    trials: tuple[RescoredTrial, ...]
     evaluated: tuple[int, int]
     near: int
     count: int
@@ -208,7 +240,7 @@ def rescore(
         objective=goal,
         own=own,
         trials=tuple(
-            Ranked(rank, scores[t.number], own_ranks[t.number], t)
+            RescoredTrial(rank, scores[t.number], own_ranks[t.number], t)
             for rank, t in enumerate(ranked, 1)
         ),
         evaluated=(min(macs), max(macs)),
@@ -220,21 +252,13 @@ def rescore(
 
 def _complete(trials: Sequence[TrialInfo], info: StudyInfo) -> list[TrialInfo]:
     """Return the trials that were trained whole; raise StoreError where there is none."""
-    found = _measured(trials, "complete", info.config["recipe"]["metric"])
-    if not found:
+    metric = info.config["recipe"]["metric"]
+    complete = longest(
+        t for t in trials if t.state == "complete" and math.isfinite(_value(t, metric))
+    )
+    if not complete:
         raise StoreError(f"Study {info.name!r} has no complete trial yet.")
-    return found
-
-
-def _measured(trials: Iterable[TrialInfo], state: str, metric: str) -> list[TrialInfo]:
-    """Return the trials in a state that have a value: of each architecture the longest training."""
-    found: dict[str, TrialInfo] = {}
-    for trial in trials:
-        if trial.state == state and math.isfinite(_value(trial, metric)):
-            kept = found.setdefault(trial.architecture_id, trial)
-            if trial.fidelity > kept.fidelity:
-                found[trial.architecture_id] = trial
-    return list(found.values())
+    return complete
 
 
 def _value(trial: TrialInfo, metric: str) -> float:

@@ -1,0 +1,302 @@
+"""Metric over cost: the one figure of a study, as matplotlib's panel and as plotly's JSON.
+
+A study's picture, the picture of a front and the dashboard show it. The JSON is written without
+plotly: a worker draws it again and again, and plotly takes a second to import.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite, log, log10
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from nas import pareto
+from nas.quantities import short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, BEST, PALE = "#334155", "#d1495b", "#94a3b8"
+MACS, LATENCY = "multiply-accumulates", "predicted latency, ms"  # an axis of costs
+SHOWN = 2000  # trials of a kind in the dashboard, the newest; all that are on the front
+MARGIN = 0.06  # of an axis, on either side of its trials
+APART = (0.035, 0.045)  # of the axes: labels nearer than both would touch
+MARKERS = {"x": "x", "circle-open": "o", "circle": "o", "triangle-up-open": "^", "star": "*"}
+NARROW, WIDE = 3, 300  # ratios of an axis' ends: under the first, evenly spaced ticks will do
+STEPS = ((1,), (1, 2, 5))
+
+
+class Trained(Protocol):
+    """A training of an architecture up to an epoch, its fidelity."""
+
+    @property
+    def architecture_id(self) -> str: ...  # noqa: D102
+
+    @property
+    def fidelity(self) -> int: ...  # noqa: D102
+
+
+T = TypeVar("T", bound=Trained)
+
+
+class Spot(NamedTuple):
+    """A trial in the figure: its last metric, its cost, and its score if it has one."""
+
+    number: int
+    state: str
+    architecture_id: str
+    fidelity: int
+    value: float
+    cost: float
+    score: float | None
+
+
+class Layer(NamedTuple):
+    """Trials that share a marker: plotly's symbol, open ones hollow, `size` in points."""
+
+    label: str
+    spots: Sequence[Spot]
+    symbol: str
+    color: str
+    size: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TradeOff:
+    """A study's trials by metric and cost.
+
+    `front` has the complete trials that no other beats in both, the cheapest first, `dominated` the
+    other complete ones. Pruned trials were measured after fewer epochs, so they are on no front:
+    `promising` are those that lie beyond it already. `best` is the number of the trial with the
+    best score, `majority` the rate of the most frequent class.
+    """
+
+    metric: str
+    cost: str
+    target: float | None
+    best: int | None
+    front: tuple[Spot, ...]
+    dominated: tuple[Spot, ...]
+    promising: tuple[Spot, ...]
+    pruned: tuple[Spot, ...]
+    majority: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether no trial has measured anything."""
+        return not any(layer.spots for layer in self.layers)
+
+    @property
+    def axis(self) -> str:
+        """Return the words of the axis of metrics."""
+        return f"validation {words(self.metric)}"
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Return the trials by their markers, the topmost last."""
+        best = [spot for spot in (*self.front, *self.dominated) if spot.number == self.best]
+        return [
+            Layer("pruned", self.pruned, "x", PALE, 7),
+            Layer("complete", self.dominated, "circle-open", INK, 8),
+            Layer("pruned, worth training whole", self.promising, "triangle-up-open", BEST, 8),
+            Layer("front", self.front, "circle", INK, 8),
+            Layer("best score", best, "star", BEST, 16),
+        ]
+
+    @property
+    def costs(self) -> tuple[float, float]:
+        """Return the range of costs to show: all of them, and the target."""
+        costs = [spot.cost for layer in self.layers for spot in layer.spots]
+        costs += [self.target] if self.target is not None else []
+        ratio = (max(costs) / min(costs)) ** MARGIN * 1.01
+        return min(costs) / ratio, max(costs) * ratio
+
+    @property
+    def values(self) -> tuple[float, float]:
+        """Return the range of metrics to show: the front's and the better others'."""
+        others = sorted(spot.value for spot in self.dominated)
+        values = [spot.value for spot in (*self.front, *self.promising)]
+        values += others[len(others) // 4 :]
+        values = values or [spot.value for spot in self.pruned]
+        room = (max(values) - min(values)) * MARGIN * 1.5 or 0.01
+        return min(values) - room, max(values) + room
+
+
+def trade_off(
+    spots: Iterable[Spot],
+    *,
+    metric: str,
+    cost: str,
+    target: float | None,
+    best: int | None,
+    majority: float | None = None,
+) -> TradeOff:
+    """Sort trials by the front of the complete ones; an architecture's longest training counts."""
+    measured = [spot for spot in spots if isfinite(spot.value) and isfinite(spot.cost)]
+    complete = longest(spot for spot in measured if spot.state == "complete")
+    ids = {spot.architecture_id for spot in complete}
+    pruned = longest(spot for spot in measured if spot.state == "pruned")
+    pruned = sorted((s for s in pruned if s.architecture_id not in ids), key=lambda s: s.cost)
+    points = [pareto.Point(spot.value, spot.cost) for spot in complete]
+    indices = pareto.front(points)
+    front = [points[index] for index in indices]
+    beyond = {s.number for s in pruned if pareto.is_beyond(pareto.Point(s.value, s.cost), front)}
+    return TradeOff(
+        metric=metric,
+        cost=cost,
+        target=target,
+        best=best,
+        front=tuple(complete[index] for index in indices),
+        dominated=tuple(s for index, s in enumerate(complete) if index not in {*indices}),
+        promising=tuple(spot for spot in pruned if spot.number in beyond),
+        pruned=tuple(spot for spot in pruned if spot.number not in beyond),
+        majority=majority if metric == "accuracy" else None,
+    )
+
+
+def longest(trainings: Iterable[T]) -> list[T]:
+    """Return each architecture's longest training, of equal ones the first."""
+    by_architecture: dict[str, T] = {}
+    for training in trainings:
+        known = by_architecture.setdefault(training.architecture_id, training)
+        if training.fidelity > known.fidelity:
+            by_architecture[training.architecture_id] = training
+    return list(by_architecture.values())
+
+
+def words(name: str) -> str:
+    """Return a metric's name as words."""
+    return name.replace("_", " ")
+
+
+def to_plotly(figure: TradeOff) -> dict[str, Any]:
+    """Return the figure as plotly's JSON; a drag shows the metrics beyond its range."""
+    data = [
+        {
+            "type": "scatter",
+            "name": layer.label,
+            "mode": "markers",
+            "marker": {"symbol": layer.symbol, "color": layer.color, "size": layer.size},
+            "x": [spot.cost for spot in layer.spots[-SHOWN:]],
+            "y": [spot.value for spot in layer.spots[-SHOWN:]],
+            "text": [_hover(spot) for spot in layer.spots[-SHOWN:]],
+            "hovertemplate": "%{text}<br>%{y:.4f} at %{x:,.4s}<extra></extra>",
+        }
+        | ({"mode": "lines+markers", "line": _STEPS} if layer.label == "front" else {})
+        for layer in figure.layers
+        if layer.spots
+    ]
+    layout: dict[str, Any] = {
+        "title": {"text": f"{words(figure.metric)} against {figure.cost}"},
+        "xaxis": {"title": {"text": figure.cost}, "type": "log"},
+        "yaxis": {"title": {"text": figure.axis}, "range": list(figure.values)},
+        "legend": {"orientation": "h", "y": -0.2},
+        "hovermode": "closest",
+    }
+    if figure.target is not None:
+        at, top = figure.target, {"y": 1, "yref": "paper"}
+        line = {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper"}
+        # On a logarithmic axis an annotation's place is the exponent, a shape's is not.
+        text = {"x": log10(at), "text": f"target {short(at)}", "showarrow": False} | top
+        place = {"xanchor": "left", "yanchor": "bottom", "font": {"color": BEST}}
+        layout["shapes"] = [line | {"line": {"color": BEST, "width": 1, "dash": "dash"}}]
+        layout["annotations"] = [text | place]
+    return {"data": data, "layout": layout}
+
+
+_STEPS = {"color": INK, "width": 1.5, "shape": "hv"}
+
+
+def _hover(spot: Spot) -> str:
+    score = "" if spot.score is None else f", score {spot.score:.4f}"
+    return f"trial {spot.number}{score}"
+
+
+def draw(axes: "Axes", figure: TradeOff) -> None:
+    """Draw the figure on matplotlib's axes, with the numbers of the trials on the front."""
+    axes.set(xscale="log", xlim=figure.costs, ylim=figure.values)
+    axes.set(xlabel=figure.cost, ylabel=figure.axis)
+    round_ticks(axes)
+    for zorder, layer in enumerate(figure.layers, 2):
+        _scatter(axes, layer, zorder)
+    if figure.front:
+        costs = [*(spot.cost for spot in figure.front), axes.get_xlim()[1]]
+        values = [spot.value for spot in figure.front]
+        values.append(values[-1])
+        axes.step(costs, values, where="post", color=INK, linewidth=1.2)
+        axes.fill_between(costs, values, axes.get_ylim()[0], step="post", color=INK, alpha=0.05,
+                          linewidth=0)  # fmt: skip
+        _number(axes, figure)
+    if figure.target is not None:
+        label = f"target {short(figure.target)}"
+        axes.axvline(figure.target, color=BEST, linestyle="--", linewidth=1, label=label)
+    if figure.majority is not None:
+        _majority(axes, figure.majority)
+
+
+def _scatter(axes: "Axes", layer: Layer, zorder: int) -> None:
+    """Draw trials; those under the picture's end stand on it, as triangles that point down."""
+    floor, ceiling = axes.get_ylim()
+    paint: dict[str, Any] = {"color": layer.color}
+    if layer.symbol.endswith("-open"):
+        paint = {"facecolors": "white", "edgecolors": layer.color}
+    paint |= {"linewidths": 1.1, "s": layer.size**2 * 0.8, "zorder": zorder}
+    inside = [spot for spot in layer.spots if spot.value >= floor]
+    below = [spot for spot in layer.spots if spot.value < floor]
+    if inside:
+        axes.scatter([spot.cost for spot in inside], [spot.value for spot in inside],
+                     marker=MARKERS[layer.symbol], label=layer.label, **paint)  # fmt: skip
+    if below:
+        axes.scatter([spot.cost for spot in below],
+                     [floor + 0.015 * (ceiling - floor)] * len(below),
+                     marker="v", label=f"{layer.label}, lower", **paint)  # fmt: skip
+
+
+def _number(axes: "Axes", figure: TradeOff) -> None:
+    """Write the front's trial numbers at its upper left, where no complete trial can be."""
+    (left, right), (floor, ceiling) = axes.get_xlim(), axes.get_ylim()
+
+    def share(spot: Spot) -> tuple[float, float]:
+        """Return where a trial stands, from 0 to 1 in both directions."""
+        height = (spot.value - floor) / (ceiling - floor)
+        return log(spot.cost / left) / log(right / left), height
+
+    # A number may not stand on a pruned trial either, and it stands at the upper left of its own.
+    placed = [(x + APART[0] / 2, y - APART[1] / 2) for x, y in map(share, figure.promising)]
+    for spot in sorted(figure.front, key=lambda spot: spot.number != figure.best):
+        here = share(spot)
+        if all(abs(here[0] - x) > APART[0] or abs(here[1] - y) > APART[1] for x, y in placed):
+            placed.append(here)
+            axes.annotate(str(spot.number), (spot.cost, spot.value), (-5, 5),
+                          textcoords="offset points", ha="right", fontsize=8, color=INK,
+                          zorder=9)  # fmt: skip
+
+
+def _majority(axes: "Axes", majority: float) -> None:
+    """Show the majority-class rate: as a line where it is near the trials, else in the legend."""
+    low, high = axes.get_ylim()
+    label = f"majority class {majority:.3f}"
+    if majority > low - (high - low):
+        axes.set_ylim(bottom=min(low, majority - MARGIN * (high - low)))
+        axes.axhline(majority, color=PALE, linestyle=":", label=label)
+    else:
+        axes.plot([], [], color=PALE, linestyle=":", label=f"{label}, far below")
+
+
+def round_ticks(axes: "Axes") -> None:
+    """Mark a logarithmic axis of costs at round numbers that do not run into each other."""
+    low, high = axes.get_xlim()
+    axes.set_xticks(_ticks(low, high))
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_formatter(lambda value, _: short(value))
+    axes.minorticks_off()
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return round numbers between two, about as far apart on a logarithmic axis as can be."""
+    from matplotlib.ticker import MaxNLocator
+
+    if high / low < NARROW:
+        even = MaxNLocator(5).tick_values(low, high)
+        return [float(tick) for tick in even if low <= tick <= high]
+    steps = STEPS[0] if high / low > WIDE else STEPS[1]
+    return [s * 10**power for power in range(-3, 13) for s in steps if low <= s * 10**power <= high]

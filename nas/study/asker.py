@@ -1,0 +1,187 @@
+"""Ask: which trial a worker evaluates next.
+
+In this order: adopt the trial of a dead worker, promote an architecture to its next rung, propose a
+new architecture. A proposal that was evaluated before is told at once, and the next one is made.
+All follows from the study's configuration and its trials, so that any worker can ask at any time.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import optuna
+
+from nas import samplers
+from nas.config import Config
+from nas.data import DataSet
+from nas.observers import Observers
+from nas.pruners.ladder import Seen
+from nas.store import queries
+from nas.store.climb import Climb
+from nas.store.records import Proposal, Started
+from nas.store.retry import patiently
+from nas.store.trials import Trials
+from nas.study.proposer import PATIENCE, NothingNew, Proposer
+
+WAIT = 0.5  # seconds between two looks at the trials of others
+LATE = 1.5  # trainings that fit into the time left: nothing new is begun, the best go to the top
+
+
+class Asker:
+    """Asks for one worker of one study.
+
+    `images` loads the data when a proxy first needs it. `budget` is the number of trials that the
+    study may begin (None: no limit), `deadline` a Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        trials: Trials,
+        study: optuna.Study,
+        images: Callable[[], DataSet],
+        observers: Observers,
+        should_stop: Callable[[], bool],
+        *,
+        budget: int | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        self.config, self.trials = config, trials
+        self.observers, self.should_stop = observers, should_stop
+        self.budget, self.deadline = budget, deadline
+        self.schedule = config.schedule
+        self._climb = Climb(trials.info.id)
+        self.proposer = Proposer(
+            config,
+            study,
+            images=images,
+            elsewhere=self._elsewhere,
+            tried=self._tried,
+            fidelity=self._first_fidelity,
+        )
+
+    def next(self) -> Started | None:
+        """Return a started trial; None where there is nothing to evaluate (for now)."""
+        return patiently(lambda _: self._next())
+
+    def _next(self) -> Started | None:
+        late = self._is_late()
+        return (
+            self.trials.adopt()
+            or self._promote(closing=late)
+            or (None if late else self.begin())
+            or self._promote(closing=True)
+        )
+
+    def others_run(self) -> bool:
+        """Tell whether trials still run, once each that another study has finished is told."""
+        if self.trials.read(queries.untold, self.trials.info.id):
+            patiently(lambda _: self.trials.repair())
+        return bool(self.trials.read(queries.running, self.trials.info.id))
+
+    def seen(self) -> list[Seen]:
+        """Return each architecture of the study at each of its fidelities."""
+        return self.trials.read(self._climb.read)
+
+    def _is_late(self) -> bool:
+        """Tell whether the time left is only enough for a training or so."""
+        if self.deadline is None or len(self.schedule.rungs) == 1:
+            return False
+        epoch = self.trials.read(queries.epoch_seconds, self.trials.info.id)
+        return self.deadline - time.time() < LATE * epoch * self.config.recipe.epochs
+
+    def _promote(self, *, closing: bool) -> Started | None:
+        """Go on with the best architecture of a rung; None where none may go on (for now)."""
+        busy: set[str] = set()  # another study trains them
+        while len(self.schedule.rungs) > 1 and not self.should_stop():
+            free = [each for each in self.seen() if each.architecture_id not in busy]
+            promotion = self.schedule.promotion(free, closing=closing)
+            if promotion is None:
+                return None
+            started = self.trials.start(self._promotion(*promotion))
+            self._tell_reused(started)
+            if started.outcome == "run":
+                return started
+            if started.outcome == "elsewhere":
+                busy.add(promotion[0].architecture_id)
+        return None
+
+    def _promotion(self, lower: Seen, epochs: int) -> Proposal:
+        """Return the proposal that goes on with an architecture up to a higher rung."""
+        evaluation = self.trials.read(queries.evaluation, lower.evaluation_id)
+        trial = self.trials.shown(lower.number)
+        expected = {k: v for k, v in trial.user_attrs.items() if k.startswith("predicted_")}
+        table = self.config.latency
+        return Proposal(
+            architecture_id=evaluation.architecture_id,
+            architecture=evaluation.architecture,
+            notation=evaluation.notation,
+            cost=evaluation.cost,
+            recipe_hash=evaluation.recipe_hash,
+            fidelity=epochs,
+            params=trial.params,
+            distributions=trial.distributions,
+            prediction=expected,
+            latency_ms=None if table is None else table.milliseconds(evaluation.architecture),
+            promoted_from=lower.number,
+        )
+
+    def begin(self) -> Started | None:
+        """Propose until there is something to evaluate; None when there is nothing (for now)."""
+        repeats = 0  # proposals in a row that this study has seen, or that others train now
+        while not self.should_stop():
+            number = self.trials.read(queries.number_within, self.trials.info.id, self.budget)
+            if number is None:
+                return None
+            propose = partial(self.proposer.propose, repeats=repeats)
+            try:
+                started = self.trials.start(
+                    propose(number),
+                    budget=self.budget,
+                    by_number=None if samplers.learns(self.config.sampler) else propose,
+                )
+            except NothingNew:
+                return None
+            self._tell_reused(started)
+            if started.outcome == "run":
+                return started
+            if started.outcome == "budget":
+                return None
+            if started.outcome == "elsewhere" and repeats >= PATIENCE:
+                time.sleep(WAIT)
+            repeats = 0 if self._is_new(started) else repeats + 1
+        return None
+
+    def _is_new(self, started: Started) -> bool:
+        """Tell whether a reused trial brought an architecture that this study had not."""
+        evaluation = started.evaluation
+        if evaluation is None or started.outcome == "elsewhere":
+            return False
+        return self.proposer.known()[evaluation.architecture_id] == 1
+
+    def _first_fidelity(self, architecture_id: str) -> int:
+        """Return the epochs of an architecture at first: its bracket's, or what is stored already.
+
+        An architecture of this study goes on by a promotion only.
+        """
+        rungs = self.schedule.rungs
+        if len(rungs) == 1:
+            return rungs[0]
+        seen = self.seen()
+        own = [each for each in seen if each.architecture_id == architecture_id]
+        if own:
+            return max((each.fidelity for each in own if each.ended), default=own[0].fidelity)
+        trained = self.trials.read(queries.trained, architecture_id, self.config.recipe.hash)
+        reached = [epochs for epochs, _ in trained if epochs in rungs]
+        return max([self.schedule.base(seen), *reached])
+
+    def _tell_reused(self, started: Started) -> None:
+        if started.outcome in ("complete", "pruned", "failed"):
+            self.observers.tell("reused", started)
+
+    def _elsewhere(self) -> list[queries.Known]:
+        recipe = self.config.recipe
+        return self.trials.read(queries.known, recipe.hash, recipe.epochs, self.trials.info.id)
+
+    def _tried(self, first: int) -> list[queries.Tried]:
+        return self.trials.read(queries.tried, self.trials.info.id, first)

@@ -1,0 +1,206 @@
+"""Evaluate: the seam between a trial and whatever measures its architecture.
+
+Training is one evaluator. A supernet, a table of results and Ray Tune are others: whoever has the
+two methods of `Evaluator` is handed to `nas.study.worker`. Nobody subclasses the worker.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from nas.architecture import Architecture
+from nas.config import Config
+from nas.data import DataSet
+from nas.errors import DiskFull, Interrupted, OutOfMemory
+from nas.store import queries
+from nas.store.records import CurvePoint, Metrics
+from nas.store.trials import Trials
+
+if TYPE_CHECKING:
+    from nas.training.checkpoint import Checkpoints
+    from nas.training.trainer import Control, EpochResult, TrainResult
+
+WEIGHTS_KEPT = 10  # of the best trials; the weights of others can be trained again
+SPACE_WAIT, SPACE_TICK = 5.0, 0.5  # seconds between two writes to a full disk; to hear of a stop
+PARTS = 2  # of a batch that did not fit into memory
+ACCUMULATED = "ran out of memory; trained with batches in {} parts, their gradients added up"
+log = logging.getLogger("nas")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialControl:
+    """What an evaluator knows of its trial, and whom it tells of its epochs.
+
+    `report` stores the metrics of an epoch; its second argument says that the epoch was trained
+    before, by an earlier attempt or at a lower rung. It raises where the pruner stops the trial and
+    where another worker has the lease: the exception passes through the evaluator.
+    `should_stop` is asked often; when it is true the evaluator raises Interrupted.
+    `checkpoints` is the folder, or URL, of this training, `attempt` the number of the workers that
+    have held the trial so far, this one included: no two attempts write the same file.
+    """
+
+    attempt: int
+    checkpoints: str
+    report: Callable[[CurvePoint, bool], None]
+    should_stop: Callable[[], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The metrics at the fidelity that was asked for, and the seconds of all epochs up to it.
+
+    `note` is stored as the trial's reason. `clean_up` is called once the result is stored.
+    """
+
+    metrics: Metrics
+    seconds: float
+    note: str | None = None
+    clean_up: Callable[[], None] = lambda: None
+
+
+class Evaluator(Protocol):
+    """Measures architectures for one worker."""
+
+    def get_ready(self) -> None:
+        """Load what every evaluation needs, before the worker holds its first trial."""
+        ...
+
+    def evaluate(self, architecture: Architecture, fidelity: int, control: TrialControl) -> Result:
+        """Measure an architecture at a fidelity, in epochs, and report each epoch up to it.
+
+        Raises TrialError where the architecture can't be measured: the trial fails. A NasError or
+        an OSError of another kind leaves the trial to other workers and ends this one.
+        """
+        ...
+
+
+class _RungReached(Exception):
+    """Ends a training at a rung below the whole training."""
+
+
+class Training:
+    """The evaluator that trains: under the study's recipe, from the checkpoint where one exists."""
+
+    def __init__(self, config: Config, images: Callable[[], DataSet], trials: Trials) -> None:
+        self.config, self.images, self.trials = config, images, trials
+
+    def get_ready(self) -> None:
+        """Import what trains, which takes seconds the first time, and load the images."""
+        from nas.training import trainer  # noqa: F401
+
+        self.images()
+
+    def evaluate(self, architecture: Architecture, fidelity: int, control: TrialControl) -> Result:
+        """Train up to a rung, or to the end, where the weights are kept."""
+        from nas.training.checkpoint import Checkpoints
+        from nas.training.trainer import Control
+
+        checkpoints = Checkpoints(control.checkpoints, control.attempt)
+        epochs: dict[int, EpochResult] = {}
+
+        def on_epoch(result: "EpochResult") -> None:
+            epochs[result.epoch] = result
+            control.report(_point(result), result.restored)
+            if result.epoch == fidelity < result.epochs:
+                raise _RungReached
+
+        def on_full(error: DiskFull) -> None:
+            _wait_for_space(error, control.should_stop)
+
+        self._take_over(architecture.id, checkpoints)
+        training = Control(checkpoints, on_epoch, control.should_stop, on_full)
+        try:
+            result = self._train(architecture, training)
+        except _RungReached:
+            seconds = sum(epoch.seconds for epoch in epochs.values())
+            return Result(metrics=epochs[fidelity].metrics, seconds=seconds)
+        _save_weights(checkpoints, result, on_full)
+        return Result(
+            metrics=result.metrics,
+            seconds=result.seconds,
+            note=ACCUMULATED.format(result.accumulation_steps)
+            if result.accumulation_steps > 1
+            else None,
+            clean_up=lambda: self._clean_up(checkpoints),
+        )
+
+    def _train(self, architecture: Architecture, control: "Control") -> "TrainResult":
+        """Train; once more with accumulated gradients where a whole batch exceeds the memory."""
+        from nas.training import trainer
+
+        of = (architecture, self.images(), self.config.recipe)
+        try:
+            return trainer.train(*of, control=control)
+        except OutOfMemory as error:
+            log.warning("once more with batches in %d parts: %s", PARTS, error)
+        _free_memory()  # outside of the handler, whose traceback holds the tensors
+        return trainer.train(*of, control=control, accumulation_steps=PARTS)
+
+    def _take_over(self, architecture_id: str, checkpoints: "Checkpoints") -> None:
+        """Copy the checkpoint that another study has of the same training, if we have none."""
+        from nas.training.checkpoint import Checkpoints
+
+        trained = self.trials.read(queries.trained, architecture_id, self.config.recipe.hash)
+        for _, folder in trained:
+            if folder is not None and checkpoints.take_over(Checkpoints(folder)):
+                return
+
+    def _clean_up(self, checkpoints: "Checkpoints") -> None:
+        checkpoints.drop()
+        self.drop_weights()
+
+    def drop_weights(self) -> None:
+        """Delete the weights of trials that are not among the best any more."""
+        from nas.training.checkpoint import with_weights
+
+        best = self.trials.read(queries.best, self.trials.info.id, WEIGHTS_KEPT)
+        if len(best) < WEIGHTS_KEPT:
+            return
+        running = self.trials.read(queries.running, self.trials.info.id)  # they may be finishing
+        needed = {self.config.checkpoint_url(trial.architecture_id) for trial in best + running}
+        for training in with_weights(self.config.checkpoint_root):
+            if training.url not in needed:
+                training.drop_weights()
+
+
+def _point(result: "EpochResult") -> CurvePoint:
+    return CurvePoint(
+        epoch=result.epoch,
+        metrics=result.metrics,
+        train_loss=result.train_loss,
+        seconds=result.seconds,
+        learning_rate=result.learning_rate,
+    )
+
+
+def _save_weights(
+    checkpoints: "Checkpoints", result: "TrainResult", on_full: Callable[[DiskFull], None]
+) -> None:
+    while True:
+        try:
+            return checkpoints.save_weights(result.state)
+        except DiskFull as error:
+            on_full(error)
+
+
+def _wait_for_space(error: DiskFull, should_stop: Callable[[], bool]) -> None:
+    """Hold the trial while the disk is full; raise Interrupted when somebody asks to stop."""
+    log.warning("paused: %s", error)
+    ends = time.monotonic() + SPACE_WAIT
+    while time.monotonic() < ends:
+        if should_stop():
+            raise Interrupted(str(error))
+        time.sleep(SPACE_TICK)
+
+
+def _free_memory() -> None:
+    """Give back what a training that ran out of memory has left."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,79 @@
+"""The images that training reads: which ones, at which size, standardised, in which batches."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.data import DataSet, Split
+from nas.data.dataset import share_of
+from nas.pruners.ladder import Rung
+from nas.training.recipe import Recipe
+
+Statistics = tuple[float, ...]
+
+_SAMPLE = 20_000  # images that mean and standard deviation are taken from, at most
+
+
+@dataclass(frozen=True)
+class Material:
+    """What training reads: images (N, R, R, C), labels (N,), and how to standardise a pixel.
+
+    `members` are the indices of the train split's images that are seen.
+    """
+
+    train: Split
+    members: np.ndarray[Any, Any]
+    validation: Split
+    resolution: int
+    mean: Statistics
+    std: Statistics
+
+
+def normalisation(data: DataSet, resolution: int) -> tuple[Statistics, Statistics]:
+    """Return mean and standard deviation of each channel of the train split, pixels in 0..1."""
+    images = data.splits["train"].images(resolution)
+    images = images[:: -(-len(images) // _SAMPLE)]
+    levels = np.arange(256) / 255
+    means, stds = [], []
+    for channel in range(images.shape[3]):
+        counts = np.zeros(256, np.int64)
+        for at in range(0, len(images), 512):
+            counts += np.bincount(images[at : at + 512, :, :, channel].ravel(), minlength=256)
+        share = counts / counts.sum()
+        mean = float(share @ levels)
+        means.append(mean)
+        stds.append(max(1 / 255, float(share @ (levels - mean) ** 2) ** 0.5))
+    return tuple(means), tuple(stds)
+
+
+def gather(data: DataSet, recipe: Recipe, rung: Rung, resolution: int) -> Material:
+    """Return what the epochs of a rung see of the data, for a network of this resolution."""
+    pixels, train = rung.pixels(resolution), data.splits["train"]
+    members = share_of(train.labels, rung.data, recipe.seed)
+    statistics = normalisation(data, pixels)
+    return Material(train, members, data.splits["validation"], pixels, *statistics)
+
+
+def shuffled(count: int, batch_size: int) -> list[np.ndarray[Any, Any]]:
+    """Shuffle the indices into batches that differ by one at most: none is left with one image."""
+    order = torch.randperm(count).numpy()
+    return np.array_split(order, max(1, count // batch_size))
+
+
+def standardised(
+    images: np.ndarray[Any, Any], mean: Statistics, std: Statistics, device: torch.device
+) -> Tensor:
+    """Standardise uint8 images (N, R, R, C) into float (N, C, R, R), channels last in memory."""
+    pixels = torch.from_numpy(np.array(images))  # a copy: a mapped file can't be written to
+    x = pixels.to(device).permute(0, 3, 1, 2).float()
+    scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(1, -1, 1, 1)
+    offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
+    return channels_last(torch.addcmul(offset.view(1, -1, 1, 1), x, scale))
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Lay x out channels last, with the strides of it even where one channel leaves them open."""
+    return torch.empty_like(x, memory_format=torch.channels_last).copy_(x)

@@ -1,0 +1,51 @@
+"""The registry of losses: a row of `LOSSES` is one. Reading it imports no torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nas.data import Split
+    from nas.training.recipe import Recipe
+
+
+def _cross_entropy(
+    logits: "Tensor", labels: "Tensor", weights: "Tensor", recipe: "Recipe"
+) -> "Tensor":
+    from torch.nn.functional import cross_entropy
+
+    return cross_entropy(logits, labels, weight=weights, label_smoothing=recipe.label_smoothing)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What training makes small.
+
+    `words` name it with its settings, by the recipe's fields. `compute(logits, labels, weights,
+    recipe)` returns the mean over the images (N,), weighted by the weights of their classes.
+    """
+
+    name: str
+    words: str
+    compute: "Callable[[Tensor, Tensor, Tensor, Recipe], Tensor]"
+
+
+LOSSES = {
+    row.name: row
+    for row in (
+        Loss("cross_entropy", "Label smoothing {recipe.label_smoothing:g}", _cross_entropy),
+    )
+}
+
+
+def class_weights(split: "Split", recipe: "Recipe") -> "Tensor":
+    """Return each class's weight in the loss; an image weighs 1 on average."""
+    import torch
+
+    counts = torch.from_numpy(np.bincount(split.labels)).float()
+    weights = counts**-recipe.class_balance
+    return weights * counts.sum() / (weights @ counts)

@@ -99,13 +99,13 @@ def _text(path: str) -> str:
 
 def _data(given: str, here: bool, packed: Packed) -> str:
     """Return the data as the cluster's machines find them; raise DataError where they can't."""
-    from nas.data import names
+    from nas.data import absent, names
 
     if given in names() or is_url(given):
         return given
     path = Path(given).expanduser()
     if here and not path.exists():
-        raise DataError(f"No such file or folder: {given}. Data sets with a name: {names()[0]}.")
+        raise absent(given)
     if not here and not path.is_absolute():
         raise DataError(
             f"--data {given!r} is a path on this machine, and {NOT_HERE}: give a path that all of "

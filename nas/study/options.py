@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from types import NoneType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from nas import executors, proxies, pruners, quantities, samplers
 from nas.cost import Limits
@@ -320,7 +320,8 @@ def declared() -> Mapping[str, Option]:
     """Return all options by their names in Python."""
     hints, found = get_type_hints(SearchOptions, localns={"SearchSpace": Any}), {}
     for each in fields(SearchOptions):
-        types = get_args(hints[each.name]) or (hints[each.name],)
+        hint = hints[each.name]
+        types = get_args(hint) if isinstance(hint, UnionType) else (get_origin(hint) or hint,)
         types = tuple(one for one in types if one is not NoneType)
         option: Option = each.metadata["option"]
         found[each.name] = replace(option, name=each.name, types=types, default=each.default)

@@ -26,7 +26,7 @@ from nas import network
 from nas.architecture import Architecture
 from nas.errors import NasError
 from nas.export import Facts
-from nas.export.python import TOLERANCE, export_python
+from nas.export.python import TOLERANCE, export
 from nas.search_space import Choice, SearchSpace, load, spaces
 from tests import referee
 
@@ -119,7 +119,7 @@ def compare_emitted(architecture: Architecture, built: nn.Module) -> float:
     state = built.state_dict()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = export_python(architecture, state, folder, Facts())
+            path = export(architecture, state, folder, Facts())
         except NasError:
             return float("inf")
         loaded = runpy.run_path(str(path))["load"]()

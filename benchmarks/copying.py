@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution, distribution_to_json
-from optuna.storages._rdb import models
 
 from nas.store import copying, plain
-from nas.store.models import Base
+from nas.store.history import TABLES
+from nas.store.schema import METADATA
 from nas.store.store import Store
 
 PARAMETERS = 20
@@ -31,7 +31,7 @@ def load(url: str, trials: int, epochs: int) -> None:
     """Fill a store with one study of complete trials."""
     store = Store.open(url)
     study = store.create_study("synthetic", {"recipe_hash": "r"}, recipes={"r": {"epochs": epochs}})
-    tables = dict(models.BaseModel.metadata.tables) | dict(Base.metadata.tables)
+    tables = TABLES | dict(METADATA.tables)
     try:
         for begin in range(0, trials, 2_000):
             numbers = range(begin, min(trials, begin + 2_000))

@@ -27,6 +27,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from nas import network, samplers
+from nas.blocks.notation import notation
 from nas.search_space import SearchSpace, block, choice, stage
 from nas.store import queries
 from nas.store.records import CurvePoint, Proposal
@@ -97,7 +98,7 @@ class Ours:
         proposal = Proposal(
             architecture_id=architecture.id,
             architecture=architecture,
-            notation="\n".join(architecture.notation()),
+            notation="\n".join(notation(architecture)),
             cost=cost,
             recipe_hash=self.recipe,
             fidelity=1,
@@ -125,7 +126,8 @@ class Plain:
             storage=url, study_name=f"plain-{sampler}", sampler=made[sampler](seed=0)
         )
         for _ in range(stored):  # the same rows as Optuna writes, sooner
-            filled_by.storage.create_new_trial(self.study._study_id, template_trial=_finished())
+            with filled_by.write() as connection:
+                filled_by.batched.insert_trial(connection, self.study._study_id, _finished())
 
     def one(self, times: Times) -> None:
         """Run a trial from ask to tell, adding its milliseconds."""

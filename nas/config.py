@@ -43,11 +43,12 @@ class Config:
     @property
     def schedule(self) -> Schedule:
         """At which epochs trainings stop and who goes on; without a ladder only the last."""
-        if self.pruner not in pruners.LADDERS:
+        pruner = pruners.get(self.pruner)
+        if not pruner.LADDER:
             return Schedule((self.recipe.epochs,))
         steps = ladder(self.recipe.epochs, self.fidelity, self.reduction)
         rungs = tuple(rung.epochs for rung in steps)
-        return Schedule(rungs, self.reduction, self.pruner == "hyperband")
+        return Schedule(rungs, self.reduction, pruner.BRACKETS)
 
     @property
     def subject(self) -> Subject:

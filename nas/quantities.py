@@ -49,6 +49,11 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
+def number(value: float | None) -> str:
+    """Write a metric with four digits, a missing one as a dash."""
+    return "-" if value is None else f"{value:.4f}"
+
+
 def duration(value: float) -> str:
     """Write seconds for people: 45 s, 12 min, 3.5 h."""
     if value < 90:

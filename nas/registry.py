@@ -28,13 +28,15 @@ class Registry(Generic[Member]):
     kind: str
     package: str
     hyphens: bool = False
+    helpers: tuple[str, ...] = ()  # modules that are no members
     error: type[UserError] = UserError
 
     def names(self) -> list[str]:
         """Return the names of all members; imports none."""
         modules = pkgutil.iter_modules(import_module(self.package).__path__)
-        names = sorted(module.name for module in modules if not module.name.startswith("_"))
-        return [name.replace("_", "-") for name in names] if self.hyphens else names
+        names = (m.name for m in modules if not m.name.startswith("_"))
+        members = sorted(name for name in names if name not in self.helpers)
+        return [name.replace("_", "-") for name in members] if self.hyphens else members
 
     def check(self, name: str) -> None:
         """Refuse an unknown name with the valid ones."""

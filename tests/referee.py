@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import warnings
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from nas import network
 from nas.architecture import Architecture
+from nas.cost import Step
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # fvcore is built on torch.jit, which is deprecated
@@ -35,6 +38,40 @@ def meta_params(architecture: Architecture) -> int:
     """Build a network without memory and count its learnable parameters."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in network.build(architecture).parameters())
+
+
+# The operators of torch that each kind of ours runs, and the names of the same in torch.
+RUNS = {
+    "conv": ("convolution",), "depthwise": ("convolution",), "grouped": ("convolution",),
+    "pointwise": ("convolution",), "cond_conv": ("mm", "convolution"), "linear": ("addmm",),
+    "squeeze_excite": ("mean", "convolution", "act", "convolution", "act", "mul"),
+    "norm": ("norm",), "layer_norm": ("layer_norm",), "act": ("act",), "add": ("add",),
+    "product": ("mul",), "concat": ("cat",), "pool": ("mean",), "local_pool": ("local_pool",),
+}  # fmt: skip
+ALIKE = {
+    "native_batch_norm": "norm", "_native_batch_norm_legit_no_training": "norm",
+    "native_layer_norm": "layer_norm", "sum": "add", "avg_pool2d": "local_pool",
+    "max_pool2d_with_indices": "local_pool",
+} | dict.fromkeys(
+    ("relu", "hardtanh", "silu", "hardswish", "gelu", "mish", "sigmoid", "hardsigmoid", "_softmax",
+     "channel_shuffle", "native_channel_shuffle"), "act",
+)  # fmt: skip
+
+
+def operators(module: nn.Module, in_channels: int, size: int) -> Counter[str]:
+    """Run one image and count the operators that make a tensor of numbers anew, by name."""
+    trace = _Trace([])
+    with torch.no_grad(), trace:
+        module.eval()(torch.zeros(1, in_channels, size, size))
+    names = (ALIKE.get(name, name) for name in trace.names)
+    return Counter(
+        name for name in names if name in {run for runs in RUNS.values() for run in runs}
+    )
+
+
+def operators_of(steps: Iterable[Step]) -> Counter[str]:
+    """Count the operators that a transcript lists, under the same names."""
+    return Counter(run for step in steps for run in RUNS[step.kind] * step.calls)
 
 
 def peak_activation_bytes(module: nn.Module, in_channels: int, size: int) -> int:
@@ -83,6 +120,7 @@ class _Trace(TorchDispatchMode):
     def __init__(self, constants: list[Tensor]) -> None:
         super().__init__()
         self.step = 0
+        self.names: list[str] = []
         self.lives: dict[int, tuple[int, int, int]] = {}
         self._constants = {_storage(tensor) for tensor in constants}
         self._kept: list[Tensor] = []  # so that no storage's address is used twice
@@ -100,6 +138,7 @@ class _Trace(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         made = func(*args, **(kwargs or {}))
+        self.names.append(func.overloadpacket.__name__)
         self.use((args, kwargs))
         self.use(made)
         self.step += 1

@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import mariadb_kit
 import optuna
 import pytest
 import sqlalchemy as sa
@@ -98,21 +97,10 @@ def ready(kind: str, folder: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield ready_file(folder)
         return
-    if kind == "mariadb":
-        if mariadb_kit.server() is None:
-            pytest.skip(mariadb_kit.WHY_NOT)
-        with mariadb_kit.ready_database(_make_tables) as url:
-            yield url
-        return
     if not has_postgresql():
         pytest.skip("no PostgreSQL answers at 127.0.0.1:5432")
     with scratch_database(_empty_database()) as url:
         yield url
-
-
-def _make_tables(url: str) -> None:
-    with opened(url):
-        pass
 
 
 def score(metrics: Metrics, *_: object) -> float:

@@ -13,6 +13,7 @@ from strategies import architectures
 
 from nas import blocks
 from nas.architecture import Architecture, Row, Value
+from nas.blocks.notation import notation
 from nas.errors import SpaceError
 
 
@@ -163,14 +164,14 @@ def test_stages_begin_where_stride_or_width_changes() -> None:
 )
 def test_notation_is_timms_with_what_it_lacks(row: Row, expected: str) -> None:
     """One word per run of equal layers: kernels, stride, expansion, width, then what differs."""
-    stem, stage, head = network(row).notation()
+    stem, stage, head = notation(network(row))
     assert (stem, stage, head) == ("cn_r1_k3_s2_c16", expected, "cn_r1_k1_s1_c64 fc_r1_c10")
 
 
 def test_notation_counts_repeats() -> None:
     """Layers that are equal but for the first one's stride are one word."""
     rows = (mbconv(24, 2), mbconv(24), mbconv(24), mbconv(24, kernels="5"))
-    assert network(*rows).notation()[1] == "ir_r3_k3_s2_e6_c24 ir_r1_k5_s1_e6_c24"
+    assert notation(network(*rows))[1] == "ir_r3_k3_s2_e6_c24 ir_r1_k5_s1_e6_c24"
 
 
 def broken(path: tuple[str | int, ...], value: Any) -> Any:

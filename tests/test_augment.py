@@ -50,7 +50,7 @@ def test_neutral_values_are_not_written() -> None:
 def test_a_new_augmentation_changes_no_stored_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     """At its neutral value it is no part of the JSON and of the hash, at another it is of both."""
     before, written = RECIPE.hash, RECIPE.to_json()
-    new = replace(OPERATIONS["contrast"], name="gamma", neutral=1.0, tuned=1.0, high=3.0)
+    new = replace(OPERATIONS["contrast"], neutral=1.0, tuned=1.0, high=3.0)
     monkeypatch.setitem(OPERATIONS, "gamma", new)
     for strengths in (TUNED, TUNED | {"gamma": 1.0}, augmentations.tuned()):
         recipe = replace(RECIPE, augmentation=strengths)
@@ -135,10 +135,12 @@ def test_documents_list_the_registries() -> None:
     """The tables of augmentations and metrics in the documents are what the registries say."""
     default = {name: augmentations.describe({name: TUNED[name]}) for name in TUNED}
     assert table("| augmentation | from | to | default |") == [
-        [f"`{row.name}`", f"{row.low:g}", f"{row.high:g}", default.get(row.name, "off")]
-        for row in OPERATIONS.values()
+        [f"`{name}`", f"{row.low:g}", f"{row.high:g}", default.get(name, "off")]
+        for name, row in OPERATIONS.items()
     ]
-    assert table("| metric | means |") == [[f"`{m.name}`", m.words] for m in METRICS.values()]
+    assert table("| metric | means |") == [
+        [f"`{name}`", row.words] for name, row in METRICS.items()
+    ]
 
 
 def test_registries_import_no_torch() -> None:

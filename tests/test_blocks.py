@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,10 @@ from nas.architecture import Row
 from nas.blocks import options
 from nas.blocks.mixconv import partition_channels
 from nas.cost import Tape
-from nas.errors import SpaceError
+from nas.errors import NasError, SpaceError
 from nas.export import Facts
-from nas.export.python import export_python
+from nas.export.python import export
+from nas.latency.operators import features
 
 FACTS = Path(__file__).parents[2] / "shared/reference/facts.json"
 
@@ -144,6 +147,18 @@ def test_rows_survive_json(name: str, data: st.DataObject) -> None:
 
 
 @every_block
+@often
+@given(data=st.data())
+def test_a_block_lists_the_operators_that_run(name: str, data: st.DataObject) -> None:
+    """The transcript has each operator of a trace as often, and its numbers add up to the cost."""
+    placed = data.draw(placed_rows(name))
+    transcript = blocks.transcript(placed.row, placed.in_channels, placed.size)
+    traced = referee.operators(build(placed), placed.in_channels, placed.size)
+    assert referee.operators_of(transcript.steps) == traced
+    assert transcript.cost() == blocks.cost(placed.row, placed.in_channels, placed.size)
+
+
+@every_block
 @seldom
 @given(data=st.data())
 def test_a_block_survives_export(
@@ -152,7 +167,7 @@ def test_a_block_survives_export(
     """The emitted file computes what the built network does, and ruff has nothing to format."""
     architecture = blocks.canonical(network_of(data.draw(placed_rows(name))))
     state = network.build(architecture).state_dict()
-    path = export_python(architecture, state, tmp_path_factory.mktemp("export"), Facts())
+    path = export(architecture, state, tmp_path_factory.mktemp("export"), Facts())
     assert referee.formatting(path.read_text()) == ""
 
 
@@ -181,6 +196,27 @@ def test_an_option_that_breaks_its_rule_is_refused_with_the_rule(name: str) -> N
             blocks.canonical_row(Row(name, 8, 1, ((option, "nonsense"),)), 8)
         assert spec.rule in str(error.value)
         assert "'nonsense'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("attend", "message"),
+    [
+        (lambda tape: setattr(tape, "macs", tape.macs + 8), "8 macs were counted by no operator"),
+        (lambda tape: tape.play("attention", 8, 4), "No kind of operator named 'attention'"),
+    ],
+    ids=["beside the tape", "unknown kind"],
+)
+def test_an_operator_that_is_missing_in_the_table_raises(
+    attend: Callable[[Tape], None], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator added at run time is no silent zero: neither for latency nor for the diagram."""
+    monkeypatch.setattr(Tape, "attend", attend, raising=False)
+    attending = replace(blocks.get("conv"), cost=lambda tape, _: tape.attend())  # type: ignore[attr-defined]
+    monkeypatch.setattr(blocks, "get", lambda _: attending)
+    with pytest.raises(NasError, match=message):
+        features((Row("conv", 8), 8, 4))
+    with pytest.raises(NasError, match=message):
+        blocks.transcript(Row("conv", 8), 8, 4)
 
 
 def test_an_unknown_block_is_refused_with_the_known_ones() -> None:
@@ -276,7 +312,7 @@ SCALED_CONV = '''
 import torch
 from torch import Tensor, nn
 
-from nas.blocks import Arguments, Block, Options, options
+from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.conv import ConvNormAct
 from nas.cost import Tape
 
@@ -293,27 +329,18 @@ class ScaledConv(nn.Module):
         return self.conv(x) * self.scale
 
 
-def cost(tape: Tape, *, out_channels: int, kernel: int, stride: int, **_: object) -> None:
-    """Count what ScaledConv does."""
-    tape.conv(out_channels, kernel, stride)
+def cost(tape: Tape, args: Args) -> None:
+    """Count ScaledConv."""
+    tape.conv(args.out_channels, args.kernel, stride=args.stride)
     tape.norm_act()
-    tape.pointwise()
-    tape.params += 1
+    tape.scale(1)
 
 
-def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
-    kernel = int(values["kernels"])
-    return {
-        "in_channels": in_channels, "out_channels": out_channels, "kernel": kernel, "stride": stride
-    }
+def _arguments(values: Options, place: Place) -> Arguments:
+    return {**place.sizes(), "kernel": int(values["kernels"])}
 
 
-def _canonical(values: Options, *_: int) -> tuple[str, Options]:
-    return "scaled_conv", {"kernels": options.canonical_kernels(str(values["kernels"]))}
-
-
-OPTIONS = {"kernels": options.kernel()}
-BLOCK = Block("scaled_conv", ScaledConv, OPTIONS, _arguments, cost, _canonical)
+BLOCK = Block("scaled_conv", ScaledConv, {"kernels": options.kernel()}, _arguments, cost)
 '''
 
 
@@ -409,7 +436,7 @@ def test_every_canonical_ratio_keeps_the_width() -> None:
         for percent in range(1, 101):
             ratio = percent / 100
             width = max(1, int(ratio * channels))
-            kept = options.canonical_se_ratio(ratio, channels, width)
+            kept = options.canonical_ratio(ratio, channels, width)
             assert max(1, int(kept * channels)) == width
             wider = options.canonical_expansion(1 + percent / 20, channels)
             assert int(wider * channels) == int((1 + percent / 20) * channels)

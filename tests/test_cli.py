@@ -503,9 +503,9 @@ def test_a_network_that_predicts_one_class_is_flagged(capsys: pytest.CaptureFixt
     from rich.console import Console
 
     from nas.cost import Cost
-    from nas.report.terminal import Progress, top_table
-    from nas.store.queries import Counts, TrialInfo
-    from nas.study.driver import Snapshot
+    from nas.report.terminal import top_table
+    from nas.store.queries import TrialInfo
+    from nas.study.progress import trial_line
 
     trial = TrialInfo(
         number=3, state="complete", score=0.7, evaluation_id=1, architecture_id="a" * 16,
@@ -513,12 +513,8 @@ def test_a_network_that_predicts_one_class_is_flagged(capsys: pytest.CaptureFixt
         metrics={"accuracy": 0.7551, "majority_rate": 0.7551, "predicted_classes": 1.0},
         worker="w", reused_from=None, stopped=False,
     )  # fmt: skip
-    snapshot = Snapshot(
-        study="[s]", budget=4, counts=Counts(complete=1), best=trial, running=(), epochs=1,
-        elapsed=1.0, remaining=None, metric="accuracy",
-    )  # fmt: skip
-    console = Console(width=80, force_terminal=False)
-    Progress(console).show(snapshot)
+    console = Console(width=200, force_terminal=False)
+    console.print(trial_line(trial, "accuracy"), markup=False)
     console.print(top_table([trial], "accuracy"))
     out = capsys.readouterr().out
     assert "accuracy 0.7551 (majority class 0.7551)" in out

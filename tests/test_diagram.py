@@ -127,10 +127,10 @@ def test_an_arc_stands_for_any_kind_of_skip() -> None:
     """A skip that is an option is seen, and one that is part of the block, as ResNet's is."""
     for skip in ("identity", "none"):
         row = Row("mbconv", 16, 1, (("skip", skip),))
-        assert diagram.has_skip(row, 16, 8) == (skip == "identity")
-    assert diagram.has_skip(Row("basic", 32, 2), 16, 8)
-    assert diagram.has_skip(Row("ghost", 32, 2), 16, 8)
-    assert not diagram.has_skip(Row("condconv", 32, 2), 16, 8)
+        assert blocks.transcript(row, 16, 8).skip == (skip == "identity")
+    assert blocks.transcript(Row("basic", 32, 2), 16, 8).skip
+    assert blocks.transcript(Row("ghost", 32, 2), 16, 8).skip
+    assert not blocks.transcript(Row("condconv", 32, 2), 16, 8).skip
 
 
 def test_stochastic_depth_does_not_break_a_run() -> None:

@@ -45,7 +45,6 @@ import benchmarks.search.__main__
 import nas
 from nas.cli import app, jobs
 from nas.cli.jobs import read_search
-from nas.data.dataset import registered
 from nas.search_space import preflight
 from nas.store import queries
 from nas.study import proposer
@@ -116,7 +115,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setitem(file_systems, "s3", MemoryFileSystem)
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         few = few_digits()
-        patch.setitem(registered(), "digits", lambda: few)
+        patch.setattr("nas.data._named", lambda _: few)
         patch.setattr(preflight, "SAMPLES", 100)
         patch.setattr(proposer, "RANKED", 10)
         patch.delenv("NAS_STORE", raising=False)

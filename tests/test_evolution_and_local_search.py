@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
 from nas import samplers
-from nas.samplers._history import History
+from nas.samplers._history import TrialsBefore
 from nas.samplers.evolution import EvolutionSampler, child
 from nas.samplers.local_search import LocalSearchSampler, standing
 from nas.samplers.nsga2 import ProposingNSGAIISampler
@@ -59,7 +59,7 @@ def drawn(count: int, seed: int = 0) -> list[dict[str, int]]:
 def test_a_child_differs_from_its_parent_in_one_parameter() -> None:
     """Each parameter is as likely to change, to each of its other values."""
     parent = assignment(0, 1, 2, 3, 0, 1)
-    history = History(study_of((parent, 1.0)), NEW)
+    history = TrialsBefore(study_of((parent, 1.0)), NEW)
     children = [child(history, parent, random.Random(seed)) for seed in range(600)]
     changed = [differences(parent, each) for each in children]
     assert all(len(names) == 1 for names in changed)
@@ -135,11 +135,11 @@ def test_local_search_begins_anew_when_all_neighbours_were_tried() -> None:
     best = assignment(1, 1)
     around = [assignment(*v) for v in ((0, 1), (2, 1), (3, 1), (1, 0), (1, 2), (1, 3))]
     tried = [(best, 1.0), *((params, 0.5) for params in around)]
-    history = History(study_of(*tried), NEW)
+    history = TrialsBefore(study_of(*tried), NEW)
     assert standing(history, history.fitness(random.Random(0))) is None
     proposal = propose(LocalSearchSampler(0), study_of(*tried))
     assert proposal not in [params for params, _ in tried]
-    history = History(study_of(*tried, (proposal, 0.1)), NEW)
+    history = TrialsBefore(study_of(*tried, (proposal, 0.1)), NEW)
     assert standing(history, history.fitness(random.Random(0))) == proposal
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from nas import blocks, network
 from nas.architecture import Row, Value
 from nas.blocks.dense_mixconv import DenseMixConv2d, mix_conv
-from nas.blocks.split_attention import SplitAttention, attention_width, split_attention
+from nas.blocks.split_attention import SplitAttention, read_attention, split_attention
 from nas.blocks.widening_mixconv import WideningMixConv2d
 from nas.cost import Tape
 from nas.errors import SpaceError
@@ -147,8 +147,9 @@ def test_split_attention_is_timms(
         in_channels, out_channels, kernel, stride, groups=cardinality, radix=radix,
         norm_layer=nn.BatchNorm2d,
     )  # fmt: skip
-    width = attention_width(in_channels, out_channels, cardinality, radix)
-    ours = SplitAttention(in_channels, out_channels, kernel, stride, cardinality, radix, width)
+    splits = {"cardinality": cardinality, "radix": radix}
+    attention = read_attention(splits, in_channels, out_channels, kernel)
+    ours = SplitAttention(in_channels, out_channels, attention, stride)
     images = torch.randn(4, in_channels, 9, 9)
     theirs(images)  # gives the norms a mean and a deviation
     names = {"conv": "conv", "bn0": "norm1", "fc1": "reduce", "bn1": "norm2", "fc2": "expand"}
@@ -166,10 +167,10 @@ def test_split_attention_counts_what_the_referees_count(
     cardinality: int, radix: int, stride: int
 ) -> None:
     """Other blocks count it by its helper: parameters, macs, activations and memory."""
-    width = attention_width(24, 48, cardinality, radix)
-    built = SplitAttention(24, 48, 3, stride, cardinality, radix, width)
-    tape, sizes = Tape(24, 7), {"cardinality": cardinality, "radix": radix}
-    split_attention(tape, 48, 3, stride, attention_channels=width, **sizes)
+    attention = read_attention({"cardinality": cardinality, "radix": radix}, 24, 48, 3)
+    built = SplitAttention(24, 48, attention, stride)
+    tape = Tape(24, 7)
+    split_attention(tape, 48, attention, stride=stride)
     cost = tape.cost()
     assert cost.params == sum(parameter.numel() for parameter in built.parameters())
     assert (cost.macs, cost.activations) == referee.macs_and_activations(built, 24, 7)

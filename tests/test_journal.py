@@ -100,11 +100,17 @@ def test_no_password_gets_into_a_log(store: Store, tmp_path: Path) -> None:
     assert "postgresql+psycopg://user:***@host/db, see https://host:80/a" in text
 
 
-def test_a_log_that_cannot_be_written_ends_no_trial(store: Store, tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_ends_no_trial(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Where the folder is a file the worker's log says so, and the trial goes on."""
     (tmp_path / "study").write_text("")
     lease = trials(store).start(proposal()).lease
     Observers([Journal(tmp_path / "study")]).tell("epoch", lease, point(1), 0.5)
+    (record,) = caplog.records
+    assert record.getMessage() == "Journal: epoch"
+    assert record.exc_info is not None
+    assert "study" in str(record.exc_info[1])
 
 
 def write_for_ever(folder: str, lease: Lease, most: int) -> None:

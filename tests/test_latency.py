@@ -5,20 +5,22 @@ import math
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+import referee
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_kit import SPACE, arguments, nas, result, write_inputs
+from torch._subclasses.fake_tensor import FakeTensorMode
 from typer.testing import CliRunner
 
-from nas import network, quantities, search_space
+from nas import blocks, network, quantities, search_space
 from nas.architecture import Architecture
 from nas.cli import app
 from nas.commands import studies as commands
-from nas.cost import Cost, Limits, TimedCost
+from nas.cost import Cost, Kind, Limits, TimedCost
 from nas.errors import UserError
 from nas.latency import learn, measure
 from nas.latency.operators import ANY, features
@@ -45,7 +47,7 @@ def made_up(architecture: Architecture) -> float:
 def table(space: str = "mixconv", resolution: int | None = 32) -> LatencyTable:
     """Return a table learnt from networks of a machine with a law."""
     networks = [drawn(space, seed, resolution) for seed in range(30)]
-    measured = [learn.Measured(tuple(network.walk(one)), made_up(one)) for one in networks]
+    measured = [learn.Timing(tuple(network.walk(one)), made_up(one)) for one in networks]
     fitted = learn.fit({}, measured)
     return LatencyTable(space, 3, 10, HOW, *fitted, Error(0, None, None, 30, 0), 0.0)
 
@@ -113,22 +115,33 @@ def test_a_table_learns_a_law_of_the_machine() -> None:
 def test_measured_blocks_are_looked_up_and_slower_inside_a_network() -> None:
     """Blocks measured alone are scaled to the networks, and so stand in the table."""
     networks = [drawn("mixconv", seed, 32) for seed in range(12)]
-    blocks = {block: block[0] for one in networks for block in network.walk(one)}
-    alone = dict.fromkeys(blocks, 0.1)
-    measured = [learn.Measured(tuple(network.walk(one)), 0.15 * len(one.rows)) for one in networks]
+    alone = {block: 0.1 for one in networks for block in network.walk(one)}
+    measured = [learn.Timing(tuple(network.walk(one)), 0.15 * len(one.rows)) for one in networks]
     fitted = learn.fit(alone, measured)
     assert list(fitted.blocks.values()) == pytest.approx([0.15] * len(alone))
 
 
+@pytest.mark.parametrize("space", SPACES)
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
-def test_the_operators_of_a_block_have_its_macs_and_params(seed: int) -> None:
-    """What is written down, operator by operator, adds up to the block's cost."""
-    for row, channels, size, cost in network.block_costs(drawn("mixconv", seed)):
-        noted = features((row, channels, size))
-        macs = sum(value for (_, name), value in noted.items() if name == "macs")
-        params = sum(value for (_, name), value in noted.items() if name == "params")
-        assert (macs, params) == (cost.macs, cost.params)
+@settings(max_examples=2, deadline=None, derandomize=True)
+def test_a_network_lists_the_operators_that_run(space: str, seed: int) -> None:
+    """The blocks' transcripts are a trace of the built network, and add up to its cost."""
+    architecture = drawn(space, seed).at(resolution=64)
+    steps = [
+        step for block in network.walk(architecture) for step in blocks.transcript(*block).steps
+    ]
+    with FakeTensorMode():
+        traced = referee.operators(network.build(architecture), 3, 64)
+    assert referee.operators_of(steps) == traced
+    sums = (sum(step.macs for step in steps), sum(step.params for step in steps))
+    assert sums == network.cost(architecture)[:2]
+
+
+def test_every_kind_of_operator_occurs_in_a_space() -> None:
+    """No row of the table of operators is idle."""
+    walks = (network.walk(drawn(space, seed)) for space in SPACES for seed in range(3))
+    steps = (step for walk in walks for block in walk for step in blocks.transcript(*block).steps)
+    assert {step.kind for step in steps} == set(get_args(Kind))
 
 
 def test_a_table_goes_to_json_and_back(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from nas.service import metrics as monitoring
 DOCUMENT = ROOT / "docs/guides/watching.md"
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Make a store of each kind with a complete, a failed and a running trial."""
     with ready(request.param, tmp_path) as made:

@@ -18,8 +18,7 @@ from optuna import Study
 from optuna.trial import create_trial
 from search_kit import SPACE
 
-from nas import data
-from nas.architecture import Architecture
+from nas import data, network
 from nas.config import Config
 from nas.cost import Limits
 from nas.errors import UserError
@@ -107,7 +106,11 @@ class Simulation:
         networks.append(load("mixnet_s").decode({}))
         metric = self.config.recipe.metric
         return [
-            Known(each.to_json(), subject.price(each), {metric: int(each.id, 16) / 16**16})
+            Known(
+                architecture_json=each.to_json(),
+                cost=network.cost(each),
+                metrics={metric: int(each.id, 16) / 16**16},
+            )
             for each in networks
         ]
 
@@ -204,9 +207,7 @@ def test_a_warm_start_recalls_the_best_of_other_studies() -> None:
     study = small(sampler="random", warm_start=True, limits=Limits(macs=60_000))
     simulation = Simulation(study)
     inside = {
-        Architecture.from_json(known.architecture).id: study.score(
-            known.metrics, known.cost, known.architecture
-        )
+        known.architecture.id: study.score(known.metrics, known)
         for known in simulation.elsewhere()[:-1]
         if known.cost.macs <= 60_000
     }

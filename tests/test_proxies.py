@@ -31,7 +31,7 @@ from nas.errors import UserError
 from nas.objective import Objective
 from nas.proxies import grad_norm, jacob_cov, naswot, synflow
 from nas.proxies._candidate import Batch, Batches, Candidate, measure
-from nas.proxies._comparison import Measured, compare
+from nas.proxies._comparison import ProxyValues, compare
 from nas.proxies._features import Features
 from nas.samplers._space import SpaceOracle
 from nas.search_space import SearchSpace, spaces
@@ -247,10 +247,10 @@ def test_correlations_are_scipys(data: st.DataObject) -> None:
     assert -1 - 1e-9 <= found.spearman.low <= found.spearman.high <= 1 + 1e-9
 
 
-def table(naswot: Any, macs: Any, params: Any) -> dict[str, Measured]:
+def table(naswot: Any, macs: Any, params: Any) -> dict[str, ProxyValues]:
     """Return what was measured, in a second each."""
     named = {"naswot": naswot, "macs": macs, "params": params}
-    return {name: Measured(list(map(float, values)), 1.0) for name, values in named.items()}
+    return {name: ProxyValues(list(map(float, values)), 1.0) for name, values in named.items()}
 
 
 RISING = list(range(30))

@@ -19,7 +19,7 @@ from store_kit import opened, ready
 from benchmarks.scale.load import config, load
 from benchmarks.throughput import STUDY, check, untrained
 from nas.store import leases, queries
-from nas.store.leases import Worker
+from nas.store.leases import Claimant
 from nas.store.store import Store
 from nas.study.worker import Worker as StudyWorker
 
@@ -35,7 +35,7 @@ HOT = [
     queries.total,
     queries.spent,
     queries.best,
-    lambda connection, study: leases.has_free(connection, Worker("w", study, 60.0)),
+    lambda connection, study: leases.has_free(connection, Claimant("w", study, 60.0)),
     lambda connection, study: queries.trial(connection, study, 7),
     lambda connection, study: queries.tried(connection, study, 250),
     lambda connection, study: queries.seen(connection, study, 250),

@@ -20,7 +20,7 @@ from benchmarks.search import contenders, measures, table, tables
 from benchmarks.search.__main__ import main
 from benchmarks.search.cache import Cache
 from benchmarks.search.goal import Goal
-from benchmarks.search.oracle import oracle
+from benchmarks.search.oracle import PoolSampler, oracle
 from benchmarks.search.run import PATIENCE, Run, run
 from nas.errors import UserError
 from nas.objective import Objective
@@ -438,7 +438,8 @@ def test_a_converter_without_its_source_says_where_it_looked(
 def test_our_sampler_is_told_what_is_known_but_no_score(five: table.Table) -> None:
     """The pool's rows, log macs over the target, and how macs enter the scalarised value."""
     told = oracle(Goal(five, "scalarised", 2e6))
-    assert told.pool == [{"a": a, "b": b} for a, b, *_ in FIVE]
+    assert told.rows == [{"a": a, "b": b} for a, b, *_ in FIVE]
+    assert isinstance(contenders.make("nas", 0, Goal(five)), PoolSampler)
     look = told.look({"a": "y", "b": 3})
     assert look is not None
     assert look.factor == pytest.approx(4**-0.07)
@@ -453,8 +454,9 @@ def test_our_sampler_is_told_what_is_known_but_no_score(five: table.Table) -> No
 
 def test_a_whole_table_is_searched_as_a_space(tmp_path: Path) -> None:
     """Our sampler gets no list of rows, and its mutations change one choice."""
-    told = oracle(Goal(table.read(whole(tmp_path))))
-    assert told.pool is None
+    goal = Goal(table.read(whole(tmp_path)))
+    told = oracle(goal)
+    assert not isinstance(contenders.make("nas", 0, goal), PoolSampler)
     start = {"a": 0, "b": 1, "c": 2}
     for seed in range(20):
         changed = told.change(start, random.Random(seed))

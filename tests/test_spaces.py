@@ -15,7 +15,7 @@ import torch
 from nas import network
 from nas.architecture import Architecture
 from nas.export import Facts
-from nas.export.python import export_python
+from nas.export.python import export
 from nas.search_space import Choice, load, members, spaces
 
 SMALL_MEMBERS = [
@@ -62,7 +62,7 @@ def test_emitted_files_are_the_built_networks(name: str, tmp_path: Path) -> None
     """3 random architectures: same keys and shapes, outputs within 1e-5, nothing to format."""
     for architecture in samples(name, 3):
         built = referee.calibrated(architecture)
-        path = export_python(architecture, built.state_dict(), tmp_path, Facts())
+        path = export(architecture, built.state_dict(), tmp_path, Facts())
         loaded = runpy.run_path(str(path))["load"]()
         shapes = [(key, tensor.shape) for key, tensor in loaded.state_dict().items()]
         assert shapes == [(key, tensor.shape) for key, tensor in built.state_dict().items()]

@@ -21,7 +21,7 @@ from store_kit import (
 )
 
 from nas.errors import StoreError
-from nas.store import engine
+from nas.store import dialects, engine
 from nas.store.store import Store
 
 
@@ -94,7 +94,7 @@ def terminate(url: str) -> int:
 
 def test_a_host_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that accepts and says nothing costs the connect timeout, not for ever."""
-    monkeypatch.setitem(engine._POSTGRESQL, "connect_timeout", 2)
+    monkeypatch.setitem(dialects.CONNECT, "connect_timeout", 2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -110,7 +110,7 @@ def test_what_the_url_says_of_a_connection_stands() -> None:
     assert "connect_timeout" not in options["connect_args"]
     assert options["connect_args"]["keepalives_idle"] == 30
     assert options["pool_pre_ping"]
-    assert options["pool_recycle"] == engine.RECYCLE_SECONDS
+    assert options["pool_recycle"] == dialects.RECYCLE_SECONDS
 
 
 @pytest.mark.skipif(not has_postgresql(), reason="no PostgreSQL answers at 127.0.0.1:5432")

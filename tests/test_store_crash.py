@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mariadb_kit
 import pytest
 from optuna.trial import TrialState
 from store_kit import (
@@ -38,7 +37,7 @@ from nas.store.trials import Trials
 SPAWN = multiprocessing.get_context("spawn")
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Return the URL of a store without studies on each kind of database."""
     with ready(request.param, tmp_path) as made:
@@ -109,17 +108,15 @@ def test_one_key_is_evaluated_once_and_the_budget_holds(url: str) -> None:
         assert len({trial.user_attrs["architecture_id"] for trial in own}) == 4
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mariadb"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_several_processes_may_create_a_store_at_once(kind: str, tmp_path: Path) -> None:
     """Whoever is first makes the tables and the study; the others find them."""
     if kind == "sqlite":
         assert race(open_at, [(file_url(tmp_path),)] * 3) == ["opened"] * 3
         return
-    if kind == "mariadb" and mariadb_kit.server() is None:
-        pytest.skip(mariadb_kit.WHY_NOT)
-    if kind == "postgresql" and not has_postgresql():
+    if not has_postgresql():
         pytest.skip("no PostgreSQL answers at 127.0.0.1:5432")
-    with (scratch_database if kind == "postgresql" else mariadb_kit.scratch_database)() as url:
+    with scratch_database() as url:
         assert race(open_at, [(url,)] * 3) == ["opened"] * 3
 
 

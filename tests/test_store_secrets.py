@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 
 from nas.cli import app
 from nas.commands.search import Study
-from nas.store import engine, plain
-from nas.store.models import Base
+from nas.store import engine, plain, queries
+from nas.store.history import TABLES
 from nas.store.queries import Counts
-from nas.store.snapshot import snapshot
+from nas.store.schema import METADATA
 from nas.study.worker import WorkOrder
 
 PASSWORD = "hu$h-p@ss/w0rd"
@@ -148,10 +148,8 @@ def descendants(pid: int) -> list[int]:
 
 def rows(url: str) -> str:
     """Return all that is in a store as one text."""
-    from optuna.storages._rdb import models
-
-    tables = [*models.BaseModel.metadata.sorted_tables, *Base.metadata.sorted_tables]
-    with snapshot(url) as connection:
+    tables = [*TABLES.values(), *METADATA.sorted_tables]
+    with queries.connect(url, frozen=True) as connection:
         return repr([list(plain.read(connection, plain.select(table))) for table in tables])
 
 

@@ -20,13 +20,12 @@ from store_kit import (
 
 from nas.errors import LostLease, StoreError
 from nas.store import queries
-from nas.store.climb import Climb
 from nas.store.records import Lease, Proposal
 from nas.store.store import Store
 from nas.store.trials import Trials
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Return a new store on each kind of database."""
     with ready(request.param, tmp_path) as url, opened(url) as made:
@@ -198,11 +197,11 @@ def test_what_has_ended_is_read_once_and_nothing_is_missed(store: Store) -> None
     mine, elsewhere = trials(store), trials(store, study="other")
     known = leased(elsewhere, "known")
     elsewhere.finish(known, "complete", metrics={"accuracy": 0.9})
-    climb, leases = Climb(mine.info.id), [leased(mine, name) for name in "abc"]
+    climb, leases = queries.Climb(mine.info.id), [leased(mine, name) for name in "abc"]
 
     def same() -> list[tuple[int, float | None]]:
         with store.read() as connection:
-            again, anew = climb.read(connection), Climb(mine.info.id).read(connection)
+            again, anew = climb.read(connection), queries.Climb(mine.info.id).read(connection)
         assert again == anew
         return [(one.number, one.score) for one in again]
 

@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from mariadb_kit import administer
 from search_kit import arguments, command, nas, result
 from store_kit import (
     CONFIG,
@@ -38,18 +37,17 @@ from typer.testing import CliRunner
 from nas.cli import app
 from nas.commands import logs as log_commands
 from nas.commands import studies as commands
-from nas.commands.watch import watch
+from nas.commands.watch import lines, watch
 from nas.errors import StoreError, UserError
 from nas.observers import journal
 from nas.report.events import event_line
-from nas.report.watching import status_lines
 from nas.store import queries
-from nas.store.activity import Activity, activity
 from nas.store.store import Store
 from nas.store.trials import Trials
+from nas.study.progress import Progress, Run, progress
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Make an empty store of each kind."""
     with ready(request.param, tmp_path) as made:
@@ -63,10 +61,10 @@ def store(url: str) -> Iterator[Store]:
         yield made
 
 
-def look(store: Store) -> Activity:
-    """Return what goes on in the study of the kit."""
+def look(store: Store, run: Run | None = None) -> Progress:
+    """Return the progress of the study of the kit."""
     with store.read() as connection:
-        return activity(connection, queries.study(connection, "s"))
+        return progress(connection, queries.study(connection, "s"), run)
 
 
 def train(
@@ -112,7 +110,7 @@ def shift(store: Store, evaluation: str, hours: float) -> None:
 def move_beginning(store: Store, hours: float) -> None:
     """Let the study have begun so many hours ago."""
     with store.write() as connection:
-        at = datetime.fromisoformat(look(store).now.isoformat()) - timedelta(hours=hours)
+        at = datetime.fromisoformat(look(store).activity.now.isoformat()) - timedelta(hours=hours)
         statement = sa.text("UPDATE nas_studies SET created = :at")
         connection.execute(statement.bindparams(sa.bindparam("at", at, sa.DateTime())))
 
@@ -124,7 +122,7 @@ def test_a_worker_is_shown_with_its_trial_epoch_attempt_and_lease(store: Store) 
     assert lease is not None
     mine.report(lease, point(1))
     mine.report(lease, point(2))
-    (holder,) = look(store).holders
+    (holder,) = look(store).activity.holders
     assert (holder.name, holder.host, holder.trial) == ("box:12:1", "box", 0)
     assert (holder.epoch, holder.epochs, holder.attempt) == (2, 3, 1)
     assert 50 < holder.lease_left <= 60
@@ -141,10 +139,10 @@ def test_a_dead_worker_and_one_that_let_go_are_not_at_work(store: Store) -> None
     gone.release(lease)
     time.sleep(0.05)
     found = look(store)
-    assert [holder.name for holder in found.holders] == ["box:1:1", ""]
-    assert found.working == 0
+    assert [holder.name for holder in found.activity.holders] == ["box:1:1", ""]
+    assert found.activity.working == 0
     assert found.remaining is None
-    assert found.holders[0].lease_left < 0
+    assert found.activity.holders[0].lease_left < 0
 
 
 def test_the_attempt_of_a_trial_that_was_taken_over_is_told(store: Store) -> None:
@@ -155,7 +153,7 @@ def test_the_attempt_of_a_trial_that_was_taken_over_is_told(store: Store) -> Non
     dead.report(lease, point(1))
     time.sleep(0.05)
     assert trials(store, worker="other:2:1").adopt() is not None
-    (holder,) = look(store).holders
+    (holder,) = look(store).activity.holders
     assert (holder.host, holder.attempt, holder.epoch) == ("other", 2, 1)
 
 
@@ -169,9 +167,9 @@ def test_the_pace_counts_trials_and_epochs(store: Store) -> None:
     shift(store, "a", 1)
     shift(store, "b", 1)
     found = look(store)
-    assert (found.overall.trials, found.overall.epochs) == (3, 9)
-    assert (found.recent.trials, found.recent.epochs) == (1, 3)
-    assert found.recent.seconds <= 900
+    assert (found.activity.overall.trials, found.activity.overall.epochs) == (3, 9)
+    assert (found.activity.recent.trials, found.activity.recent.epochs) == (1, 3)
+    assert found.activity.recent.seconds <= 900
     assert found.epoch_seconds == 2.0
 
 
@@ -181,8 +179,8 @@ def test_a_promoted_network_is_counted_once(store: Store) -> None:
     train(mine, "a", epochs=1, fidelity=1)
     train(mine, "a", epochs=3, fidelity=3, of=0)
     found = look(store)
-    assert (found.overall.trials, found.overall.epochs) == (1, 3)
-    assert (found.recent.trials, found.recent.epochs) == (1, 3)
+    assert (found.activity.overall.trials, found.activity.overall.epochs) == (1, 3)
+    assert (found.activity.recent.trials, found.activity.recent.epochs) == (1, 3)
 
 
 def test_a_pause_is_found_and_taken_off_the_time(store: Store) -> None:
@@ -193,9 +191,9 @@ def test_a_pause_is_found_and_taken_off_the_time(store: Store) -> None:
     move_beginning(store, 3)
     shift(store, "a", 3)
     found = look(store)
-    (pause,) = found.pauses
+    (pause,) = found.activity.pauses
     assert pause.seconds == pytest.approx(3 * 3600, abs=30)
-    assert found.overall.seconds < 60
+    assert found.activity.overall.seconds < 60
 
 
 def test_an_epoch_that_takes_long_is_no_pause(store: Store) -> None:
@@ -206,7 +204,7 @@ def test_an_epoch_that_takes_long_is_no_pause(store: Store) -> None:
     shift(store, "a", 1)
     with store.write() as connection:
         connection.execute(sa.text("UPDATE nas_curve_points SET seconds = 3000"))
-    assert look(store).pauses == ()
+    assert look(store).activity.pauses == ()
 
 
 def test_time_left_follows_from_budget_and_pace(store: Store) -> None:
@@ -253,9 +251,72 @@ def test_an_empty_study_has_nothing_to_tell(store: Store) -> None:
     """Before the first trial there is no pace, no progress and no estimate."""
     trials(store)
     found = look(store)
-    assert found.holders == found.pauses == ()
-    assert (found.overall.trials, found.overall.epochs, found.last_progress) == (0, 0, None)
+    assert found.activity.holders == found.activity.pauses == ()
+    assert (
+        found.activity.overall.trials,
+        found.activity.overall.epochs,
+        found.activity.last_progress,
+    ) == (0, 0, None)
     assert found.remaining is None
+
+
+def run(store: Store, **limits: Any) -> Progress:
+    """Return the progress as the driver of a search reads it, begun now."""
+    given = {"began": time.time(), "trials": None, "deadline": None, "estimate": 0.0} | limits
+    return look(store, Run(**given))
+
+
+def test_the_estimate_holds_until_half_a_trial_is_trained(store: Store) -> None:
+    """Before, the pre-flight tells the time left, less what is trained; then the pace does."""
+    mine = trials(store)
+    assert run(store, trials=4, estimate=100.0).remaining == 400
+    lease = mine.start(proposal("a")).lease
+    assert lease is not None
+    assert run(store, trials=4, estimate=100.0).remaining == 400
+    mine.report(lease, point(1))
+    assert run(store, trials=4, estimate=100.0).remaining == pytest.approx(100 * (3 + 2 / 3))
+    mine.report(lease, point(2))
+    move_beginning(store, 1)
+    with store.write() as connection:  # an epoch of that length is no pause
+        connection.execute(sa.text("UPDATE nas_curve_points SET seconds = 3000"))
+    by_pace = (3 + 1 / 3) / (2 / 3) * 3600
+    assert run(store, trials=4, estimate=100.0).remaining == pytest.approx(by_pace, rel=0.02)
+    assert look(store).remaining is None  # the stored study has no budget
+
+
+def test_a_driver_with_a_deadline_alone_tells_the_time_to_it(store: Store) -> None:
+    """Without a budget of trials the deadline is the time left, from the first moment on."""
+    trials(store)
+    remaining = run(store, deadline=time.time() + 50, estimate=100.0).remaining
+    assert remaining == pytest.approx(50, abs=5)
+    assert run(store).remaining is None
+
+
+def test_a_ladder_counts_a_climbing_network_as_a_part(store: Store) -> None:
+    """What a promoted trial has still to train is part of the time left; its network is spent."""
+    mine = trials(store)
+    set_config(store, trials=2)
+    train(mine, "a", epochs=1, fidelity=1)
+    train(mine, "b", epochs=1, fidelity=1)
+    lease = mine.start(replace(proposal("a", fidelity=4), promoted_from=0)).lease
+    assert lease is not None
+    mine.report(lease, point(1))
+    move_beginning(store, 0.01)  # 36 seconds: no pause
+    found = look(store)
+    assert (found.spent, found.budget, found.fidelities) == (2, 2, {1: 2})
+    # 3/4 of a training at the pace of two trainings and a quarter in 36 seconds
+    assert found.remaining == pytest.approx(36 * 0.75 / 2.25, rel=0.2)
+    assert not found.is_done
+
+
+def test_the_share_that_is_done_counts_running_trials_in_parts(store: Store) -> None:
+    """A driver sees by it whether a study comes further."""
+    mine = trials(store)
+    train(mine, "a")
+    lease = mine.start(proposal("b")).lease
+    assert lease is not None
+    mine.report(lease, point(1))
+    assert look(store).done == pytest.approx(1 + 1 / 3)
 
 
 def test_the_number_of_queries_does_not_grow_with_the_workers(store: Store) -> None:
@@ -269,7 +330,7 @@ def test_the_number_of_queries_does_not_grow_with_the_workers(store: Store) -> N
     for name in "bcdef":
         mine.start(proposal(name))
     said.clear()
-    assert len(look(store).holders) == 6
+    assert len(look(store).activity.holders) == 6
     assert len(said) == one
 
 
@@ -277,7 +338,7 @@ def test_watching_imports_neither_torch_nor_optuna() -> None:
     """What nas status, logs and metrics need starts quickly."""
     code = (
         "import sys; from nas.commands import watch, logs; from nas.service import metrics;"
-        " from nas.report import watching, events; import nas.cli.watching; heavy = {'torch',"
+        " from nas.report import events; import nas.cli.watching; heavy = {'torch',"
         " 'optuna', 'alembic', 'numpy', 'sqlalchemy.orm'}; print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
@@ -292,11 +353,6 @@ def closed(url: str) -> Iterator[None]:
         file.rename(file.with_suffix(".away"))
         yield
         file.with_suffix(".away").rename(file)
-        return
-    if url.startswith("mariadb"):  # which can't close one database: its tables are elsewhere
-        administer(url, "RENAME TABLE nas_studies TO nas_away")
-        yield
-        administer(url, "RENAME TABLE nas_away TO nas_studies")
         return
     name = url.rpartition("/")[2]
     admin = sa.create_engine(f"{SERVER}/postgres", isolation_level="AUTOCOMMIT")
@@ -402,12 +458,12 @@ def test_a_line_says_where_a_trial_runs_and_where_one_stopped(store: Store, url:
     trials(store, worker="box:1:2", lease=0.01).start(proposal("b"))
     time.sleep(0.05)
     (status,) = commands.status(store=url)
-    lines = status_lines(status)
+    shown = lines(status)
     assert any(
-        re.search(r"trial 0 runs: epoch 0 of 3; box:1:1, lease \d+ s", line) for line in lines
+        re.search(r"trial 0 runs: epoch 0 of 3; box:1:1, lease \d+ s", line) for line in shown
     )
-    assert any("trial 1 stopped, nas resume goes on" in line for line in lines)
-    assert any("1 worker at work" in line for line in lines)
+    assert any("trial 1 stopped, nas resume goes on" in line for line in shown)
+    assert any("1 worker at work" in line for line in shown)
 
 
 @pytest.fixture(scope="module")

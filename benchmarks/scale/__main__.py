@@ -83,7 +83,7 @@ class Bench:
         """Time what people and drivers ask."""
         self.time("nas status", lambda: commands.status(STUDY, store=self.url), repeats)
         self.time("nas top", lambda: commands.top(STUDY, store=self.url), repeats)
-        self.time("snapshot", lambda: self.driver._snapshot(time.time(), 0.0), repeats)
+        self.time("snapshot", lambda: self.driver.read(time.time()), repeats)
         with queries.connect(self.url) as connection:
             key = self.worker.trials.info.id
             for query in (
@@ -139,7 +139,7 @@ class Bench:
 
     def pruning(self, repeats: int) -> None:
         """Time what the median pruner asks after an epoch."""
-        study = self.worker.trials.optuna_study(pruner=pruners.get("median", EPOCHS))
+        study = self.worker.trials.optuna_study(pruner=pruners.get("median").make(EPOCHS))
         self.start(next(self.fresh))
         lease = self.leases[-1]
         point = CurvePoint(epoch=20, metrics={"accuracy": 0.5}, seconds=3.0)

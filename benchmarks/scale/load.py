@@ -23,12 +23,13 @@ from optuna.distributions import CategoricalDistribution, distribution_to_json
 from benchmarks.overhead import space
 from nas import network
 from nas.architecture import Architecture
+from nas.blocks.notation import notation
 from nas.config import Config
 from nas.cost import Cost, Limits
 from nas.objective import Objective
 from nas.pruners.ladder import ladder
-from nas.store.models import utc_now
 from nas.store.records import CurvePoint, Proposal, StoredArchitecture
+from nas.store.schema import utc_now
 from nas.store.store import Store
 from nas.store.trials import Trials
 from nas.training.recipe import Recipe
@@ -143,8 +144,8 @@ def networks(rng: random.Random) -> Iterator[Network]:
         cost = network.cost(architecture)
         wide = sum(CODES[name][value] for name, value in values.items() if "width" in name)
         accuracy = min(0.99, 0.7 + 0.02 * wide + rng.gauss(0, 0.02))
-        text, notation = json.dumps(architecture.to_json()), "\n".join(architecture.notation())
-        yield Network(values, architecture.id, text, notation, cost, accuracy)
+        text, lines = json.dumps(architecture.to_json()), "\n".join(notation(architecture))
+        yield Network(values, architecture.id, text, lines, cost, accuracy)
 
 
 @dataclass

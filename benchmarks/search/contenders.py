@@ -10,9 +10,8 @@ from pathlib import Path
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 
-from benchmarks.search import peers
+from benchmarks.search import oracle, peers
 from benchmarks.search.goal import Goal
-from benchmarks.search.oracle import oracle
 from nas import samplers
 from nas.errors import UserError, unknown
 
@@ -53,7 +52,7 @@ def make(name: str, seed: int, goal: Goal) -> BaseSampler:
         return PEERS[name](seed)
     if name in peers.NAMES:
         return peers.PeerSampler(name, seed, goal.table.distributions)
-    return samplers.get(name, seed, oracle(goal) if name == OURS else None)
+    return oracle.sampler(goal, seed) if name == OURS else samplers.get(name, seed)
 
 
 @cache

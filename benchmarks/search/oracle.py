@@ -1,12 +1,80 @@
-"""What our sampler may know of a table before anything is trained: all but the scores."""
+"""The facts that our sampler has of a table before an evaluation: all but the scores."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial
 
 from benchmarks.search.goal import Goal
-from nas.samplers._oracle import Assignment, TableOracle, altered
+from nas.samplers._acquisition import Acquisition, Observation
+from nas.samplers._oracle import Assignment, Oracle, Preview
+from nas.samplers._record import Record
+from nas.samplers._surrogate import Points
+from nas.samplers.nas import STARTUP, Candidates, NasSampler
+
+ROWS = 5_000  # of a pool that are candidates
+
+
+class TableOracle:
+    """Knows the rows of a table: assignments, and their factors and costs.
+
+    `factors` and `costs`, where given, have an entry per row: see `Preview`.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Assignment],
+        *,
+        factors: Sequence[float] | None = None,
+        costs: Sequence[float] | None = None,
+        front: bool = False,
+    ) -> None:
+        if not rows:
+            raise ValueError("A table has at least one assignment.")
+        names = list(rows[0])
+        choices = {name: tuple(dict.fromkeys(row[name] for row in rows)) for name in names}
+        self.distributions: Mapping[str, CategoricalDistribution] = {
+            name: CategoricalDistribution(options) for name, options in choices.items()
+        }
+        self.rows, self._names, self.front = rows, names, front
+        self.record = Record()
+        factors = factors if factors is not None else [1.0] * len(rows)
+        costs = costs if costs is not None else [0.0] * len(rows)
+        keys = [self._key(row) for row in rows]
+        self._looks = {
+            key: Preview(key, float(factor), cost=float(cost))
+            for key, factor, cost in zip(keys, factors, costs, strict=True)
+        }
+
+    def _key(self, values: Assignment) -> Any:
+        return tuple(values.get(name) for name in self._names)
+
+    def begin(self, rng: random.Random) -> Assignment:
+        """Draw a row."""
+        return self.draw(rng)
+
+    def draw(self, rng: random.Random) -> Assignment:
+        """Draw a row."""
+        return rng.choice(self.rows)
+
+    def change(self, values: Assignment, rng: random.Random) -> Assignment:  # noqa: ARG002
+        """Draw a row: neighbours of a row need not be in the table."""
+        return self.draw(rng)
+
+    def look(self, values: Assignment) -> Preview | None:
+        """Preview at a row; None for an assignment that is not in the table."""
+        return self._looks.get(self._key(values))
+
+    def describe(self, values: Assignment) -> tuple[float, ...]:  # noqa: ARG002
+        """Return nothing: the table has said it all."""
+        return ()
+
+    def identify(self, trial: FrozenTrial) -> Any:
+        """Return the key of a trial's row."""
+        return self._key(trial.params)
 
 
 class WholeTable(TableOracle):
@@ -15,11 +83,41 @@ class WholeTable(TableOracle):
     def change(self, values: Assignment, rng: random.Random) -> Assignment:
         """Change one choice."""
         name = rng.choice([name for name, each in self.distributions.items() if not each.single()])
-        return {**values, name: altered(self.distributions[name], values[name], rng)}
+        others = [each for each in self.distributions[name].choices if each != values[name]]
+        return {**values, name: rng.choice(others)}
+
+
+class PoolSampler(NasSampler):
+    """Our sampler where nothing but the rows of a table can be proposed, each once."""
+
+    def __init__(self, seed: int, table: TableOracle, *, startup: int = STARTUP) -> None:
+        super().__init__(seed, oracle=table, startup=startup)
+        self._pool = table.rows
+        self._points: Points | None = None
+
+    def candidates(
+        self,
+        model: Acquisition,
+        oracle: Oracle,
+        observed: list[Observation],  # noqa: ARG002
+        known: set[Any],
+        rng: random.Random,
+    ) -> Candidates:
+        """Return the rows that have no trial, or some of them where there are many."""
+        pool = self._pool
+        looks = [look for values in pool if (look := oracle.look(values)) is not None]
+        if self._points is None:
+            self._points = model.encoder.encode(pool, looks)
+        left = [index for index, look in enumerate(looks) if look.key not in known]
+        if len(left) > ROWS:
+            left = sorted(rng.sample(left, ROWS))
+        return Candidates(
+            [pool[i] for i in left], [looks[i] for i in left], self._points.take(left)
+        )
 
 
 def oracle(goal: Goal) -> TableOracle:
-    """Return what is known of a goal's table: choices, costs, and the cost's part in the score."""
+    """Return the facts of a goal's table: choices, costs, and the cost's part in the score."""
     table = goal.table
     rows: Sequence[Assignment] = [table.assignment(row) for row in range(len(table))]
     target = goal.target_macs or float(np.median(table.macs))
@@ -31,6 +129,10 @@ def oracle(goal: Goal) -> TableOracle:
         front=goal.kind == "pareto",
     )
     made.distributions = dict(table.distributions)  # the same order of choices as in the study
-    if not table.is_pool:
-        made.pool = None
     return made
+
+
+def sampler(goal: Goal, seed: int) -> NasSampler:
+    """Return our sampler for a table, told the facts of it."""
+    known = oracle(goal)
+    return PoolSampler(seed, known) if goal.table.is_pool else NasSampler(seed, oracle=known)

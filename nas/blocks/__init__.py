@@ -4,44 +4,65 @@ A folder named in the environment variable NAS_BLOCKS (several, separated as in 
 as well, in every process: a block of your own is one file there.
 
 A block file holds an `nn.Module` that reads as the architecture does, the function `cost` that
-counts the same operators on a tape, and a `BLOCK` that says which options it has and how a row of
-data becomes the module's arguments. The module's source is also what the exported code consists of,
-so it uses torch and other classes of this folder, nothing else.
+counts the same operators on a tape, and a `BLOCK` that declares its options and turns a row of data
+into the module's arguments. An exported file consists of the modules' source, so a module uses
+torch and other classes of this folder, nothing else.
 """
 
 import os
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from nas.architecture import Architecture, Row, Value
-from nas.cost import Cost, Tape
+from nas.cost import Cost, Tape, Transcript
 from nas.errors import SpaceError, unknown
 
 OWN_FOLDERS = [path for path in os.environ.get("NAS_BLOCKS", "").split(os.pathsep) if path]
 __path__.extend(OWN_FOLDERS)
 
-Options = dict[str, Value]
-Arguments = dict[str, Any]
+Options = dict[str, Any]  # every option of a block, by name
+Arguments = dict[str, Any]  # literal keyword arguments of a module's constructor
+Args = SimpleNamespace  # the same as attributes
+
+
+class Place(NamedTuple):
+    """Where a block stands: the widths of its input and output, and its stride."""
+
+    in_channels: int
+    out_channels: int
+    stride: int
+
+    def sizes(self) -> Arguments:
+        """Return the three as arguments of a constructor."""
+        return {"in_channels": self[0], "out_channels": self[1], "stride": self[2]}
+
+    @property
+    def changes(self) -> bool:
+        """Say whether the output's shape differs from the input's."""
+        return self.stride > 1 or self.in_channels != self.out_channels
 
 
 class Option(NamedTuple):
-    """A block's option: its default, what a valid value is (in words and as a test).
+    """A block's option: its default, the rule for a value (in words and as a test).
 
     `structural` marks options that can make a block impossible at some widths (more kernel groups
-    than channels, say), so that a search space is checked for it beforehand.
+    than channels, say), so that a search space is checked for it beforehand. `canonical` writes a
+    valid value the one way that stands for all that mean the same.
     """
 
     default: Value
     rule: str
-    valid: Callable[[Value], bool]
+    valid: Callable[[Any], bool]
     structural: bool = False
+    canonical: Callable[[Any], Value] = lambda value: value
 
 
 def ceil_size(size: int, stride: int, options: Options | None = None) -> int:  # noqa: ARG001
@@ -51,22 +72,27 @@ def ceil_size(size: int, stride: int, options: Options | None = None) -> int:  #
 
 @dataclass(frozen=True)
 class Block:
-    """What the rest of the house knows of a block.
+    """A block as the registry knows it.
 
-    `arguments(options, in_channels, out_channels, stride)` gives the literal keyword arguments with
-    which both `module(**arguments)` and `cost(tape, **arguments)` are called; it raises SpaceError
-    where the widths do not allow the options. `cost` names the arguments it counts with and takes
-    the others as `**_`. `canonical` (same arguments, returns block name and options) drops what has
-    no effect. `out_size(size, stride, options)` is the height and width of the output.
+    `arguments(options, place)` gives the literal keyword arguments of the module's constructor,
+    which are also the attributes of `args` in `cost(tape, args)`; it raises SpaceError where the
+    widths do not allow the options. `canonical(options, place)` drops what has no effect: it
+    returns a block's name and options; without it every option has its effect everywhere.
+    `out_size(size, stride, options)` is the height and width of the output.
     """
 
     name: str
     module: type[nn.Module]
     options: Mapping[str, Option]
-    arguments: Callable[[Options, int, int, int], Arguments]
-    cost: Callable[..., None]
-    canonical: Callable[[Options, int, int, int], tuple[str, Options]]
+    arguments: Callable[[Options, Place], Arguments]
+    cost: Callable[[Tape, Args], None]
+    canonical: Callable[[Options, Place], tuple[str, Options]] | None = None
     out_size: Callable[[int, int, Options], int] = ceil_size
+
+    @cached_property
+    def defaults(self) -> Options:
+        """Every option's default."""
+        return {name: option.default for name, option in self.options.items()}
 
     def check(self, name: str, value: Value) -> None:
         """Refuse an option this block does not have, or a value that breaks its rule."""
@@ -78,13 +104,13 @@ class Block:
 
     def complete(self, options: Mapping[str, Value]) -> Options:
         """Fill in the defaults."""
-        return {name: options.get(name, option.default) for name, option in self.options.items()}
+        return {**self.defaults, **options}
 
 
 @cache
-def _found() -> dict[str, Block]:
+def _registered() -> dict[str, Block]:
     """Import every block file; raises SpaceError for one of the user's own that can't be used."""
-    found: dict[str, Block] = {}
+    registered: dict[str, Block] = {}
     for folder in OWN_FOLDERS:
         if not os.path.isdir(folder):
             raise SpaceError(f"NAS_BLOCKS names folders; there is no folder {folder}.")
@@ -99,11 +125,11 @@ def _found() -> dict[str, Block]:
                 raise
             raise SpaceError(f"{file}: {type(error).__name__}: {error}") from error
         block = getattr(module, "BLOCK", None)
-        if block is not None and block.name in found:
+        if block is not None and block.name in registered:
             raise SpaceError(f"{file}: there is another block named {block.name!r}.")
         if block is not None:
-            found[block.name] = block
-    return found
+            registered[block.name] = block
+    return registered
 
 
 def _check_names(folder: str) -> None:
@@ -116,12 +142,12 @@ def _check_names(folder: str) -> None:
 
 def names() -> list[str]:
     """Return the names of all blocks."""
-    return sorted(_found())
+    return sorted(_registered())
 
 
 def get(name: str) -> Block:
     """Return the block of this name; raises SpaceError with the available ones."""
-    block = _found().get(name)
+    block = _registered().get(name)
     if block is None:
         raise SpaceError(unknown("block", name, names()))
     return block
@@ -130,8 +156,8 @@ def get(name: str) -> Block:
 def arguments(row: Row, in_channels: int) -> Arguments:
     """Return the literal arguments of a row's module (and of its cost)."""
     block = get(row.block)
-    options = block.complete(dict(row.options))
-    return block.arguments(options, in_channels, row.out_channels, row.stride)
+    place = Place(in_channels, row.out_channels, row.stride)
+    return block.arguments({**block.defaults, **dict(row.options)}, place)
 
 
 def out_size(row: Row, size: int) -> int:
@@ -154,22 +180,33 @@ def cost(row: Row, in_channels: int, size: int) -> Cost:
     counted = row.counted.get((in_channels, size))
     if counted is None:
         tape = Tape(in_channels, size)
-        get(row.block).cost(tape, **arguments(row, in_channels))
+        get(row.block).cost(tape, Args(**arguments(row, in_channels)))
         counted = row.counted[in_channels, size] = tape.cost()
     return counted
 
 
+def transcript(row: Row, in_channels: int, size: int) -> Transcript:
+    """List the operators of a row's block; raises NasError where one is missing in the list."""
+    tape = Transcript(in_channels, size)
+    get(row.block).cost(tape, Args(**arguments(row, in_channels)))
+    tape.check()
+    return tape
+
+
 def canonical_row(row: Row, in_channels: int) -> Row:
     """Check a row and drop the options that have no effect at these widths."""
-    block = get(row.block)
+    block, options = get(row.block), {}
     for name, value in row.options:
         block.check(name, value)
-    options = block.complete(dict(row.options))
-    block.arguments(options, in_channels, row.out_channels, row.stride)
-    name, options = block.canonical(options, in_channels, row.out_channels, row.stride)
-    defaults = get(name).options
-    kept = ((key, value) for key, value in options.items() if value != defaults[key].default)
-    return Row(name, row.out_channels, row.stride, tuple(sorted(kept)))
+        options[name] = block.options[name].canonical(value)
+    place, name = Place(in_channels, row.out_channels, row.stride), row.block
+    options = block.complete(options)
+    block.arguments(options, place)
+    if block.canonical:
+        name, options = block.canonical(options, place)
+    defaults = get(name).defaults
+    effective = ((key, value) for key, value in options.items() if value != defaults[key])
+    return Row(name, row.out_channels, row.stride, tuple(sorted(effective)))
 
 
 def canonical(architecture: Architecture) -> Architecture:

@@ -4,7 +4,7 @@ in MobileNetV3 (arXiv:1905.02244), or a layer norm as in ConvNeXt (arXiv:2201.03
 
 from torch import Tensor, nn
 
-from nas.blocks import Arguments, Block, Option, Options, options
+from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.cost import Tape
 from nas.errors import SpaceError
 
@@ -36,61 +36,45 @@ class Classifier(nn.Module):
         return self.linear(self.dropout(self.hidden(x)))  # (N, classes)
 
 
-def cost(tape: Tape, *, classes: int, hidden_channels: int, layer_norm: bool, **_: object) -> None:
-    """Count what Classifier does."""
+def cost(tape: Tape, args: Args) -> None:
+    """Count Classifier."""
     tape.pool()
-    if layer_norm:
+    if args.layer_norm:
         tape.layer_norm()
-    if hidden_channels:
-        tape.linear(hidden_channels)
-        tape.pointwise()
-    tape.linear(classes)
+    if args.hidden_channels:
+        tape.linear(args.hidden_channels)
+        tape.act()
+    tape.linear(args.classes)
 
 
-def _arguments(
-    values: Options,
-    in_channels: int,
-    out_channels: int,
-    stride: int,
-) -> Arguments:
-    if stride != 1:
-        raise SpaceError(f"A classifier pools the whole image: its stride is 1, not {stride}.")
-    if values["layer_norm"] and in_channels == 1:
+def _arguments(values: Options, place: Place) -> Arguments:
+    if place.stride != 1:
+        raise SpaceError(
+            f"A classifier pools the whole image: its stride is 1, not {place.stride}."
+        )
+    if values["layer_norm"] and place.in_channels == 1:
         raise SpaceError("classifier.layer_norm needs more than 1 channel: of 1 it leaves nothing.")
-    hidden = int(values["hidden_channels"])
+    hidden = values["hidden_channels"]
     return {
-        "in_channels": in_channels,
-        "classes": out_channels,
-        "dropout": float(values["dropout"]),
+        "in_channels": place.in_channels,
+        "classes": place.out_channels,
+        "dropout": values["dropout"],
         "hidden_channels": hidden,
-        "activation": options.ACTIVATIONS[str(values["activation"])] if hidden else nn.ReLU,
-        "layer_norm": bool(values["layer_norm"]),
+        "activation": options.ACTIVATIONS[values["activation"]] if hidden else nn.ReLU,
+        "layer_norm": values["layer_norm"],
     }
 
 
-def _canonical(
-    values: Options,
-    in_channels: int,  # noqa: ARG001 - the options have their effect at any width
-    out_channels: int,  # noqa: ARG001
-    stride: int,  # noqa: ARG001
-) -> tuple[str, Options]:
+def _canonical(values: Options, _: Place) -> tuple[str, Options]:
     return "classifier", values if values["hidden_channels"] else values | {"activation": "relu"}
 
 
-def _is_width(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000
-
-
-BLOCK = Block(
-    name="classifier",
-    module=Classifier,
-    options={
-        "dropout": options.rate(),
-        "hidden_channels": Option(0, "a number of channels, or 0 for no hidden layer", _is_width),
-        "activation": options.activation(),
-        "layer_norm": options.flag(False)._replace(structural=True),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "dropout": options.rate(),
+    "hidden_channels": options.count(
+        0, "a number of channels, or 0 for no hidden layer", least=0, most=1_000_000
+    ),
+    "activation": options.activation(),
+    "layer_norm": options.flag(False, structural=True),
+}
+BLOCK = Block("classifier", Classifier, OPTIONS, _arguments, cost, _canonical)

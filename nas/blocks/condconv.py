@@ -1,17 +1,25 @@
 """CondConv: Conditionally Parameterized Convolutions for Efficient Inference, arXiv:1904.04971."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nas.blocks import Arguments, Block, Options, options
-from nas.blocks.skip import Skip, add_skip
-from nas.blocks.squeeze_excite import SqueezeExcite
+from nas.blocks import Args, Arguments, Block, Options, Place, options
+from nas.blocks.skip import Skip, SkipConnection, add_skip
+from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
 from nas.cost import Tape
 
 ROUTINGS = ("block", "convolution")
+
+
+class Experts(NamedTuple):
+    """How many kernels a CondConv mixes, and whether each convolution has a routing of its own."""
+
+    number: int
+    own_routing: bool = False
 
 
 class CondConv2d(nn.Module):
@@ -68,34 +76,26 @@ class CondMBConv(nn.Module):
         hidden_channels: int,
         out_channels: int,
         kernel: int,
+        experts: Experts,
         stride: int = 1,
-        experts: int = 4,
-        routing: str = "block",
         activation: type[nn.Module] = nn.ReLU,
-        se_channels: int = 0,
-        se_activation: type[nn.Module] = nn.ReLU,
-        se_gate: type[nn.Module] = nn.Sigmoid,
-        skip: str = "none",
-        drop_path: float = 0.0,
+        se: Squeeze | None = None,
+        skip: Skip | None = None,
     ) -> None:
         super().__init__()
-        hidden, each = hidden_channels, routing == "convolution"
-        self.routing1 = Routing(in_channels, experts)
-        self.expand = CondConv2d(in_channels, hidden, 1, experts=experts)
+        hidden, number = hidden_channels, experts.number
+        self.routing1 = Routing(in_channels, number)
+        self.expand = CondConv2d(in_channels, hidden, 1, experts=number)
         self.norm1 = nn.BatchNorm2d(hidden)
-        self.routing2 = Routing(hidden, experts) if each else None
-        self.depthwise = CondConv2d(hidden, hidden, kernel, stride, hidden, experts=experts)
+        self.routing2 = Routing(hidden, number) if experts.own_routing else None
+        self.depthwise = CondConv2d(hidden, hidden, kernel, stride, hidden, experts=number)
         self.norm2 = nn.BatchNorm2d(hidden)
         self.act = activation()
-        self.se = (
-            SqueezeExcite(hidden, se_channels, se_activation, se_gate)
-            if se_channels
-            else nn.Identity()
-        )
-        self.routing3 = Routing(hidden, experts) if each else None
-        self.project = CondConv2d(hidden, out_channels, 1, experts=experts)
+        self.se = SqueezeExcite(hidden, se) if se else nn.Identity()
+        self.routing3 = Routing(hidden, number) if experts.own_routing else None
+        self.project = CondConv2d(hidden, out_channels, 1, experts=number)
         self.norm3 = nn.BatchNorm2d(out_channels)
-        self.skip = Skip(skip, stride, drop_path) if skip != "none" else None
+        self.skip = SkipConnection(skip, stride) if skip else None
 
     def forward(self, x: Tensor) -> Tensor:
         routing = self.routing1(x)  # (N, experts)
@@ -108,83 +108,56 @@ class CondMBConv(nn.Module):
         return self.skip(x, y) if self.skip else y
 
 
-def cost(
-    tape: Tape,
-    *,
-    hidden_channels: int,
-    out_channels: int,
-    kernel: int,
-    stride: int,
-    experts: int,
-    routing: str,
-    se_channels: int,
-    skip: str,
-    **_: object,
-) -> None:
-    """Count what CondMBConv does."""
-    held = tape.hold() if skip != "none" else None
-    shared = routing == "block"
-    weights = tape.route(experts)
-    tape.cond_conv(hidden_channels, 1, experts=experts, routing=weights, keep=shared)
+def cost(tape: Tape, args: Args) -> None:
+    """Count CondMBConv."""
+    held = tape.hold() if args.skip else None
+    number, shared = args.experts.number, not args.experts.own_routing
+    weights = tape.route(number)
+    tape.cond_conv(args.hidden_channels, 1, experts=number, routing=weights, keep=shared)
     tape.norm_act()
-    weights = weights if shared else tape.route(experts)
-    groups = hidden_channels
+    weights = weights if shared else tape.route(number)
+    groups = args.hidden_channels
     tape.cond_conv(
-        hidden_channels, kernel, stride, groups, experts=experts, routing=weights, keep=shared
-    )
+        args.hidden_channels, args.kernel, stride=args.stride, groups=groups,
+        experts=number, routing=weights, keep=shared,
+    )  # fmt: skip
     tape.norm_act()
-    if se_channels:
-        tape.squeeze_excite(se_channels)
-    weights = weights if shared else tape.route(experts)
-    tape.cond_conv(out_channels, 1, experts=experts, routing=weights)
+    if args.se:
+        tape.squeeze_excite(args.se.channels)
+    weights = weights if shared else tape.route(number)
+    tape.cond_conv(args.out_channels, 1, experts=number, routing=weights)
     tape.norm()
     if held:
-        add_skip(tape, held, skip, stride)
+        add_skip(tape, held, args.skip, args.stride)
 
 
-def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
-    hidden_channels = options.hidden_channels(float(values["expansion"]), in_channels)
+def _arguments(values: Options, place: Place) -> Arguments:
+    hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
     return {
-        "in_channels": in_channels,
+        **place.sizes(),
         "hidden_channels": hidden_channels,
-        "out_channels": out_channels,
         "kernel": int(values["kernels"]),
-        "stride": stride,
-        "experts": int(values["experts"]),
-        "routing": str(values["routing"]),
-        "activation": options.ACTIVATIONS[str(values["activation"])],
-        **options.squeeze_excite_arguments(values, in_channels, hidden_channels),
-        **options.residual_arguments(values, in_channels, out_channels, stride),
+        "experts": Experts(values["experts"], values["routing"] == "convolution"),
+        **options.se_and_skip_arguments(values, place, hidden_channels),
     }
 
 
-def _canonical(
-    values: Options, in_channels: int, out_channels: int, stride: int
-) -> tuple[str, Options]:
+def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """An expansion of 1 stays: its 1x1 convolution is another one for each image."""
-    hidden_channels = options.hidden_channels(float(values["expansion"]), in_channels)
+    hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
     return "condconv", {
-        **values,
-        "kernels": options.canonical_kernels(str(values["kernels"])),
-        "expansion": options.canonical_expansion(float(values["expansion"]), in_channels),
-        **options.canonical_squeeze_excite(values, in_channels, hidden_channels),
-        **options.canonical_residual(values, in_channels, out_channels, stride),
+        **options.canonical_se_and_skip(values, place, hidden_channels),
+        "expansion": options.canonical_expansion(float(values["expansion"]), place.in_channels),
     }
 
 
-BLOCK = Block(
-    name="condconv",
-    module=CondMBConv,
-    options={
-        "kernels": options.kernel(),
-        "experts": options.count(4),
-        "routing": options.one_of("block", ROUTINGS),
-        "expansion": options.expansion(),
-        "activation": options.activation(),
-        **options.squeeze_excite(),
-        **options.residual(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "kernels": options.kernel(),
+    "experts": options.count(4),
+    "routing": options.one_of("block", ROUTINGS),
+    "expansion": options.expansion(),
+    "activation": options.activation(),
+    **options.squeeze_excite(),
+    **options.residual(),
+}
+BLOCK = Block("condconv", CondMBConv, OPTIONS, _arguments, cost, _canonical)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from nas.blocks import Arguments, Block, Options, options
+from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.cost import Tape
 
 
@@ -29,45 +29,25 @@ class ConvNormAct(nn.Module):
         return self.act(self.norm(self.conv(x)))
 
 
-def cost(
-    tape: Tape, *, out_channels: int, kernel: int, stride: int, groups: int, **_: object
-) -> None:
-    """Count what ConvNormAct does."""
-    tape.conv(out_channels, kernel, stride, groups)
+def cost(tape: Tape, args: Args) -> None:
+    """Count ConvNormAct."""
+    tape.conv(args.out_channels, args.kernel, stride=args.stride, groups=args.groups)
     tape.norm_act()
 
 
-def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
-    groups = int(values["groups"])
-    options.check_groups("conv.groups", groups, in_channels, out_channels)
+def _arguments(values: Options, place: Place) -> Arguments:
+    options.check_groups("conv.groups", values["groups"], place.in_channels, place.out_channels)
     return {
-        "in_channels": in_channels,
-        "out_channels": out_channels,
+        **place.sizes(),
         "kernel": int(values["kernels"]),
-        "stride": stride,
-        "groups": groups,
-        "activation": options.ACTIVATIONS[str(values["activation"])],
+        "groups": values["groups"],
+        "activation": options.ACTIVATIONS[values["activation"]],
     }
 
 
-def _canonical(
-    values: Options,
-    in_channels: int,  # noqa: ARG001 - every option of a plain convolution has an effect
-    out_channels: int,  # noqa: ARG001
-    stride: int,  # noqa: ARG001
-) -> tuple[str, Options]:
-    return "conv", values | {"kernels": options.canonical_kernels(str(values["kernels"]))}
-
-
-BLOCK = Block(
-    name="conv",
-    module=ConvNormAct,
-    options={
-        "kernels": options.kernel(),
-        "groups": options.groups(),
-        "activation": options.activation(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "kernels": options.kernel(),
+    "groups": options.groups(),
+    "activation": options.activation(),
+}
+BLOCK = Block("conv", ConvNormAct, OPTIONS, _arguments, cost)

@@ -1,18 +1,28 @@
 """The block of ConvNeXt, arXiv:2201.03545, and what it was on the paper's way from ResNet's."""
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
-from nas.blocks import Arguments, Block, Options, ceil_size, options
+from nas.blocks import Args, Arguments, Block, Options, Place, ceil_size, options
 from nas.blocks.layer_norm import NORMS, count_norm, named_norm
 from nas.blocks.layer_scale import LayerScale
-from nas.blocks.patchify import Patchify, floor_size
-from nas.blocks.patchify import cost as patchify_cost
+from nas.blocks.patchify import Patchify, count_patchify, floor_size
 from nas.blocks.projection import Projection, add_projection
 from nas.blocks.stochastic_depth import StochasticDepth
 from nas.cost import Tape
 
 OFTEN = ("one", "every")
 DOWNSAMPLE = ("separate", "shortcut")
+
+
+class Layers(NamedTuple):
+    """The norm and the activation, and whether one follows every convolution as in ResNet."""
+
+    norm: type[nn.Module]
+    activation: type[nn.Module]
+    every_norm: bool = False
+    every_activation: bool = False
 
 
 class ConvNeXt(nn.Module):
@@ -29,16 +39,14 @@ class ConvNeXt(nn.Module):
         hidden_channels: int,
         out_channels: int,
         kernel: int,
-        norm: type[nn.Module],
-        activation: type[nn.Module],
+        layers: Layers,
         stride: int = 1,
         downsample: str = "none",
-        every_norm: bool = False,
-        every_activation: bool = False,
         layer_scale: bool = True,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        norm, activation, every_norm, every_activation = layers
         separate, shortcut = downsample == "separate", downsample == "shortcut"
         width = out_channels if separate else in_channels
         # A batch norm right after a convolution has a bias of its own.
@@ -73,73 +81,56 @@ class ConvNeXt(nn.Module):
         return self.act3(self.drop_path(self.scale(y)) + self.skip(x))
 
 
-def cost(
-    tape: Tape,
-    *,
-    hidden_channels: int,
-    out_channels: int,
-    kernel: int,
-    norm: type[nn.Module],
-    stride: int,
-    downsample: str,
-    every_norm: bool,
-    every_activation: bool,
-    layer_scale: bool,
-    **_: object,
-) -> None:
-    """Count what ConvNeXt does."""
+def cost(tape: Tape, args: Args) -> None:
+    """Count ConvNeXt."""
+    norm, _activation, every_norm, every_activation = args.layers
     bias = norm is not nn.BatchNorm2d
-    if downsample == "separate":
-        patchify_cost(tape, out_channels=out_channels, patch=stride, norm=norm, norm_first=True)
+    if args.downsample == "separate":
+        count_patchify(tape, args.out_channels, args.stride, norm, norm_first=True)
     held = tape.hold()
-    step = stride if downsample == "shortcut" else 1
-    tape.conv(tape.channels, kernel, step, groups=tape.channels, bias=bias)
+    step = args.stride if args.downsample == "shortcut" else 1
+    tape.conv(tape.channels, args.kernel, stride=step, groups=tape.channels, bias=bias)
     count_norm(tape, norm)
-    for channels in (hidden_channels, out_channels):
+    for channels in (args.hidden_channels, args.out_channels):
         # The activation after the depthwise or the expanding convolution.
-        if every_activation or channels == out_channels:
-            tape.pointwise()
+        if every_activation or channels == args.out_channels:
+            tape.act()
         tape.conv(channels, 1, bias=bias or not every_norm)
         if every_norm:
             count_norm(tape, norm)
-    if layer_scale:
-        tape.layer_scale()
-    if downsample == "shortcut":
-        add_projection(tape, held, out_channels, stride, norm=norm)
+    if args.layer_scale:
+        tape.scale(args.out_channels)
+    if args.downsample == "shortcut":
+        add_projection(tape, held, args.stride, norm=norm)
     else:
         tape.add(held)
     if every_activation:
-        tape.pointwise()
+        tape.act()
 
 
-def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
-    changes = stride > 1 or in_channels != out_channels
+def _arguments(values: Options, place: Place) -> Arguments:
     return {
-        "in_channels": in_channels,
-        "hidden_channels": options.hidden_channels(float(values["expansion"]), out_channels),
-        "out_channels": out_channels,
+        **place.sizes(),
+        "hidden_channels": options.hidden_channels(values["expansion"], place.out_channels),
         "kernel": int(values["kernels"]),
-        "norm": named_norm(values, in_channels, out_channels),
-        "activation": options.ACTIVATIONS[str(values["activation"])],
-        "stride": stride,
-        "downsample": str(values["downsample"]) if changes else "none",
-        "every_norm": values["norms"] == "every",
-        "every_activation": values["activations"] == "every",
-        "layer_scale": bool(values["layer_scale"]),
-        "drop_path": float(values["drop_path"]),
+        "layers": Layers(
+            named_norm(values, place.in_channels, place.out_channels),
+            options.ACTIVATIONS[values["activation"]],
+            values["norms"] == "every",
+            values["activations"] == "every",
+        ),
+        "downsample": values["downsample"] if place.changes else "none",
+        "layer_scale": values["layer_scale"],
+        "drop_path": values["drop_path"],
     }
 
 
-def _canonical(
-    values: Options, in_channels: int, out_channels: int, stride: int
-) -> tuple[str, Options]:
+def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """Drop how the image is made smaller or wider where it is not."""
-    changes = stride > 1 or in_channels != out_channels
     return "convnext", {
         **values,
-        "kernels": options.canonical_kernels(str(values["kernels"])),
-        "expansion": options.canonical_expansion(float(values["expansion"]), out_channels),
-        "downsample": values["downsample"] if changes else "separate",
+        "expansion": options.canonical_expansion(float(values["expansion"]), place.out_channels),
+        "downsample": values["downsample"] if place.changes else "separate",
     }
 
 
@@ -148,22 +139,15 @@ def _out_size(size: int, stride: int, values: Options) -> int:
     return sized(size, stride, values)
 
 
-BLOCK = Block(
-    name="convnext",
-    module=ConvNeXt,
-    options={
-        "kernels": options.kernel("7"),
-        "expansion": options.expansion(4),
-        "activation": options.activation("gelu"),
-        "norm": options.one_of("layer", NORMS, structural=True),
-        "norms": options.one_of("one", OFTEN),
-        "activations": options.one_of("one", OFTEN),
-        "downsample": options.one_of("separate", DOWNSAMPLE),
-        "layer_scale": options.flag(True),
-        "drop_path": options.rate(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-    out_size=_out_size,
-)
+OPTIONS = {
+    "kernels": options.kernel("7"),
+    "expansion": options.expansion(4),
+    "activation": options.activation("gelu"),
+    "norm": options.one_of("layer", NORMS, structural=True),
+    "norms": options.one_of("one", OFTEN),
+    "activations": options.one_of("one", OFTEN),
+    "downsample": options.one_of("separate", DOWNSAMPLE),
+    "layer_scale": options.flag(True),
+    "drop_path": options.rate(),
+}
+BLOCK = Block("convnext", ConvNeXt, OPTIONS, _arguments, cost, _canonical, out_size=_out_size)

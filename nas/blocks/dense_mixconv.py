@@ -10,7 +10,7 @@ from math import gcd
 import torch
 from torch import Tensor, nn
 
-from nas.blocks.widening_mixconv import WideningMixConv2d, widening_mix_conv
+from nas.blocks.widening_mixconv import WideningMixConv2d
 from nas.cost import Tape
 
 
@@ -43,17 +43,7 @@ class DenseMixConv2d(nn.Module):
         return torch.cat(mixed, dim=1) if len(mixed) > 1 else mixed[0]  # (N, C, H, W)
 
 
-def dense_mix_conv(
-    tape: Tape, group_channels: tuple[int, ...], kernels: tuple[int, ...], stride: int = 1
-) -> None:
-    """Count what DenseMixConv2d does."""
-    weights = 0
-    for channels, kernel in zip(group_channels, kernels, strict=True):
-        weights += channels * (tape.channels // gcd(tape.channels, channels)) * kernel * kernel
-    tape.parallel_convs(group_channels, weights, stride)
-
-
-# The two kinds of MixConv, and how each is counted: their modules take the same arguments.
+# The two kinds of MixConv: their modules take the same arguments.
 MIXCONVS: dict[str, type[nn.Module]] = {"depthwise": WideningMixConv2d, "dense": DenseMixConv2d}
 
 
@@ -62,8 +52,13 @@ def mix_conv(
     mixconv: type[nn.Module],
     group_channels: tuple[int, ...],
     kernels: tuple[int, ...],
+    *,
     stride: int = 1,
 ) -> None:
-    """Count a MixConv of this kind."""
-    count = dense_mix_conv if mixconv is DenseMixConv2d else widening_mix_conv
-    count(tape, group_channels, kernels, stride)
+    """Count a MixConv of this kind; a depthwise one reads one channel per filter."""
+    channels = tape.channels
+    reads = tuple(
+        channels // gcd(channels, width) if mixconv is DenseMixConv2d else 1
+        for width in group_channels
+    )
+    tape.mix_conv(group_channels, kernels, stride=stride, reads=reads)

@@ -2,17 +2,31 @@
 operation it is Mix-Ghost.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
-from nas.blocks import Arguments, Block, Option, Options, options
+from nas.blocks import Args, Arguments, Block, Option, Options, Place, options
 from nas.blocks.dense_mixconv import mix_conv
 from nas.blocks.mixconv import partition_channels
-from nas.blocks.squeeze_excite import SqueezeExcite
+from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
 from nas.blocks.stochastic_depth import StochasticDepth
 from nas.blocks.widening_mixconv import WideningMixConv2d
 from nas.cost import Tape
 from nas.errors import SpaceError
+
+
+class Ghost(NamedTuple):
+    """The cheap operations of two ghost modules: kernel sizes, channels for each, and their kind.
+
+    The first module makes the `hidden` channels, the second the output's.
+    """
+
+    kernels: tuple[int, ...]
+    hidden: tuple[int, ...]
+    out: tuple[int, ...]
+    cheap: type[nn.Module]
 
 
 class GhostModule(nn.Module):
@@ -52,32 +66,24 @@ class GhostBottleneck(nn.Module):
         in_channels: int,
         hidden_channels: int,
         out_channels: int,
-        cheap_hidden: tuple[int, ...],
-        cheap_out: tuple[int, ...],
-        cheap_kernels: tuple[int, ...],
+        ghost: Ghost,
         kernel: int = 3,
         stride: int = 1,
-        se_channels: int = 0,
         activation: type[nn.Module] = nn.ReLU,
-        se_activation: type[nn.Module] = nn.ReLU,
-        se_gate: type[nn.Module] = nn.Sigmoid,
+        se: Squeeze | None = None,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        cheap = WideningMixConv2d
+        kernels, cheap = ghost.kernels, ghost.cheap
         self.expand = GhostModule(
-            in_channels, hidden_channels, cheap_hidden, cheap_kernels, activation, cheap
+            in_channels, hidden_channels, ghost.hidden, kernels, activation, cheap
         )
         self.depthwise = (
             depthwise_norm(hidden_channels, kernel, stride) if stride > 1 else nn.Identity()
         )
-        self.se = (
-            SqueezeExcite(hidden_channels, se_channels, se_activation, se_gate)
-            if se_channels
-            else nn.Identity()
-        )
+        self.se = SqueezeExcite(hidden_channels, se) if se else nn.Identity()
         self.project = GhostModule(
-            hidden_channels, out_channels, cheap_out, cheap_kernels, nn.Identity, cheap
+            hidden_channels, out_channels, ghost.out, kernels, nn.Identity, cheap
         )
         self.shortcut = (
             nn.Identity()
@@ -105,51 +111,35 @@ def depthwise_norm(channels: int, kernel: int, stride: int) -> nn.Sequential:
     )
 
 
-def ghost_module(
-    tape: Tape,
-    out_channels: int,
-    cheap_channels: tuple[int, ...],
-    cheap_kernels: tuple[int, ...],
-    cheap: type[nn.Module],
+def count_ghost(
+    tape: Tape, channels: int, cheap: tuple[int, ...], ghost: Ghost, *, act: bool
 ) -> None:
-    """Count what GhostModule does."""
-    tape.conv(out_channels - sum(cheap_channels), 1)
-    tape.norm_act()
+    """Count a GhostModule of these output channels, of which `cheap` are the ghosts."""
+    count = tape.norm_act if act else tape.norm
+    tape.conv(channels - sum(cheap), 1)
+    count()
     primary = tape.hold()
-    mix_conv(tape, cheap, cheap_channels, cheap_kernels)
-    tape.norm_act()
+    mix_conv(tape, ghost.cheap, cheap, ghost.kernels)
+    count()
     tape.concat(primary)
 
 
-def cost(
-    tape: Tape,
-    *,
-    in_channels: int,
-    hidden_channels: int,
-    out_channels: int,
-    cheap_hidden: tuple[int, ...],
-    cheap_out: tuple[int, ...],
-    cheap_kernels: tuple[int, ...],
-    kernel: int,
-    stride: int,
-    se_channels: int,
-    **_: object,
-) -> None:
-    """Count what GhostBottleneck does."""
+def cost(tape: Tape, args: Args) -> None:
+    """Count GhostBottleneck."""
     held = tape.hold()
-    ghost_module(tape, hidden_channels, cheap_hidden, cheap_kernels, WideningMixConv2d)
-    if stride > 1:
-        tape.conv(hidden_channels, kernel, stride, hidden_channels)
+    count_ghost(tape, args.hidden_channels, args.ghost.hidden, args.ghost, act=True)
+    if args.stride > 1:
+        tape.conv(tape.channels, args.kernel, stride=args.stride, groups=tape.channels)
         tape.norm()
-    if se_channels:
-        tape.squeeze_excite(se_channels)
-    ghost_module(tape, out_channels, cheap_out, cheap_kernels, WideningMixConv2d)
-    if stride > 1 or in_channels != out_channels:
+    if args.se:
+        tape.squeeze_excite(args.se.channels)
+    count_ghost(tape, args.out_channels, args.ghost.out, args.ghost, act=False)
+    if args.stride > 1 or held.channels != args.out_channels:
         output = tape.hold()
         tape.take(held)
-        tape.conv(in_channels, kernel, stride, in_channels)
+        tape.conv(held.channels, args.kernel, stride=args.stride, groups=held.channels)
         tape.norm()
-        tape.conv(out_channels, 1)
+        tape.conv(args.out_channels, 1)
         tape.norm()
         held = output
     tape.add(held)
@@ -157,8 +147,7 @@ def cost(
 
 def ratio() -> Option:
     """Return the option that says how many times as many channels a ghost module has as its 1x1."""
-    valid = lambda value: type(value) is int and 2 <= value <= 64  # noqa: E731 - a field
-    return Option(2, "a whole number from 2 to 64", valid, structural=True)
+    return options.count(2, "a whole number from 2 to 64", least=2, most=64, structural=True)
 
 
 def ghost_channels(values: Options, channels: int) -> tuple[int, ...]:
@@ -166,64 +155,60 @@ def ghost_channels(values: Options, channels: int) -> tuple[int, ...]:
 
     Raises SpaceError where the ratio does not divide the module's channels.
     """
-    shares = int(values["ratio"])
+    shares = values["ratio"]
     if channels % shares:
         raise SpaceError(
             f"A ghost ratio divides the module's {channels} channels; {shares} does not."
         )
-    groups = len(options.kernel_sizes(str(values["cheap_kernels"])))
-    primary = partition_channels(channels // shares, groups, str(values["partition"]))
+    groups = len(options.kernel_sizes(values["cheap_kernels"]))
+    primary = partition_channels(channels // shares, groups, values["partition"])
     return tuple((shares - 1) * share for share in primary)
 
 
-def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
-    hidden_channels = options.hidden_channels(float(values["expansion"]), in_channels)
+def read_ghost(
+    values: Options, hidden_channels: int, out_channels: int, cheap: type[nn.Module]
+) -> Ghost:
+    """Return the ghost modules of a module's constructor."""
+    kernels = options.kernel_sizes(values["cheap_kernels"])
+    hidden, out = ghost_channels(values, hidden_channels), ghost_channels(values, out_channels)
+    return Ghost(kernels, hidden, out, cheap)
+
+
+def _arguments(values: Options, place: Place) -> Arguments:
+    hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
     return {
-        "in_channels": in_channels,
+        **place.sizes(),
         "hidden_channels": hidden_channels,
-        "out_channels": out_channels,
-        "cheap_hidden": ghost_channels(values, hidden_channels),
-        "cheap_out": ghost_channels(values, out_channels),
-        "cheap_kernels": options.kernel_sizes(str(values["cheap_kernels"])),
-        "kernel": int(values["kernels"]) if stride > 1 or in_channels != out_channels else 3,
-        "stride": stride,
-        "activation": options.ACTIVATIONS[str(values["activation"])],
-        **options.squeeze_excite_arguments(values, in_channels, hidden_channels),
-        "drop_path": float(values["drop_path"]),
+        "ghost": read_ghost(values, hidden_channels, place.out_channels, WideningMixConv2d),
+        "kernel": int(values["kernels"]) if place.changes else 3,
+        "activation": options.ACTIVATIONS[values["activation"]],
+        "se": options.read_squeeze(values, place.in_channels, hidden_channels),
+        "drop_path": values["drop_path"],
     }
 
 
-def _canonical(
-    values: Options, in_channels: int, out_channels: int, stride: int
-) -> tuple[str, Options]:
+def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """Without a stride and with equal widths no convolution has the kernel."""
-    arguments = _arguments(values, in_channels, out_channels, stride)
+    arguments = _arguments(values, place)
     equal = values | {"partition": "equal"}
-    if _arguments(equal, in_channels, out_channels, stride) == arguments:
+    if _arguments(equal, place) == arguments:
         values = equal
     return "ghost", {
         **values,
         "kernels": str(arguments["kernel"]),
-        "cheap_kernels": options.canonical_kernels(str(values["cheap_kernels"])),
-        "expansion": options.canonical_expansion(float(values["expansion"]), in_channels),
-        **options.canonical_squeeze_excite(values, in_channels, arguments["hidden_channels"]),
+        "expansion": options.canonical_expansion(float(values["expansion"]), place.in_channels),
+        **options.canonical_squeeze(values, place.in_channels, arguments["hidden_channels"]),
     }
 
 
-BLOCK = Block(
-    name="ghost",
-    module=GhostBottleneck,
-    options={
-        "kernels": options.kernel(),
-        "cheap_kernels": options.kernels(),
-        "partition": options.partition(),
-        "ratio": ratio(),
-        "expansion": options.expansion(2),
-        "activation": options.activation(),
-        **options.squeeze_excite(),
-        "drop_path": options.rate(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "kernels": options.kernel(),
+    "cheap_kernels": options.kernels(),
+    "partition": options.partition(),
+    "ratio": ratio(),
+    "expansion": options.expansion(2),
+    "activation": options.activation(),
+    **options.squeeze_excite(),
+    "drop_path": options.rate(),
+}
+BLOCK = Block("ghost", GhostBottleneck, OPTIONS, _arguments, cost, _canonical)

@@ -23,7 +23,7 @@ NORMS: dict[str, type[nn.Module]] = {"layer": LayerNorm2d, "batch": nn.BatchNorm
 
 def named_norm(values: Options, *widths: int) -> type[nn.Module]:
     """Return the norm of an option; raises SpaceError for a layer norm over a single channel."""
-    name = str(values["norm"])
+    name = values["norm"]
     if name == "layer" and min(widths) < 2:
         raise SpaceError("norm: layer compares at least 2 channels, not 1.")
     return NORMS[name]

@@ -4,17 +4,18 @@ late block.
 
 from torch import Tensor, nn
 
-from nas.blocks import Arguments, Block, Options, options
+from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.dense_mixconv import MIXCONVS, mix_conv
-from nas.blocks.ghost import GhostModule, ghost_channels, ghost_module, ratio
+from nas.blocks.ghost import Ghost, GhostModule, count_ghost, ratio, read_ghost
 from nas.blocks.mixconv import partition_channels
 from nas.blocks.shuffled_skip import (
+    Shuffle,
     ShuffledSkip,
     add_shuffled_skip,
-    shuffled_skip,
-    shuffled_skip_arguments,
+    read_shuffle,
+    shuffle_options,
 )
-from nas.blocks.squeeze_excite import SqueezeExcite
+from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
 from nas.cost import Tape
 
 
@@ -24,38 +25,28 @@ class MixConvSEGhost(nn.Module):
     def __init__(
         self,
         in_channels: int,
-        hidden_channels: int,
         out_channels: int,
-        mixconv: type[nn.Module],
         group_channels: tuple[int, ...],
         kernels: tuple[int, ...],
-        cheap_hidden: tuple[int, ...],
-        cheap_out: tuple[int, ...],
-        cheap_kernels: tuple[int, ...],
+        ghost: Ghost,
+        shuffle: Shuffle,
         stride: int = 1,
-        se_channels: int = 0,
         activation: type[nn.Module] = nn.Mish,
-        se_activation: type[nn.Module] = nn.Mish,
-        se_gate: type[nn.Module] = nn.Sigmoid,
-        shuffle_groups: int = 1,
-        drop_path: float = 0.0,
+        se: Squeeze | None = None,
     ) -> None:
         super().__init__()
+        hidden_channels, mixconv = sum(group_channels), ghost.cheap
         self.expand = GhostModule(
-            in_channels, hidden_channels, cheap_hidden, cheap_kernels, activation, mixconv
+            in_channels, hidden_channels, ghost.hidden, ghost.kernels, activation, mixconv
         )
         self.mixconv = mixconv(hidden_channels, group_channels, kernels, stride)
         self.norm = nn.BatchNorm2d(hidden_channels)
         self.act = activation()
-        self.se = (
-            SqueezeExcite(hidden_channels, se_channels, se_activation, se_gate)
-            if se_channels
-            else nn.Identity()
-        )
+        self.se = SqueezeExcite(hidden_channels, se) if se else nn.Identity()
         self.project = GhostModule(
-            hidden_channels, out_channels, cheap_out, cheap_kernels, nn.Identity, mixconv
+            hidden_channels, out_channels, ghost.out, ghost.kernels, nn.Identity, mixconv
         )
-        self.skip = ShuffledSkip(in_channels, out_channels, stride, shuffle_groups, drop_path)
+        self.skip = ShuffledSkip(in_channels, out_channels, stride, shuffle)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.expand(x)  # (N, hidden, H, W)
@@ -64,94 +55,58 @@ class MixConvSEGhost(nn.Module):
         return self.skip(x, y)
 
 
-def cost(
-    tape: Tape,
-    *,
-    hidden_channels: int,
-    out_channels: int,
-    mixconv: type[nn.Module],
-    group_channels: tuple[int, ...],
-    kernels: tuple[int, ...],
-    cheap_hidden: tuple[int, ...],
-    cheap_out: tuple[int, ...],
-    cheap_kernels: tuple[int, ...],
-    stride: int,
-    se_channels: int,
-    shuffle_groups: int,
-    **_: object,
-) -> None:
-    """Count what MixConvSEGhost does."""
+def cost(tape: Tape, args: Args) -> None:
+    """Count MixConvSEGhost."""
     held = tape.hold()
-    ghost_module(tape, hidden_channels, cheap_hidden, cheap_kernels, mixconv)
-    mix_conv(tape, mixconv, group_channels, kernels, stride)
+    count_ghost(tape, sum(args.group_channels), args.ghost.hidden, args.ghost, act=True)
+    mix_conv(tape, args.ghost.cheap, args.group_channels, args.kernels, stride=args.stride)
     tape.norm_act()
-    if se_channels:
-        tape.squeeze_excite(se_channels)
-    ghost_module(tape, out_channels, cheap_out, cheap_kernels, mixconv)
-    add_shuffled_skip(tape, held, stride, shuffle_groups)
+    if args.se:
+        tape.squeeze_excite(args.se.channels)
+    count_ghost(tape, args.out_channels, args.ghost.out, args.ghost, act=False)
+    add_shuffled_skip(tape, held, args.stride, args.shuffle)
 
 
-def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
-    hidden_channels = options.hidden_channels(float(values["expansion"]), in_channels)
-    kernels = options.kernel_sizes(str(values["kernels"]))
+def _arguments(values: Options, place: Place) -> Arguments:
+    hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
+    kernels, mixconv = options.kernel_sizes(values["kernels"]), MIXCONVS[values["mixconv"]]
     return {
-        "in_channels": in_channels,
-        "hidden_channels": hidden_channels,
-        "out_channels": out_channels,
-        "mixconv": MIXCONVS[str(values["mixconv"])],
-        "group_channels": partition_channels(
-            hidden_channels, len(kernels), str(values["partition"])
-        ),
+        **place.sizes(),
+        "group_channels": partition_channels(hidden_channels, len(kernels), values["partition"]),
         "kernels": kernels,
-        "cheap_hidden": ghost_channels(values, hidden_channels),
-        "cheap_out": ghost_channels(values, out_channels),
-        "cheap_kernels": options.kernel_sizes(str(values["cheap_kernels"])),
-        "stride": stride,
-        "activation": options.ACTIVATIONS[str(values["activation"])],
-        **options.squeeze_excite_arguments(values, in_channels, hidden_channels),
-        **shuffled_skip_arguments(values, out_channels),
+        "ghost": read_ghost(values, hidden_channels, place.out_channels, mixconv),
+        "shuffle": read_shuffle(values, place.out_channels),
+        "activation": options.ACTIVATIONS[values["activation"]],
+        "se": options.read_squeeze(values, place.in_channels, hidden_channels),
     }
 
 
-def _canonical(
-    values: Options,
-    in_channels: int,
-    out_channels: int,
-    stride: int,
-) -> tuple[str, Options]:
+def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """With one kernel size everywhere a dense branch is a depthwise convolution."""
-    arguments = _arguments(values, in_channels, out_channels, stride)
-    if len(arguments["kernels"]) == len(arguments["cheap_kernels"]) == 1:
+    arguments = _arguments(values, place)
+    if len(arguments["kernels"]) == len(arguments["ghost"].kernels) == 1:
         values = values | {"mixconv": "depthwise"}
-        arguments = _arguments(values, in_channels, out_channels, stride)
+        arguments = _arguments(values, place)
     equal = values | {"partition": "equal"}
-    if _arguments(equal, in_channels, out_channels, stride) == arguments:
+    if _arguments(equal, place) == arguments:
         values = equal
     return "mixconv_se_ghost", {
         **values,
-        "kernels": options.canonical_kernels(str(values["kernels"])),
-        "cheap_kernels": options.canonical_kernels(str(values["cheap_kernels"])),
-        "expansion": options.canonical_expansion(float(values["expansion"]), in_channels),
-        **options.canonical_squeeze_excite(values, in_channels, arguments["hidden_channels"]),
-        "shuffle_groups": arguments["shuffle_groups"],
+        "expansion": options.canonical_expansion(float(values["expansion"]), place.in_channels),
+        **options.canonical_squeeze(values, place.in_channels, sum(arguments["group_channels"])),
+        "shuffle_groups": arguments["shuffle"].groups,
     }
 
 
-BLOCK = Block(
-    name="mixconv_se_ghost",
-    module=MixConvSEGhost,
-    options={
-        "mixconv": options.one_of("depthwise", MIXCONVS, structural=True),
-        "kernels": options.kernels(),
-        "cheap_kernels": options.kernels(),
-        "partition": options.partition(),
-        "ratio": ratio(),
-        "expansion": options.expansion(6),
-        "activation": options.activation("mish"),
-        **options.squeeze_excite(),
-        **shuffled_skip(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "mixconv": options.one_of("depthwise", MIXCONVS, structural=True),
+    "kernels": options.kernels(),
+    "cheap_kernels": options.kernels(),
+    "partition": options.partition(),
+    "ratio": ratio(),
+    "expansion": options.expansion(6),
+    "activation": options.activation("mish"),
+    **options.squeeze_excite(),
+    **shuffle_options(),
+}
+BLOCK = Block("mixconv_se_ghost", MixConvSEGhost, OPTIONS, _arguments, cost, _canonical)

@@ -2,16 +2,17 @@
 
 from torch import Tensor, nn
 
-from nas.blocks import Arguments, Block, Options, options
+from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.dense_mixconv import MIXCONVS, mix_conv
 from nas.blocks.mixconv import partition_channels
 from nas.blocks.shuffled_skip import (
+    Shuffle,
     ShuffledSkip,
     add_shuffled_skip,
-    shuffled_skip,
-    shuffled_skip_arguments,
+    read_shuffle,
+    shuffle_options,
 )
-from nas.blocks.split_attention import SplitAttention, attention_width, split_attention
+from nas.blocks.split_attention import Attention, SplitAttention, read_attention, split_attention
 from nas.cost import Tape
 from nas.errors import SpaceError
 
@@ -22,35 +23,22 @@ class MixConvSplitAttention(nn.Module):
     def __init__(
         self,
         in_channels: int,
-        hidden_channels: int,
         out_channels: int,
         mixconv: type[nn.Module],
         group_channels: tuple[int, ...],
         kernels: tuple[int, ...],
-        attention_kernel: int = 3,
+        attention: Attention,
+        shuffle: Shuffle,
         stride: int = 1,
-        cardinality: int = 1,
-        radix: int = 2,
-        attention_channels: int = 32,
         activation: type[nn.Module] = nn.Mish,
-        shuffle_groups: int = 1,
-        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        hidden = sum(group_channels)
         self.expand = mixconv(in_channels, group_channels, kernels)
-        self.norm = nn.BatchNorm2d(hidden_channels)
+        self.norm = nn.BatchNorm2d(hidden)
         self.act = activation()
-        self.attention = SplitAttention(
-            hidden_channels,
-            out_channels,
-            attention_kernel,
-            stride,
-            cardinality,
-            radix,
-            attention_channels,
-            activation,
-        )
-        self.skip = ShuffledSkip(in_channels, out_channels, stride, shuffle_groups, drop_path)
+        self.attention = SplitAttention(hidden, out_channels, attention, stride, activation)
+        self.skip = ShuffledSkip(in_channels, out_channels, stride, shuffle)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.act(self.norm(self.expand(x)))  # (N, hidden, H, W)
@@ -58,42 +46,20 @@ class MixConvSplitAttention(nn.Module):
         return self.skip(x, y)
 
 
-def cost(
-    tape: Tape,
-    *,
-    out_channels: int,
-    mixconv: type[nn.Module],
-    group_channels: tuple[int, ...],
-    kernels: tuple[int, ...],
-    attention_kernel: int,
-    stride: int,
-    cardinality: int,
-    radix: int,
-    attention_channels: int,
-    shuffle_groups: int,
-    **_: object,
-) -> None:
-    """Count what MixConvSplitAttention does."""
+def cost(tape: Tape, args: Args) -> None:
+    """Count MixConvSplitAttention."""
     held = tape.hold()
-    mix_conv(tape, mixconv, group_channels, kernels)
+    mix_conv(tape, args.mixconv, args.group_channels, args.kernels)
     tape.norm_act()
-    split_attention(
-        tape,
-        out_channels,
-        attention_kernel,
-        stride,
-        cardinality=cardinality,
-        radix=radix,
-        attention_channels=attention_channels,
-    )
-    add_shuffled_skip(tape, held, stride, shuffle_groups)
+    split_attention(tape, args.out_channels, args.attention, stride=args.stride)
+    add_shuffled_skip(tape, held, args.stride, args.shuffle)
 
 
 def _expanding_mixconv(values: Options, in_channels: int) -> Arguments:
     """Return the MixConv that expands; a depthwise one gives each channel as many outputs."""
-    hidden_channels = options.hidden_channels(float(values["expansion"]), in_channels)
-    kernels = options.kernel_sizes(str(values["kernels"]))
-    kind, partition = str(values["mixconv"]), str(values["partition"])
+    hidden_channels = options.hidden_channels(values["expansion"], in_channels)
+    kernels = options.kernel_sizes(values["kernels"])
+    kind, partition = values["mixconv"], values["partition"]
     if kind == "dense":
         group_channels = partition_channels(hidden_channels, len(kernels), partition)
     elif hidden_channels % in_channels:
@@ -104,69 +70,47 @@ def _expanding_mixconv(values: Options, in_channels: int) -> Arguments:
     else:
         shares = partition_channels(in_channels, len(kernels), partition)
         group_channels = tuple(hidden_channels // in_channels * share for share in shares)
-    return {
-        "hidden_channels": hidden_channels,
-        "mixconv": MIXCONVS[kind],
-        "group_channels": group_channels,
-        "kernels": kernels,
-    }
+    return {"mixconv": MIXCONVS[kind], "group_channels": group_channels, "kernels": kernels}
 
 
-def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
-    expanding = _expanding_mixconv(values, in_channels)
-    cardinality, radix = int(values["cardinality"]), int(values["radix"])
-    width = attention_width(expanding["hidden_channels"], out_channels, cardinality, radix)
+def _arguments(values: Options, place: Place) -> Arguments:
+    expanding = _expanding_mixconv(values, place.in_channels)
+    kernel, width = int(values["attention_kernels"]), sum(expanding["group_channels"])
     return {
-        "in_channels": in_channels,
-        "out_channels": out_channels,
+        **place.sizes(),
         **expanding,
-        "attention_kernel": int(values["attention_kernels"]),
-        "stride": stride,
-        "cardinality": cardinality,
-        "radix": radix,
-        "attention_channels": width,
-        "activation": options.ACTIVATIONS[str(values["activation"])],
-        **shuffled_skip_arguments(values, out_channels),
+        "attention": read_attention(values, width, place.out_channels, kernel),
+        "activation": options.ACTIVATIONS[values["activation"]],
+        "shuffle": read_shuffle(values, place.out_channels),
     }
 
 
-def _canonical(
-    values: Options,
-    in_channels: int,
-    out_channels: int,
-    stride: int,  # noqa: ARG001 - no option's effect depends on it
-) -> tuple[str, Options]:
+def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """One dense branch that gives each channel as many outputs is a depthwise convolution."""
-    expanding = _expanding_mixconv(values, in_channels)
+    expanding = _expanding_mixconv(values, place.in_channels)
     equal = values | {"partition": "equal"}
-    if _expanding_mixconv(equal, in_channels) == expanding:
+    if _expanding_mixconv(equal, place.in_channels) == expanding:
         values = equal
-    if len(expanding["kernels"]) == 1 and expanding["hidden_channels"] % in_channels == 0:
+    if len(expanding["kernels"]) == 1 and sum(expanding["group_channels"]) % place.in_channels == 0:
         values = values | {"mixconv": "depthwise"}
     return "mixconv_split_attention", {
         **values,
-        "kernels": options.canonical_kernels(str(values["kernels"])),
-        "attention_kernels": options.canonical_kernels(str(values["attention_kernels"])),
-        "expansion": options.canonical_expansion(float(values["expansion"]), in_channels),
-        "shuffle_groups": shuffled_skip_arguments(values, out_channels)["shuffle_groups"],
+        "expansion": options.canonical_expansion(float(values["expansion"]), place.in_channels),
+        "shuffle_groups": read_shuffle(values, place.out_channels).groups,
     }
 
 
+OPTIONS = {
+    "mixconv": options.one_of("depthwise", MIXCONVS, structural=True),
+    "kernels": options.kernels(),
+    "partition": options.partition(),
+    "expansion": options.expansion(4),
+    "attention_kernels": options.kernel(),
+    "radix": options.count(2, structural=True),
+    "cardinality": options.groups(),
+    "activation": options.activation("mish"),
+    **shuffle_options(),
+}
 BLOCK = Block(
-    name="mixconv_split_attention",
-    module=MixConvSplitAttention,
-    options={
-        "mixconv": options.one_of("depthwise", MIXCONVS, structural=True),
-        "kernels": options.kernels(),
-        "partition": options.partition(),
-        "expansion": options.expansion(4),
-        "attention_kernels": options.kernel(),
-        "radix": options.count(2, structural=True),
-        "cardinality": options.groups(),
-        "activation": options.activation("mish"),
-        **shuffled_skip(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
+    "mixconv_split_attention", MixConvSplitAttention, OPTIONS, _arguments, cost, _canonical
 )

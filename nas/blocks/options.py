@@ -6,8 +6,10 @@ from functools import lru_cache
 from torch import nn
 
 from nas.architecture import Value
-from nas.blocks import Arguments, Option, Options
+from nas.blocks import Arguments, Option, Options, Place
 from nas.blocks.rounding import round_channels
+from nas.blocks.skip import Skip
+from nas.blocks.squeeze_excite import Squeeze
 from nas.errors import SpaceError
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -19,18 +21,14 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "mish": nn.Mish,
 }
 GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
-SKIPS = ("identity", "pool", "none")
 SE_FROM = ("input", "expanded")
+SKIPS = ("identity", "pool", "none")
 MAX_RATIO = 32.0
 PREFERRED_RATIOS = (0.25, 0.5, 0.125, 0.0625, 0.75, 1.0)
 
 
 def _is_number(value: Value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_count(value: Value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 4096
 
 
 def _are_kernels(value: Value) -> bool:
@@ -64,12 +62,14 @@ def activation(default: str = "relu") -> Option:
 def kernel(default: str = "3") -> Option:
     """Return the option for the one kernel size of a plain convolution."""
     rule = 'one odd kernel size such as "3"'
-    return Option(default, rule, lambda value: _are_kernels(value) and "." not in str(value))
+    valid = lambda value: _are_kernels(value) and "." not in str(value)  # noqa: E731 - a field
+    return Option(default, rule, valid, canonical=canonical_kernels)
 
 
 def kernels() -> Option:
     """Return the option that lists the kernel groups."""
-    return Option("3", 'odd kernel sizes such as "3" or "3.5.7"', _are_kernels, structural=True)
+    rule = 'odd kernel sizes such as "3" or "3.5.7"'
+    return Option("3", rule, _are_kernels, structural=True, canonical=canonical_kernels)
 
 
 def partition() -> Option:
@@ -78,9 +78,13 @@ def partition() -> Option:
     return Option("equal", "equal or exponential", lambda value: value in names, structural=True)
 
 
-def count(default: int, *, structural: bool = False) -> Option:
+def count(
+    default: int, rule: str = "a whole number of at least 1", *, least: int = 1, most: int = 4096,
+    structural: bool = False,
+) -> Option:  # fmt: skip
     """Return an option that counts something: groups, experts, splits."""
-    return Option(default, "a whole number of at least 1", _is_count, structural)
+    valid = lambda value: type(value) is int and least <= value <= most  # noqa: E731 - a field
+    return Option(default, rule, valid, structural)
 
 
 def groups() -> Option:
@@ -88,9 +92,9 @@ def groups() -> Option:
     return count(1, structural=True)
 
 
-def flag(default: bool) -> Option:
+def flag(default: bool, *, structural: bool = False) -> Option:
     """Return an option that is on or off."""
-    return Option(default, "true or false", lambda value: isinstance(value, bool))
+    return Option(default, "true or false", lambda value: isinstance(value, bool), structural)
 
 
 def ratio(default: float, low: float = 0.0, high: float = 1.0, structural: bool = False) -> Option:
@@ -125,82 +129,81 @@ def squeeze_excite() -> dict[str, Option]:
     }
 
 
-def squeeze_excite_arguments(values: Options, in_channels: int, hidden: int) -> Arguments:
-    """Return a module's arguments for its squeeze-and-excitation."""
-    reduced = _se_channels(values, in_channels, hidden)
-    if not reduced:
-        return {"se_channels": 0, "se_gate": nn.Sigmoid, "se_activation": nn.ReLU}
-    named = str(values["se_activation"])
-    same = str(values["activation"]) if named == "same" else named
-    gate = GATES[str(values["se_gate"])]
-    return {"se_channels": reduced, "se_gate": gate, "se_activation": ACTIVATIONS[same]}
-
-
-def canonical_squeeze_excite(values: Options, in_channels: int, hidden: int) -> Options:
-    """Write every squeeze as a share of the input's width, and drop what has no effect."""
-    reduced = _se_channels(values, in_channels, hidden)
-    plain: Options = {"se_ratio": 0.0, "se_from": "input", "se_divisor": 1}
-    if not reduced:
-        return plain | {"se_gate": "sigmoid", "se_activation": "same"}
-    kept: Options = {"se_gate": values["se_gate"], "se_activation": values["se_activation"]}
-    if kept["se_activation"] == values["activation"]:
-        kept["se_activation"] = "same"
-    given = (
-        float(values["se_ratio"])
-        if (values["se_from"], values["se_divisor"]) == ("input", 1)
-        else reduced / in_channels
-    )
-    return plain | kept | {"se_ratio": canonical_se_ratio(given, in_channels, reduced)}
-
-
-def _se_channels(values: Options, in_channels: int, hidden: int) -> int:
-    share, divisor = float(values["se_ratio"]), int(values["se_divisor"])
-    if not share:
-        return 0
-    width = share * (in_channels if values["se_from"] == "input" else hidden)
-    reduced = max(1, int(width)) if divisor == 1 else round_channels(width, divisor)
-    if reduced > MAX_RATIO * in_channels:
+def read_squeeze(values: Options, in_channels: int, hidden_channels: int) -> Squeeze | None:
+    """Return the squeeze of a module's constructor; raises SpaceError for one that is too wide."""
+    ratio, divisor = values["se_ratio"], values["se_divisor"]
+    if not ratio:
+        return None
+    width = ratio * (in_channels if values["se_from"] == "input" else hidden_channels)
+    channels = max(1, int(width)) if divisor == 1 else round_channels(width, divisor)
+    if channels > MAX_RATIO * in_channels:
         raise SpaceError(
-            f"A squeeze has at most {MAX_RATIO:g} times the {in_channels} input channels, not"
-            f" {reduced}."
+            f"A squeeze has at most {MAX_RATIO:g} times the {in_channels} input channels,"
+            f" not {channels}."
         )
-    return reduced
+    named = values["se_activation"]
+    activation = ACTIVATIONS[values["activation"] if named == "same" else named]
+    return Squeeze(channels, activation, GATES[values["se_gate"]])
+
+
+def canonical_squeeze(values: Options, in_channels: int, hidden_channels: int) -> Options:
+    """Write every squeeze as a share of the input's width, and drop options without effect."""
+    se = read_squeeze(values, in_channels, hidden_channels)
+    share: Options = {"se_ratio": 0.0, "se_from": "input", "se_divisor": 1}
+    if not se:
+        return share | {"se_gate": "sigmoid", "se_activation": "same"}
+    of_input = (values["se_from"], values["se_divisor"]) == ("input", 1)
+    ratio = float(values["se_ratio"]) if of_input else se.channels / in_channels
+    share["se_ratio"] = canonical_ratio(ratio, in_channels, se.channels)
+    same = values["se_activation"] == values["activation"]
+    activation = "same" if same else values["se_activation"]
+    return share | {"se_gate": values["se_gate"], "se_activation": activation}
 
 
 def residual() -> dict[str, Option]:
-    """Return the options of what a block adds of its input to its output.
+    """Return the options of a skip and of its stochastic depth.
 
     "identity" has an effect where the shapes agree, "pool" (3x3 average) where the widths do.
     """
     return {"skip": one_of("identity", SKIPS), "drop_path": rate()}
 
 
-def residual_arguments(
-    values: Options, in_channels: int, out_channels: int, stride: int
-) -> Arguments:
-    """Return a module's arguments for its skip; one that the shapes do not allow is none."""
-    kind = str(values["skip"])
-    possible = ("identity", "pool") if stride == 1 else ("pool",)
-    skips = in_channels == out_channels and kind in possible
+def read_skip(values: Options, place: Place) -> Skip | None:
+    """Return the skip of a module's constructor; None where the shapes do not allow one."""
+    possible = ("identity", "pool") if place.stride == 1 else ("pool",)
+    if place.in_channels != place.out_channels or values["skip"] not in possible:
+        return None
+    return Skip(values["skip"], values["drop_path"])
+
+
+def canonical_skip(values: Options, place: Place) -> Options:
+    """Drop a skip that the shapes do not allow, and stochastic depth without a skip."""
+    if read_skip(values, place):
+        return {"skip": values["skip"], "drop_path": values["drop_path"]}
+    return {"skip": "identity" if place.changes else "none", "drop_path": 0.0}
+
+
+def se_and_skip_arguments(values: Options, place: Place, hidden_channels: int) -> Arguments:
+    """Return a module's arguments for its activation, its squeeze-and-excitation and its skip."""
     return {
-        "skip": kind if skips else "none",
-        "drop_path": float(values["drop_path"]) if skips else 0.0,
+        "activation": ACTIVATIONS[values["activation"]],
+        "se": read_squeeze(values, place.in_channels, hidden_channels),
+        "skip": read_skip(values, place),
     }
 
 
-def canonical_residual(
-    values: Options, in_channels: int, out_channels: int, stride: int
-) -> Options:
-    """Drop a skip that the shapes do not allow, and stochastic depth without a skip."""
-    kept = residual_arguments(values, in_channels, out_channels, stride)
-    if kept["skip"] == "none" and not (stride == 1 and in_channels == out_channels):
-        return {"skip": "identity", "drop_path": 0.0}
-    return {"skip": kept["skip"], "drop_path": values["drop_path"] if kept["drop_path"] else 0.0}
+def canonical_se_and_skip(values: Options, place: Place, hidden_channels: int) -> Options:
+    """Drop the options of squeeze-and-excitation and of the skip that have no effect."""
+    return {
+        **values,
+        **canonical_squeeze(values, place.in_channels, hidden_channels),
+        **canonical_skip(values, place),
+    }
 
 
 def check_groups(what: str, groups: int, *widths: int) -> None:
     """Refuse groups that do not divide the channels of a convolution."""
-    if any(width % groups for width in widths):
+    if groups > 1 and any(width % groups for width in widths):
         numbers = " in and ".join(map(str, widths)) + " out"
         raise SpaceError(f"{what} divides the channels, {numbers}; {groups} does not.")
 
@@ -211,8 +214,8 @@ def hidden_channels(expansion: float, in_channels: int) -> int:
 
 
 @lru_cache(maxsize=65536)
-def canonical_se_ratio(given: float, in_channels: int, width: int) -> float:
-    """Return the one ratio that stands for all that give a squeeze of `width` at this input.
+def canonical_ratio(given: float, in_channels: int, width: int) -> float:
+    """Return the one ratio that stands for all that give this `width`, at least 1, at this input.
 
     A usual ratio if one does (1/4 before 1/2 ...), else the shortest decimal.
     """

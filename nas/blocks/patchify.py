@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.blocks import Arguments, Block, Options, options
+from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.layer_norm import NORMS, count_norm, named_norm
 from nas.cost import Tape
 
@@ -38,16 +38,10 @@ class Patchify(nn.Module):
         return x if self.norm_first else self.norm(x)
 
 
-def cost(
-    tape: Tape,
-    *,
-    out_channels: int,
-    patch: int,
-    norm: type[nn.Module],
-    norm_first: bool = False,
-    **_: object,
+def count_patchify(
+    tape: Tape, out_channels: int, patch: int, norm: type[nn.Module], *, norm_first: bool
 ) -> None:
-    """Count what Patchify does."""
+    """Count Patchify."""
     if norm_first:
         count_norm(tape, norm)
     tape.patch_conv(out_channels, patch, bias=norm_first or norm is not nn.BatchNorm2d)
@@ -55,40 +49,29 @@ def cost(
         count_norm(tape, norm)
 
 
+def cost(tape: Tape, args: Args) -> None:
+    """Count Patchify."""
+    count_patchify(tape, args.out_channels, args.patch, args.norm, norm_first=args.norm_first)
+
+
 def floor_size(size: int, stride: int, options: Options) -> int:  # noqa: ARG001 - as `Block` asks
     """Return how many whole patches there are, at least the one that is padded."""
     return max(1, size // stride)
 
 
-def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
-    norm_first = bool(values["norm_first"])
+def _arguments(values: Options, place: Place) -> Arguments:
+    norm_first = values["norm_first"]
     return {
-        "in_channels": in_channels,
-        "out_channels": out_channels,
-        "patch": stride,
-        "norm": named_norm(values, in_channels if norm_first else out_channels),
+        "in_channels": place.in_channels,
+        "out_channels": place.out_channels,
+        "patch": place.stride,
+        "norm": named_norm(values, place.in_channels if norm_first else place.out_channels),
         "norm_first": norm_first,
     }
 
 
-def _canonical(
-    values: Options,
-    in_channels: int,  # noqa: ARG001 - the options have their effect at any width and stride
-    out_channels: int,  # noqa: ARG001
-    stride: int,  # noqa: ARG001
-) -> tuple[str, Options]:
-    return "patchify", values
-
-
-BLOCK = Block(
-    name="patchify",
-    module=Patchify,
-    options={
-        "norm": options.one_of("layer", NORMS, structural=True),
-        "norm_first": options.flag(False)._replace(structural=True),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-    out_size=floor_size,
-)
+OPTIONS = {
+    "norm": options.one_of("layer", NORMS, structural=True),
+    "norm_first": options.flag(False, structural=True),
+}
+BLOCK = Block("patchify", Patchify, OPTIONS, _arguments, cost, out_size=floor_size)

@@ -31,10 +31,24 @@ class Projection(nn.Module):
         return self.norm(self.conv(self.pool(x)))
 
 
+def shortcut(in_channels: int, out_channels: int, stride: int, downsample: str) -> nn.Module:
+    """Build the shortcut of a residual block: the identity where the shapes agree."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return Projection(in_channels, out_channels, stride, pooled=downsample != "conv")
+
+
+def add_shortcut(tape: Tape, held: Held, stride: int, downsample: str) -> None:
+    """Count the shortcut of the block's input, which was held, and the sum with it."""
+    if stride == 1 and held.channels == tape.channels:
+        tape.add(held)
+    else:
+        add_projection(tape, held, stride, pooled=downsample != "conv")
+
+
 def add_projection(
     tape: Tape,
     held: Held,
-    out_channels: int,
     stride: int,
     *,
     pooled: bool = False,
@@ -44,7 +58,7 @@ def add_projection(
     output = tape.hold()
     tape.take(held)
     if pooled:
-        tape.local_pool(stride)
-    tape.conv(out_channels, 1, 1 if pooled else stride)
+        tape.local_pool(stride=stride)
+    tape.conv(output.channels, 1, stride=1 if pooled else stride)
     count_norm(tape, norm)
     tape.add(output)

@@ -4,11 +4,10 @@ stage of EfficientNetV2, arXiv:2104.00298.
 
 from torch import Tensor, nn
 
-from nas.blocks import Arguments, Block, Options, options
-from nas.blocks.conv import BLOCK as CONV
+from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.conv import ConvNormAct
-from nas.blocks.skip import Skip, add_skip
-from nas.blocks.squeeze_excite import SqueezeExcite
+from nas.blocks.skip import Skip, SkipConnection, add_skip
+from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
 from nas.cost import Tape
 
 
@@ -22,84 +21,52 @@ class ResidualConv(nn.Module):
         kernel: int,
         stride: int = 1,
         activation: type[nn.Module] = nn.ReLU,
-        se_channels: int = 0,
-        se_activation: type[nn.Module] = nn.ReLU,
-        se_gate: type[nn.Module] = nn.Sigmoid,
-        skip: str = "none",
-        drop_path: float = 0.0,
+        se: Squeeze | None = None,
+        skip: Skip | None = None,
     ) -> None:
         super().__init__()
         self.conv = ConvNormAct(in_channels, out_channels, kernel, stride, activation=activation)
-        self.se = (
-            SqueezeExcite(out_channels, se_channels, se_activation, se_gate)
-            if se_channels
-            else nn.Identity()
-        )
-        self.skip = Skip(skip, stride, drop_path) if skip != "none" else None
+        self.se = SqueezeExcite(out_channels, se) if se else nn.Identity()
+        self.skip = SkipConnection(skip, stride) if skip else None
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.se(self.conv(x))
         return self.skip(x, y) if self.skip else y
 
 
-def cost(
-    tape: Tape,
-    *,
-    out_channels: int,
-    kernel: int,
-    stride: int,
-    se_channels: int,
-    skip: str,
-    **_: object,
-) -> None:
-    """Count what ResidualConv does."""
-    held = tape.hold() if skip != "none" else None
-    tape.conv(out_channels, kernel, stride)
+def cost(tape: Tape, args: Args) -> None:
+    """Count ResidualConv."""
+    held = tape.hold() if args.skip else None
+    tape.conv(args.out_channels, args.kernel, stride=args.stride)
     tape.norm_act()
-    if se_channels:
-        tape.squeeze_excite(se_channels)
+    if args.se:
+        tape.squeeze_excite(args.se.channels)
     if held:
-        add_skip(tape, held, skip, stride)
+        add_skip(tape, held, args.skip, args.stride)
 
 
-def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
+def _arguments(values: Options, place: Place) -> Arguments:
     return {
-        "in_channels": in_channels,
-        "out_channels": out_channels,
+        **place.sizes(),
         "kernel": int(values["kernels"]),
-        "stride": stride,
-        "activation": options.ACTIVATIONS[str(values["activation"])],
-        **options.squeeze_excite_arguments(values, in_channels, out_channels),
-        **options.residual_arguments(values, in_channels, out_channels, stride),
+        **options.se_and_skip_arguments(values, place, place.out_channels),
     }
 
 
-def _canonical(
-    values: Options, in_channels: int, out_channels: int, stride: int
-) -> tuple[str, Options]:
+def canonical(values: Options, place: Place) -> tuple[str, Options]:
     """Without SE and skip it is a plain convolution."""
-    kept = {
-        **values,
-        "kernels": options.canonical_kernels(str(values["kernels"])),
-        **options.canonical_squeeze_excite(values, in_channels, out_channels),
-        **options.canonical_residual(values, in_channels, out_channels, stride),
+    if not values["se_ratio"] and not options.read_skip(values, place):
+        plain = {name: values[name] for name in ("kernels", "activation")}
+        return "conv", plain | {"groups": 1}
+    return "residual_conv", {
+        **options.canonical_se_and_skip(values, place, place.out_channels),
     }
-    found = options.residual_arguments(values, in_channels, out_channels, stride)
-    if found["skip"] == "none" and not kept["se_ratio"]:
-        return CONV.name, {"groups": 1} | {name: kept[name] for name in ("kernels", "activation")}
-    return "residual_conv", kept
 
 
-BLOCK = Block(
-    name="residual_conv",
-    module=ResidualConv,
-    options={
-        "kernels": options.kernel(),
-        "activation": options.activation(),
-        **options.squeeze_excite(),
-        **options.residual(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "kernels": options.kernel(),
+    "activation": options.activation(),
+    **options.squeeze_excite(),
+    **options.residual(),
+}
+BLOCK = Block("residual_conv", ResidualConv, OPTIONS, _arguments, cost, canonical)

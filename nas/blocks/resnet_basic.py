@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from nas.blocks import Arguments, Block, Options, options
+from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.conv import ConvNormAct
-from nas.blocks.projection import Projection, add_projection
+from nas.blocks.projection import add_shortcut, shortcut
 from nas.blocks.stochastic_depth import StochasticDepth
 from nas.cost import Tape
 
@@ -21,7 +21,7 @@ class BasicBlock(nn.Module):
         stride: int = 1,
         kernel: int = 3,
         activation: type[nn.Module] = nn.ReLU,
-        pooled_shortcut: bool = False,
+        downsample: str = "conv",
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
@@ -29,11 +29,7 @@ class BasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(out_channels, out_channels, kernel, 1, kernel // 2, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.drop_path = StochasticDepth(drop_path) if drop_path else nn.Identity()
-        self.shortcut = (
-            nn.Identity()
-            if stride == 1 and in_channels == out_channels
-            else Projection(in_channels, out_channels, stride, pooled_shortcut)
-        )
+        self.shortcut = shortcut(in_channels, out_channels, stride, downsample)
         self.act = activation()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,65 +37,36 @@ class BasicBlock(nn.Module):
         return self.act(self.drop_path(y) + self.shortcut(x))
 
 
-def cost(
-    tape: Tape,
-    *,
-    in_channels: int,
-    out_channels: int,
-    stride: int,
-    kernel: int,
-    pooled_shortcut: bool,
-    **_: object,
-) -> None:
-    """Count what BasicBlock does."""
+def cost(tape: Tape, args: Args) -> None:
+    """Count BasicBlock."""
     held = tape.hold()
-    tape.conv(out_channels, kernel, stride)
+    tape.conv(args.out_channels, args.kernel, stride=args.stride)
     tape.norm_act()
-    tape.conv(out_channels, kernel)
+    tape.conv(args.out_channels, args.kernel)
     tape.norm()
-    if stride == 1 and in_channels == out_channels:
-        tape.add(held)
-    else:
-        add_projection(tape, held, out_channels, stride, pooled=pooled_shortcut)
-    tape.pointwise()
+    add_shortcut(tape, held, args.stride, args.downsample)
+    tape.act()
 
 
-def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
+def _arguments(values: Options, place: Place) -> Arguments:
     return {
-        "in_channels": in_channels,
-        "out_channels": out_channels,
-        "stride": stride,
+        **place.sizes(),
         "kernel": int(values["kernels"]),
-        "activation": options.ACTIVATIONS[str(values["activation"])],
-        "pooled_shortcut": stride > 1 and values["downsample"] == "pool_shortcut",
-        "drop_path": float(values["drop_path"]),
+        "activation": options.ACTIVATIONS[values["activation"]],
+        "downsample": values["downsample"] if place.stride > 1 else "conv",
+        "drop_path": values["drop_path"],
     }
 
 
-def _canonical(
-    values: Options,
-    in_channels: int,  # noqa: ARG001 - the options have their effect at any width
-    out_channels: int,  # noqa: ARG001
-    stride: int,
-) -> tuple[str, Options]:
+def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """Drop how the image is made smaller where it is not."""
-    return "basic", {
-        **values,
-        "kernels": options.canonical_kernels(str(values["kernels"])),
-        "downsample": values["downsample"] if stride > 1 else "conv",
-    }
+    return "basic", values if place.stride > 1 else values | {"downsample": "conv"}
 
 
-BLOCK = Block(
-    name="basic",
-    module=BasicBlock,
-    options={
-        "kernels": options.kernel(),
-        "activation": options.activation(),
-        "downsample": options.one_of("conv", DOWNSAMPLE),
-        "drop_path": options.rate(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {
+    "kernels": options.kernel(),
+    "activation": options.activation(),
+    "downsample": options.one_of("conv", DOWNSAMPLE),
+    "drop_path": options.rate(),
+}
+BLOCK = Block("basic", BasicBlock, OPTIONS, _arguments, cost, _canonical)

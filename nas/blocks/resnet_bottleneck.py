@@ -5,11 +5,11 @@ A ratio over 1 inverts it: narrow outside, wide inside, the activation after the
 
 from torch import Tensor, nn
 
-from nas.blocks import Arguments, Block, Option, Options, options
+from nas.blocks import Args, Arguments, Block, Option, Options, Place, options
 from nas.blocks.conv import ConvNormAct
-from nas.blocks.projection import Projection, add_projection
+from nas.blocks.projection import add_shortcut, shortcut
 from nas.blocks.stochastic_depth import StochasticDepth
-from nas.cost import Tape
+from nas.cost import Held, Tape
 
 DOWNSAMPLE = ("conv", "pool_shortcut", "pool")
 
@@ -26,24 +26,18 @@ class Bottleneck(nn.Module):
         kernel: int = 3,
         groups: int = 1,
         activation: type[nn.Module] = nn.ReLU,
-        pooled: bool = False,
-        pooled_shortcut: bool = False,
+        downsample: str = "conv",
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.conv1 = ConvNormAct(in_channels, mid_channels, 1, activation=activation)
-        self.conv2 = ConvNormAct(
-            mid_channels, mid_channels, kernel, 1 if pooled else stride, groups, activation
-        )
-        self.pool = nn.AvgPool2d(3, stride, 1) if pooled else nn.Identity()
+        step = 1 if downsample == "pool" else stride
+        self.conv2 = ConvNormAct(mid_channels, mid_channels, kernel, step, groups, activation)
+        self.pool = nn.AvgPool2d(3, stride, 1) if downsample == "pool" else nn.Identity()
         self.conv3 = nn.Conv2d(mid_channels, out_channels, 1, bias=False)
         self.norm3 = nn.BatchNorm2d(out_channels)
         self.drop_path = StochasticDepth(drop_path) if drop_path else nn.Identity()
-        self.shortcut = (
-            nn.Identity()
-            if stride == 1 and in_channels == out_channels
-            else Projection(in_channels, out_channels, stride, pooled_shortcut)
-        )
+        self.shortcut = shortcut(in_channels, out_channels, stride, downsample)
         self.act = activation()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,111 +46,86 @@ class Bottleneck(nn.Module):
         return self.act(self.drop_path(y) + self.shortcut(x))
 
 
-def cost(
-    tape: Tape,
-    *,
-    in_channels: int,
-    mid_channels: int,
-    out_channels: int,
-    stride: int,
-    kernel: int,
-    groups: int,
-    pooled: bool,
-    pooled_shortcut: bool,
-    **_: object,
-) -> None:
-    """Count what Bottleneck does."""
+def cost(tape: Tape, args: Args) -> None:
+    """Count Bottleneck."""
     held = tape.hold()
-    tape.conv(mid_channels, 1)
+    tape.conv(args.mid_channels, 1)
     tape.norm_act()
-    tape.conv(mid_channels, kernel, 1 if pooled else stride, groups)
+    step = 1 if args.downsample == "pool" else args.stride
+    tape.conv(args.mid_channels, args.kernel, stride=step, groups=args.groups)
     tape.norm_act()
-    if pooled:
-        tape.local_pool(stride)
+    end_bottleneck(tape, held, args.out_channels, args.stride, args.downsample)
+
+
+def end_bottleneck(tape: Tape, held: Held, out_channels: int, stride: int, downsample: str) -> None:
+    """Count a bottleneck after its k x k convolution: [pool,] 1x1, + shortcut, activation."""
+    if downsample == "pool":
+        tape.local_pool(stride=stride)
     tape.conv(out_channels, 1)
     tape.norm()
-    if stride == 1 and in_channels == out_channels:
-        tape.add(held)
-    else:
-        add_projection(tape, held, out_channels, stride, pooled=pooled_shortcut)
-    tape.pointwise()
+    add_shortcut(tape, held, stride, downsample)
+    tape.act()
 
 
 def width_inside(values: Options, out_channels: int) -> int:
     """Width inside the bottleneck: int(ratio x block output), at least 1."""
-    return max(1, int(float(values["ratio"]) * out_channels))
+    return max(1, int(values["ratio"] * out_channels))
 
 
-def bottleneck_arguments(
-    values: Options, mid_channels: int, in_channels: int, out_channels: int, *, stride: int
-) -> Arguments:
-    """Return what all bottlenecks have in common."""
+def bottleneck_options(downsample: str, **own: Option) -> dict[str, Option]:
+    """Return the options that all bottlenecks have in common, and their `own`."""
     return {
-        "in_channels": in_channels,
+        "ratio": options.ratio(0.25, low=0.01, high=options.MAX_RATIO, structural=True),
+        "kernels": options.kernel(),
+        **own,
+        "activation": options.activation(),
+        "downsample": options.one_of(downsample, DOWNSAMPLE),
+        "drop_path": options.rate(),
+    }
+
+
+def bottleneck_arguments(values: Options, place: Place, mid_channels: int) -> Arguments:
+    """Return the arguments that all bottlenecks have in common."""
+    return {
+        **place.sizes(),
         "mid_channels": mid_channels,
-        "out_channels": out_channels,
-        "stride": stride,
-        "kernel": int(values["kernels"]),
-        "activation": options.ACTIVATIONS[str(values["activation"])],
-        "pooled": stride > 1 and values["downsample"] == "pool",
-        "pooled_shortcut": stride > 1 and values["downsample"] in ("pool", "pool_shortcut"),
-        "drop_path": float(values["drop_path"]),
+        "activation": options.ACTIVATIONS[values["activation"]],
+        "downsample": values["downsample"] if place.stride > 1 else "conv",
+        "drop_path": values["drop_path"],
     }
 
 
 def bottleneck_canonical(
-    values: Options, mid_channels: int, out_channels: int, stride: int, *, downsample: str
+    values: Options, place: Place, mid_channels: int, *, downsample: str
 ) -> Options:
-    """Write one ratio for all that give the same width, and drop what has no effect.
+    """Write one ratio for all that give the same width, and drop options without effect.
 
     Where the image is not made smaller, how it would be is `downsample`, the default.
     """
-    ratio = options.canonical_se_ratio(float(values["ratio"]), out_channels, mid_channels)
-    return {
-        **values,
-        "kernels": options.canonical_kernels(str(values["kernels"])),
-        "ratio": ratio,
-        "downsample": values["downsample"] if stride > 1 else downsample,
-    }
+    ratio = options.canonical_ratio(float(values["ratio"]), place.out_channels, mid_channels)
+    if place.stride > 1:
+        downsample = values["downsample"]
+    return {**values, "ratio": ratio, "downsample": downsample}
 
 
-def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
-    mid = width_inside(values, out_channels)
-    groups = int(values["groups"]) or mid
+def _arguments(values: Options, place: Place) -> Arguments:
+    mid = width_inside(values, place.out_channels)
+    groups = values["groups"] or mid
     options.check_groups("bottleneck.groups", groups, mid, mid)
-    found = bottleneck_arguments(values, mid, in_channels, out_channels, stride=stride)
-    return found | {"groups": groups}
+    shared = bottleneck_arguments(values, place, mid)
+    return shared | {"kernel": int(values["kernels"]), "groups": groups}
 
 
-def _canonical(
-    values: Options,
-    in_channels: int,  # noqa: ARG001 - the options have their effect whatever comes in
-    out_channels: int,
-    stride: int,
-) -> tuple[str, Options]:
+def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """As many groups as channels is depthwise."""
-    mid = width_inside(values, out_channels)
-    groups = int(values["groups"]) or mid
-    kept = bottleneck_canonical(values, mid, out_channels, stride, downsample="conv")
-    return "bottleneck", kept | {"groups": 0 if groups == mid > 1 else groups}
+    mid = width_inside(values, place.out_channels)
+    effective = bottleneck_canonical(values, place, mid, downsample="conv")
+    depthwise = (values["groups"] or mid) == mid > 1
+    return "bottleneck", effective | {"groups": 0 if depthwise else values["groups"] or mid}
 
 
-def _is_groups(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 4096
-
-
-BLOCK = Block(
-    name="bottleneck",
-    module=Bottleneck,
-    options={
-        "ratio": options.ratio(0.25, low=0.01, high=options.MAX_RATIO, structural=True),
-        "kernels": options.kernel(),
-        "groups": Option(1, "a number of groups, or 0 for depthwise", _is_groups, structural=True),
-        "activation": options.activation(),
-        "downsample": options.one_of("conv", DOWNSAMPLE),
-        "drop_path": options.rate(),
-    },
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
+OPTIONS = bottleneck_options(
+    "conv",
+    groups=options.count(1, "a number of groups, or 0 for depthwise", least=0, structural=True),
 )
+BLOCK = Block("bottleneck", Bottleneck, OPTIONS, _arguments, cost, _canonical)

@@ -2,8 +2,7 @@
 
 from torch import Tensor, nn
 
-from nas.blocks import Arguments, Block, Options, options
-from nas.blocks.conv import BLOCK as CONV
+from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.conv import ConvNormAct
 from nas.cost import Tape
 from nas.errors import SpaceError
@@ -42,46 +41,30 @@ class ResNetStem(nn.Module):
         return self.pool(self.conv(x))
 
 
-def cost(tape: Tape, *, out_channels: int, stride: int, deep: bool, **_: object) -> None:
-    """Count what ResNetStem does."""
-    half, first = max(1, out_channels // 2), min(stride, 2)
-    convs = ((half, 3, first), (half, 3, 1), (out_channels, 3, 1))
-    for channels, kernel, step in convs if deep else ((out_channels, 7, first),):
-        tape.conv(channels, kernel, step)
+def cost(tape: Tape, args: Args) -> None:
+    """Count ResNetStem."""
+    half, first = max(1, args.out_channels // 2), min(args.stride, 2)
+    convs = ((half, 3, first), (half, 3, 1), (args.out_channels, 3, 1))
+    for channels, kernel, step in convs if args.deep else ((args.out_channels, 7, first),):
+        tape.conv(channels, kernel, stride=step)
         tape.norm_act()
-    if stride == 4:
-        tape.max_pool(2)
+    if args.stride == 4:
+        tape.max_pool(stride=2)
 
 
-def _arguments(values: Options, in_channels: int, out_channels: int, stride: int) -> Arguments:
-    if stride not in STRIDES:
-        raise SpaceError(f"A resnet_stem's stride is 1, 2 or 4, not {stride}.")
-    return {
-        "in_channels": in_channels,
-        "out_channels": out_channels,
-        "stride": stride,
-        "deep": bool(values["deep"]),
-        "activation": options.ACTIVATIONS[str(values["activation"])],
-    }
+def _arguments(values: Options, place: Place) -> Arguments:
+    if place.stride not in STRIDES:
+        raise SpaceError(f"A resnet_stem's stride is 1, 2 or 4, not {place.stride}.")
+    activation = options.ACTIVATIONS[values["activation"]]
+    return {**place.sizes(), "deep": values["deep"], "activation": activation}
 
 
-def _canonical(
-    values: Options,
-    in_channels: int,  # noqa: ARG001 - the options have their effect at any width
-    out_channels: int,  # noqa: ARG001
-    stride: int,
-) -> tuple[str, Options]:
+def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """One convolution without a pool is a plain convolution."""
-    if stride < 4 and not values["deep"]:
-        return CONV.name, {"kernels": "7", "groups": 1, "activation": values["activation"]}
+    if place.stride < 4 and not values["deep"]:
+        return "conv", {"kernels": "7", "groups": 1, "activation": values["activation"]}
     return "resnet_stem", values
 
 
-BLOCK = Block(
-    name="resnet_stem",
-    module=ResNetStem,
-    options={"deep": options.flag(False), "activation": options.activation()},
-    arguments=_arguments,
-    cost=cost,
-    canonical=_canonical,
-)
+OPTIONS = {"deep": options.flag(False), "activation": options.activation()}
+BLOCK = Block("resnet_stem", ResNetStem, OPTIONS, _arguments, cost, _canonical)

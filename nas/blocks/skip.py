@@ -1,4 +1,6 @@
-"""What a block adds of its input to its output: MnasNet's skip operations, arXiv:1807.11626."""
+"""The sum of a block's input and its output: MnasNet's skip operations, arXiv:1807.11626."""
+
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -6,23 +8,30 @@ from nas.blocks.stochastic_depth import StochasticDepth
 from nas.cost import Held, Tape
 
 
-class Skip(nn.Module):
-    """The input as it is ("identity") or average-pooled ("pool") [+ stochastic depth], added."""
+class Skip(NamedTuple):
+    """The input as it is ("identity") or average-pooled ("pool"), and the rate of dropped paths."""
 
-    def __init__(self, kind: str, stride: int, drop_path: float) -> None:
+    kind: str
+    drop_path: float = 0.0
+
+
+class SkipConnection(nn.Module):
+    """The input as it is or average-pooled [+ stochastic depth], added."""
+
+    def __init__(self, skip: Skip, stride: int) -> None:
         super().__init__()
-        self.pool = nn.AvgPool2d(3, stride, 1) if kind == "pool" else nn.Identity()
-        self.drop_path = StochasticDepth(drop_path) if drop_path else nn.Identity()
+        self.pool = nn.AvgPool2d(3, stride, 1) if skip.kind == "pool" else nn.Identity()
+        self.drop_path = StochasticDepth(skip.drop_path) if skip.drop_path else nn.Identity()
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return self.pool(x) + self.drop_path(y)
 
 
-def add_skip(tape: Tape, held: Held, kind: str, stride: int) -> None:
-    """Count what Skip does with the input, which was held, and the tensor at hand."""
-    if kind == "pool":
+def add_skip(tape: Tape, held: Held, skip: Skip, stride: int) -> None:
+    """Count the sum of the input, which was held, and the tensor at hand."""
+    if skip.kind == "pool":
         output = tape.hold()
         tape.take(held)
-        tape.local_pool(stride)
+        tape.local_pool(stride=stride)
         held = output
     tape.add(held)

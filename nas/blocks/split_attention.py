@@ -1,11 +1,22 @@
 """ResNeSt: Split-Attention Networks, arXiv:2004.08955."""
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
-from nas.blocks import options
+from nas.blocks import Options, options
 from nas.blocks.rounding import round_channels
 from nas.cost import Tape
 from nas.errors import SpaceError
+
+
+class Attention(NamedTuple):
+    """Split attention: its width, the kernel, and the splits and groups of its convolution."""
+
+    channels: int
+    kernel: int = 3
+    radix: int = 2
+    cardinality: int = 1
 
 
 class SplitAttention(nn.Module):
@@ -19,14 +30,12 @@ class SplitAttention(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel: int = 3,
+        attention: Attention,
         stride: int = 1,
-        cardinality: int = 1,
-        radix: int = 2,
-        attention_channels: int = 32,
         activation: type[nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
+        channels, kernel, radix, cardinality = attention
         self.cardinality, self.radix = cardinality, radix
         splits, groups = radix * out_channels, radix * cardinality
         self.conv = nn.Conv2d(
@@ -34,9 +43,9 @@ class SplitAttention(nn.Module):
         )
         self.norm1 = nn.BatchNorm2d(splits)
         self.act = activation()
-        self.reduce = nn.Conv2d(out_channels, attention_channels, 1, groups=cardinality)
-        self.norm2 = nn.BatchNorm2d(attention_channels)
-        self.expand = nn.Conv2d(attention_channels, splits, 1, groups=cardinality)
+        self.reduce = nn.Conv2d(out_channels, channels, 1, groups=cardinality)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.expand = nn.Conv2d(channels, splits, 1, groups=cardinality)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(self.norm1(self.conv(x)))
@@ -50,34 +59,29 @@ class SplitAttention(nn.Module):
 
 
 def split_attention(
-    tape: Tape,
-    out_channels: int,
-    kernel: int = 3,
-    stride: int = 1,
-    *,
-    cardinality: int,
-    radix: int,
-    attention_channels: int,
+    tape: Tape, out_channels: int, attention: Attention, *, stride: int = 1
 ) -> None:
-    """Count what SplitAttention does."""
-    tape.conv(radix * out_channels, kernel, stride, radix * cardinality)
+    """Count SplitAttention."""
+    channels, kernel, radix, cardinality = attention
+    tape.conv(radix * out_channels, kernel, stride=stride, groups=radix * cardinality)
     tape.norm_act()
     splits = tape.hold()
     tape.pool()
     tape.sum_groups(radix)
-    tape.conv(attention_channels, 1, 1, cardinality, bias=True)
+    tape.conv(channels, 1, groups=cardinality, bias=True)
     tape.norm_act()
-    tape.conv(radix * out_channels, 1, 1, cardinality, bias=True)
-    tape.pointwise()
+    tape.conv(radix * out_channels, 1, groups=cardinality, bias=True)
+    tape.act()
     tape.gate(splits)
     tape.sum_groups(radix)
 
 
-def attention_width(in_channels: int, out_channels: int, cardinality: int, radix: int) -> int:
-    """Return the attention's channels: a quarter of radix x input, a multiple of 8, at least 32.
+def read_attention(values: Options, in_channels: int, out_channels: int, kernel: int) -> Attention:
+    """Return a module's attention: a quarter of radix x input wide, a multiple of 8, at least 32.
 
     Raises SpaceError where radix and cardinality do not divide the channels.
     """
+    radix, cardinality = values["radix"], values["cardinality"]
     groups = radix * cardinality
     options.check_groups("radix x cardinality", groups, in_channels, radix * out_channels)
     width = round_channels(in_channels * radix * 0.25, 8, least=32)
@@ -85,4 +89,4 @@ def attention_width(in_channels: int, out_channels: int, cardinality: int, radix
         raise SpaceError(
             f"cardinality divides the attention's channels, {width}; {cardinality} does not."
         )
-    return width
+    return Attention(width, kernel, radix, cardinality)

@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from nas.cost import Tape
-
 
 class WideningMixConv2d(nn.Module):
     """Depthwise convolution, a kernel size for each group; all widen by the same whole number.
@@ -31,12 +29,3 @@ class WideningMixConv2d(nn.Module):
         groups = x.split(self.shares, dim=1)
         mixed = [conv(group) for conv, group in zip(self.convs, groups, strict=True)]
         return torch.cat(mixed, dim=1) if len(mixed) > 1 else mixed[0]  # (N, multiplier * C, H, W)
-
-
-def widening_mix_conv(
-    tape: Tape, group_channels: tuple[int, ...], kernels: tuple[int, ...], stride: int = 1
-) -> None:
-    """Count what WideningMixConv2d does."""
-    pairs = zip(group_channels, kernels, strict=True)
-    weights = sum(channels * kernel * kernel for channels, kernel in pairs)
-    tape.parallel_convs(group_channels, weights, stride)

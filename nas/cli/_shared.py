@@ -77,11 +77,11 @@ def print_table(table: "Table") -> None:
 @contextmanager
 def progress() -> "Iterator[tuple[Console, Any]]":
     """Show a search's progress on standard error."""
-    from nas.report.terminal import Progress
+    from nas.commands.watch import SearchPage
 
     console = new_console(stderr=True)
-    with Progress(console) as progress:
-        yield console, progress.show
+    with SearchPage(console) as page:
+        yield console, page.show_progress
 
 
 def sayer(console: "Console") -> Callable[[str], None]:

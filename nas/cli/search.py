@@ -77,13 +77,13 @@ def resume(
 
 def _print_result(result: "Study", *, as_json: bool) -> None:
     """Print a search's end: the winner, the five best, where the code lies."""
-    from nas.report import terminal
+    from nas.study.progress import counts_line
 
     if as_json and (result.completed or result.winner):
         print_json(result.to_json())
     if not result.completed:
         typer.echo(
-            f"nas: stopped; {terminal.counts_line(result.counts)} kept. The same command, or "
+            f"nas: stopped; {counts_line(result.counts)} kept. The same command, or "
             f"nas resume --study {result.name}, goes on.",
             err=True,
         )
@@ -100,17 +100,18 @@ def _print_result(result: "Study", *, as_json: bool) -> None:
 
 
 def _print_winner(result: "Study") -> None:
-    from nas.quantities import from_here
+    from nas.quantities import from_here, number
     from nas.report import terminal
+    from nas.study.progress import counts_line
 
     best = result.best
-    typer.echo(f"trials: {terminal.counts_line(result.counts)}")
+    typer.echo(f"trials: {counts_line(result.counts)}")
     new_console().print(terminal.top_table(result.top(5), best.metric))
     if best.trial.one_class:
         typer.echo("nas: the winner predicts a single class: it has learnt nothing.", err=True)
     shown = {k: best.test.get(k) for k in ("accuracy", "balanced_accuracy", "auroc")}
-    numbers = ", ".join(f"{name} {terminal.number(value)}" for name, value in shown.items())
-    majority = terminal.number(best.test.get("majority_rate"))
+    numbers = ", ".join(f"{name} {number(value)}" for name, value in shown.items())
+    majority = number(best.test.get("majority_rate"))
     typer.echo(f"test, looked at {best.test_looks}x: {numbers} (majority class {majority})")
     if best.trial.latency_ms is not None:
         here = "not here" if best.measured_ms is None else f"{best.measured_ms:.3g} ms"

@@ -78,6 +78,7 @@ def space_sample(
     json_: Json = False,
 ) -> None:
     """Draw random architectures of a space."""
+    from nas.blocks.notation import notation
     from nas.commands import space as commands
 
     found = commands.space_sample(name, n=n, seed=seed)
@@ -86,7 +87,7 @@ def space_sample(
         return
     for architecture in found:
         size = f"{architecture.resolution} px"
-        typer.echo(f"{architecture.id} {size}: {' | '.join(architecture.notation())}")
+        typer.echo(f"{architecture.id} {size}: {' | '.join(notation(architecture))}")
 
 
 @app.command("diagram")

@@ -118,13 +118,14 @@ def show(
     """Show one trial: its network, its numbers, its learning curve."""
     from nas.commands import studies as commands
     from nas.report import terminal
+    from nas.study.progress import trial_line
 
     view = commands.show(study, trial, store=store)
     if json_:
         curve = [dataclasses.asdict(point) for point in view.curve]
         print_json(trial_json(view.trial) | {"architecture": view.architecture, "curve": curve})
         return
-    typer.echo(f"{terminal.trial_line(view.trial, view.metric)} ({view.trial.state})")
+    typer.echo(f"{trial_line(view.trial, view.metric)} ({view.trial.state})")
     typer.echo(view.trial.notation)
     if view.trial.reason:
         typer.echo(view.trial.reason)
@@ -174,9 +175,8 @@ def export(
 
 def trial_json(trial: Any) -> dict[str, Any]:
     """Return a `nas.store.queries.TrialInfo` as plain data."""
-    fields: dict[str, Any] = {k: v for k, v in vars(trial).items() if k != "cost"}
-    cost: dict[str, int] = trial.cost._asdict()
-    return {**fields, **cost, "one_class": trial.one_class}
+    data: dict[str, Any] = trial.to_json()
+    return data
 
 
 def _front_json(front: "Front") -> dict[str, Any]:

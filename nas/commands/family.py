@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nas.cost import Cost
     from nas.search_space.coefficients import Rounding
     from nas.search_space.scaling import Coefficients
-    from nas.study.driver import Watch
+    from nas.study.progress import Watch
 
 MAX_PHI = 16.0
 FINEST = 0.01  # between two values of phi, when the member nearest a target is looked for

@@ -13,7 +13,7 @@ from nas.store.engine import resolve
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
-    from nas.proxies._comparison import Measured, ProxyReport
+    from nas.proxies._comparison import ProxyReport, ProxyValues
 
 
 def compare_proxies(
@@ -62,7 +62,7 @@ def _measured(
     networks: "Sequence[Architecture]",
     stored: Mapping[str, Any],
     say: Callable[[str], None],
-) -> "dict[str, Measured]":
+) -> "dict[str, ProxyValues]":
     """Measure networks with each proxy, on the study's own data and by its seed."""
     from nas.config import Config, cache_dir
     from nas.data import load

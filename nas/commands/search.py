@@ -16,8 +16,8 @@ from nas.study import options
 if TYPE_CHECKING:
     from nas.search_space import SearchSpace
     from nas.store.store import Store
-    from nas.study.driver import Watch
     from nas.study.preparation import Prepared
+    from nas.study.progress import Watch
     from nas.study.winner import Best
 
 

@@ -11,8 +11,8 @@ from nas.store.engine import resolve
 if TYPE_CHECKING:
     from nas.store.checking import Health
     from nas.store.copying import Copied, Watch
+    from nas.store.migrate import Upgraded
     from nas.store.records import Score
-    from nas.store.upgrading import Upgraded
 
 
 class Made(NamedTuple):
@@ -44,9 +44,9 @@ def check(store: str | None = None, *, repair: bool = False) -> "tuple[Health, i
 
 def upgrade(store: str | None = None) -> "Upgraded":
     """Bring a store's tables up to date."""
-    from nas.store import upgrading
+    from nas.store import migrate
 
-    return upgrading.upgrade(resolve(store))
+    return migrate.upgrade(resolve(store))
 
 
 def copy(

@@ -9,60 +9,19 @@ from nas import quantities
 from nas.errors import StoreError, UserError
 from nas.files import check_picture, writing
 from nas.store import queries
-from nas.store.activity import Activity, activity
 from nas.store.engine import resolve
 from nas.store.records import CurvePoint
-from nas.study.disk import little_space
+from nas.study.progress import Progress, progress
 
 if TYPE_CHECKING:
     from nas.study.ranking import Front, Rescored
 
 
-@dataclass(frozen=True)
-class Status:
-    """How far a study is: counts, those running with their epochs, the best, what goes on now.
-
-    `disk` says how little is left for the checkpoints of those at work, on a full disk of this
-    machine.
-    """
-
-    study: str
-    counts: queries.Counts
-    running: tuple[tuple[queries.TrialInfo, int], ...]
-    best: queries.TrialInfo | None
-    failures: Mapping[str, int]
-    config: Mapping[str, Any]
-    fidelities: Mapping[int, int]
-    activity: Activity
-    disk: str | None = None
-
-
-def status(study: str | None = None, *, store: str | None = None) -> list[Status]:
+def status(study: str | None = None, *, store: str | None = None) -> list[Progress]:
     """Return how far one study is, or all of them."""
     with queries.connect(resolve(store)) as connection:
         infos = [queries.study(connection, study)] if study else queries.studies(connection)
-        return [_status(connection, info) for info in infos]
-
-
-def _status(connection: Any, info: queries.StudyInfo) -> Status:
-    best = queries.best(connection, info.id, 1)
-    running = tuple(
-        (trial, len(queries.curve(connection, trial.evaluation_id)))
-        for trial in queries.running(connection, info.id)
-    )
-    now = activity(connection, info)
-    folder = info.config.get("checkpoints") or info.config.get("folder")
-    return Status(
-        study=info.name,
-        counts=queries.counts(connection, info.id),
-        running=running,
-        best=best[0] if best else None,
-        failures=queries.failures(connection, info.id),
-        config=info.config,
-        fidelities=queries.fidelities(connection, info.id),
-        activity=now,
-        disk=little_space(folder) if folder and now.working else None,
-    )
+        return [progress(connection, info) for info in infos]
 
 
 def top(

@@ -1,31 +1,73 @@
-"""Look at studies again and again, while anybody works on them anywhere.
+"""Read studies again and again, while anybody works on them anywhere, and show them as a page.
 
-Importing this module imports no torch.
+A running search shows its study as the same page. Importing this module imports no torch.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from nas.commands import studies as commands
 from nas.errors import StoreError, UserError
+from nas.quantities import duration, short
+from nas.report import terminal
+from nas.store.activity import Holder, Pace
+from nas.store.queries import Counts
+from nas.study.progress import Progress, counts_line, rungs_line, trial_line
 
-SHORTEST = 0.2  # seconds between two looks
+SHORTEST = 0.2  # seconds between two readings
+SHOWN_REASONS = 8  # of failures, on a page
+QUIET = 15.0  # seconds between two lines of a search that nobody watches on a terminal
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at studies; after one that failed, `error` beside what the last one saw."""
+class Reading:
+    """The progress of studies at a time; `error` says why it is that of an earlier reading."""
 
     time: datetime
-    statuses: tuple[commands.Status, ...]
+    statuses: tuple[Progress, ...]
     error: str | None = None
 
     @property
     def is_done(self) -> bool:
-        """Tell whether all studies have what they were to do behind them."""
-        return self.error is None and all(one.activity.is_done for one in self.statuses)
+        """Tell whether the budgets of all studies are spent and nobody is at work."""
+        return self.error is None and all(status.is_done for status in self.statuses)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "time": self.time.isoformat(),
+            "error": self.error,
+            "studies": [status.to_json() for status in self.statuses],
+        }
+
+    def lines(self) -> list[str]:
+        """Return the reading line by line."""
+        error = [self.error] if self.error else []
+        return [self._head(), *error, *(x for status in self.statuses for x in lines(status))]
+
+    def page(self) -> RenderableType:
+        """Return the reading as a page."""
+        parts: list[RenderableType] = [Text(self._head(), style="dim")]
+        if self.error:
+            parts.append(Text(self.error, style="bold red"))
+        for status in self.statuses:
+            parts += ["", page(status)]
+        return Group(*parts)
+
+    def _head(self) -> str:
+        old = " (the last look that succeeded is below)" if self.error and self.statuses else ""
+        return f"{self.time:%Y-%m-%d %H:%M:%S} UTC{old}"
 
 
 def watch(
@@ -34,34 +76,204 @@ def watch(
     store: str | None = None,
     every: float = 2.0,
     until_done: bool = False,
-) -> Iterator[Look]:
-    """Yield a look at studies, by default at all, every so many seconds.
+) -> Iterator[Reading]:
+    """Yield the progress of studies, by default of all, every so many seconds.
 
     It never ends, or with `until_done` when each study's budget is spent and nobody is at work. A
-    database that goes away for a while is told and asked again; the first look raises StoreError.
+    database that goes away for a while is asked again; the first reading raises StoreError.
     """
     if not every >= SHORTEST:
         raise UserError(f"--every is a number of seconds of at least {SHORTEST}, not {every}.")
-    last: Look | None = None
+    last: Reading | None = None
     while True:
         began = time.monotonic()
         try:
-            last = Look(_now(), _statuses(studies, store))
+            last = Reading(datetime.now(UTC), _statuses(studies, store))
         except StoreError as error:
             if last is None:
                 raise
-            last = Look(_now(), last.statuses, str(error))
+            last = Reading(datetime.now(UTC), last.statuses, str(error))
         yield last
         if until_done and last.is_done:
             return
         time.sleep(max(0.0, every - (time.monotonic() - began)))
 
 
-def _statuses(studies: Sequence[str], store: str | None) -> tuple[commands.Status, ...]:
+def _statuses(studies: Sequence[str], store: str | None) -> tuple[Progress, ...]:
     if not studies:
         return tuple(commands.status(store=store))
-    return tuple(one for name in studies for one in commands.status(name, store=store))
+    return tuple(status for name in studies for status in commands.status(name, store=store))
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def lines(status: Progress) -> list[str]:
+    """Return the progress of a study line by line: a summary, each running trial, each failure."""
+    running = [h for h in status.activity.holders if h.trial is not None]
+    return [
+        *summary_lines(status),
+        *(f"  {_running_line(holder)}" for holder in running),
+        *failure_lines(status.failures),
+    ]
+
+
+def summary_lines(status: Progress) -> list[str]:
+    """Return the progress of a study without each worker and each failure."""
+    found = [f"{status.study}: {counts_line(status.counts)}"]
+    if len(status.fidelities) > 1:
+        found.append(f"  {rungs_line(status.fidelities)}")
+    if status.best:
+        found.append(f"  best {trial_line(status.best, status.metric)}")
+    found += [f"  {line}" for line in activity_lines(status)]
+    if status.disk:
+        found.append(f"  {status.disk}: who has no space for a checkpoint waits for it")
+    return found
+
+
+def activity_lines(status: Progress) -> list[str]:
+    """Return the number of workers, the time left, the pace and the pauses."""
+    now, found = status.activity, []
+    left = "" if status.remaining is None else f"; about {duration(status.remaining)} left"
+    if now.working:
+        found.append(f"{now.working} worker{'s' if now.working > 1 else ''} at work{left}")
+    elif left:
+        found.append(f"the workers begin{left}")
+    elif status.idle is not None and not status.is_done:
+        found.append(f"nobody at work; last progress {duration(status.idle)} ago")
+    if now.overall.epochs:
+        paces = [_pace(now.recent, f"in {duration(now.recent.seconds)}")] if now.working else []
+        found.append("pace: " + ", ".join([*paces, _pace(now.overall, "overall")]))
+    if now.pauses:
+        last = now.pauses[-1]
+        whole = duration(sum(pause.seconds for pause in now.pauses))
+        found.append(
+            f"pauses: {len(now.pauses)}, {whole} in all, the last from"
+            f" {last.since:%Y-%m-%d %H:%M} to {last.until:%H:%M} UTC"
+        )
+    return found
+
+
+def _pace(pace: Pace, when: str) -> str:
+    return f"{short(pace.trials_per_hour)} trials and {short(pace.epochs_per_hour)} epochs/h {when}"
+
+
+def _running_line(holder: Holder) -> str:
+    state = "runs" if holder.lease_left >= 0 else "stopped, nas resume goes on"
+    return (
+        f"trial {holder.trial} {state}: epoch {holder.epoch} of {holder.epochs};"
+        f" {holder.name or 'let go'}, {lease(holder)}, attempt {holder.attempt}"
+    )
+
+
+def lease(holder: Holder) -> str:
+    """Return how long a worker's lease still holds, or since when nobody was heard of."""
+    if not holder.name:
+        return "free"
+    if holder.lives:
+        return f"lease {duration(holder.lease_left)}"
+    return "not heard of" if holder.lease_left < -1e6 else f"silent {duration(-holder.lease_left)}"
+
+
+def failure_lines(failures: Mapping[str, int]) -> list[str]:
+    """Return the number of failed trials by reason, the most frequent first."""
+    found = [f"  {count} failed: {reason}" for reason, count in failures.items()]
+    more = len(found) - SHOWN_REASONS
+    return found[:SHOWN_REASONS] + ([f"  {more} more reasons"] if more > 0 else [])
+
+
+def page(status: Progress) -> RenderableType:
+    """Return the progress of a study as a page: its budget as a bar, a table of its workers."""
+    first, *others = summary_lines(status)
+    parts: list[RenderableType] = [Text(first, style="bold")]
+    if status.budget:
+        bar = Table.grid(padding=(0, 1))
+        words = Text(f"{status.spent} of {status.budget} trials begun")
+        bar.add_row(ProgressBar(total=status.budget, completed=status.spent, width=40), words)
+        parts.append(bar)
+    parts += [Text(line) for line in others]
+    if status.activity.holders:
+        parts.append(workers_table(status.activity.holders))
+    parts += [Text(line, style="red") for line in failure_lines(status.failures)]
+    return Group(*parts)
+
+
+def workers_table(holders: Sequence[Holder]) -> Table:
+    """Return the workers that train, each with its trial, its epoch and its lease."""
+    columns = ["worker", "host", "#trial", "#epoch", "#of", "#attempt", "lease"]
+    rows = [
+        [
+            holder.name.removeprefix(f"{holder.host}:") or "-",
+            holder.host or "-",
+            "-" if holder.trial is None else holder.trial,
+            holder.epoch,
+            holder.epochs,
+            holder.attempt,
+            lease(holder).removeprefix("lease "),
+        ]
+        for holder in holders
+    ]
+    return terminal.table(columns, rows)
+
+
+class LivePage(AbstractContextManager["LivePage"]):
+    """Shows readings: one page that is drawn again, or line by line on no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.live:
+            self.live.stop()
+
+    def show(self, reading: Reading) -> None:
+        """Show a reading."""
+        if self.live:
+            self.live.update(reading.page(), refresh=True)
+        else:
+            self._print(reading.lines())
+
+    def _print(self, texts: Sequence[str]) -> None:
+        for text in texts:
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class SearchPage(LivePage):
+    """Shows a running search: the page of its study, or a line now and then on no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._told: tuple[Counts, str | None] | None = None
+        self._told_at = 0.0
+
+    def show_progress(self, status: Progress) -> None:
+        """Show how far the search is."""
+        news = (status.counts, status.disk)
+        if self.live:
+            self.live.update(page(status), refresh=True)
+        elif news != self._told or time.monotonic() - self._told_at > QUIET:
+            self._told, self._told_at = news, time.monotonic()
+            self._print([search_line(status)])
+
+
+def search_line(status: Progress) -> str:
+    """Return the progress of a running search in a line."""
+    budget = f" of {status.budget}" if status.budget else ""
+    parts = [f"{duration(status.elapsed)}: trials{budget}: {counts_line(status.counts)}"]
+    if len(status.fidelities) > 1:
+        parts.append(rungs_line(status.fidelities))
+    if status.remaining is not None:
+        parts.append(f"about {duration(status.remaining)} left")
+    if status.disk:
+        parts.append(f"paused: {status.disk}")
+    if status.best:
+        parts.append(f"best {trial_line(status.best, status.metric)}")
+    return "; ".join(parts)

@@ -1,33 +1,44 @@
 """Data sets: a registered name, an .npz file in MedMNIST's layout, a folder of images, or a URL.
 
-A new data set is one file in this package with a function under `@register("its name")`;
-every test of `tests/test_data.py` then runs over it.
+A new data set with a name is one file in `nas/data/named/` with a function `load`; every test of
+`tests/test_data.py` then runs over it.
 """
 
 import logging
 from collections.abc import Callable
-from importlib import import_module
+from functools import cache
 from pathlib import Path
-from pkgutil import iter_modules
+from typing import Protocol
 
 from nas.credentials import is_url
-from nas.data.dataset import SPLITS, DataSet, Split, registered
+from nas.data.dataset import SPLITS, DataSet, Split
 from nas.data.folder import load_folder, user_cache
 from nas.data.npz import load_npz
 from nas.data.remote import fetch
 from nas.errors import DataError, unknown
+from nas.registry import Registry
 
 __all__ = ["SPLITS", "DataSet", "Split", "load", "names"]
 
 log = logging.getLogger("nas")
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+
+class Named(Protocol):
+    """A data set's file."""
+
+    def load(self) -> DataSet:
+        """Return the data set."""
+        ...
 
 
-def names() -> list[str]:
-    """Return the names that `load` knows without a path."""
-    return sorted(registered())
+_registry: Registry[Named] = Registry("data set", f"{__name__}.named", error=DataError)
+names = _registry.names
+
+
+@cache
+def _named(name: str) -> DataSet:
+    """Load a data set of the registry, once in a process."""
+    return _registry.get(name).load()
 
 
 def absent(source: str) -> DataError:
@@ -50,8 +61,8 @@ def load(
     also where files behind URLs are fetched to; `say` hears of downloads.
     Raises DataError with the rule, the value and the valid options.
     """
-    if str(source) in registered():
-        return registered()[str(source)]()
+    if str(source) in names():
+        return _named(str(source))
     if is_url(str(source)):
         return _load_url(str(source), cache_dir, say)
     path = Path(source).expanduser()

@@ -167,23 +167,3 @@ def content_hash(parts: Iterable[bytes | npt.NDArray[np.generic]]) -> str:
         else:
             digest.update(part)
     return digest.hexdigest()[:32]
-
-
-_REGISTRY: dict[str, Callable[[], DataSet]] = {}
-
-
-def register(name: str) -> Callable[[Callable[[], DataSet]], Callable[[], DataSet]]:
-    """Let a data set be loaded by `name`; the function that follows makes it."""
-
-    def enter(make: Callable[[], DataSet]) -> Callable[[], DataSet]:
-        if name in _REGISTRY:
-            raise ValueError(f"Two data sets are named {name!r}.")
-        _REGISTRY[name] = lru_cache(1)(make)
-        return make
-
-    return enter
-
-
-def registered() -> Mapping[str, Callable[[], DataSet]]:
-    """Return the data sets that have a name, by name."""
-    return _REGISTRY

@@ -1,7 +1,7 @@
 """The registry of exporters: one file per format, found by looking into this folder.
 
-An exporter file holds `EXPORTER`; the file's name is the format's name. Looking up the names
-imports nothing, so that a command line can check a format without torch.
+An exporter file has the functions of `Exporter`; the file's name is the format's name. Looking up
+the names imports nothing, so that a command line can check a format without torch.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,30 +35,25 @@ class Facts:
     std: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
-class Exporter:
-    """A format: `export(architecture, state_dict, folder, facts)` returns the file it wrote.
-
-    Without a state_dict (None) it writes the network alone, to be trained elsewhere.
-
-    It raises NasError, and leaves nothing new in the folder, where what it wrote does not give the
-    outputs of the built network.
-    """
-
-    name: str
-    export: "Callable[[Architecture, Mapping[str, Tensor] | None, Path, Facts], Path]"
-
-
-class Format(Protocol):
+class Exporter(Protocol):
     """An exporter's file."""
 
-    EXPORTER: Exporter
+    def export(
+        self,
+        architecture: Architecture,
+        state: "Mapping[str, Tensor] | None",
+        out_dir: Path,
+        facts: Facts,
+    ) -> Path:
+        """Write the network with its weights into a folder; return the path of the file.
+
+        Without a state it is written alone, to be trained elsewhere. Raises NasError, and leaves
+        nothing new in the folder, where the file's outputs are not the built network's.
+        """
+
+    def load(self, path: Path) -> "Callable[[Tensor], Tensor]":
+        """Return the function from images to logits that an exported file holds."""
 
 
-_registry: Registry[Format] = Registry("export format", __name__)
-names, check = _registry.names, _registry.check
-
-
-def get(name: str) -> Exporter:
-    """Return the exporter of this format; raises UserError with the available ones."""
-    return _registry.get(name).EXPORTER
+_registry: Registry[Exporter] = Registry("export format", __name__)
+names, check, get = _registry.names, _registry.check, _registry.get

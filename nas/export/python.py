@@ -11,7 +11,7 @@ import runpy
 import sys
 import tempfile
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from nas import blocks, network
 from nas.architecture import Architecture
+from nas.blocks.notation import notation
 from nas.errors import NasError, UserError
-from nas.export import Exporter, Facts
+from nas.export import Facts
 from nas.export._definitions import Definitions
 
 WIDTH = 100
@@ -87,7 +88,7 @@ if __name__ == "__main__":
 '''
 
 
-def export_python(
+def export(
     architecture: Architecture,
     state: Mapping[str, Tensor] | None,
     out_dir: str | Path,
@@ -116,6 +117,12 @@ def export_python(
             os.replace(numbers, folder / numbers.name)
         os.replace(code, folder / code.name)
     return folder / "model.py"
+
+
+def load(path: str | Path) -> Callable[[Tensor], Tensor]:
+    """Return the trained network of an emitted file, from the weights beside it."""
+    network: nn.Module = runpy.run_path(str(path), run_name="model")["load"]()
+    return network
 
 
 def prove(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -> None:
@@ -184,9 +191,9 @@ def _network(architecture: Architecture, definitions: Definitions) -> str:
         for _, (row, channels, size) in zip(rows, steps):  # noqa: B905 - the part ends first
             module = blocks.get(row.block).module
             arguments = blocks.arguments(row, channels)
-            for used in (module, *filter(_is_own, arguments.values())):
+            for used in (module, *_own_classes(arguments.values())):
                 definitions.add(sys.modules[used.__module__], used.__name__)
-            calls.append(_constructor(module, arguments, INDENT * 3))
+            calls.append(_call(module, arguments, INDENT * 3))
             channels, size = row.out_channels, blocks.out_size(row, size)
         lines = "".join(f"\n{INDENT * 3}{call}," for call in calls)
         end = f"\n{INDENT * 2})" if calls else ")"
@@ -208,30 +215,37 @@ def _network(architecture: Architecture, definitions: Definitions) -> str:
     return "\n".join(body)
 
 
-def _constructor(module: type[nn.Module], arguments: Mapping[str, Any], indent: str) -> str:
-    """Write a constructor call as a person would: no defaults, keywords for what has one."""
-    written = []
-    for name, parameter in inspect.signature(module).parameters.items():
-        value = arguments[name]
-        if parameter.default is inspect.Parameter.empty:
-            written.append((value, ""))
-        elif value != parameter.default:
-            written.append((value, f"{name}="))
-    # A comma follows the call.
+def _call(kind: type, arguments: Mapping[str, Any], indent: str, before: str = "") -> str:
+    """Write a constructor call as a person would; `before` stands before it, a comma after it."""
+    written = _written(kind, arguments)
     flat = ", ".join(keyword + _literal(value) for value, keyword in written)
-    if len(f"{indent}{module.__name__}({flat}),") <= WIDTH:
-        return f"{module.__name__}({flat})"
+    if len(f"{indent}{before}{kind.__name__}({flat}),") <= WIDTH:
+        return f"{kind.__name__}({flat})"
     inner = indent + INDENT
     if len(inner + flat) <= WIDTH:
-        return f"{module.__name__}(\n{inner}{flat}\n{indent})"
+        return f"{kind.__name__}(\n{inner}{flat}\n{indent})"
     lines = (f"{inner}{keyword}{_fitted(value, inner, keyword)},\n" for value, keyword in written)
-    return f"{module.__name__}(\n{''.join(lines)}{indent})"
+    return f"{kind.__name__}(\n{''.join(lines)}{indent})"
 
 
-def _fitted(value: object, indent: str, before: str) -> str:
-    """Write a value that stands on a line of its own; a tuple too long for it is broken up."""
+def _written(kind: type, arguments: Mapping[str, Any]) -> list[tuple[Any, str]]:
+    """Return each argument to write with its "keyword=": no defaults, keywords for what has one."""
+    defaults = {name: p.default for name, p in inspect.signature(kind).parameters.items()}
+    return [
+        (arguments[name], "" if default is inspect.Parameter.empty else f"{name}=")
+        for name, default in defaults.items()
+        if arguments[name] != default
+    ]
+
+
+def _fitted(value: Any, indent: str, before: str) -> str:
+    """Write a value that stands on a line of its own, broken up where it is too long for it."""
     flat = _literal(value)
-    if not isinstance(value, tuple) or len(f"{indent}{before}{flat},") <= WIDTH:
+    if len(f"{indent}{before}{flat},") <= WIDTH:
+        return flat
+    if _is_own(type(value)):
+        return _call(type(value), value._asdict(), indent, before)
+    if not isinstance(value, tuple):
         return flat
     return "(" + "".join(f"\n{indent}{INDENT}{_literal(item)}," for item in value) + f"\n{indent})"
 
@@ -240,6 +254,10 @@ def _literal(value: Any) -> str:
     """Write a value as a literal."""
     if isinstance(value, str):
         return _string(value)
+    if _is_own(type(value)):
+        written = _written(type(value), value._asdict())
+        fields = ", ".join(keyword + _literal(field) for field, keyword in written)
+        return f"{type(value).__name__}({fields})"
     if isinstance(value, tuple):
         return "(" + ", ".join(map(_literal, value)) + (",)" if len(value) == 1 else ")")
     if value is None or isinstance(value, (bool, int, float)):
@@ -249,6 +267,16 @@ def _literal(value: Any) -> str:
     if _is_own(value):
         return str(value.__name__)
     raise NasError(f"{value!r} can't be written as a literal.")
+
+
+def _own_classes(values: Iterable[Any]) -> Iterator[type]:
+    """Yield the classes of block files among values, and those of their named tuples."""
+    for value in values:
+        if _is_own(value):
+            yield value
+        elif _is_own(type(value)):
+            yield type(value)
+            yield from _own_classes(value)
 
 
 def _is_own(value: Any) -> bool:
@@ -294,8 +322,8 @@ def _docstring(architecture: Architecture, facts: Facts) -> str:
     lines += [f"score   {facts.score:.4f}"] if facts.score is not None else []
     lines += [f"macs    {cost.macs:,}", f"params  {cost.params:,}", ""]
     lines += _metrics(facts)
-    notation = zip(architecture.parts(), architecture.notation(), strict=True)
-    words = {name: line for (name, _), line in notation}
+    lines_of_parts = zip(architecture.parts(), notation(architecture), strict=True)
+    words = {name: line for (name, _), line in lines_of_parts}
     width = max(map(len, words))
     for name, line in words.items():
         indent = " " * (width + 2)
@@ -336,6 +364,3 @@ def _plain(text: str) -> str:
 def _plain_tensor(tensor: Tensor) -> Tensor:
     plain = tensor.detach().cpu().contiguous()
     return plain.float() if plain.is_floating_point() else plain
-
-
-EXPORTER = Exporter(name="python", export=export_python)

@@ -1,4 +1,4 @@
-"""How a latency table is made: measure networks and their blocks, fit, say how far it is off."""
+"""Make a latency table: measure networks and their blocks, fit, and state the error."""
 
 import math
 import random
@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from scipy.stats import spearmanr
 from nas import blocks, network
 from nas.architecture import Architecture
 from nas.latency.measure import Case, Setting, measure
-from nas.latency.operators import ANY, Block, Feature, features, of_any
+from nas.latency.operators import ANY, Feature, PlacedRow, features, of_any
 from nas.latency.table import LEAST_MS, Error, LatencyTable, summed
 from nas.objective import Objective
 from nas.search_space.preflight import Subject, draw_near
@@ -30,19 +31,20 @@ PILOT_SHARE, NETWORK_SHARE, BLOCK_SHARE = 0.12, 0.5, 0.33  # of the time
 WEIGHT = 3.0  # of a network beside a block in the fit, measured: see docs/guides/latency.md
 QUIET = 10.0  # seconds between two lines of progress
 Say = Callable[[str], None]
+Draw = Callable[[], Architecture]
 
 
-class Measured(NamedTuple):
-    """A network, or a part of one, as its blocks and the milliseconds it took."""
+class Timing(NamedTuple):
+    """A network, or a part of one: its blocks and its measured milliseconds."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[PlacedRow, ...]
     ms: float
 
 
 class Fit(NamedTuple):
     """Milliseconds of the measured blocks inside a network, and of operators per unit."""
 
-    blocks: dict[Block, float]
+    blocks: dict[PlacedRow, float]
     operators: dict[Feature, float]
 
 
@@ -61,21 +63,26 @@ def make(
     frequent first. What is measured adapts to the time, in seconds, that there is.
     """
     began, rng = time.monotonic(), random.Random(seed)
-    pilots: list[Measured] = []
+    about = (subject.space.name, subject.in_channels, subject.classes, how)
+    draw_any: Draw = lambda: subject.decode(subject.space.draw(rng))  # noqa: E731 - or draw_near
+    draw, pilots = draw_any, []
     if goal is not None and goal.target_latency_ms is not None:
-        drawn = _distinct(lambda: subject.decode(subject.space.draw(rng)), PILOTS)
+        drawn = _distinct(draw_any, PILOTS)
         pilots = _measured(drawn, how, PILOT_SHARE * seconds, "networks at random", say)
-        subject = replace(subject, latency=_rough(subject, how, pilots))
-    draw = _drawing(subject, goal, rng)
-    found = _measured(_distinct(draw, NETWORKS), how, NETWORK_SHARE * seconds, "networks", say)
-    held_out = found[2::3]
-    hidden = {one.blocks for one in held_out}  # in a small space a pilot may be among them
-    learnt = [one for one in pilots + found if one.blocks not in hidden]
-    counted = Counter(block for one in learnt for block in one.blocks)
+        error = Error(0, None, None, len(pilots), 0)
+        subject = replace(subject, latency=LatencyTable(*about, *fit({}, pilots), error, 0.0))
+    if goal is not None:
+        near, objective = subject, goal
+        draw = lambda: near.decode(draw_near(near, objective, rng))  # noqa: E731
+    timings = _measured(_distinct(draw, NETWORKS), how, NETWORK_SHARE * seconds, "networks", say)
+    held_out = timings[2::3]
+    hidden = {timing.blocks for timing in held_out}  # in a small space a pilot may be among them
+    learnt = [timing for timing in pilots + timings if timing.blocks not in hidden]
+    counted = Counter(block for timing in learnt for block in timing.blocks)
     alone = _alone([block for block, _ in counted.most_common(MOST_BLOCKS)], how, seconds, say)
     fitted = fit(alone, learnt)
     table = LatencyTable(
-        *_about(subject, how),
+        *about,
         blocks=fitted.blocks,
         operators=fitted.operators,
         error=Error(0, None, None, len(learnt), len(alone)),
@@ -84,61 +91,49 @@ def make(
     return replace(table, error=_error(table, held_out))
 
 
-def _about(subject: Subject, how: Setting) -> tuple[str, int, int, Setting]:
-    return subject.space.name, subject.in_channels, subject.classes, how
-
-
-def _rough(subject: Subject, how: Setting, pilots: Sequence[Measured]) -> LatencyTable:
-    error = Error(0, None, None, len(pilots), 0)
-    return LatencyTable(*_about(subject, how), *fit({}, pilots), error, 0.0)
-
-
-def _drawing(
-    subject: Subject, goal: Objective | None, rng: random.Random
-) -> Callable[[], Architecture]:
-    if goal is None:
-        return lambda: subject.decode(subject.space.draw(rng))
-    return lambda: subject.decode(draw_near(subject, goal, rng))
-
-
-def _distinct(draw: Callable[[], Architecture], count: int) -> list[Architecture]:
+def _distinct(draw: Draw, count: int) -> list[Architecture]:
     """Draw different networks, as many as that and as fit into memory together."""
-    found: dict[str, Architecture] = {}
+    networks: dict[str, Architecture] = {}
     params = 0
     for _ in range(TRIES * count):
         architecture = draw()
-        if architecture.id in found:
+        if architecture.id in networks:
             continue
         params += network.cost(architecture).params
-        if found and (len(found) == count or params > MOST_PARAMS):
+        if networks and (len(networks) == count or params > MOST_PARAMS):
             break
-        found[architecture.id] = architecture
-    return list(found.values())
+        networks[architecture.id] = architecture
+    return list(networks.values())
 
 
 def _measured(
     architectures: Sequence[Architecture], how: Setting, seconds: float, what: str, say: Say
-) -> list[Measured]:
+) -> list[Timing]:
     cases = [
-        Case(lambda one=one: network.build(one), one.in_channels, one.resolution)  # type: ignore[misc]
-        for one in architectures
+        Case(
+            partial(network.build, architecture), architecture.in_channels, architecture.resolution
+        )
+        for architecture in architectures
     ]
     say(f"latency: measuring {len(cases)} {what}, for about {seconds:.0f} s")
     times = measure(cases, how, seconds=seconds, progress=_now_and_then(what, say))
     pairs = zip(architectures, times, strict=False)  # the time may not have been enough for all
-    return [Measured(tuple(network.walk(one)), time.median_ms) for one, time in pairs]
+    return [
+        Timing(tuple(network.walk(architecture)), time.median_ms) for architecture, time in pairs
+    ]
 
 
-def _alone(found: Sequence[Block], how: Setting, seconds: float, say: Say) -> dict[Block, float]:
+def _alone(
+    placed: Sequence[PlacedRow], how: Setting, seconds: float, say: Say
+) -> dict[PlacedRow, float]:
     """Measure blocks by themselves."""
     cases = [
-        Case(lambda row=row, channels=channels: blocks.build(row, channels), channels, size)  # type: ignore[misc]
-        for row, channels, size in found
+        Case(partial(blocks.build, row, channels), channels, size) for row, channels, size in placed
     ]
     say(f"latency: measuring {len(cases)} blocks, for about {BLOCK_SHARE * seconds:.0f} s")
     progress = _now_and_then("blocks", say)
     times = measure(cases, how, seconds=BLOCK_SHARE * seconds, progress=progress)
-    pairs = zip(found, times, strict=False)
+    pairs = zip(placed, times, strict=False)
     return {block: time.median_ms for block, time in pairs if time.median_ms > 0}
 
 
@@ -155,7 +150,7 @@ def _now_and_then(what: str, say: Say) -> Callable[[float], None]:
     return progress
 
 
-def fit(alone: Mapping[Block, float], networks: Sequence[Measured]) -> Fit:
+def fit(alone: Mapping[PlacedRow, float], networks: Sequence[Timing]) -> Fit:
     """Learn what blocks and operators take inside a network.
 
     A block takes longer there than alone, where the caches are its own: scale and overhead are
@@ -164,34 +159,37 @@ def fit(alone: Mapping[Block, float], networks: Sequence[Measured]) -> Fit:
     least squares of relative errors, so that nothing is ever predicted below zero. Such fits lie
     low where measurements scatter upwards: at last all is scaled to the networks' median.
     """
-    inside: dict[Block, float] = {}
+    inside: dict[PlacedRow, float] = {}
     if alone:
-        operators = _operators([Measured((block,), ms) for block, ms in alone.items()], [])
-        known = {b: alone.get(b) or summed(b, operators) for one in networks for b in one.blocks}
-        rows = [[sum(known[b] for b in one.blocks), len(one.blocks)] for one in networks]
-        scale, overhead = _non_negative(np.array(rows), np.array([one.ms for one in networks]))
+        operators = _operators([Timing((block,), ms) for block, ms in alone.items()], [])
+        known = {
+            b: alone.get(b) or summed(b, operators) for timing in networks for b in timing.blocks
+        }
+        rows = [[sum(known[b] for b in timing.blocks), len(timing.blocks)] for timing in networks]
+        scale, overhead = _non_negative(
+            np.array(rows), np.array([timing.ms for timing in networks])
+        )
         inside = {block: scale * ms + overhead for block, ms in alone.items()}
-    single = [Measured((block,), ms) for block, ms in inside.items()]
-    found = Fit(inside, _operators(single, networks))
-    ratios = [one.ms / sum(_predicted(block, found) for block in one.blocks) for one in networks]
+    single = [Timing((block,), ms) for block, ms in inside.items()]
+    fitted = Fit(inside, _operators(single, networks))
+    ratios = [timing.ms / sum(_predicted(b, fitted) for b in timing.blocks) for timing in networks]
     factor = float(np.median(ratios))
-    return Fit(*({name: factor * ms for name, ms in part.items()} for part in found))  # type: ignore[arg-type]
+    return Fit(*({name: factor * ms for name, ms in part.items()} for part in fitted))  # type: ignore[arg-type]
 
 
-def _predicted(block: Block, found: Fit) -> float:
-    return max(LEAST_MS, found.blocks.get(block) or summed(block, found.operators))
+def _predicted(block: PlacedRow, fitted: Fit) -> float:
+    return max(LEAST_MS, fitted.blocks.get(block) or summed(block, fitted.operators))
 
 
-def _operators(single: Sequence[Measured], networks: Sequence[Measured]) -> dict[Feature, float]:
+def _operators(single: Sequence[Timing], networks: Sequence[Timing]) -> dict[Feature, float]:
     """Fit milliseconds per unit to sums of blocks; beside each operator's own, those of any."""
     targets = [*single, *networks]
-    ms = np.array([one.ms for one in targets])
+    ms = np.array([timing.ms for timing in targets])
     weights = np.array([1.0] * len(single) + [WEIGHT] * len(networks))
-    own = [_sum([features(block) for block in one.blocks]) for one in targets]
-    pooled = [_sum([of_any(features(block)) for block in one.blocks]) for one in targets]
-    found: dict[Feature, float] = dict(_solved(own, ms, weights))
-    found |= {(ANY, counted): value for counted, value in _solved(pooled, ms, weights).items()}
-    return found
+    own = [_sum([features(block) for block in timing.blocks]) for timing in targets]
+    pooled = [_sum([of_any(features(block)) for block in timing.blocks]) for timing in targets]
+    any_other = {(ANY, counted): value for counted, value in _solved(pooled, ms, weights).items()}
+    return _solved(own, ms, weights) | any_other
 
 
 def _sum(parts: Sequence[Mapping[Any, float]]) -> dict[Any, float]:
@@ -223,14 +221,14 @@ def _non_negative(
     return np.asarray(solution / units)
 
 
-def _error(table: LatencyTable, held_out: Sequence[Measured]) -> Error:
-    predicted = np.array([table.of(one.blocks) for one in held_out])
-    taken = np.array([one.ms for one in held_out])
+def _error(table: LatencyTable, held_out: Sequence[Timing]) -> Error:
     if not held_out:
         return table.error
+    predicted = np.array([table.of(timing.blocks) for timing in held_out])
+    taken = np.array([timing.ms for timing in held_out])
     percent = 100 * float(np.median(np.abs(predicted / taken - 1)))
     ranks = None
     if len(set(predicted)) > 1 and len(set(taken)) > 1 and len(taken) > 2:
-        ranks = float(spearmanr(predicted, taken).statistic)
-    kept = ranks if ranks is not None and math.isfinite(ranks) else None
-    return replace(table.error, networks=len(held_out), percent=percent, rank_correlation=kept)
+        correlation = float(spearmanr(predicted, taken).statistic)
+        ranks = correlation if math.isfinite(correlation) else None
+    return replace(table.error, networks=len(held_out), percent=percent, rank_correlation=ranks)

@@ -61,12 +61,12 @@ class Setting:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Setting":
         """Read a setting back; raises KeyError or TypeError where it is not one."""
-        found = {field.name: data[field.name] for field in fields(cls)}
+        values = {field.name: data[field.name] for field in fields(cls)}
         for field in fields(cls):
             wanted = int if field.type in (int, "int") else str
-            if not isinstance(found[field.name], wanted):
-                raise TypeError(f"{field.name} is {found[field.name]!r}")
-        return cls(**found)
+            if not isinstance(values[field.name], wanted):
+                raise TypeError(f"{field.name} is {values[field.name]!r}")
+        return cls(**values)
 
 
 def setting(batch_size: int = 1, threads: int = 1, device: str = "cpu") -> Setting:
@@ -93,8 +93,8 @@ def _processor() -> str:
 
 
 @dataclass(frozen=True)
-class Latency:
-    """What the runs of one network took, in milliseconds: median, quartiles, and how many."""
+class RunTimes:
+    """The times of one network's runs, in milliseconds: median, quartiles, and how many."""
 
     median_ms: float
     q1_ms: float
@@ -102,7 +102,7 @@ class Latency:
     runs: int
 
     @classmethod
-    def of(cls, times: Sequence[float]) -> "Latency":
+    def of(cls, times: Sequence[float]) -> "RunTimes":
         """Sum up runs, of which there is at least one."""
         first, median, third = (
             statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else 3 * [*times]
@@ -127,7 +127,7 @@ def measure(
     rounds: int = MOST_ROUNDS,
     every: bool = False,
     progress: Callable[[float], None] = lambda _: None,
-) -> list[Latency]:
+) -> list[RunTimes]:
     """Measure modules in turns; return the latency of each that was reached.
 
     In the first round they are built one after the other until a share of the time, in seconds, is
@@ -153,7 +153,7 @@ def measure(
                     break
                 _time(run, how)  # what the caches hold is its own again
                 own += [_time(run, how) for _ in range(RUNS)]
-    return [Latency.of(own) for own in times]
+    return [RunTimes.of(own) for own in times]
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from nas import network
 from nas.architecture import Architecture, Row
 from nas.errors import SpaceError, UserError
 from nas.latency.measure import Setting
-from nas.latency.operators import ANY, Block, Feature, features
+from nas.latency.operators import ANY, Feature, PlacedRow, features
 
 FORMAT = "nas.latency/1"
 LEAST_MS = 1e-4  # of a block
@@ -50,7 +50,7 @@ class Error:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """What blocks take inside a network, in milliseconds, and what their operators take.
+    """The milliseconds of blocks inside a network, and of their operators.
 
     `blocks` were measured. `operators` is milliseconds per unit of what is counted of an operator;
     `seconds` is what the measuring took.
@@ -60,29 +60,29 @@ class LatencyTable:
     in_channels: int
     classes: int
     setting: Setting
-    blocks: Mapping[Block, float]
+    blocks: Mapping[PlacedRow, float]
     operators: Mapping[Feature, float]
     error: Error
     seconds: float
-    _known: dict[Block, float] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _known: dict[PlacedRow, float] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     def milliseconds(self, architecture: Architecture) -> float:
         """Predict a network's latency; finite and positive, whatever the network."""
         return self.of(network.walk(architecture))
 
-    def of(self, blocks: Iterable[Block]) -> float:
+    def of(self, blocks: Iterable[PlacedRow]) -> float:
         """Sum up blocks."""
         known, total = self._known, 0.0
         for block in blocks:
-            found = known.get(block)
-            if found is None:
-                found = known[block] = self._block(block)
-            total += found
+            ms = known.get(block)
+            if ms is None:
+                measured = self.blocks.get(block)
+                ms = max(LEAST_MS, summed(block, self.operators) if measured is None else measured)
+                known[block] = ms
+            total += ms
         return total
-
-    def _block(self, block: Block) -> float:
-        measured = self.blocks.get(block)
-        return max(LEAST_MS, summed(block, self.operators) if measured is None else measured)
 
     @cached_property
     def hash(self) -> str:
@@ -122,7 +122,7 @@ class LatencyTable:
                 in_channels=int(data["in_channels"]),
                 classes=int(data["classes"]),
                 setting=Setting.from_json(data["setting"]),
-                blocks={_block(one): _number(one["ms"]) for one in data["blocks"]},
+                blocks={_block(entry): _number(entry["ms"]) for entry in data["blocks"]},
                 operators={(str(op), str(of)): _number(ms) for op, of, ms in data["operators"]},
                 error=Error(**data["error"]),
                 seconds=_number(data["seconds"]),
@@ -154,7 +154,7 @@ def read(path: str | Path) -> LatencyTable:
         raise UserError(f"{path}: {error}") from None
 
 
-def summed(block: Block, operators: Mapping[Feature, float]) -> float:
+def summed(block: PlacedRow, operators: Mapping[Feature, float]) -> float:
     """Sum up a block's operators; one that was never measured counts as any operator would."""
     total = 0.0
     for (operator, counted), number in features(block).items():
@@ -163,7 +163,7 @@ def summed(block: Block, operators: Mapping[Feature, float]) -> float:
     return total
 
 
-def _block(data: Mapping[str, Any]) -> Block:
+def _block(data: Mapping[str, Any]) -> PlacedRow:
     return Row.from_json(data["row"]), int(data["in_channels"]), int(data["size"])
 
 

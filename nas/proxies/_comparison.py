@@ -72,21 +72,21 @@ class ProxyReport(NamedTuple):
         return {**self._asdict(), "comparisons": compared, "picture": picture}
 
 
-class Measured(NamedTuple):
+class ProxyValues(NamedTuple):
     """A proxy's values of the networks, and the processor's seconds that one took."""
 
     values: list[float]
     seconds: float
 
 
-def timed(measure: Callable[[Any], float], networks: Sequence[Any]) -> Measured:
+def timed(measure: Callable[[Any], float], networks: Sequence[Any]) -> ProxyValues:
     """Measure all networks with one proxy."""
     begun = time.process_time()  # what else the machine does is no matter
     values = [measure(one) for one in networks]
-    return Measured(values, (time.process_time() - begun) / max(1, len(networks)))
+    return ProxyValues(values, (time.process_time() - begun) / max(1, len(networks)))
 
 
-def compare(measured: Mapping[str, Measured], metric: Sequence[float]) -> list[Comparison]:
+def compare(measured: Mapping[str, ProxyValues], metric: Sequence[float]) -> list[Comparison]:
     """Compare proxies with what trainings showed of the same networks, the best proxy first.
 
     `measured` holds the baselines, macs and params, too.

@@ -1,32 +1,35 @@
-"""When a trial is given up before its last epoch."""
+"""The registry of pruners, which end a trial before its last epoch: one file per pruner.
 
-from typing import TYPE_CHECKING
+The file's name is the pruner's name. `ladder.py` holds the rules of the pruners with rungs.
+"""
 
-from nas.errors import UserError, unknown
+from typing import TYPE_CHECKING, Protocol
+
+from nas.registry import Registry
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
-NAMES = ("hyperband", "median", "none", "successive_halving")
-LADDERS = ("hyperband", "successive_halving")  # nas.pruners.ladder says who goes on
 DEFAULT = "median"
 
 
-def check(name: str) -> None:
-    """Refuse an unknown pruner."""
-    if name not in NAMES:
-        raise UserError(unknown("pruner", name, NAMES))
+class Pruner(Protocol):
+    """A pruner's file.
 
-
-def get(name: str, epochs: int) -> "BasePruner":
-    """Make what prunes within a trial of this many epochs; trials on a ladder end at their rung.
-
-    The median pruner waits for five whole trials and for a third of a trial's epochs, in which
-    the warm-up of the learning rate says little.
+    With `LADDER` trainings stop at rungs and the best go on; with `BRACKETS` they begin at several.
     """
-    from optuna import pruners
 
-    check(name)
-    if name == "median":
-        return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=-(-epochs // 3))
-    return pruners.NopPruner()
+    LADDER: bool
+    BRACKETS: bool
+
+    def make(self, epochs: int) -> "BasePruner":
+        """Make the pruner within a trial of this many epochs."""
+
+
+_registry: Registry[Pruner] = Registry("pruner", __name__, helpers=("ladder",))
+names, check, get = _registry.names, _registry.check, _registry.get
+
+
+def ladders() -> list[str]:
+    """Return the names of the pruners with rungs."""
+    return [name for name in names() if get(name).LADDER]

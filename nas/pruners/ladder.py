@@ -77,7 +77,7 @@ def _rung(epochs: int, fidelity: str, share: float) -> Rung:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class RungTrial:
     """A network at one fidelity, in epochs, as a study has it.
 
     `score` is None while it runs, and where it failed.
@@ -124,7 +124,7 @@ class Schedule:
             f"best 1 in {self.reduction} of a rung go on"
         )
 
-    def base(self, seen: Sequence[Seen]) -> int:
+    def base(self, seen: Sequence[RungTrial]) -> int:
         """Return the fidelity at which the next new network begins.
 
         Of the brackets, the one that is furthest behind its share.
@@ -135,7 +135,9 @@ class Schedule:
         shares = dict(zip(self.rungs, self.shares, strict=True))
         return min(self.rungs, key=lambda rung: ((begun[rung] + 1) / shares[rung], rung))
 
-    def promotion(self, seen: Sequence[Seen], *, closing: bool = False) -> tuple[Seen, int] | None:
+    def promotion(
+        self, seen: Sequence[RungTrial], *, closing: bool = False
+    ) -> tuple[RungTrial, int] | None:
         """Return which network goes on now and up to which epoch; None where none may.
 
         It is among the best 1 / reduction of its rung so far, and was not promoted yet; what failed
@@ -145,7 +147,7 @@ class Schedule:
         begun, reached = _begun_at(seen), _reached(seen)
         failed = {one.architecture_id for one in seen if one.ended and one.score is None}
         for rung, following in reversed(list(zip(self.rungs, self.rungs[1:], strict=False))):
-            free: list[Seen] = []
+            free: list[RungTrial] = []
             for base in self.rungs[: self.rungs.index(rung) + 1]:
                 pool = [
                     one
@@ -161,12 +163,12 @@ class Schedule:
         return None
 
 
-def _rank(one: Seen) -> tuple[float, int]:
+def _rank(one: RungTrial) -> tuple[float, int]:
     """Order the best first; of equals, who was first."""
     return -(one.score or 0.0), one.number
 
 
-def _begun_at(seen: Iterable[Seen]) -> dict[str, int]:
+def _begun_at(seen: Iterable[RungTrial]) -> dict[str, int]:
     """Return each network's bracket: the lowest fidelity that the study has of it."""
     begun: dict[str, int] = {}
     for one in seen:
@@ -174,7 +176,7 @@ def _begun_at(seen: Iterable[Seen]) -> dict[str, int]:
     return begun
 
 
-def _reached(seen: Iterable[Seen]) -> dict[str, int]:
+def _reached(seen: Iterable[RungTrial]) -> dict[str, int]:
     reached: dict[str, int] = {}
     for one in seen:
         reached[one.architecture_id] = max(one.fidelity, reached.get(one.architecture_id, 0))

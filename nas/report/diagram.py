@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nas import blocks, network
 from nas.architecture import Architecture, Row, Value
-from nas.cost import Cost, Held, Tape
+from nas.cost import Cost
 from nas.quantities import short
 from nas.report.canvas import Canvas, Fill, Pixels, Stroke, Style, Vectors
 from nas.report.stages import Group, kernel_groups
@@ -99,32 +99,6 @@ class Span(NamedTuple):
     text: str
 
 
-class SkipTape(Tape):
-    """A tape that notices a skip connection: the block's input is held, and something is added."""
-
-    def __init__(self, in_channels: int, size: int) -> None:
-        super().__init__(in_channels, size)
-        self.at_start = self.peak
-        self.input_held = self.added = False
-
-    def hold(self) -> Held:
-        """Keep the tensor at hand; before the first operator it is the block's input."""
-        self.input_held |= self.peak == self.at_start and not self.params
-        return super().hold()
-
-    def add(self, held: Held) -> None:
-        """Count the sum with a tensor that was held."""
-        self.added = True
-        super().add(held)
-
-
-def has_skip(row: Row, in_channels: int, size: int) -> bool:
-    """Say whether a block adds its input, or a projection of it, to what it makes of it."""
-    tape = SkipTape(in_channels, size)
-    blocks.get(row.block).cost(tape, **blocks.arguments(row, in_channels))
-    return tape.input_held and tape.added
-
-
 def layers(architecture: Architecture) -> list[tuple[str, Layer]]:
     """Return every row as it is drawn, with the name of its part."""
     parts = [part for part, rows in architecture.parts() for _ in rows]
@@ -134,7 +108,7 @@ def layers(architecture: Architecture) -> list[tuple[str, Layer]]:
     ):
         groups = kernel_groups(row, channels)
         out = blocks.out_size(row, size)
-        skip = has_skip(row, channels, size)
+        skip = blocks.transcript(row, channels, size).skip
         found.append((part, Layer(row, channels, out, groups, skip, cost)))
     return found
 

@@ -1,19 +1,14 @@
-"""What the terminal shows: progress while a search runs, tables afterwards. Imports no torch."""
+"""Tables for the terminal. Imports no torch."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, JustifyMethod, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from nas.quantities import duration, short
-from nas.store.queries import Counts, TrialInfo
+from nas.quantities import duration, number, short
+from nas.store.queries import TrialInfo
 
 if TYPE_CHECKING:
     from nas.proxies._comparison import Comparison, Interval
@@ -22,9 +17,7 @@ if TYPE_CHECKING:
     Front = Any
     Rescored = Any
 
-ONE_CLASS = "predicts one class"
 MOST = 0.9  # of a hypervolume, from which on the front hardly moved
-QUIET = 15.0  # seconds between two lines where nobody watches a live display
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
@@ -36,38 +29,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
     return made
-
-
-def number(value: float | None) -> str:
-    """Write a metric with four digits, a missing one as a dash."""
-    return "-" if value is None else f"{value:.4f}"
-
-
-def counts_line(counts: Counts) -> str:
-    """Say how many trials are in which state."""
-    return ", ".join(f"{count} {state}" for state, count in vars(counts).items() if count) or "none"
-
-
-def rungs_line(fidelities: Mapping[int, int]) -> str:
-    """Say how many networks were trained up to each number of epochs."""
-    said = [f"{count} up to epoch {epochs}" for epochs, count in fidelities.items()]
-    return f"rungs: {', '.join(said)}"
-
-
-def trial_line(trial: TrialInfo, metric: str) -> str:
-    """Say what a trial is worth, beside the majority-class rate."""
-    flag = f" [{ONE_CLASS}]" if trial.one_class else ""
-    return (
-        f"trial {trial.number}: score {number(trial.score)}, {metric} "
-        f"{number(trial.metrics.get(metric))} (majority class "
-        f"{number(trial.metrics.get('majority_rate'))}), {_latency(trial)}"
-        f"{short(trial.cost.macs)} FLOPs, "
-        f"{short(trial.cost.params)} parameters{flag}"
-    )
-
-
-def _latency(trial: TrialInfo) -> str:
-    return "" if trial.latency_ms is None else f"{trial.latency_ms:.3g} ms, "
 
 
 def top_table(trials: Sequence[TrialInfo], metric: str) -> Table:
@@ -332,73 +293,3 @@ def family_table(members: Iterable[Mapping[str, Any]]) -> Table:
         rows.append([f"{one['phi']:g}", *numbers, one["file"] or ""])
     columns = ["#phi", "#px", "#layers", "#macs", "#params", "#ratio", "#ideal", "file"]
     return table(columns, rows)
-
-
-class Page(AbstractContextManager["Page"]):
-    """Something drawn again and again where somebody watches; `live` is None on no terminal."""
-
-    def __init__(self, console: Console, live: Live) -> None:
-        self.console = console
-        self.live = live if console.is_terminal else None
-
-    def __enter__(self) -> Self:
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.live:
-            self.live.stop()
-
-
-class Progress(Page):
-    """Shows snapshots of a search: live where somebody watches, else a line now and then."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(console, Live(console=console, refresh_per_second=4))
-        self.told: tuple[Counts, str | None] | None = None
-        self.told_at = 0.0
-
-    def show(self, snapshot: Any) -> None:
-        """Show a `nas.study.driver.Snapshot`."""
-        news = (snapshot.counts, snapshot.notice)
-        if self.live:
-            self.live.update(self._panel(snapshot))
-        elif news != self.told or time.monotonic() - self.told_at > QUIET:
-            self.told, self.told_at = news, time.monotonic()
-            self.console.print(self._line(snapshot), markup=False, highlight=False, soft_wrap=True)
-
-    def _line(self, snapshot: Any) -> str:
-        budget = f" of {snapshot.budget}" if snapshot.budget else ""
-        text = f"{duration(snapshot.elapsed)}: trials{budget}: {counts_line(snapshot.counts)}"
-        if len(snapshot.fidelities) > 1:
-            text += f"; {rungs_line(snapshot.fidelities)}"
-        if snapshot.remaining is not None:
-            text += f"; about {duration(snapshot.remaining)} left"
-        if snapshot.notice is not None:
-            text += f"; {snapshot.notice}"
-        return text + (
-            f"; best {trial_line(snapshot.best, snapshot.metric)}" if snapshot.best else ""
-        )
-
-    def _panel(self, snapshot: Any) -> RenderableType:
-        counts: Counts = snapshot.counts
-        done = counts.complete + counts.pruned + counts.failed
-        lines: list[RenderableType] = []
-        if snapshot.budget:
-            lines.append(ProgressBar(total=snapshot.budget, completed=done, width=60))
-        lines.append(Text(self._line(snapshot)))
-        for trial, epochs in snapshot.running:
-            bar = Table.grid(padding=(0, 1))
-            bar.add_row(
-                f"trial {trial}",
-                ProgressBar(total=snapshot.epochs, completed=epochs, width=40),
-                f"epoch {epochs} of {snapshot.epochs}",
-            )
-            lines.append(bar)
-        return Group(*lines)

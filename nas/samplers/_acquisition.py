@@ -1,6 +1,5 @@
 """What a candidate promises: expected improvement of a score of which the cost's part is known."""
 
-import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +7,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution
 from scipy.special import ndtr
 
 from nas import pareto
-from nas.samplers._oracle import Assignment, Look, unit
+from nas.samplers._oracle import Assignment, Preview
 from nas.samplers._surrogate import FITTED, Floats, Points, Surrogate
 
 OUTLIER = 2.0  # spreads under the median from which a score is taken for an outlier
-KNOTS = 9  # places in a range of numbers between which values are like their neighbours
 CAPS = (120, 60, 70)  # of the trials that the model sees: best, most recent, any others
 EDGE = 0.1  # of the scale of costs, by which a front's last step is longer than the dearest
 FARTHEST = 2.0  # standard deviations at which a description is cut off, since it is extrapolated
@@ -27,7 +25,7 @@ class Observation:
     """What a trial showed, higher being better; `extra` is the variance of what it did not show."""
 
     values: Assignment
-    look: Look
+    look: Preview
     score: float
     extra: float = 0.0
 
@@ -35,13 +33,13 @@ class Observation:
 class Encoder:
     """Turns assignments into the rows that the model compares.
 
-    A choice has a column per value and one for not existing; a range of numbers has knots. Beside
-    them, of choices with equal options it is counted how many have which: the number of layers that
-    are skipped, say. With `described`, the looks' own numbers come beside these counts.
+    A choice has a column per value and one for not existing. Beside them, the encoder counts the
+    choices with equal options that have each of these: the number of layers that are skipped, say.
+    With `described`, the looks' own numbers come beside these counts.
     """
 
     def __init__(
-        self, distributions: Mapping[str, BaseDistribution], *, described: bool = False
+        self, distributions: Mapping[str, CategoricalDistribution], *, described: bool = False
     ) -> None:
         self.described = described
         self.distributions = {n: d for n, d in distributions.items() if not d.single()}
@@ -51,29 +49,21 @@ class Encoder:
         groups: dict[tuple[Any, ...], list[int]] = {}
         for index, (name, distribution) in enumerate(self.distributions.items()):
             self.starts[name] = len(owner)
-            if isinstance(distribution, FloatDistribution | IntDistribution):
-                width = KNOTS
-            else:
-                choices = distribution.choices  # type: ignore[attr-defined]
-                width = len(choices)
-                self.columns[name] = {choice: i for i, choice in enumerate(choices)}
-                groups.setdefault(choices, []).append(len(owner))
-            owner += [index] * (width + 1)
+            choices = distribution.choices
+            self.columns[name] = {choice: i for i, choice in enumerate(choices)}
+            groups.setdefault(choices, []).append(len(owner))
+            owner += [index] * (len(choices) + 1)
         self.owner = np.array(owner, dtype=np.intp)
         self.groups = [(starts, len(key)) for key, starts in groups.items() if len(starts) > 1]
 
-    def encode(self, assignments: Sequence[Assignment], looks: Sequence[Look]) -> Points:
+    def encode(self, assignments: Sequence[Assignment], looks: Sequence[Preview]) -> Points:
         """Return a row per assignment; the descriptions are not scaled yet."""
         values = np.zeros((len(assignments), len(self.owner)))
         rows = np.arange(len(assignments))
         for name, start in self.starts.items():
-            given = [assignment.get(name) for assignment in assignments]
-            columns = self.columns.get(name)
-            if columns is None:
-                self._spread(values[:, start : start + KNOTS + 1], self.distributions[name], given)
-            else:
-                absent = len(columns)
-                values[rows, [start + columns.get(value, absent) for value in given]] = 1.0
+            columns = self.columns[name]
+            places = [columns.get(each.get(name), len(columns)) for each in assignments]
+            values[rows, [start + place for place in places]] = 1.0
         counts = [
             values[:, [start + option for start in starts]].sum(axis=1)
             for starts, options in self.groups
@@ -85,18 +75,6 @@ class Encoder:
         numbers = np.column_stack([told, *counts]) if counts else told
         group = np.append(np.arange(width), np.full(len(counts), width)).astype(np.intp)
         return Points(values, numbers, self.owner, group)
-
-    @staticmethod
-    def _spread(block: Floats, distribution: BaseDistribution, given: Sequence[Any]) -> None:
-        """Write numbers as shares of the two knots they lie between, at length 1."""
-        for row, value in zip(block, given, strict=True):
-            if value is None:
-                row[KNOTS] = 1.0
-                continue
-            at = unit(distribution, value) * (KNOTS - 1)
-            left = min(int(at), KNOTS - 2)
-            right = at - left
-            row[left : left + 2] = np.array([1 - right, right]) / math.hypot(1 - right, right)
 
 
 class Acquisition:
@@ -110,7 +88,7 @@ class Acquisition:
     def __init__(
         self,
         observations: Sequence[Observation],
-        pending: Sequence[tuple[Assignment, Look]],
+        pending: Sequence[tuple[Assignment, Preview]],
         encoder: Encoder,
         rng: random.Random,
         *,
@@ -135,7 +113,7 @@ class Acquisition:
         if pending:
             self.surrogate.believe(self._points(*zip(*pending, strict=True)))
 
-    def _factors(self, looks: Sequence[Look]) -> Floats:
+    def _factors(self, looks: Sequence[Preview]) -> Floats:
         """Return what turns the metric into what is improved: on a front, that is the metric."""
         return np.array([1.0 if self.is_front else look.factor for look in looks])
 
@@ -143,10 +121,12 @@ class Acquisition:
         numbers = np.clip((points.numbers - self.centre) / self.scale, -FARTHEST, FARTHEST)
         return points._replace(numbers=numbers)
 
-    def _points(self, assignments: Sequence[Assignment], looks: Sequence[Look]) -> Points:
+    def _points(self, assignments: Sequence[Assignment], looks: Sequence[Preview]) -> Points:
         return self._scaled(self.encoder.encode(assignments, looks))
 
-    def improvement(self, points: Points, looks: Sequence[Look]) -> tuple[Floats, Floats, Floats]:
+    def improvement(
+        self, points: Points, looks: Sequence[Preview]
+    ) -> tuple[Floats, Floats, Floats]:
         """Return how promising each is (for sorting), and its metric's mean and spread."""
         mean, spread = self.surrogate.predict(self._scaled(points))
         if self.is_front:

@@ -1,7 +1,7 @@
-"""What a sampler without a model reads from a study: who was tried, in which order, how good.
+"""The trials of a study as a sampler without a model reads them: their order, choices and fitness.
 
-Trials become rows of a matrix, so that a proposal is compared with thousands of them at once. All
-of it follows from the study's trials: a sampler that uses nothing else resumes where it stopped.
+Trials become rows of a matrix, so that a proposal is compared with thousands of them at once. A
+sampler that uses nothing but its trials resumes where it stopped.
 """
 
 import random
@@ -27,12 +27,14 @@ def others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
     return [each for each in trials if each.params and each.number != trial.number]
 
 
-def distributions(study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-    """Return every parameter that any trial had, as the last trial had it."""
-    found: dict[str, BaseDistribution] = {}
-    for each in others(study, trial):
-        found |= each.distributions
-    return found
+def distributions(study: Study, trial: FrozenTrial) -> dict[str, CategoricalDistribution]:
+    """Return every choice that any trial had, as the last trial had it."""
+    return {
+        name: distribution
+        for each in others(study, trial)
+        for name, distribution in each.distributions.items()
+        if isinstance(distribution, CategoricalDistribution)
+    }
 
 
 def in_order(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
@@ -54,7 +56,7 @@ def draw(distribution: BaseDistribution, rng: random.Random) -> Any:
     return sampler.sample_independent(study, trial, "", distribution)  # type: ignore[arg-type]
 
 
-class History:
+class TrialsBefore:
     """A study's trials in the order in which they ended; those that run come last."""
 
     def __init__(self, study: Study, trial: FrozenTrial) -> None:
@@ -65,7 +67,6 @@ class History:
         self._codes = {
             name: {choice: code for code, choice in enumerate(distribution.choices)}
             for name, distribution in self.distributions.items()
-            if isinstance(distribution, CategoricalDistribution)
         }
         self._matrix = np.full((len(self.trials), len(self._names)), np.nan)
         for row, each in zip(self._matrix, self.trials, strict=True):
@@ -75,6 +76,10 @@ class History:
         """Return the places of the trials that have a value."""
         trials = enumerate(self.trials)
         return [place for place, trial in trials if trial.state == TrialState.COMPLETE]
+
+    def choices_of(self, trial: FrozenTrial) -> Params:
+        """Return the choices of a trial, without parameters of other kinds."""
+        return {name: value for name, value in trial.params.items() if name in self._codes}
 
     def fitness(self, rng: random.Random) -> list[float]:
         """Return how good each trial is, higher is better; NaN for one without a value.
@@ -92,35 +97,30 @@ class History:
         return [float(value) for value in values.sum(axis=1)]
 
     def random(self, rng: random.Random) -> Params:
-        """Draw a value for every parameter that any trial had."""
+        """Draw a value for every choice that any trial had."""
         return {name: draw(each, rng) for name, each in self.distributions.items()}
 
     def is_known(self, params: Mapping[str, Any]) -> bool:
-        """Tell whether these values lead to a trial that exists.
+        """Tell whether a trial has these values.
 
-        Values that a trial does not have are values of parameters that are not active with the
-        others: they change nothing.
+        A value that the trial lacks belongs to an inactive parameter: it changes nothing.
         """
         row = self._row(params)
         return bool(((self._matrix == row) | np.isnan(self._matrix)).all(axis=1).any())
 
     def changes(self, params: Mapping[str, Any]) -> list[Change]:
-        """Return every way to change one parameter; of a number, one draw can't tell them all."""
+        """Return every way to change one choice."""
         return [
             (name, choice)
             for name, value in params.items()
-            for choice in self._codes.get(name, ())
+            for choice in self._codes[name]
             if choice != value
         ]
 
-    def numbers(self, params: Mapping[str, Any]) -> list[str]:
-        """Return the parameters that are no choices and have more than one value."""
-        return [n for n in params if n not in self._codes and not self.distributions[n].single()]
-
     def first_tried(self, params: Mapping[str, Any]) -> dict[Change, int]:
-        """Return which changes of one parameter were tried, and by which trial first.
+        """Return the changes of one choice that were tried, and the first trial of each.
 
-        What becomes active by a change may have any value.
+        A parameter that a change activates may have any value.
         """
         row = self._row(params)
         differs = (self._matrix != row) & ~np.isnan(self._matrix) & ~np.isnan(row)
@@ -137,9 +137,8 @@ class History:
 
     def _fill(self, row: NDArray[np.float64], params: Mapping[str, Any]) -> None:
         for name, value in params.items():
-            column = self._names.get(name)
-            if column is not None:
-                row[column] = self._codes[name].get(value, -1) if name in self._codes else value
+            if name in self._names:
+                row[self._names[name]] = self._codes[name].get(value, -1)
 
 
 def mutate(params: Params, changes: Sequence[Change], rng: random.Random) -> Params:

@@ -2,16 +2,16 @@
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
 
 from nas.architecture import Architecture
 from nas.cost import Limits
 from nas.objective import Objective
-from nas.samplers._oracle import Assignment, Look
+from nas.samplers._oracle import Assignment, Preview
 from nas.samplers._record import Record
 from nas.search_space.preflight import Subject, draw_near, repair
 
@@ -24,8 +24,6 @@ class SpaceOracle:
     `features`, where given, are what costs more to know of a network than to count it: proxies.
     """
 
-    pool: Sequence[Assignment] | None = None
-
     def __init__(
         self,
         subject: Subject,
@@ -37,11 +35,11 @@ class SpaceOracle:
         self.front = objective.kind == "pareto"
         self.limits = limits.tightest(subject.space.limits)
         self.parameters = subject.space.parameters()
-        self.distributions: Mapping[str, BaseDistribution] = {
+        self.distributions: Mapping[str, CategoricalDistribution] = {
             p.name: CategoricalDistribution(p.choices) for p in self.parameters
         }
         self.record = Record()
-        self._looks: dict[tuple[tuple[str, Any], ...], Look] = {}
+        self._looks: dict[tuple[tuple[str, Any], ...], Preview] = {}
 
     def begin(self, rng: random.Random) -> Assignment:
         """Draw an assignment near the target, within the limits where they can be kept."""
@@ -71,7 +69,7 @@ class SpaceOracle:
                 kept[name] = wanted[name] if name in wanted else rng.choice(parameter.choices)
         return kept
 
-    def look(self, values: Assignment) -> Look:
+    def look(self, values: Assignment) -> Preview:
         """Return what is known of a network."""
         at = tuple(values.items())
         found = self._looks.get(at)
@@ -87,7 +85,7 @@ class SpaceOracle:
             allowed = self.limits.violation(cost) is None
             if len(self._looks) >= KEPT:
                 self._looks.clear()
-            found = Look(architecture.id, factor, numbers, allowed, cost=numbers[0])
+            found = Preview(architecture.id, factor, numbers, allowed, cost=numbers[0])
             self._looks[at] = found
         return found
 

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from nas.samplers._history import History, Params, distributions, draw, generator, mutate
+from nas.samplers._history import Params, TrialsBefore, distributions, draw, generator, mutate
 from nas.samplers._oracle import Oracle
 
 LEARNS = True
@@ -40,8 +40,8 @@ class EvolutionSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return every parameter that any trial had."""
-        return distributions(study, trial)
+        """Return every choice that any trial had."""
+        return dict(distributions(study, trial))
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -49,7 +49,7 @@ class EvolutionSampler(BaseSampler):
         """Propose a child, or a random assignment while the population is not full."""
         if not search_space:
             return {}
-        history = History(study, trial)
+        history = TrialsBefore(study, trial)
         rng = generator(self.seed, study, trial)
         proposal = self._unknown(history, rng)
         return {name: value for name, value in proposal.items() if name in search_space}
@@ -64,7 +64,7 @@ class EvolutionSampler(BaseSampler):
         """Draw one parameter at random; see Optuna's BaseSampler."""
         return draw(param_distribution, generator(self.seed, study, trial, param_name))
 
-    def _unknown(self, history: History, rng: random.Random) -> Params:
+    def _unknown(self, history: TrialsBefore, rng: random.Random) -> Params:
         """Return a proposal that no trial had, where one is found."""
         proposal: Params = {}
         for attempt in range(TRIES):
@@ -78,24 +78,21 @@ class EvolutionSampler(BaseSampler):
                 break
         return proposal
 
-    def _parent(self, history: History, rng: random.Random) -> Params:
+    def _parent(self, history: TrialsBefore, rng: random.Random) -> Params:
         fitness = history.fitness(rng)
         population = history.finished()[-self.population_size :]
         drawn = rng.choices(population, k=self.sample_size)
         best = max(drawn, key=lambda place: (not math.isnan(fitness[place]), fitness[place]))
-        return dict(history.trials[best].params)
+        return history.choices_of(history.trials[best])
 
 
-def child(history: History, parent: Params, rng: random.Random) -> Params:
-    """Return the parent with one parameter changed, each as likely as the others."""
-    numbers = history.numbers(parent)
+def child(history: TrialsBefore, parent: Params, rng: random.Random) -> Params:
+    """Return the parent with one choice changed, each as likely as the others."""
     changes = history.changes(parent)
-    names = sorted({name for name, _ in changes} | set(numbers))
+    names = sorted({name for name, _ in changes})
     if not names:
         return parent
     name = rng.choice(names)
-    if name in numbers:
-        return parent | {name: draw(history.distributions[name], rng)}
     return mutate(parent, [change for change in changes if change[0] == name], rng)
 
 

@@ -12,7 +12,15 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from nas.samplers._history import Change, History, Params, distributions, draw, generator, mutate
+from nas.samplers._history import (
+    Change,
+    Params,
+    TrialsBefore,
+    distributions,
+    draw,
+    generator,
+    mutate,
+)
 from nas.samplers._oracle import Oracle
 
 LEARNS = True
@@ -33,8 +41,8 @@ class LocalSearchSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return every parameter that any trial had."""
-        return distributions(study, trial)
+        """Return every choice that any trial had."""
+        return dict(distributions(study, trial))
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -42,7 +50,7 @@ class LocalSearchSampler(BaseSampler):
         """Propose a neighbour in random order, or a random place when all were tried."""
         if not search_space:
             return {}
-        history = History(study, trial)
+        history = TrialsBefore(study, trial)
         rng = generator(self.seed, study, trial)
         stand = standing(history, history.fitness(rng))
         proposal = None if stand is None else neighbour(history, stand, rng)
@@ -61,7 +69,7 @@ class LocalSearchSampler(BaseSampler):
         return draw(param_distribution, generator(self.seed, study, trial, param_name))
 
 
-def standing(history: History, fitness: list[float]) -> Params | None:
+def standing(history: TrialsBefore, fitness: list[float]) -> Params | None:
     """Return where the walk stands after the trials so far; None: it is to begin anew."""
     place: int | None = None
     over = -1.0  # the trial that was the last of the neighbours
@@ -70,30 +78,29 @@ def standing(history: History, fitness: list[float]) -> Params | None:
             continue
         if place is None or trial > over or fitness[trial] > fitness[place]:
             place = trial
-            over = max(place, _all_tried(history, history.trials[place].params))
+            over = max(place, _all_tried(history, history.choices_of(history.trials[place])))
     if place is None or over < len(history.trials):
         return None
-    return dict(history.trials[place].params)
+    return history.choices_of(history.trials[place])
 
 
-def _all_tried(history: History, params: Params) -> float:
+def _all_tried(history: TrialsBefore, params: Params) -> float:
     """Return the trial with which the last neighbour was tried; infinite while one is left."""
     changes = history.changes(params)
-    if history.numbers(params) or len(changes) >= len(history.trials):
+    if len(changes) >= len(history.trials):
         return math.inf
     tried = history.first_tried(params)
     return max((tried.get(change, math.inf) for change in changes), default=-1)
 
 
-def neighbour(history: History, params: Params, rng: random.Random) -> Params | None:
+def neighbour(history: TrialsBefore, params: Params, rng: random.Random) -> Params | None:
     """Return a neighbour that was not tried; None where there is none."""
     tried = history.first_tried(params)
     left: list[Change] = [change for change in history.changes(params) if change not in tried]
-    left += [(name, draw(history.distributions[name], rng)) for name in history.numbers(params)]
     return mutate(params, left, rng) if left else None
 
 
-def restart(history: History, rng: random.Random) -> Params:
+def restart(history: TrialsBefore, rng: random.Random) -> Params:
     """Return a random place, one without a trial where one is found."""
     for _ in range(TRIES):
         place = history.random(rng)

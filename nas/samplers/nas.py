@@ -9,7 +9,7 @@ goes on as it would have.
 
 import dataclasses
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas import pareto
 from nas.samplers._acquisition import CAPS, Acquisition, Encoder, Observation, chosen
 from nas.samplers._history import draw
-from nas.samplers._oracle import Assignment, Look, Oracle, StudyOracle, TableOracle
+from nas.samplers._oracle import Assignment, Oracle, Preview, StudyOracle
 from nas.samplers._surrogate import Points
 
 LEARNS = True
@@ -33,7 +33,6 @@ DRAWS, CHANGES, AGAIN = 20, 80, 40  # candidates: drawn; mutations of the best; 
 LIKELIEST = 6
 LISTED = 12  # candidates of which proxies are measured
 SEVERAL = (1, 1, 1, 2, 2, 3)  # how many choices a mutation changes
-ROWS = 5_000  # of a pool that are looked at
 PENDING = 64  # trials being evaluated that are believed
 TRIES = 2_000  # draws until a space is taken for exhausted
 
@@ -49,7 +48,7 @@ class Candidates(NamedTuple):
     """Assignments that may be proposed, what is known of them, and their rows for the model."""
 
     values: list[Assignment]
-    looks: list[Look]
+    looks: list[Preview]
     points: Points
 
     def take(self, rows: Iterable[int]) -> "Candidates":
@@ -62,9 +61,9 @@ class Candidates(NamedTuple):
 class NasSampler(BaseSampler):
     """Propose the candidate that is expected to improve most on the best so far.
 
-    Alone it works on whatever parameters a study has. With an `oracle` it knows costs, limits and
-    which assignments are one network; with a `pool` it proposes nothing but these assignments,
-    each once. `last_prediction` is None where a proposal was drawn at random.
+    With an `oracle` it knows costs, limits and which assignments are one architecture; alone it
+    knows the choices of the study's trials. Parameters that are no choices are drawn at random.
+    `last_prediction` is None where a proposal was drawn at random.
     """
 
     def __init__(
@@ -72,16 +71,12 @@ class NasSampler(BaseSampler):
         seed: int | None = None,
         *,
         oracle: Oracle | None = None,
-        pool: Sequence[Assignment] | None = None,
         startup: int = STARTUP,
     ) -> None:
-        if pool is not None and oracle is not None:
-            raise ValueError("A pool or an oracle, not both: a TableOracle is a pool that knows.")
-        self.oracle: Oracle | None = TableOracle(pool) if pool is not None else oracle
+        self.oracle = oracle
         self.startup = startup
         self.last_prediction: Prediction | None = None
         self.seed = random.SystemRandom().randrange(2**31) if seed is None else seed
-        self._rows: Points | None = None
 
     def reseed_rng(self) -> None:
         """Take another seed: Optuna asks for it where threads share a sampler."""
@@ -90,7 +85,7 @@ class NasSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return every parameter that is known; see Optuna's BaseSampler."""
+        """Return every choice that is known; see Optuna's BaseSampler."""
         if self.oracle is not None:
             return dict(self.oracle.distributions)
         return dict(StudyOracle(_others(study, trial)).distributions)
@@ -131,10 +126,7 @@ class NasSampler(BaseSampler):
         if not encoder.starts:
             return oracle.draw(rng)
         model = Acquisition(observed, _pending(oracle), encoder, rng, front=oracle.front)
-        if oracle.pool is not None:
-            candidates = self._remaining(oracle, oracle.pool, encoder, known, rng)
-        else:
-            candidates = _searched(model, oracle, observed, known, rng)
+        candidates = self.candidates(model, oracle, observed, known, rng)
         if not candidates.values:
             return _unseen(oracle, known, rng)
         worth, mean, spread = model.improvement(candidates.points, candidates.looks)
@@ -148,47 +140,36 @@ class NasSampler(BaseSampler):
         self.last_prediction = Prediction(*expected)
         return candidates.values[best]
 
-    def _remaining(
+    def candidates(
         self,
+        model: Acquisition,
         oracle: Oracle,
-        pool: Sequence[Assignment],
-        encoder: Encoder,
+        observed: list[Observation],
         known: set[Any],
         rng: random.Random,
     ) -> Candidates:
-        """Return the rows of a pool that have no trial, or some of them where there are many."""
-        looks = [oracle.look(values) for values in pool]
-        if self._rows is None:
-            self._rows = encoder.encode(pool, [look for look in looks if look])
-        left = [i for i, look in enumerate(looks) if look and look.key not in known]
-        if len(left) > ROWS:
-            left = sorted(rng.sample(left, ROWS))
-        kept = [look for i in left if (look := looks[i])]
-        return Candidates([pool[i] for i in left], kept, self._rows.take(left))
+        """Return draws and mutations of the best, and mutations of the likeliest of these."""
+        best = [seen.values for seen in _parents(observed, rng, front=oracle.front)]
+        taken = set(known)
+        values: list[Assignment] = []
+        looks: list[Preview] = []
 
+        def gather(assignments: Iterable[Assignment]) -> None:
+            """Keep the assignments that are allowed and not taken, and take them."""
+            for each in assignments:
+                look = oracle.look(each)
+                if look is not None and look.allowed and look.key not in taken:
+                    taken.add(look.key)
+                    values.append(each)
+                    looks.append(look)
 
-def _searched(
-    model: Acquisition,
-    oracle: Oracle,
-    observed: list[Observation],
-    known: set[Any],
-    rng: random.Random,
-) -> Candidates:
-    """Look at draws and mutations of the best, then at mutations of the likeliest of these."""
-    best = _parents(observed, rng, front=oracle.front)
-    taken = set(known)
-    found: dict[Any, tuple[Assignment, Look]] = {}
-    _gather(found, oracle, taken, (oracle.draw(rng) for _ in range(DRAWS)))
-    _gather(found, oracle, taken, _mutations(oracle, [s.values for s in best], rng, CHANGES))
-    values, looks = [v for v, _ in found.values()], [look for _, look in found.values()]
-    if found:
-        worth = model.improvement(model.encoder.encode(values, looks), looks)[0]
-        likeliest = [values[i] for i in np.argsort(-worth, kind="stable")[:LIKELIEST]]
-        more: dict[Any, tuple[Assignment, Look]] = {}
-        _gather(more, oracle, taken, _mutations(oracle, likeliest, rng, AGAIN))
-        values += [v for v, _ in more.values()]
-        looks += [look for _, look in more.values()]
-    return Candidates(values, looks, model.encoder.encode(values, looks))
+        gather(oracle.draw(rng) for _ in range(DRAWS))
+        gather(_mutations(oracle, best, rng, CHANGES))
+        if values:
+            worth = model.improvement(model.encoder.encode(values, looks), looks)[0]
+            likeliest = [values[i] for i in np.argsort(-worth, kind="stable")[:LIKELIEST]]
+            gather(_mutations(oracle, likeliest, rng, AGAIN))
+        return Candidates(values, looks, model.encoder.encode(values, looks))
 
 
 def _described(
@@ -199,7 +180,7 @@ def _described(
 ) -> tuple[Acquisition, Candidates]:
     """Model once more with what is too dear to be known of all: of a short list and of trials."""
 
-    def known(values: Assignment, look: Look) -> Look:
+    def known(values: Assignment, look: Preview) -> Preview:
         return look._replace(numbers=look.numbers + oracle.describe(values))
 
     encoder = Encoder(oracle.distributions, described=True)
@@ -218,20 +199,6 @@ def _parents(observed: list[Observation], rng: random.Random, *, front: bool) ->
     points = [pareto.Point(seen.score / seen.look.factor, seen.look.cost) for seen in allowed]
     members = [allowed[index] for index in pareto.front(points)]
     return rng.sample(members, min(len(members), FRONT))
-
-
-def _gather(
-    found: dict[Any, tuple[Assignment, Look]],
-    oracle: Oracle,
-    taken: set[Any],
-    assignments: Iterable[Assignment],
-) -> None:
-    """Keep what is allowed and not taken yet, and take it."""
-    for values in assignments:
-        look = oracle.look(values)
-        if look is not None and look.allowed and look.key not in taken:
-            taken.add(look.key)
-            found[look.key] = (values, look)
 
 
 def _mutations(
@@ -258,10 +225,6 @@ def _unseen(
             if look.key not in known:
                 return values
             fallback = fallback or values
-    for values in oracle.pool or ():
-        look = oracle.look(values)
-        if look is not None and look.key not in known:
-            return values
     return fallback or oracle.draw(rng)
 
 
@@ -281,7 +244,7 @@ def _check(study: Study, oracle: Oracle | None) -> None:
         )
 
 
-def _pending(oracle: Oracle) -> list[tuple[Assignment, Look]]:
+def _pending(oracle: Oracle) -> list[tuple[Assignment, Preview]]:
     """Return what is being evaluated, the most recent of it."""
     running = [t for t in oracle.record.open if t.state == TrialState.RUNNING and t.params]
     looks = [(trial.params, oracle.look(trial.params)) for trial in running[-PENDING:]]

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from nas import network
 from nas.architecture import Architecture, Value
+from nas.blocks.notation import notation
 from nas.cost import AnyCost, Limits, TimedCost
 from nas.errors import UserError
 from nas.objective import Objective
@@ -22,8 +23,8 @@ OPENING_DRAWS = 16
 Number = TypeVar("Number", int, float)
 
 
-class Latency(Protocol):
-    """What predicts latency: see `nas.latency.table`."""
+class LatencyPredictor(Protocol):
+    """A model of inference time: see `nas.latency.table`."""
 
     def milliseconds(self, architecture: Architecture) -> float:
         """Predict the milliseconds of one inference."""
@@ -36,7 +37,7 @@ class Subject:
     space: SearchSpace
     in_channels: int
     classes: int
-    latency: Latency | None = None
+    latency: LatencyPredictor | None = None
 
     def decode(self, values: Assignment) -> Architecture:
         """Return the architecture of an assignment."""
@@ -128,7 +129,7 @@ def survey(
         near_target=share,
         within_limits=len(kept) / SAMPLES,
         example=example.to_json(),
-        example_notation=example.notation(),
+        example_notation=notation(example),
         example_macs=network.cost(example).macs,
     )
 

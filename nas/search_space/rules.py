@@ -380,7 +380,7 @@ def _check_block_structure(path: str, spec: BlockSpec, seen: set[tuple[int, int,
     for place, *chosen in product(sorted(seen), *values):
         options = block.complete(dict(zip(structural, chosen, strict=True)))
         with within(path, spec.line):
-            block.arguments(options, *place)
+            block.arguments(options, blocks.Place(*place))
 
 
 def names(values: Iterable[Any]) -> str:

@@ -12,6 +12,7 @@ from nas.commands import studies as commands
 from nas.errors import StoreError, UserError
 from nas.store import queries
 from nas.store.engine import resolve
+from nas.study.progress import Progress
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
@@ -46,23 +47,23 @@ class Collector:
             yield family
 
 
-def _newest(store: str) -> list[commands.Status]:
+def _newest(store: str) -> list[Progress]:
     with queries.connect(store) as connection:
         names = [one.name for one in queries.studies(connection)[-MAX_STUDIES:]]
     return [one for name in names for one in commands.status(name, store=store)]
 
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
-Read = Callable[[commands.Status], Samples]
+Read = Callable[[Progress], Samples]
 
 _UP = "Whether the store answered, 1 or 0."
 
 
-def _states(status: commands.Status) -> Samples:
+def _states(status: Progress) -> Samples:
     return [((state,), count) for state, count in vars(status.counts).items()]
 
 
-def _failures(status: commands.Status) -> Samples:
+def _failures(status: Progress) -> Samples:
     return [((reason,), count) for reason, count in bounded(status.failures).items()]
 
 
@@ -76,17 +77,17 @@ def bounded(failures: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
-def _one(read: Callable[[commands.Status], float | None]) -> Read:
+def _one(read: Callable[[Progress], float | None]) -> Read:
     """Return a reader of one number, which is left out where there is none."""
 
-    def samples(status: commands.Status) -> Samples:
+    def samples(status: Progress) -> Samples:
         value = read(status)
         return [] if value is None else [((), value)]
 
     return samples
 
 
-def _last_progress(status: commands.Status) -> float | None:
+def _last_progress(status: Progress) -> float | None:
     last = status.activity.last_progress
     return None if last is None else last.replace(tzinfo=UTC).timestamp()
 
@@ -96,20 +97,20 @@ GAUGES: dict[str, tuple[str, tuple[str, ...], Read]] = {
     "nas_failures": ("Failed trials by reason.", ("reason",), _failures),
     "nas_workers": ("Workers that hold a lease.", (), _one(lambda s: s.activity.working)),
     "nas_epochs": ("Epochs trained.", (), _one(lambda s: s.activity.overall.epochs)),
-    "nas_budget_trials": ("Trials of the budget.", (), _one(lambda s: s.activity.budget)),
+    "nas_budget_trials": ("Trials of the budget.", (), _one(lambda s: s.budget)),
     "nas_done": (
         "Whether the budget is spent and nobody is at work.", (),
-        _one(lambda s: s.activity.is_done),
+        _one(lambda s: s.is_done),
     ),
     "nas_best_score": (
         "Score of the best trial.", (), _one(lambda s: None if s.best is None else s.best.score),
     ),
     "nas_epoch_seconds": (
         "Mean seconds of an epoch of complete trials.", (),
-        _one(lambda s: s.activity.epoch_seconds or None),
+        _one(lambda s: s.epoch_seconds or None),
     ),
     "nas_remaining_seconds": (
-        "Estimated seconds left.", (), _one(lambda s: s.activity.remaining),
+        "Estimated seconds left.", (), _one(lambda s: s.remaining),
     ),
     "nas_last_progress_timestamp_seconds": (
         "Unix time of the last epoch or end of a trial.", (), _one(_last_progress),

@@ -1,1 +1,1 @@
-"""One database: Optuna's tables for studies and trials, ours beside them for what a trial means."""
+"""One database: Optuna's tables of studies and trials, and ours of evaluations beside them."""

@@ -1,24 +1,22 @@
-"""What goes on in a study now: its workers, how fast it goes, when it paused, what is left.
+"""The rows that tell how fast a study goes: who holds its trials, its pace, its pauses.
 
-Plain SELECTs over our tables, as in `nas.store.queries`: all is told from the rows alone, so from
-any machine. Times are UTC; "now" is the database's clock, the rows' times are the workers' own.
+Plain SELECTs over our tables, as in `nas.store.queries`. Times are UTC; "now" is the database's
+clock, the rows' times are the workers' own.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from nas.store import dialects, queries
 from nas.store import engine as engines
-from nas.store import queries
 
 WINDOW = 900.0  # seconds that "the last while" is
 NEWEST = 1000  # trainings that tell of the last while and of pauses: no look reads all of them
 SHORTEST_PAUSE = 60.0  # seconds; below it, proposing and loading data look like a pause
 LONG_EPOCHS = 3.0  # times the longest epoch without any progress: nobody was at work
-ENOUGH = 3  # ended trials, from which on the last while tells the pace
 
 _NEWEST = (
     "WITH newest AS (SELECT id, state, fidelity, architecture_id, recipe_hash, created, finished"
@@ -30,8 +28,8 @@ _NEWEST = (
 class Holder:
     """A worker that trains a trial, and the lease that it holds.
 
-    `name` is '' where it let go, `trial` None while the trial is being made; `epoch` of `epochs`
-    are stored; `lease_left` is in seconds, below 0 where the worker was not heard of in time.
+    `name` is '' after a release, `trial` None while the trial is being made; `epoch` of `epochs`
+    are stored; `lease_left` is in seconds, below 0 after the lease has run out.
     """
 
     name: str
@@ -47,6 +45,11 @@ class Holder:
         return self.name.partition(":")[0]
 
     @property
+    def trained(self) -> float:
+        """Return the share of the trial's epochs that is trained."""
+        return min(1.0, self.epoch / max(1, self.epochs))
+
+    @property
     def lives(self) -> bool:
         """Tell whether it was heard of in time."""
         return bool(self.name) and self.lease_left >= 0
@@ -54,7 +57,7 @@ class Holder:
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """What was done in a time: trials that ended, epochs that were trained."""
+    """The trials that ended in a time, and the epochs that were trained."""
 
     seconds: float
     trials: int
@@ -73,7 +76,7 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
-    """A time in which nobody was at work on the study."""
+    """A time in which no worker was at work on the study."""
 
     since: datetime
     until: datetime
@@ -86,27 +89,20 @@ class Pause:
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
-    """What goes on in a study.
+    """The workers of a study, its pace and its pauses.
 
     `recent` covers the last quarter of an hour or the time since the last pause, `overall` the
-    whole search without its pauses, which are looked for in the newest 1,000 trainings. `spent` of
-    the study's `budget` of trials are begun; `remaining` seconds are an estimate, None where
-    nobody is at work or no limit is known. `idle` is the seconds without progress where nobody is
-    at work, else None.
+    whole search without its pauses, which are looked for in the newest 1,000 trainings. `began` is
+    the start of the run that goes on now: the end of the last pause.
     """
 
     now: datetime
+    began: datetime
     holders: tuple[Holder, ...]
     recent: Pace
     overall: Pace
     pauses: tuple[Pause, ...]
     last_progress: datetime | None
-    spent: int
-    budget: int | None
-    epoch_seconds: float
-    remaining: float | None
-    idle: float | None
-    is_done: bool
 
     @property
     def working(self) -> int:
@@ -115,64 +111,33 @@ class Activity:
 
 
 def activity(connection: sa.Connection, info: queries.StudyInfo) -> Activity:
-    """Return what goes on in a study."""
+    """Read the activity of a study."""
     now = _now(connection)
     holders = tuple(_holders(connection, info.id))
     totals, newest = _totals(connection, info.id), _newest(connection, info.id)
-    last = max((one for one in (newest.ended, newest.stored) if one is not None), default=None)
-    found = tuple(_pauses(connection, info.id))
+    last = max((time for time in (newest.ended, newest.stored) if time is not None), default=None)
+    pauses = tuple(_pauses(connection, info.id))
+    began = pauses[-1].until if pauses else info.created
     works = any(holder.lives for holder in holders)
-    began = found[-1].until if found else info.created  # the run that goes on now
-    whole = _between(info.created, now if works or last is None else last)
-    paused = sum(pause.seconds for pause in found)
-    overall = _overall(connection, info.id, totals, max(0.0, whole - paused))
+    whole = between(info.created, now if works or last is None else last)
+    worked = max(0.0, whole - sum(pause.seconds for pause in pauses))
     since = max(now - timedelta(seconds=WINDOW), began)
     if newest.trainings == NEWEST:  # before the first of them others ended
         since = max(since, newest.begun)
-    recent = _recent(connection, info.id, since, now)
-    spent, budget = queries.spent(connection, info.id), info.config.get("trials")
-    limit = _time_left(info.config, began, now)
-    unspent = None if budget is None else max(0, budget - spent)
-    todo = None if unspent is None else unspent + sum(_untrained(one) for one in holders)
-    epochs = info.config.get("recipe", {}).get("epochs", totals.highest or 1)
-    limits = [limit, None if todo is None else _until(todo, recent, overall, epochs)]
     return Activity(
         now=now,
+        began=began,
         holders=holders,
-        recent=recent,
-        overall=overall,
-        pauses=found,
+        recent=_recent(connection, info.id, since, now),
+        overall=_overall(connection, info.id, totals, worked),
+        pauses=pauses,
         last_progress=last,
-        spent=spent,
-        budget=budget,
-        epoch_seconds=queries.epoch_seconds(connection, info.id),
-        remaining=min((one for one in limits if one is not None), default=None) if works else None,
-        idle=None if works or last is None else _between(last, now),
-        is_done=not works and ((unspent == 0 and not holders) or limit == 0.0),
     )
 
 
-def _between(since: datetime, until: datetime) -> float:
+def between(since: datetime, until: datetime) -> float:
     """Return the seconds from one time to another; clocks of several machines may cross."""
     return max(0.0, (until - since).total_seconds())
-
-
-def _untrained(holder: Holder) -> float:
-    """Return the share of a running trial that is still to be trained."""
-    return 1.0 - min(1.0, holder.epoch / max(1, holder.epochs))
-
-
-def _time_left(config: Mapping[str, Any], began: datetime, now: datetime) -> float | None:
-    """Return the seconds left of a run's time limit, None without one."""
-    limit = config.get("seconds")
-    return None if limit is None else max(0.0, limit - _between(began, now))
-
-
-def _until(todo: float, recent: Pace, overall: Pace, epochs: int) -> float | None:
-    """Return the seconds that so many trials take: by the last while where enough ended in it."""
-    pace = recent if recent.trials >= ENOUGH else overall
-    each_hour = pace.trials_per_hour or overall.epochs_per_hour / epochs
-    return 3600.0 * todo / each_hour if each_hour else None
 
 
 def _now(connection: sa.Connection) -> datetime:
@@ -272,7 +237,7 @@ def _recent(connection: sa.Connection, study_id: int, since: datetime, now: date
         f" WHERE c.created >= :since AND NOT {_AGAIN} AND s.fidelity >= c.epoch)) AS epochs"
     ).bindparams(sa.bindparam("since", since, sa.DateTime()))
     row = connection.execute(statement, {"study": study_id, "newest": NEWEST}).one()
-    return Pace(seconds=_between(since, now), trials=row.trials, epochs=row.epochs)
+    return Pace(seconds=between(since, now), trials=row.trials, epochs=row.epochs)
 
 
 def _pauses(connection: sa.Connection, study_id: int) -> list[Pause]:
@@ -288,18 +253,9 @@ def _pauses(connection: sa.Connection, study_id: int) -> list[Pause]:
         f"{points}, happened AS (SELECT created AS moment FROM newest UNION ALL SELECT finished"
         " FROM newest WHERE finished IS NOT NULL UNION ALL SELECT created FROM points),"
         " gaps AS (SELECT moment AS ended, LAG(moment) OVER (ORDER BY moment) AS begun"
-        f" FROM happened) SELECT begun, ended FROM gaps WHERE {_gap(connection)} > :long"
+        f" FROM happened) SELECT begun, ended FROM gaps WHERE {dialects.of(connection).gap} > :long"
         " ORDER BY ended"
     ).columns(begun=sa.DateTime(), ended=sa.DateTime())
     long = max(SHORTEST_PAUSE, LONG_EPOCHS * epoch)
     rows = connection.execute(statement, {**key, "long": long})
     return [Pause(since=row.begun, until=row.ended) for row in rows]
-
-
-def _gap(connection: sa.Connection) -> str:
-    """Return SQL for the seconds from `begun` to `ended` in this kind of database."""
-    if connection.dialect.name == "sqlite":
-        return "(julianday(ended) - julianday(begun)) * 86400.0"
-    if connection.dialect.name == "postgresql":
-        return "extract(epoch FROM ended - begun)"
-    return "timestampdiff(MICROSECOND, begun, ended) / 1000000.0"

@@ -11,6 +11,7 @@ from nas.errors import StoreError, UserError
 from nas.store import engine as engines
 from nas.store import queries
 from nas.store.copying import Watch, copy
+from nas.store.dialects import BUSY_TIMEOUT
 
 _PAGES = 2_000  # copied at a time, 8 MB; between two the progress is shown
 
@@ -54,7 +55,7 @@ def backup(store: str, path: str | Path, *, force: bool = False, watch: Watch | 
 def _copy_pages(source: Path, target: Path, watch: Watch | None) -> None:
     """Copy a SQLite database by its online backup, from one view of it."""
     uri = f"{source.resolve().as_uri()}?mode=ro"
-    timeout = engines.BUSY_TIMEOUT
+    timeout = BUSY_TIMEOUT
     try:
         with (
             closing(sqlite3.connect(uri, uri=True, timeout=timeout)) as old,
@@ -77,9 +78,9 @@ def _finish(path: Path) -> None:
     """Make the file whole by itself and its content durable."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")  # nothing left in a file beside it
-        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise StoreError(f"The backup is damaged, and so may be the store: {found}.")
+        (damage,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if damage != "ok":
+        raise StoreError(f"The backup is damaged, and so may be the store: {damage}.")
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 

@@ -3,36 +3,29 @@
 Everything is read at one instant, so workers may write meanwhile.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from nas.cost import Cost
+from nas.store import dialects, history, migrate, plain, queries, schema
 from nas.store import engine as engines
-from nas.store import mariadb, migrate, plain, queries
-from nas.store.models import Base
+from nas.store.dialects import DatabaseSeconds
 from nas.store.records import Score, StoredArchitecture
-from nas.store.snapshot import snapshot
 
 EXAMPLES = 3
-_OPTUNAS = (
-    "studies", "study_directions", "study_user_attributes", "study_system_attributes", "trials",
-    "trial_params", "trial_values", "trial_intermediate_values", "trial_user_attributes",
-    "trial_system_attributes", "trial_heartbeats", "version_info",
-)  # fmt: skip
+_TABLES = [*history.TABLES, *schema.METADATA.tables]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: how often, where for example, and what helps.
+    """A fault: how often it occurs, examples of where, and what helps.
 
-    `wrong` is False for what ordinary work leaves behind and the next search takes care of.
+    `wrong` is False for a trace of ordinary work that the next search removes.
     """
 
     what: str
@@ -44,7 +37,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """What is known of a store; `optuna` and `revision` are (found, expected)."""
+    """The state of a store; `optuna` and `revision` are (stored, expected)."""
 
     store: str
     server: str
@@ -65,108 +58,115 @@ class _Rule(NamedTuple):
 
     what: str
     cure: str
-    select: str
+    select: sa.Select[Any]
     wrong: bool = True
 
 
 _REPAIR = "nas store check --repair"
-_OWNED = (  # a trial and the evaluation that it trains or trained itself
-    " FROM nas_trials t JOIN trials o ON o.trial_id = t.trial_id"
-    " JOIN nas_evaluations e ON e.id = t.evaluation_id AND e.study_id = t.study_id"
-    " AND e.number = t.number JOIN nas_studies s ON s.id = t.study_id"
+_PERSON = "a person"
+_s, _e, _t, _c = schema.STUDIES.c, schema.EVALUATIONS.c, schema.TRIALS.c, schema.CURVE_POINTS.c
+_o, _p, _i = schema.OPTUNA_TRIALS.c, schema.OPTUNA_STUDIES.c, schema.OPTUNA_STEPS.c
+_NO_NUMBER = sa.null().label("number")
+_SAME_STUDY = (_p.study_id == _s.id) & (_p.study_name == _s.name)
+_OF_TRIALS = schema.TRIALS.join(schema.STUDIES, _s.id == _t.study_id).join(
+    schema.OPTUNA_TRIALS, _o.trial_id == _t.trial_id
 )
-_DELETED = (
-    "SELECT n.name AS study, CAST(NULL AS INTEGER) AS number FROM nas_studies n WHERE NOT EXISTS"
-    " (SELECT 1 FROM studies o WHERE o.study_id = n.id AND o.study_name = n.name)"
+_OWNED = _OF_TRIALS.join(  # a trial and the evaluation that it trains or trained itself
+    schema.EVALUATIONS,
+    (_e.id == _t.evaluation_id) & (_e.study_id == _t.study_id) & (_e.number == _t.number),
 )
+_evaluations = sa.select(_s.name.label("study"), _e.number).select_from(
+    schema.EVALUATIONS.outerjoin(schema.STUDIES, _s.id == _e.study_id)
+)
+_optunas = sa.select(_s.name.label("study"), _o.number).select_from(
+    schema.OPTUNA_TRIALS.join(schema.STUDIES, _s.id == _o.study_id)
+)
+_ours = sa.select(_s.name.label("study"), _t.number)
+_owned = _ours.select_from(_OWNED)
+_in_optuna = sa.select(_p.study_name.label("study"))
+_of_optuna = schema.OPTUNA_TRIALS.join(schema.OPTUNA_STUDIES, _p.study_id == _o.study_id)
+# The epoch of a point of the curve is shown to Optuna; the step of an intermediate value is stored.
+_SHOWN = sa.exists().where(_i.trial_id == _t.trial_id, _i.step == _c.epoch)
+_SHOWN = _SHOWN.correlate_except(schema.OPTUNA_STEPS)
+_STORED = sa.exists().where(_c.evaluation_id == _e.id, _c.epoch == _i.step)
+_STORED = _STORED.correlate_except(schema.CURVE_POINTS)
 _RULES = (
     _Rule(
-        "trials without evaluation", "a person",
-        "SELECT s.name AS study, o.number FROM trials o JOIN nas_studies s ON s.id = o.study_id"
-        " JOIN studies p ON p.study_id = s.id AND p.study_name = s.name"
-        " WHERE o.state <> 'WAITING'"
-        " AND NOT EXISTS (SELECT 1 FROM nas_trials t WHERE t.trial_id = o.trial_id)",
+        "trials without evaluation", _PERSON,
+        _optunas.join(schema.OPTUNA_STUDIES, _SAME_STUDY)
+        .where(_o.state != "WAITING", ~sa.exists().where(_t.trial_id == _o.trial_id)),
     ),
     _Rule(
         "evaluations without trial", _REPAIR,
-        "SELECT s.name AS study, e.number FROM nas_evaluations e"
-        " LEFT JOIN nas_studies s ON s.id = e.study_id WHERE e.number IS NOT NULL AND NOT EXISTS"
-        " (SELECT 1 FROM nas_trials t WHERE t.evaluation_id = e.id AND t.study_id = e.study_id"
-        " AND t.number = e.number)",
+        _evaluations.where(_e.number.is_not(None), ~sa.exists().where(
+            _t.evaluation_id == _e.id, _t.study_id == _e.study_id, _t.number == _e.number)),
     ),
     _Rule(
         "evaluations that were claimed and never begun", "the next search that wants them",
-        "SELECT s.name AS study, e.number FROM nas_evaluations e"
-        " LEFT JOIN nas_studies s ON s.id = e.study_id WHERE e.state = 'running'"
-        " AND e.number IS NULL AND e.expires_at < {now}",
+        _evaluations.where(
+            _e.state == "running", _e.number.is_(None), _e.expires_at < DatabaseSeconds()),
         False,
     ),
     _Rule(
         "trials that have ended and were not told so", _REPAIR,
-        "SELECT s.name AS study, t.number FROM nas_trials t"
-        " JOIN trials o ON o.trial_id = t.trial_id JOIN nas_evaluations e"
-        " ON e.id = t.evaluation_id JOIN nas_studies s ON s.id = t.study_id"
-        " WHERE o.state = 'RUNNING' AND e.state <> 'running'",
+        _ours.select_from(_OF_TRIALS.join(schema.EVALUATIONS, _e.id == _t.evaluation_id))
+        .where(_o.state == "RUNNING", _e.state != "running"),
     ),
     _Rule(
         "running trials whose worker is gone", "nas resume",
-        f"SELECT s.name AS study, t.number{_OWNED} WHERE o.state = 'RUNNING'"
-        " AND e.state = 'running' AND e.expires_at < {now}",
+        _owned.where(
+            _o.state == "RUNNING", _e.state == "running", _e.expires_at < DatabaseSeconds()),
         False,
     ),
     _Rule(
         "running evaluations without a lease", "a person: no worker may take them over",
-        "SELECT s.name AS study, e.number FROM nas_evaluations e"
-        " LEFT JOIN nas_studies s ON s.id = e.study_id"
-        " WHERE e.state = 'running' AND e.expires_at IS NULL",
+        _evaluations.where(_e.state == "running", _e.expires_at.is_(None)),
     ),
     _Rule(
-        "trials that were told another end than their evaluation has", "a person",
-        f"SELECT s.name AS study, t.number{_OWNED} WHERE o.state <> 'RUNNING' AND NOT ("
-        "e.state = 'complete' AND o.state IN ('COMPLETE', 'PRUNED')"
-        " OR e.state = 'pruned' AND o.state = 'PRUNED' OR e.state = 'failed' AND o.state = 'FAIL')",
+        "trials that were told another end than their evaluation has", _PERSON,
+        _owned.where(_o.state != "RUNNING", ~sa.or_(
+            (_e.state == "complete") & _o.state.in_(("COMPLETE", "PRUNED")),
+            (_e.state == "pruned") & (_o.state == "PRUNED"),
+            (_e.state == "failed") & (_o.state == "FAIL"))),
     ),
     _Rule(
-        "complete trials without a value", "a person",
-        "SELECT s.name AS study, o.number FROM trials o JOIN nas_studies s ON s.id = o.study_id"
-        " WHERE o.state = 'COMPLETE' AND NOT EXISTS"
-        " (SELECT 1 FROM trial_values v WHERE v.trial_id = o.trial_id)",
+        "complete trials without a value", _PERSON,
+        _optunas.where(_o.state == "COMPLETE", ~sa.exists().where(
+            schema.OPTUNA_VALUES.c.trial_id == _o.trial_id)),
     ),
     _Rule(
-        "trials whose intermediate values lack epochs of their curve", "a person",
-        f"SELECT s.name AS study, t.number{_OWNED} WHERE EXISTS (SELECT 1 FROM nas_curve_points c"
-        " WHERE c.evaluation_id = e.id AND NOT EXISTS (SELECT 1 FROM trial_intermediate_values i"
-        " WHERE i.trial_id = t.trial_id AND i.step = c.epoch))",
+        "trials whose intermediate values lack epochs of their curve", _PERSON,
+        _owned.where(sa.exists().where(_c.evaluation_id == _e.id, ~_SHOWN)),
     ),
     _Rule(
-        "trials with intermediate values that their curve lacks", "a person",
-        f"SELECT s.name AS study, t.number{_OWNED} WHERE EXISTS (SELECT 1 FROM"
-        " trial_intermediate_values i WHERE i.trial_id = t.trial_id AND NOT EXISTS (SELECT 1"
-        " FROM nas_curve_points c WHERE c.evaluation_id = e.id AND c.epoch = i.step))",
+        "trials with intermediate values that their curve lacks", _PERSON,
+        _owned.where(sa.exists().where(_i.trial_id == _t.trial_id, ~_STORED)),
     ),
     _Rule(
         "trials with another number in our tables than in Optuna's", _REPAIR,
-        "SELECT s.name AS study, t.number FROM nas_trials t JOIN nas_studies s"
-        " ON s.id = t.study_id JOIN trials o ON o.trial_id = t.trial_id"
-        " WHERE o.number <> t.number OR o.study_id <> t.study_id",
+        _ours.select_from(_OF_TRIALS)
+        .where((_o.number != _t.number) | (_o.study_id != _t.study_id)),
     ),
     _Rule(
-        "trials that share a number", "a person",
-        "SELECT p.study_name AS study, o.number FROM trials o JOIN studies p"
-        " ON p.study_id = o.study_id GROUP BY p.study_name, o.number HAVING count(*) > 1",
+        "trials that share a number", _PERSON,
+        _in_optuna.add_columns(_o.number).select_from(_of_optuna)
+        .group_by(_p.study_name, _o.number).having(sa.func.count() > 1),
     ),
     _Rule(
-        "studies whose trials' numbers have gaps", "a person",
-        "SELECT p.study_name AS study, CAST(NULL AS INTEGER) AS number FROM trials o"
-        " JOIN studies p ON p.study_id = o.study_id GROUP BY p.study_name"
-        " HAVING count(DISTINCT o.number) <> max(o.number) + 1",
+        "studies whose trials' numbers have gaps", _PERSON,
+        _in_optuna.add_columns(_NO_NUMBER).select_from(_of_optuna).group_by(_p.study_name)
+        .having(sa.func.count(_o.number.distinct()) != sa.func.max(_o.number) + 1),
     ),
-    _Rule("studies that were deleted in Optuna", f"the next search, or {_REPAIR}", _DELETED, False),
+    _Rule(
+        "studies that were deleted in Optuna", f"the next search, or {_REPAIR}",
+        sa.select(_s.name.label("study"), _NO_NUMBER).where(~sa.exists().where(_SAME_STUDY)),
+        False,
+    ),
     _Rule(
         "rows of trials that are gone", _REPAIR,
-        "SELECT s.name AS study, t.number FROM nas_trials t JOIN nas_studies s"
-        " ON s.id = t.study_id JOIN studies p ON p.study_id = s.id AND p.study_name = s.name"
-        " WHERE NOT EXISTS (SELECT 1 FROM trials o WHERE o.trial_id = t.trial_id)",
+        _ours.join_from(schema.TRIALS, schema.STUDIES, _s.id == _t.study_id)
+        .join(schema.OPTUNA_STUDIES, _SAME_STUDY)
+        .where(~sa.exists().where(_o.trial_id == _t.trial_id)),
     ),
 )  # fmt: skip
 
@@ -176,89 +176,65 @@ def check(url: str, score_of: Callable[[Mapping[str, Any]], Score | None]) -> He
 
     `score_of` makes a study's objective of its configuration, None where that can't be read.
     """
-    parsed = engines.parse(url)
-    with snapshot(url) as connection:
+    with queries.connect(url, frozen=True) as connection:
+        database = dialects.of(connection)
         optuna = (_optuna_revision(connection), _optuna_head())
         revision = (migrate.revision(connection), migrate.head())
-        missing = [name for name in _tables() if not sa.inspect(connection).has_table(name)]
+        missing = [name for name in _TABLES if not sa.inspect(connection).has_table(name)]
         findings = list(_versions(optuna, revision, missing))
         if not missing and revision[0] == revision[1]:
             findings += _broken(connection, _RULES)
             findings += _misshown(connection, score_of)
-        if engines.sqlite_file(parsed) is not None:
-            findings += _of_the_file(connection)
+        findings += _of_the_file(connection)
         return Health(
-            store=engines.masked(parsed),
-            server=_server(connection),
-            journal=_journal(connection),
+            store=engines.masked(url),
+            server=database.server(connection),
+            journal=database.journal(connection),
             optuna=optuna,
             revision=revision,
-            rows={name: _count(connection, name) for name in _tables() if name not in missing},
+            rows={name: _count(connection, name) for name in _TABLES if name not in missing},
             findings=tuple(findings),
         )
 
 
-def _tables() -> list[str]:
-    return [*_OPTUNAS, *Base.metadata.tables]
-
-
 def _count(connection: sa.Connection, table: str) -> int:
-    return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
-
-
-def _server(connection: sa.Connection) -> str:
-    if connection.dialect.name == "sqlite":
-        return f"SQLite {connection.exec_driver_sql('SELECT sqlite_version()').scalar_one()}"
-    if connection.dialect.name == mariadb.NAME:
-        version = connection.exec_driver_sql("SELECT version()").scalar_one()
-        return f"MariaDB {str(version).partition('-')[0]}"
-    version = connection.exec_driver_sql("SHOW server_version").scalar_one()
-    return f"PostgreSQL {version}"
-
-
-def _journal(connection: sa.Connection) -> str | None:
-    if connection.dialect.name != "sqlite":
-        return None
-    return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
+    rows = sa.select(sa.func.count()).select_from(sa.table(table))
+    return int(connection.execute(rows).scalar_one())
 
 
 def _optuna_revision(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
-    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    return None if found is None else str(found)
+    version = sa.table("alembic_version", sa.column("version_num", sa.String()))
+    return connection.execute(sa.select(version.c.version_num)).scalar()
 
 
 @cache
 def _optuna_head() -> str:
     from alembic.script import ScriptDirectory
-    from optuna.storages import _rdb
 
-    folder = Path(str(_rdb.__file__)).parent / "alembic"
-    return str(ScriptDirectory(str(folder)).get_current_head())
+    return str(ScriptDirectory(str(history.MIGRATIONS)).get_current_head())
 
 
 def _versions(
     optuna: tuple[str | None, str], revision: tuple[str | None, str], missing: list[str]
 ) -> Iterator[Finding]:
-    for what, (found, expected) in {"Optuna's": optuna, "nas's": revision}.items():
-        if found != expected:
-            said = f"{what} tables have revision {found}, not {expected}"
-            yield Finding(said, 1, (), "nas store upgrade, or a newer nas")
+    for whose, (stored, expected) in {"Optuna's": optuna, "nas's": revision}.items():
+        if stored != expected:
+            what = f"{whose} tables have revision {stored}, not {expected}"
+            yield Finding(what, 1, (), "nas store upgrade, or a newer nas")
     if missing:
         yield Finding("tables are missing", len(missing), tuple(missing), "nas store init")
 
 
 def _broken(connection: sa.Connection, rules: Iterable[_Rule]) -> Iterator[Finding]:
     """Yield a finding for every rule that rows break."""
-    now = engines.database_seconds(connection)
     for rule in rules:
-        select = rule.select.replace("{now}", str(now))
-        count = connection.exec_driver_sql(f"SELECT count(*) FROM ({select}) found").scalar_one()
+        broken = rule.select.subquery("broken")
+        count = connection.execute(sa.select(sa.func.count()).select_from(broken)).scalar_one()
         if count:
-            some = f"{select} ORDER BY 1, 2 LIMIT {EXAMPLES}"
-            rows = connection.exec_driver_sql(some).all()
-            names = tuple(_named(row.study, row.number) for row in rows)
+            some = sa.select(broken).order_by(*broken.c).limit(EXAMPLES)
+            names = tuple(_named(row.study, row.number) for row in connection.execute(some))
             yield Finding(rule.what, count, names, rule.cure, rule.wrong)
 
 
@@ -272,41 +248,37 @@ def _misshown(
         if score is None:
             unread.append(info.name)
             continue
-        numbers = {number for number, *_ in _differing(connection, info, score)}
-        wrong += [_named(info.name, number) for number in sorted(numbers)]
+        numbers = sorted(set(_differing(connection, info, score)))
+        wrong += [_named(info.name, number) for number in numbers]
     if unread:
         what = "studies whose configuration this nas can't read: their values are not compared"
         yield Finding(what, len(unread), tuple(unread[:EXAMPLES]), "a newer nas", False)
     if wrong:
         what = "trials whose intermediate values are not what their metrics give"
-        yield Finding(what, len(wrong), tuple(wrong[:EXAMPLES]), "a person")
+        yield Finding(what, len(wrong), tuple(wrong[:EXAMPLES]), _PERSON)
 
 
-def _differing(
-    connection: sa.Connection, info: queries.StudyInfo, score: Score
-) -> Iterator[tuple[int, int]]:
-    """Yield the number and the epoch of each value that is not its metrics' score."""
-    architecture = "a.json" if info.config.get("latency") else "'{}'"  # else it has no say
-    statement = sa.text(
-        "SELECT t.number, c.epoch, c.metrics, i.intermediate_value,"
-        " i.intermediate_value_type AS kind, a.macs, a.params, a.activations,"
-        f" a.peak_activation_bytes, {architecture} AS architecture{_OWNED}"
-        " JOIN nas_architectures a ON a.id = e.architecture_id"
-        " JOIN nas_curve_points c ON c.evaluation_id = e.id"
-        " JOIN trial_intermediate_values i ON i.trial_id = t.trial_id AND i.step = c.epoch"
-        " WHERE t.study_id = :study"
+def _differing(connection: sa.Connection, info: queries.StudyInfo, score: Score) -> Iterator[int]:
+    """Yield the number of a trial for each intermediate value that is not its metrics' score."""
+    a, has_say = schema.ARCHITECTURES.c, info.config.get("latency")
+    statement = (
+        sa.select(_t.number, _c.metrics, _i.intermediate_value, _i.intermediate_value_type)
+        .add_columns(a.macs, a.params, a.activations, a.peak_activation_bytes)
+        .add_columns((a.json if has_say else sa.null()).label("architecture"))
+        .select_from(
+            _OWNED.join(schema.ARCHITECTURES, a.id == _e.architecture_id)
+            .join(schema.CURVE_POINTS, _c.evaluation_id == _e.id)
+            .join(schema.OPTUNA_STEPS, (_i.trial_id == _t.trial_id) & (_i.step == _c.epoch))
+        )
+        .where(_t.study_id == info.id)
     )
-    streamed = statement.execution_options(yield_per=plain.BATCH)
-    for row in connection.execute(streamed, {"study": info.id}):
+    for row in connection.execute(statement.execution_options(yield_per=plain.BATCH)):
         cost = Cost(row.macs, row.params, row.activations, row.peak_activation_bytes)
-        of = StoredArchitecture(cost=cost, architecture_json=_loaded(row.architecture))
-        value = score(_loaded(row.metrics), of)
-        if not _is_same(row.kind, row.intermediate_value, value):
-            yield row.number, row.epoch
-
-
-def _loaded(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
+        of = StoredArchitecture(cost=cost, architecture_json=row.architecture or {})
+        if not _is_same(
+            row.intermediate_value_type, row.intermediate_value, score(row.metrics, of)
+        ):
+            yield row.number
 
 
 def _is_same(kind: str, stored: float | None, value: float) -> bool:
@@ -317,16 +289,16 @@ def _is_same(kind: str, stored: float | None, value: float) -> bool:
 
 
 def _of_the_file(connection: sa.Connection) -> Iterator[Finding]:
-    damage = connection.exec_driver_sql("PRAGMA quick_check(5)").scalars().all()
-    if damage != ["ok"]:
-        cure = "a backup: the file is damaged"
-        yield Finding("SQLite finds damage", len(damage), tuple(map(str, damage)), cure)
-    orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    database = dialects.of(connection)
+    damage, orphans = database.damage(connection), database.orphans(connection)
+    if damage:
+        yield Finding(
+            "SQLite finds damage", len(damage), tuple(damage), "a backup: the file is damaged"
+        )
     if orphans:
-        names = [f"{child} refers to {parent}" for child, _, parent, _ in orphans]
-        some = tuple(dict.fromkeys(names))[:EXAMPLES]
-        yield Finding("rows that refer to rows that are gone", len(orphans), some, "a person")
-    if _journal(connection) != "wal":
+        some = tuple(dict.fromkeys(orphans))[:EXAMPLES]
+        yield Finding("rows that refer to rows that are gone", len(orphans), some, _PERSON)
+    if database.journal(connection) not in ("wal", None):
         cure = "the next search switches it on"
         yield Finding("SQLite does not write ahead (WAL)", 1, (), cure, False)
 

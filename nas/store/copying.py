@@ -1,10 +1,12 @@
 """Move studies whole from one store to another, of either kind, in one transaction.
 
-Read from one consistent view, written in bulk. Ids are kept where the target has given out no
-higher ones, else moved up. A network that the target has evaluated under the same recipe is not
-doubled: its better end stands. What runs in the source can be resumed in the target.
+The copy reads one consistent view and writes in bulk. Ids stay where the target has given out no
+higher ones, else they move up. An evaluation that the target has is not doubled: the better end
+stands. A trial that runs in the source can be resumed in the target.
 """
 
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,29 +14,29 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from optuna.storages._rdb import models as optuna_models
 
 from nas.errors import StoreError, unknown
+from nas.store import dialects, plain, queries, schema
 from nas.store import engine as engines
-from nas.store import mariadb, plain
-from nas.store.models import Base, utc_now
+from nas.store.history import TABLES as _OPTUNA
+from nas.store.migrate import require_current
 from nas.store.optuna_storage import reported
 from nas.store.plain import Row
-from nas.store.renumber import Renumbering
-from nas.store.reserve import reserve
-from nas.store.snapshot import require_current, snapshot
 from nas.store.store import Store
 
 LEFT_BEHIND = "it was copied while a study trained it that was not"
 _CHUNK = 500  # keys in one statement
 _RANK = {"failed": 0, "running": 1, "pruned": 2, "complete": 3}
 
-_OPTUNA = optuna_models.BaseModel.metadata.tables
-_OURS = Base.metadata.tables
-_STUDIES, _TRIALS = _OPTUNA["studies"], _OPTUNA["trials"]
-_NAS_STUDIES, _NAS_TRIALS = _OURS["nas_studies"], _OURS["nas_trials"]
-_EVALUATIONS, _CURVES = _OURS["nas_evaluations"], _OURS["nas_curve_points"]
-_ARCHITECTURES, _RECIPES = _OURS["nas_architectures"], _OURS["nas_recipes"]
+_STUDIES, _TRIALS, _LINKS = _OPTUNA["studies"], _OPTUNA["trials"], schema.TRIALS
+_NAS_STUDIES, _EVALUATIONS, _CURVES = schema.STUDIES, schema.EVALUATIONS, schema.CURVE_POINTS
+_KEY = (_EVALUATIONS.c.architecture_id, _EVALUATIONS.c.recipe_hash, _EVALUATIONS.c.fidelity)
+_OF_TRIALS = (
+    *("trial_params", "trial_values", "trial_intermediate_values"),
+    *("trial_user_attributes", "trial_system_attributes", "trial_heartbeats"),
+)
+_OF_TRIAL = re.compile(r"(dashboard:|dashboard:artifacts:|preference:skip_trial:)(\d+)(:.*|)")
+_PARENTS = re.compile(r"\w+:parent:\d+")  # of Optuna's genetic samplers: a list of trials' ids
 
 Watch = Callable[[str, int, int], None]
 """Told of a table's name, its rows written so far, and how many there will be."""
@@ -69,16 +71,16 @@ def copy(
     parsed = engines.parse(target)
     if engines.parse(source) == parsed:
         raise StoreError(f"{engines.masked(parsed)} is the store that is copied: name another.")
-    with snapshot(source) as old:
+    with queries.connect(source, frozen=True) as old:
         require_current(old, source)
-        chosen = _chosen(old, studies)
+        ids = _ids(old, studies)
         made = Store.open(target)
         try:
-            names = {name: (rename or {}).get(name, name) for name in chosen}
+            names = {name: (rename or {}).get(name, name) for name in ids}
             _refuse_taken(made, names)
             with reported(parsed, "write"), made.engine.begin() as new:
                 whole = not studies
-                return _Copy(made, old, new, (chosen, names), watch or _unwatched).run(whole=whole)
+                return _Copy(made, old, new, (ids, names), watch or _unwatched).run(whole=whole)
         finally:
             made.close()
 
@@ -87,10 +89,10 @@ def _unwatched(_table: str, _done: int, _total: int) -> None:
     """Show nothing."""
 
 
-def _chosen(connection: sa.Connection, wanted: Sequence[str]) -> dict[str, int]:
+def _ids(connection: sa.Connection, wanted: Sequence[str]) -> dict[str, int]:
     """Return the ids of the wanted studies, of all where none is named."""
-    found = connection.execute(sa.select(_STUDIES.c.study_name, _STUDIES.c.study_id)).all()
-    ids = {row.study_name: row.study_id for row in found}
+    rows = connection.execute(sa.select(_STUDIES.c.study_name, _STUDIES.c.study_id))
+    ids = {row.study_name: row.study_id for row in rows}
     for name in wanted:
         if name not in ids:
             raise StoreError(unknown("study", name, ids))
@@ -110,7 +112,10 @@ def _refuse_taken(target: Store, names: Mapping[str, str]) -> None:
 
 
 class _Copy:
-    """One copy on two open connections: `old` is read, `new` written."""
+    """One copy on two open connections: `old` is read, `new` written.
+
+    Ids move: those of studies and trials by one distance, those of evaluations one by one.
+    """
 
     def __init__(
         self,
@@ -122,81 +127,104 @@ class _Copy:
     ) -> None:
         self.target, self.old, self.new, self.watch = target, old, new, watch
         self.ids, self.names = studies
-        self.is_mariadb = new.dialect.name == mariadb.NAME
         self.rows: dict[str, int] = {}
         self.known = self.improved = 0
+        stored = old.execute(sa.select(_NAS_STUDIES.c.id, _NAS_STUDIES.c.name))
+        # searches, and not a study whose id has passed to another
+        self.ours = [row.id for row in stored if self.ids.get(row.name) == row.id]
 
     def run(self, *, whole: bool) -> Copied:
         """Copy table by table, each after those it refers to."""
-        self.ours = self._ours()
         evaluations = None if whole else self._evaluations_of_studies()
-        studies = self._move(_STUDIES, self._belongs(_STUDIES))  # all before the first is written
-        trials = self._move(_TRIALS, self._belongs(_TRIALS))
-        move = self._move(_EVALUATIONS, evaluations)
-        self.ids_of = Renumbering(
-            {old: old + studies for old in self.ids.values()}, trials, {}, self.names
-        )
-        self._studies()
+        by = self._reserve(_STUDIES, self._belongs(_STUDIES))  # all before the first is written
+        self.studies = {old: old + by for old in self.ids.values()}
+        self.trials_by = self._reserve(_TRIALS, self._belongs(_TRIALS))
+        evaluations_by = self._reserve(_EVALUATIONS, evaluations)
+        self._table(_STUDIES, self._belongs(_STUDIES), self._moved)
+        for name in ("study_directions", "study_user_attributes", "study_system_attributes"):
+            self._table(_OPTUNA[name], self._belongs(_OPTUNA[name]), self._moved)
+        self._table(_NAS_STUDIES, _NAS_STUDIES.c.id.in_(self.ours), self._our_study)
         self._shared(evaluations, whole=whole)
-        self.ids_of = Renumbering(
-            self.ids_of.studies, trials, self._evaluations(evaluations, move), self.names
-        )
-        self._trials()
-        self._beside(whole=whole)
+        self.evaluations = self._evaluations(evaluations, evaluations_by)
+        self._table(_TRIALS, self._belongs(_TRIALS), self._moved)
+        children = sa.select(_TRIALS.c.trial_id).where(self._belongs(_TRIALS))
+        for name in _OF_TRIALS:
+            table = _OPTUNA[name]
+            self._table(table, table.c.trial_id.in_(children), self._moved)
+        same = (_TRIALS.c.trial_id == _LINKS.c.trial_id) & (_TRIALS.c.study_id == _LINKS.c.study_id)
+        self._table(_LINKS, self._belongs(_LINKS) & sa.exists().where(same), self._moved)
+        for table in (schema.TEST_LOOKS, schema.ARTIFACTS):
+            self._table(table, self._belongs(table), self._moved)
+        jobs = None if whole else schema.JOBS.c.id.in_(self._jobs())
+        self._table(schema.JOBS, jobs, dict, unless_known=True)
         return Copied(tuple(self.names.values()), self.rows, self.known, self.improved)
 
-    def _ours(self) -> list[int]:
-        """Return the studies that are searches, not those whose id has passed to another."""
-        found = self.old.execute(sa.select(_NAS_STUDIES.c.id, _NAS_STUDIES.c.name))
-        return [row.id for row in found if self.ids.get(row.name) == row.id]
-
-    def _move(self, table: sa.Table, where: sa.ColumnElement[bool] | None) -> int:
+    def _reserve(self, table: sa.Table, where: sa.ColumnElement[bool] | None) -> int:
         """Reserve the target's ids for some rows; return how far they move."""
         key = next(iter(table.primary_key.columns))
-        bounds = sa.select(sa.func.min(key), sa.func.max(key))
-        lowest, highest = self.old.execute(_filtered(bounds, where)).one()
-        if lowest is None:
+        bounds = sa.select(sa.func.min(key).label("lowest"), sa.func.max(key).label("highest"))
+        row = self.old.execute(_filtered(bounds, where)).one()
+        if row.lowest is None:
             return 0
-        return reserve(self.target.engine, self.new, key, (lowest, highest))
+        ids = range(row.lowest, row.highest + 1)
+        return dialects.of(self.new).reserve(self.target.engine, self.new, key, ids)
 
-    def _studies(self) -> None:
-        renumber = self.ids_of
+    def _moved(self, row: Row) -> Row:
+        """Return a row with the target's ids and names, in its columns and in its text."""
+        row = dict(row)
+        if "study_id" in row:
+            row["study_id"] = self.studies[row["study_id"]]
+        if "trial_id" in row:
+            row["trial_id"] += self.trials_by
+        if "evaluation_id" in row:
+            row["evaluation_id"] = self.evaluations[row["evaluation_id"]]
+        if "study_name" in row:
+            row["study_name"] = self.names[row["study_name"]]
+        if row.get("reused_from"):
+            row["reused_from"] = self._origin(row["reused_from"])
+        if "key" in row:
+            self._move_attribute(row)
+        return row
 
-        def name(row: Row) -> Row:
-            return renumber.of_study(row) | {"study_name": self.names[row["study_name"]]}
+    def _move_attribute(self, row: Row) -> None:
+        """Change the ids in an attribute: the dashboard's notes have the trial in their key."""
+        key, value = row["key"], row["value_json"]
+        if "trial_id" in row:
+            if key == "evaluation":
+                old = json.loads(value)
+                row["value_json"] = json.dumps(self.evaluations.get(old, old))
+            elif key == "reused_from":
+                row["value_json"] = json.dumps(self._origin(json.loads(value)))
+        elif match := _OF_TRIAL.fullmatch(key):
+            row["key"] = f"{match[1]}{int(match[2]) + self.trials_by}{match[3]}"
+        elif _PARENTS.fullmatch(key):
+            row["value_json"] = json.dumps([each + self.trials_by for each in json.loads(value)])
 
-        def ours(row: Row) -> Row:
-            name = self.names[row["name"]]
-            return row | {"id": renumber.studies[row["id"]], "name": name}
+    def _origin(self, text: str) -> str:
+        """Return STUDY/NUMBER with the study's new name."""
+        study, slash, number = text.rpartition("/")
+        return f"{self.names.get(study, study)}{slash}{number}"
 
-        self._table(_STUDIES, self._belongs(_STUDIES), name)
-        for table in ("study_directions", "study_user_attributes"):
-            self._table(_OPTUNA[table], self._belongs(_OPTUNA[table]), renumber.of_study)
-        system = _OPTUNA["study_system_attributes"]
-        self._table(system, self._belongs(system), renumber.study_attribute)
-        self._table(_NAS_STUDIES, _NAS_STUDIES.c.id.in_(self.ours), ours)
+    def _our_study(self, row: Row) -> Row:
+        return row | {"id": self.studies[row["id"]], "name": self.names[row["name"]]}
 
     def _shared(self, evaluations: sa.ColumnElement[bool] | None, *, whole: bool) -> None:
         """Copy networks and recipes that the target lacks: their ids say what they are."""
+        config = sa.select(_NAS_STUDIES.c.config).where(_NAS_STUDIES.c.id.in_(self.ours))
+        about_to_use = [each.get("recipe_hash") for each in self.old.execute(config).scalars()]
         for table, column in (
-            (_RECIPES, _EVALUATIONS.c.recipe_hash),
-            (_ARCHITECTURES, _EVALUATIONS.c.architecture_id),
+            (schema.RECIPES, _EVALUATIONS.c.recipe_hash),
+            (schema.ARCHITECTURES, _EVALUATIONS.c.architecture_id),
         ):
             key = next(iter(table.primary_key.columns))
-            chosen = [key.in_(_filtered(sa.select(column), evaluations))]
-            if table is _RECIPES:
-                chosen.append(key.in_(self._recipes_of_studies()))
-            self._table(table, None if whole else sa.or_(*chosen), dict, unless_known=True)
-
-    def _recipes_of_studies(self) -> list[str]:
-        """Return the recipes that the studies are about to use."""
-        config = sa.select(_NAS_STUDIES.c.config).where(_NAS_STUDIES.c.id.in_(self.ours))
-        found = self.old.execute(config).scalars()
-        return [str(one["recipe_hash"]) for one in found if one.get("recipe_hash")]
+            wanted: sa.ColumnElement[bool] = key.in_(_filtered(sa.select(column), evaluations))
+            if table is schema.RECIPES:
+                wanted |= key.in_([recipe for recipe in about_to_use if recipe])
+            self._table(table, None if whole else wanted, dict, unless_known=True)
 
     def _evaluations_of_studies(self) -> sa.ColumnElement[bool]:
-        """Choose what the studies have trained and what they reused."""
-        linked = sa.select(_NAS_TRIALS.c.evaluation_id).where(self._belongs(_NAS_TRIALS))
+        """Choose the evaluations that the studies have trained or reused."""
+        linked = sa.select(_LINKS.c.evaluation_id).where(self._belongs(_LINKS))
         return _EVALUATIONS.c.id.in_(linked) | self._belongs(_EVALUATIONS)
 
     def _belongs(self, table: sa.Table) -> sa.ColumnElement[bool]:
@@ -207,125 +235,74 @@ class _Copy:
         """Copy evaluations and their curves; return the target's ids of the source's."""
         arrived = partial(self._arrived, move=move)
         self._table(_EVALUATIONS, where, arrived, unless_known=True)
-        columns = (_EVALUATIONS.c.id, _EVALUATIONS.c.state, *_key(_EVALUATIONS))
+        columns = (_EVALUATIONS.c.id, _EVALUATIONS.c.state, *_KEY)
         wanted = self.old.execute(_filtered(sa.select(*columns), where)).all()
         there = self._there([row.architecture_id for row in wanted])
         ids, known, better = {}, set(), []
         for row in wanted:
-            found = there[(row.architecture_id, row.recipe_hash, row.fidelity)]
-            ids[row.id] = found.id
-            if found.id != row.id + move:
+            stored = there[(row.architecture_id, row.recipe_hash, row.fidelity)]
+            ids[row.id] = stored.id
+            if stored.id != row.id + move:
                 known.add(row.id)
-                if _is_better(row.state, found.state):
-                    better.append((row.id, found))
+                if _is_better(row.state, stored.state):
+                    better.append((row.id, stored))
         improved = self._improve(better, move)
         self.known, self.improved = len(known), len(improved)
-        self._curves(where, ids, known - improved)
+        left_out = known - improved
+
+        def point(row: Row) -> Row | None:
+            old = row["evaluation_id"]
+            return None if old in left_out else row | {"evaluation_id": ids[old]}
+
+        mine = None
+        if where is not None:
+            mine = _CURVES.c.evaluation_id.in_(sa.select(_EVALUATIONS.c.id).where(where))
+        self._table(_CURVES, mine, point)
         return ids
 
     def _arrived(self, row: Row, *, move: int) -> Row:
         """Return an evaluation as it begins in the target: nobody holds a lease on it there."""
-        ours = row["study_id"] in self.ours
-        study = self.ids_of.studies[row["study_id"]] if ours else None
+        study = self.studies[row["study_id"]] if row["study_id"] in self.ours else None
         changed: Row = {"id": row["id"] + move, "study_id": study, "expires_at": None}
         if study is None:
             changed |= {"number": None}
         if row["state"] == "running" and study is not None:
             changed |= {"worker": "", "expires_at": 0.0}  # let go: whoever wants it takes it over
         elif row["state"] == "running":
-            changed |= {"state": "failed", "reason": LEFT_BEHIND, "finished": utc_now()}
+            changed |= {"state": "failed", "reason": LEFT_BEHIND, "finished": schema.utc_now()}
         return row | changed
 
     def _there(self, architectures: Iterable[str]) -> dict[tuple[str, str, int], Any]:
         """Return the target's evaluations of these networks by their keys."""
         columns = (_EVALUATIONS.c.id, _EVALUATIONS.c.state, _EVALUATIONS.c.attempt)
-        found = {}
+        there = {}
         for part in _chunks(list(dict.fromkeys(architectures))):
-            statement = sa.select(*columns, *_key(_EVALUATIONS))
-            chosen = statement.where(_EVALUATIONS.c.architecture_id.in_(part))
-            for row in self.new.execute(chosen):
-                found[(row.architecture_id, row.recipe_hash, row.fidelity)] = row
-        return found
+            statement = sa.select(*columns, *_KEY)
+            known = statement.where(_EVALUATIONS.c.architecture_id.in_(part))
+            for row in self.new.execute(known):
+                there[(row.architecture_id, row.recipe_hash, row.fidelity)] = row
+        return there
 
     def _improve(self, better: list[tuple[int, Any]], move: int) -> set[int]:
         """Give the target's evaluations the source's better ends, unless they have moved on."""
-        seen, improved = dict(better), set()
-        for part in _chunks(list(seen)):
-            statement = plain.select(_EVALUATIONS).where(_EVALUATIONS.c.id.in_(part))
-            for row in (row for batch in plain.read(self.old, statement) for row in batch):
-                found = seen[row["id"]]
-                values = self._arrived(row, move=move)
-                values["attempt"] = max(values["attempt"], found.attempt + 1)  # fences its worker
+        stored, improved = dict(better), set()
+        for part in _chunks(list(stored)):
+            for row in self.old.execute(sa.select(_EVALUATIONS).where(_EVALUATIONS.c.id.in_(part))):
+                there = stored[row.id]
+                values = self._arrived(dict(row._mapping), move=move)
+                values["attempt"] = max(values["attempt"], there.attempt + 1)  # fences its worker
                 del values["id"]
-                same = (_EVALUATIONS.c.id == found.id) & (_EVALUATIONS.c.state == found.state)
-                same &= _EVALUATIONS.c.attempt == found.attempt
-                if plain.update(self.new, _EVALUATIONS, same, values):
-                    self.new.execute(sa.delete(_CURVES).where(_CURVES.c.evaluation_id == found.id))
-                    improved.add(row["id"])
+                same = (_EVALUATIONS.c.id == there.id) & (_EVALUATIONS.c.state == there.state)
+                same &= _EVALUATIONS.c.attempt == there.attempt
+                if self.new.execute(_EVALUATIONS.update().where(same).values(values)).rowcount:
+                    self.new.execute(_CURVES.delete().where(_CURVES.c.evaluation_id == there.id))
+                    improved.add(row.id)
         return improved
 
-    def _curves(
-        self, where: sa.ColumnElement[bool] | None, ids: Mapping[int, int], known: set[int]
-    ) -> None:
-        def arrived(row: Row) -> Row | None:
-            old = row["evaluation_id"]
-            return None if old in known else row | {"evaluation_id": ids[old]}
-
-        of = None
-        if where is not None:
-            of = _CURVES.c.evaluation_id.in_(sa.select(_EVALUATIONS.c.id).where(where))
-        self._table(_CURVES, of, arrived)
-
-    def _trials(self) -> None:
-        renumber = self.ids_of
-        studies = self._belongs(_TRIALS)
-
-        def trial(row: Row) -> Row:
-            return renumber.of_trial(renumber.of_study(row))
-
-        def link(row: Row) -> Row:
-            changed = {
-                "evaluation_id": renumber.evaluations[row["evaluation_id"]],
-                "reused_from": renumber.origin(row["reused_from"]),
-            }
-            return trial(row) | changed
-
-        self._table(_TRIALS, studies, trial)
-        children = sa.select(_TRIALS.c.trial_id).where(studies)
-        for name, change in {
-            "trial_params": renumber.of_trial,
-            "trial_values": renumber.of_trial,
-            "trial_intermediate_values": renumber.of_trial,
-            "trial_user_attributes": renumber.trial_attribute,
-            "trial_system_attributes": renumber.of_trial,
-            "trial_heartbeats": renumber.of_trial,
-        }.items():
-            table = _OPTUNA[name]
-            self._table(table, table.c.trial_id.in_(children), change)
-        same = sa.select(_TRIALS.c.trial_id).where(
-            _TRIALS.c.trial_id == _NAS_TRIALS.c.trial_id,
-            _TRIALS.c.study_id == _NAS_TRIALS.c.study_id,
-        )
-        self._table(_NAS_TRIALS, self._belongs(_NAS_TRIALS) & sa.exists(same), link)
-
-    def _beside(self, *, whole: bool) -> None:
-        """Copy the looks at the test split, the list of files, and the jobs."""
-        renumber = self.ids_of
-
-        def look(row: Row) -> Row:
-            evaluation = renumber.evaluations[row["evaluation_id"]]
-            return renumber.of_study(row) | {"evaluation_id": evaluation}
-
-        looks, files, jobs = (_OURS[f"nas_{name}"] for name in ("test_looks", "artifacts", "jobs"))
-        self._table(looks, self._belongs(looks), look)
-        self._table(files, self._belongs(files), renumber.of_study)
-        mine = None if whole else jobs.c.id.in_(self._jobs(jobs))
-        self._table(jobs, mine, dict, unless_known=True)
-
-    def _jobs(self, jobs: sa.Table) -> list[str]:
+    def _jobs(self) -> list[str]:
         """Return the jobs that were submitted for the studies."""
-        found = self.old.execute(sa.select(jobs.c.id, jobs.c.words))
-        return [row.id for row in found if set(_studies_in(row.words)) & set(self.ids)]
+        rows = self.old.execute(sa.select(schema.JOBS.c.id, schema.JOBS.c.words))
+        return [row.id for row in rows if set(_studies_in(row.words)) & set(self.ids)]
 
     def _table(
         self,
@@ -335,20 +312,20 @@ class _Copy:
         *,
         unless_known: bool = False,
     ) -> None:
-        """Copy the chosen rows of a table; ids that nothing refers to are the target's to give."""
+        """Copy the selected rows of a table; the target gives the ids that nothing refers to."""
         counting = sa.select(sa.func.count()).select_from(table)
         total = self.old.execute(_filtered(counting, where)).scalar_one()
         key = list(table.primary_key.columns)
-        chosen = _filtered(plain.select(table), where).order_by(*key)
+        rows_of = _filtered(plain.select(table), where).order_by(*key)
         free = _surrogate(table)
         done = 0
-        read = plain.read(self.old, chosen) if total else iter(())
-        with closing(plain.changed(read, change)) as batches:  # a server's cursor is open meanwhile
-            for batch in batches:
-                for row in batch if free is not None else ():
+        read = plain.read(self.old, rows_of)  # a server's cursor is open meanwhile
+        with closing(read) as batches:
+            for batch in batches if total else ():
+                rows = [row for row in map(change, batch) if row is not None]
+                for row in rows if free is not None else ():
                     del row[str(free)]
-                done += len(batch)
-                rows = list(mariadb.fitting(batch)) if self.is_mariadb else batch
+                done += len(rows)
                 plain.insert(self.new, table, rows, unless_known=unless_known)
                 self.watch(table.name, done, total)
         self.rows[table.name] = done
@@ -356,19 +333,14 @@ class _Copy:
 
 def _surrogate(table: sa.Table) -> str | None:
     """Return the name of an id that no other table refers to."""
-    keys = list(table.primary_key.columns)
-    own = table.name not in ("studies", "trials", "nas_evaluations") and len(keys) == 1
-    counted = own and isinstance(keys[0].type, sa.Integer) and not keys[0].foreign_keys
-    given = keys[0].autoincrement is False or table.name == "nas_studies"
-    return keys[0].name if counted and not given else None
-
-
-def _key(table: sa.Table) -> tuple[sa.Column[Any], ...]:
-    return (table.c.architecture_id, table.c.recipe_hash, table.c.fidelity)
+    key, *more = table.primary_key.columns
+    counted = isinstance(key.type, sa.Integer) and key.autoincrement and not key.foreign_keys
+    referred = table in (_STUDIES, _TRIALS, _EVALUATIONS)
+    return key.name if counted and not more and not referred else None
 
 
 def _is_better(state: str, than: str) -> bool:
-    """Tell whether an end stands before another; what runs only gives way to what is complete."""
+    """Tell whether an end stands before another; a running one gives way to complete only."""
     return state == "complete" != than if than == "running" else _RANK[state] > _RANK[than]
 
 

@@ -1,10 +1,10 @@
-"""What Optuna's dashboard shows beside a study's numbers, written where the dashboard looks for it.
+"""Notes, figures and files of a study, written where Optuna's dashboard looks for them.
 
 optuna-dashboard 0.21 keeps notes and figures in the system attributes of the study, a trial's note
 too, and a trial's artifacts in its own; both may be written whatever the trial's state. It cuts
-texts into parts of 2,045 letters and reads however many parts there are, so one is written here, on
-MariaDB as few as it holds: for each trial that it shows, it walks over all of these rows. Neither
-optuna-dashboard nor plotly is needed to write.
+texts into parts of 2,045 letters and reads any number of parts, so one part is written here: for
+each trial that it shows, it walks over all of these rows. Neither optuna-dashboard nor plotly is
+needed to write.
 """
 
 import json
@@ -14,7 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nas.store import leases, mariadb
+from nas.store import dialects, leases, schema
+from nas.store.queries import SCORED
 from nas.store.records import Lease
 from nas.store.store import Store
 
@@ -22,15 +23,10 @@ YOURS = "*What you write below this line stays.*"
 ARTIFACT = "artifacts:"
 METRIC_NAMES = "study:metric_names"
 PARTS = 32  # of a note that was edited in the dashboard: 65 kB
-CUT = "\n\n*The rest is cut: MariaDB holds no longer note.*"
-
-# Optuna's, of which only these columns matter here; importing its models would import Optuna.
-_STUDY = sa.table(
-    "study_system_attributes", sa.column("study_id"), sa.column("key"), sa.column("value_json")
-)
-_TRIAL = sa.table(
-    "trial_system_attributes", sa.column("trial_id"), sa.column("key"), sa.column("value_json")
-)
+_t, _e, _a = schema.TRIALS.c, schema.EVALUATIONS.c, schema.ARCHITECTURES.c
+_o, _u = schema.OPTUNA_TRIALS.c, schema.OPTUNA_USER_ATTRIBUTES.c
+_STUDY, _TRIAL = schema.OPTUNA_STUDY_ATTRIBUTES, schema.OPTUNA_TRIAL_ATTRIBUTES
+_LOCK = sa.select(schema.STUDIES.c.id).where(schema.STUDIES.c.id == sa.bindparam("key"))
 
 
 @dataclass(frozen=True)
@@ -54,9 +50,9 @@ def show_trial(
         leases.fenced(connection, lease, attempt=lease.attempt)
         if body is not None:
             _write_note(connection, study_id, lease.trial_id, body)
-        for one in artifacts:
-            key = {"trial_id": lease.trial_id, "key": ARTIFACT + one.artifact_id}
-            _replace(connection, _TRIAL, key, json.dumps(asdict(one)))
+        for artifact in artifacts:
+            key = {"trial_id": lease.trial_id, "key": ARTIFACT + artifact.artifact_id}
+            _replace(connection, _TRIAL, key, json.dumps(asdict(artifact)))
 
 
 def show_finished(
@@ -67,19 +63,16 @@ def show_finished(
     A told trial's own attributes are frozen: the artifacts go where older dashboards kept them.
     """
     with store.write() as connection:
-        statement = sa.text(
-            "SELECT trial_id FROM nas_trials WHERE study_id = :study AND number = :number"
-        )
-        trial_id = connection.execute(statement, {"study": study_id, "number": number}).scalar()
+        mine = (_t.study_id == study_id) & (_t.number == number)
+        trial_id = connection.execute(sa.select(_t.trial_id).where(mine)).scalar()
         if trial_id is None:
             return
         if body is not None:
             _write_note(connection, study_id, trial_id, body)
-        for one in artifacts:
-            key = f"dashboard:artifacts:{trial_id}:{one.artifact_id}"
-            _replace(
-                connection, _STUDY, {"study_id": study_id, "key": key}, json.dumps(asdict(one))
-            )
+        for artifact in artifacts:
+            name = f"dashboard:artifacts:{trial_id}:{artifact.artifact_id}"
+            key = {"study_id": study_id, "key": name}
+            _replace(connection, _STUDY, key, json.dumps(asdict(artifact)))
 
 
 def show_study(
@@ -90,14 +83,12 @@ def show_study(
     artifacts: Iterable[Artifact] = (),
 ) -> None:
     """Give a study its note, plotly figures by their ids, artifacts, and its score's name."""
-    texts = {ARTIFACT + one.artifact_id: json.dumps(asdict(one)) for one in artifacts}
+    texts = {ARTIFACT + each.artifact_id: json.dumps(asdict(each)) for each in artifacts}
     with store.write() as connection:
-        if connection.dialect.name != "sqlite":  # one at a time
-            row = sa.text("SELECT id FROM nas_studies WHERE id = :study FOR UPDATE")
-            connection.execute(row, {"study": study_id})
+        dialects.of(connection).lock(connection, _LOCK, study_id)  # one at a time
         _write_note(connection, study_id, None, body)
-        for name, one in figures.items():
-            _write_figure(connection, study_id, f"dashboard:plot_data:{name}:", json.dumps(one))
+        for name, figure in figures.items():
+            _write_figure(connection, study_id, f"dashboard:plot_data:{name}:", json.dumps(figure))
         for key, text in texts.items():
             _replace(connection, _STUDY, {"study_id": study_id, "key": key}, text)
         _replace(connection, _STUDY, {"study_id": study_id, "key": METRIC_NAMES}, ["score"])
@@ -106,44 +97,42 @@ def show_study(
 def spots(
     connection: sa.Connection, study_id: int, metric: str, *, timed: bool
 ) -> list[tuple[int, str, str, int, float, float, float | None]]:
-    """Return the trials that measured something, in order, for the figure of metric over cost.
+    """Return the trials that have the metric, by number, for the figure of metric over cost.
 
     Each is its number, state, architecture, fidelity, metric, cost and score. The cost is macs,
     or with `timed` the latency that was predicted, in milliseconds.
     """
-    latency = (
-        " LEFT JOIN trial_user_attributes u ON u.trial_id = t.trial_id AND u.key = 'latency_ms'"
+    source = SCORED.join(schema.ARCHITECTURES, _a.id == _e.architecture_id)
+    if timed:
+        predicted = (_u.trial_id == _t.trial_id) & (_u.key == "latency_ms")
+        source = SCORED.join(schema.OPTUNA_USER_ATTRIBUTES, predicted)
+    statement = (
+        sa.select(_t.number, _o.state, _e.architecture_id, _e.fidelity, _e.metrics)
+        .add_columns((_u.value_json if timed else _a.macs).label("cost"))
+        .add_columns(schema.OPTUNA_VALUES.c.value.label("score"))
+        .select_from(source)
+        .where(_t.study_id == study_id, _o.state.in_(("COMPLETE", "PRUNED")))
+        .order_by(_t.number)
     )
-    statement = sa.text(
-        "SELECT t.number, o.state, e.architecture_id, e.fidelity, e.metrics, v.value AS score,"
-        f" {'u.value_json' if timed else 'a.macs'} AS cost FROM nas_trials t"
-        " JOIN trials o ON o.trial_id = t.trial_id"
-        " JOIN nas_evaluations e ON e.id = t.evaluation_id"
-        " JOIN nas_architectures a ON a.id = e.architecture_id"
-        " LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0"
-        f"{latency if timed else ''} WHERE t.study_id = :study"
-        " AND o.state IN ('COMPLETE', 'PRUNED') ORDER BY t.number"
-    )
-    found = []
-    for row in connection.execute(statement, {"study": study_id}):
-        metrics = json.loads(row.metrics) if isinstance(row.metrics, str) else row.metrics
-        value = (metrics or {}).get(metric)
+    measured = []
+    for row in connection.execute(statement):
+        value = (row.metrics or {}).get(metric)
         if value is not None and row.cost is not None:
             trial = (row.number, row.state.lower(), row.architecture_id, row.fidelity)
-            found.append((*trial, value, float(row.cost), row.score))
-    return found
+            measured.append((*trial, value, float(row.cost), row.score))
+    return measured
 
 
 def has_artifact(store: Store, study_id: int, number: int, artifact_id: str) -> bool:
     """Tell whether a trial has an artifact."""
-    statement = sa.text(
-        "SELECT count(*) FROM trial_system_attributes a JOIN nas_trials t"
-        " ON t.trial_id = a.trial_id WHERE t.study_id = :study AND t.number = :number"
-        " AND a.key = :key"
+    statement = (
+        sa.select(_TRIAL.c.key)
+        .join_from(schema.TRIALS, _TRIAL, _TRIAL.c.trial_id == _t.trial_id)
+        .where(_t.study_id == study_id, _t.number == number)
+        .where(_TRIAL.c.key == ARTIFACT + artifact_id)
     )
-    key = {"study": study_id, "number": number, "key": ARTIFACT + artifact_id}
     with store.read() as connection:
-        return bool(connection.execute(statement, key).scalar_one())
+        return connection.execute(statement).first() is not None
 
 
 def _write_note(connection: sa.Connection, study_id: int, trial_id: int | None, body: str) -> None:
@@ -152,46 +141,27 @@ def _write_note(connection: sa.Connection, study_id: int, trial_id: int | None, 
     version, part = f"{of}note_ver", f"{of}note_str:"
     keys = [version, *(f"{part}{number}" for number in range(PARTS))]  # by the index: no LIKE
     here = (_STUDY.c.study_id == study_id) & _STUDY.c.key.in_(keys)
-    found = connection.execute(sa.select(_STUDY.c.key, _STUDY.c.value_json).where(here)).all()
-    stored = {row.key: json.loads(row.value_json) for row in found}
+    rows = connection.execute(sa.select(_STUDY.c.key, _STUDY.c.value_json).where(here)).all()
+    stored = {row.key: json.loads(row.value_json) for row in rows}
     number = stored.pop(version, 0) + 1
     parts = sorted(stored, key=lambda key: int(key.removeprefix(part)))
     _, line, yours = "".join(stored[key] for key in parts).partition(YOURS)
     if stored:
         connection.execute(sa.delete(_STUDY).where(here))
-    end = f"\n\n---\n{YOURS}{yours if line else ''}"
-    texts = _parts(connection, _cut(connection, body.rstrip(), len(end)) + end)
-    values = {version: number} | {f"{part}{place}": text for place, text in enumerate(texts)}
-    rows = [
-        {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
-        for key, value in values.items()
-    ]
-    connection.execute(sa.insert(_STUDY), rows)
+    text = f"{body.rstrip()}\n\n---\n{YOURS}{yours if line else ''}"
+    for key, value in {version: number, f"{part}0": text}.items():
+        values = {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
+        connection.execute(_STUDY.insert().values(values))
 
 
 def _write_figure(connection: sa.Connection, study_id: int, part: str, text: str) -> None:
-    """Write a figure, and nothing is left of a longer one."""
-    texts = _parts(connection, text)
-    for place, one in enumerate(texts):
-        _replace(connection, _STUDY, {"study_id": study_id, "key": f"{part}{place}"}, one)
-    place, mine = len(texts), _STUDY.c.study_id == study_id
+    """Write a figure, and remove the further parts of an older one."""
+    _replace(connection, _STUDY, {"study_id": study_id, "key": f"{part}0"}, text)
+    place, mine = 1, _STUDY.c.study_id == study_id
     while connection.execute(
-        sa.delete(_STUDY).where(mine, _STUDY.c.key == f"{part}{place}")
+        _STUDY.delete().where(mine, _STUDY.c.key == f"{part}{place}")
     ).rowcount:
         place += 1
-
-
-def _parts(connection: sa.Connection, text: str) -> list[str]:
-    """Return a text in as few parts as the database holds."""
-    return mariadb.parts(text) if connection.dialect.name == mariadb.NAME else [text]
-
-
-def _cut(connection: sa.Connection, body: str, beside: int) -> str:
-    """Return a note as long as its parts hold on MariaDB, with what stands beside it."""
-    room = PARTS * mariadb.LETTERS - beside
-    if connection.dialect.name != mariadb.NAME or len(body) <= room:
-        return body
-    return body[: max(0, room - len(CUT))] + CUT
 
 
 def _replace(
@@ -200,6 +170,6 @@ def _replace(
     """Write one attribute, whether it is there or not, on any database."""
     where = [table.c[name] == wanted for name, wanted in key.items()]
     text = json.dumps(value)
-    changed = connection.execute(sa.update(table).where(*where).values(value_json=text))
-    if changed.rowcount == 0:
+    updated = connection.execute(sa.update(table).where(*where).values(value_json=text))
+    if updated.rowcount == 0:
         connection.execute(sa.insert(table).values(**key, value_json=text))

@@ -1,29 +1,44 @@
 """A study's trials as Optuna sees them, read by few plain statements in place of Optuna's ORM.
 
-A sampler reads every trial of its study once, and from then on what is new. The ORM makes an
+A sampler reads every trial of its study once, and from then on new trials. The ORM makes an
 object of every row, and of every choice a distribution of its own: for 100,000 trials of 20
-choices that is minutes and gigabytes. What trials have in common is one object here.
+choices that takes minutes and gigabytes. Here trials share their distributions.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from sys import intern
 from typing import Any
 
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages import _rdb
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
 
-from nas.store import optuna_tables as optunas
+# All private names of Optuna that nas leans on, but for `RDBStorage._get_trials`.
+TABLES: dict[str, sa.Table] = dict(models.BaseModel.metadata.tables)
+MIGRATIONS = Path(str(_rdb.__file__)).parent / "alembic"
+NOT_FOUND = models.NOT_FOUND_MSG
+value_of: Callable[..., float] = models.TrialValueModel.stored_repr_to_value
+step_of: Callable[..., float] = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
+stored_value: Callable[..., Any] = models.TrialValueModel.value_to_stored_repr
+stored_step: Callable[..., Any] = (
+    models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
+)
 
+TRIALS = TABLES["trials"]
+PARAMS, VALUES = TABLES["trial_params"], TABLES["trial_values"]
+ATTRIBUTES, SYSTEM_ATTRIBUTES = TABLES["trial_user_attributes"], TABLES["trial_system_attributes"]
+STEPS = TABLES["trial_intermediate_values"]
 CHUNK = 1_000  # trials whose rows are read at once
 
 _TRIAL = sa.select(
-    *(optunas.TRIALS.c[name] for name in ("trial_id", "number", "state")),
-    *(optunas.TRIALS.c[name] for name in ("datetime_start", "datetime_complete")),
-).order_by(optunas.TRIALS.c.trial_id)
+    *(TRIALS.c[name] for name in ("trial_id", "number", "state")),
+    *(TRIALS.c[name] for name in ("datetime_start", "datetime_complete")),
+).order_by(TRIALS.c.trial_id)
 
 
 def _of_trials(table: sa.Table, order: str, *columns: str) -> Any:
@@ -33,23 +48,19 @@ def _of_trials(table: sa.Table, order: str, *columns: str) -> Any:
 
 
 _SELECTS = {
-    "params": _of_trials(
-        optunas.PARAMS, "param_id", "param_name", "param_value", "distribution_json"
-    ),
-    "user": _of_trials(optunas.ATTRIBUTES, "trial_user_attribute_id", "key", "value_json"),
-    "system": _of_trials(
-        optunas.SYSTEM_ATTRIBUTES, "trial_system_attribute_id", "key", "value_json"
-    ),
+    "params": _of_trials(PARAMS, "param_id", "param_name", "param_value", "distribution_json"),
+    "user": _of_trials(ATTRIBUTES, "trial_user_attribute_id", "key", "value_json"),
+    "system": _of_trials(SYSTEM_ATTRIBUTES, "trial_system_attribute_id", "key", "value_json"),
     "steps": _of_trials(
-        optunas.INTERMEDIATE,
+        STEPS,
         "trial_intermediate_value_id",
         *("step", "intermediate_value", "intermediate_value_type"),
     ),
-    "values": _of_trials(optunas.VALUES, "objective", "value", "value_type"),
+    "values": _of_trials(VALUES, "objective", "value", "value_type"),
 }
 
 
-class History:
+class TrialReader:
     """Reads trials; remembers the distributions that it has met."""
 
     def __init__(self) -> None:
@@ -64,21 +75,21 @@ class History:
         including: Collection[int],
         after: int,
     ) -> list[FrozenTrial]:
-        """Return a study's trials by their ids: those after one id, and some others."""
-        wanted = _TRIAL.where(optunas.TRIALS.c.study_id == study_id)
+        """Return the trials of a study after an id, and those `including` names, by id."""
+        wanted = _TRIAL.where(TRIALS.c.study_id == study_id)
         if after > -1:
-            newer = optunas.TRIALS.c.trial_id > after
-            known = optunas.TRIALS.c.trial_id.in_(sorted(one for one in including if one <= after))
+            newer = TRIALS.c.trial_id > after
+            known = TRIALS.c.trial_id.in_(sorted(each for each in including if each <= after))
             wanted = wanted.where(sa.or_(newer, known) if including else newer)
         if states is not None:
-            wanted = wanted.where(optunas.TRIALS.c.state.in_(list(states)))
+            wanted = wanted.where(TRIALS.c.state.in_(list(states)))
         rows = connection.execute(wanted).all()
         chunks = (rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK))
         return [trial for chunk in chunks for trial in self._frozen(connection, chunk)]
 
     def _frozen(self, connection: sa.Connection, rows: Collection[Any]) -> Iterator[FrozenTrial]:
         of = {"trials": [row.trial_id for row in rows]}
-        parts = {name: _grouped(connection.execute(one, of)) for name, one in _SELECTS.items()}
+        parts = {name: _grouped(connection.execute(part, of)) for name, part in _SELECTS.items()}
         for row in rows:
             trial = row.trial_id
             params, distributions = self._params(parts["params"].get(trial, ()))
@@ -86,7 +97,7 @@ class History:
                 number=row.number,
                 state=row.state,
                 value=None,
-                values=[_value(*one) for one in parts["values"].get(trial, ())] or None,
+                values=[value_of(*stored) for stored in parts["values"].get(trial, ())] or None,
                 datetime_start=row.datetime_start,
                 datetime_complete=row.datetime_complete,
                 params=params,
@@ -94,7 +105,7 @@ class History:
                 user_attrs=_attributes(parts["user"].get(trial, ())),
                 system_attrs=_attributes(parts["system"].get(trial, ())),
                 intermediate_values={
-                    step: _step(*stored) for step, *stored in parts["steps"].get(trial, ())
+                    step: step_of(*stored) for step, *stored in parts["steps"].get(trial, ())
                 },
                 trial_id=trial,
             )
@@ -107,16 +118,12 @@ class History:
             met = {intern(name): self._distribution(text) for name, text in key}
             distributions = self._shared.setdefault(key, met)
         values = zip(distributions.items(), rows, strict=True)
-        return {name: one.to_external_repr(row[1]) for (name, one), row in values}, distributions
+        return {name: each.to_external_repr(row[1]) for (name, each), row in values}, distributions
 
     def _distribution(self, text: str) -> BaseDistribution:
         if text not in self._met:
             self._met[text] = json_to_distribution(text)
         return self._met[text]
-
-
-_value: Callable[..., float] = models.TrialValueModel.stored_repr_to_value
-_step: Callable[..., float] = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
 
 
 def _grouped(rows: Any) -> dict[int, list[Any]]:

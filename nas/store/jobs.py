@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from nas.credentials import hidden
-from nas.store.models import JobRow, utc_now
-from nas.store.tables import insert_new
+from nas.store.dialects import insert_new
+from nas.store.schema import JOBS, utc_now
 
 SENDING = "submitting"  # the row is there, the cluster has not said yet that it has the job
 LOST = "lost"  # the head that had it is gone, or is another one now
@@ -64,9 +64,9 @@ def jobs(connection: sa.Connection) -> list[Job]:
 
     Opened for reading, such a store has no table of them yet.
     """
-    if not sa.inspect(connection).has_table(JobRow.__tablename__):
+    if not sa.inspect(connection).has_table(JOBS.name):
         return []
-    rows = connection.execute(sa.select(JobRow.__table__).order_by(JobRow.created, JobRow.id))
+    rows = connection.execute(sa.select(JOBS).order_by(JOBS.c.created, JOBS.c.id))
     return [Job(**{**row._mapping, "words": tuple(row.words)}) for row in rows]
 
 
@@ -78,13 +78,13 @@ def attempts(connection: sa.Connection, name: str) -> list[Job]:
 def add(connection: sa.Connection, job_id: str, address: str, words: Sequence[str]) -> None:
     """Record that a job is about to be submitted; nothing happens if it is recorded already."""
     values = {"id": job_id, "address": address, "words": list(words), "state": SENDING}
-    insert_new(connection, JobRow, values)
+    insert_new(connection, JOBS, values)
 
 
 def set_state(connection: sa.Connection, job_id: str, state: str, message: str | None) -> None:
     """Record what was last heard of a job, without the credentials that its words may have."""
     connection.execute(
-        sa.update(JobRow)
-        .where(JobRow.id == job_id)
+        JOBS.update()
+        .where(JOBS.c.id == job_id)
         .values(state=state, message=message and hidden(message), changed=utc_now())
     )

@@ -10,13 +10,14 @@ import sqlalchemy as sa
 
 from nas.errors import LostLease
 from nas.store import queries
-from nas.store.engine import database_seconds, seconds_on
-from nas.store.models import ArchitectureRow, EvaluationRow, TrialRow
+from nas.store.dialects import DatabaseSeconds, insert_new
 from nas.store.records import Lease, Outcome, Proposal
-from nas.store.tables import insert_new
+from nas.store.schema import ARCHITECTURES, EVALUATIONS, TRIALS
+
+_t, _e = TRIALS.c, EVALUATIONS.c
 
 
-class Worker(NamedTuple):
+class Claimant(NamedTuple):
     """Who asks for leases, for which study, and for how many seconds at a time."""
 
     name: str
@@ -25,7 +26,7 @@ class Worker(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a claim found: `trial` is (trial id, number) of a trial that goes on, if any."""
+    """The answer to a claim; `trial` is (trial id, number) of a trial that goes on, if any."""
 
     outcome: Outcome
     evaluation_id: int = 0
@@ -35,7 +36,7 @@ class Claim(NamedTuple):
 
 def claim(
     connection: sa.Connection,
-    worker: Worker,
+    worker: Claimant,
     proposal: Proposal,
     *,
     number: int,
@@ -70,54 +71,46 @@ def claim(
 
 
 def _running(
-    connection: sa.Connection, worker: Worker, proposal: Proposal, now: float
+    connection: sa.Connection, worker: Claimant, proposal: Proposal, now: float
 ) -> Claim | None:
     """Find a proposed network at another fidelity, where the study's other workers train it now."""
     if proposal.promoted_from is not None:
         return None
-    table = EvaluationRow
-    statement = sa.select(table.id, table.attempt).where(
-        table.architecture_id == proposal.architecture_id,
-        table.recipe_hash == proposal.recipe_hash,
-        table.study_id == worker.study_id,
-        table.state == "running",
-        table.expires_at >= now,
+    statement = sa.select(_e.id, _e.attempt).where(
+        _e.architecture_id == proposal.architecture_id,
+        _e.recipe_hash == proposal.recipe_hash,
+        _e.study_id == worker.study_id,
+        _e.state == "running",
+        _e.expires_at >= now,
     )
-    found = connection.execute(statement).first()
-    return None if found is None else Claim("elsewhere", found.id, found.attempt)
+    row = connection.execute(statement).first()
+    return None if row is None else Claim("elsewhere", row.id, row.attempt)
 
 
-def adopt(connection: sa.Connection, worker: Worker) -> Claim | None:
+def adopt(connection: sa.Connection, worker: Claimant) -> Claim | None:
     """Take over the study's oldest running trial that nobody holds; None if there is none.
 
-    That is one whose lease has expired, or which this very worker holds: it asks for work, so the
-    database must have lost its connection to it when it gave the lease.
+    Its lease has expired, or this very worker holds it: the worker asks for work, so the database
+    must have lost the connection when it gave the lease.
     """
-    for row in connection.execute(_free(connection.dialect.name), worker._asdict()).all():
+    for row in connection.execute(_FREE, worker._asdict()).all():
         if _raise_attempt(connection, worker, row, row.number):
             return Claim("run", row.id, row.attempt + 1, (row.trial_id, row.number))
     return None
 
 
-def has_free(connection: sa.Connection, worker: Worker) -> bool:
+def has_free(connection: sa.Connection, worker: Claimant) -> bool:
     """Tell whether there is a running trial that nobody holds; takes no lock."""
-    found = connection.execute(_free(connection.dialect.name), worker._asdict()).first()
-    return found is not None
+    return connection.execute(_FREE, worker._asdict()).first() is not None
 
 
-@cache
-def _free(dialect: str) -> Any:
-    evaluation, trial = EvaluationRow, TrialRow
-    unheld = sa.or_(
-        evaluation.expires_at < seconds_on(dialect), evaluation.worker == sa.bindparam("name")
-    )
-    return (
-        sa.select(evaluation.id, evaluation.attempt, trial.trial_id, trial.number)
-        .join(trial, (trial.study_id == evaluation.study_id) & (trial.number == evaluation.number))
-        .where(evaluation.study_id == sa.bindparam("study_id"), evaluation.state == "running")
-        .where(unheld)
-        .order_by(trial.number)
-    )
+_FREE = (
+    sa.select(_e.id, _e.attempt, _t.trial_id, _t.number)
+    .join_from(EVALUATIONS, TRIALS, (_t.study_id == _e.study_id) & (_t.number == _e.number))
+    .where(_e.study_id == sa.bindparam("study_id"), _e.state == "running")
+    .where((_e.expires_at < DatabaseSeconds()) | (_e.worker == sa.bindparam("name")))
+    .order_by(_t.number)
+)
 
 
 def fenced(connection: sa.Connection, lease: Lease, **values: Any) -> None:
@@ -126,7 +119,7 @@ def fenced(connection: sa.Connection, lease: Lease, **values: Any) -> None:
     `expires_at` is given as seconds from now.
     """
     key = {"evaluation": lease.evaluation_id, "of_attempt": lease.attempt}
-    statement = _fencing(connection.dialect.name, tuple(values))
+    statement = _fencing(*values)
     if connection.execute(statement, key | values).rowcount != 1:
         raise LostLease(
             f"Trial {lease.number}: attempt {lease.attempt} of {lease.worker} is over; "
@@ -135,44 +128,33 @@ def fenced(connection: sa.Connection, lease: Lease, **values: Any) -> None:
 
 
 @cache
-def _fencing(dialect: str, names: tuple[str, ...]) -> Any:
-    table = EvaluationRow
+def _fencing(*names: str) -> Any:
     changed: dict[str, Any] = {name: sa.bindparam(name) for name in names}
     if "expires_at" in names:
-        changed["expires_at"] = seconds_on(dialect) + sa.bindparam("expires_at", type_=sa.Double())
+        changed["expires_at"] = DatabaseSeconds() + sa.bindparam("expires_at", type_=sa.Double())
     return (
-        sa.update(table)
-        .where(table.id == sa.bindparam("evaluation"), table.state == "running")
-        .where(table.attempt == sa.bindparam("of_attempt"))
+        EVALUATIONS.update()
+        .where(_e.id == sa.bindparam("evaluation"), _e.state == "running")
+        .where(_e.attempt == sa.bindparam("of_attempt"))
         .values(changed)
     )
 
 
-@cache
-def _finding(dialect: str) -> Any:
-    """Return the SELECT of an evaluation by its key: always one row, for the time is in it."""
-    table = EvaluationRow
-    columns = (table.id, table.state, table.attempt, table.study_id, table.number, table.expires_at)
-    key = (
-        (table.architecture_id == sa.bindparam("architecture_id"))
-        & (table.recipe_hash == sa.bindparam("recipe_hash"))
-        & (table.fidelity == sa.bindparam("fidelity"))
-    )
-    clock = sa.select(seconds_on(dialect).label("now")).subquery("clock")
-    return sa.select(clock.c.now, *columns).select_from(clock).outerjoin(table, key)
+_KEY = ("architecture_id", "recipe_hash", "fidelity")
+_CLOCK = sa.select(DatabaseSeconds().label("now")).subquery("clock")
+_FIND = (  # always one row, for the time is in it
+    sa.select(_CLOCK.c.now, _e.id, _e.state, _e.attempt, _e.study_id, _e.number, _e.expires_at)
+    .select_from(_CLOCK)
+    .outerjoin(EVALUATIONS, sa.and_(*(_e[name] == sa.bindparam(name) for name in _KEY)))
+)
 
 
 def _find(connection: sa.Connection, proposal: Proposal) -> Any:
-    key = {
-        "architecture_id": proposal.architecture_id,
-        "recipe_hash": proposal.recipe_hash,
-        "fidelity": proposal.fidelity,
-    }
-    return connection.execute(_finding(connection.dialect.name), key).one()
+    return connection.execute(_FIND, {name: getattr(proposal, name) for name in _KEY}).one()
 
 
 def _begin(
-    connection: sa.Connection, worker: Worker, proposal: Proposal, number: int, now: float
+    connection: sa.Connection, worker: Claimant, proposal: Proposal, number: int, now: float
 ) -> int | None:
     architecture = {
         "id": proposal.architecture_id,
@@ -180,7 +162,7 @@ def _begin(
         "notation": proposal.notation,
         **proposal.cost._asdict(),
     }
-    insert_new(connection, ArchitectureRow, architecture)
+    insert_new(connection, ARCHITECTURES, architecture)
     evaluation = {
         "architecture_id": proposal.architecture_id,
         "recipe_hash": proposal.recipe_hash,
@@ -192,66 +174,59 @@ def _begin(
         "attempt": 1,
         "expires_at": now + worker.seconds,
     }
-    return cast("int | None", insert_new(connection, EvaluationRow, evaluation))
+    return cast("int | None", insert_new(connection, EVALUATIONS, evaluation))
 
 
-def _take_over(connection: sa.Connection, worker: Worker, row: Any) -> Claim:
+def _take_over(connection: sa.Connection, worker: Claimant, row: Any) -> Claim:
     """Raise the attempt number; a trial of this study goes on, another study's is left to it."""
     trial = None
     if row.study_id == worker.study_id and row.number is not None and row.state == "running":
-        key = (TrialRow.study_id == row.study_id) & (TrialRow.number == row.number)
-        trial = (
-            connection.execute(sa.select(TrialRow.trial_id).where(key)).scalar_one(),
-            row.number,
-        )
+        mine = sa.select(_t.trial_id).where(_t.study_id == row.study_id, _t.number == row.number)
+        trial = (connection.execute(mine).scalar_one(), row.number)
     if not _raise_attempt(connection, worker, row, trial[1] if trial else None):
         return Claim("elsewhere", row.id, row.attempt)
     return Claim("run", row.id, row.attempt + 1, trial)
 
 
-def _raise_attempt(connection: sa.Connection, worker: Worker, row: Any, number: int | None) -> bool:
+def _raise_attempt(
+    connection: sa.Connection, worker: Claimant, row: Any, number: int | None
+) -> bool:
     """Make an evaluation this worker's if nobody else has done so since `row` was read."""
-    table = EvaluationRow
     free = sa.or_(
-        table.state.in_(("failed", "pruned")),
-        table.expires_at < database_seconds(connection),
-        table.worker == worker.name,
+        _e.state.in_(("failed", "pruned")),
+        _e.expires_at < DatabaseSeconds(),
+        _e.worker == worker.name,
     )
     statement = (
-        sa.update(table)
-        .where(table.id == row.id, table.attempt == row.attempt, free)
+        EVALUATIONS.update()
+        .where(_e.id == row.id, _e.attempt == row.attempt, free)
         .values(
             attempt=row.attempt + 1,
-            deaths=_deaths(),
+            deaths=_DEATHS,
             state="running",
             worker=worker.name,
             study_id=worker.study_id,
             number=number,
             reason=None,
             finished=None,
-            expires_at=database_seconds(connection) + worker.seconds,
+            expires_at=DatabaseSeconds() + worker.seconds,
         )
     )
     return connection.execute(statement).rowcount == 1
 
 
-def _deaths() -> sa.ColumnElement[int]:
-    """Count one more death, unless the holder let go (worker '') or the evaluation had ended."""
-    table = EvaluationRow
-    return sa.case(
-        (table.state != "running", 0), (table.worker == "", table.deaths), else_=table.deaths + 1
-    )
+# One more death, unless the holder let go (worker '') or the evaluation had ended.
+_DEATHS = sa.case((_e.state != "running", 0), (_e.worker == "", _e.deaths), else_=_e.deaths + 1)
 
 
-def take(connection: sa.Connection, worker: Worker, number: int) -> Claim | None:
+def take(connection: sa.Connection, worker: Claimant, number: int) -> Claim | None:
     """Take over this running trial of the study; None where it has ended or somebody holds it."""
-    evaluation = EvaluationRow
     statement = (
-        sa.select(evaluation.id, evaluation.attempt, TrialRow.trial_id)
-        .join(TrialRow, TrialRow.evaluation_id == evaluation.id)
-        .where(TrialRow.study_id == worker.study_id, TrialRow.number == number)
-        .where(evaluation.study_id == worker.study_id, evaluation.number == number)
-        .where(evaluation.state == "running")
+        sa.select(_e.id, _e.attempt, _t.trial_id)
+        .join_from(EVALUATIONS, TRIALS, _t.evaluation_id == _e.id)
+        .where(_t.study_id == worker.study_id, _t.number == number)
+        .where(_e.study_id == worker.study_id, _e.number == number)
+        .where(_e.state == "running")
     )
     row = connection.execute(statement).first()
     if row is None or not _raise_attempt(connection, worker, row, number):

@@ -1,53 +1,41 @@
-"""Bring the `nas_` tables of a store to the newest revision; Optuna's tables are left alone."""
+"""Bring a store's tables to the revisions of this program and this Optuna; rows are kept."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from nas.errors import StoreError
-from nas.store import mariadb
-from nas.store.models import PREFIX, VERSION_TABLE
+from nas.store import dialects
+from nas.store import engine as engines
+from nas.store.schema import METADATA, VERSION_TABLE
 
-_ADVISORY_LOCK = 0x6E6173  # "nas": one process at a time migrates a PostgreSQL store
+# Our indexes on Optuna's tables: its own serve a trial's id, ours a study's states and values. An
+# index changes nothing that Optuna reads or writes.
+_INDEXES = {
+    ("trials", "ix_nas_optuna_trials_state"): "study_id, state",
+    ("trial_values", "ix_nas_optuna_trial_values_value"): "value",
+}
 
 
-def is_ours(name: str | None, kind: str, _parents: Any) -> bool:
-    """Tell whether autogenerate may look at a table: only at ours."""
-    return kind != "table" or (name is not None and name.startswith(PREFIX))
+class Upgraded(NamedTuple):
+    """The revisions (before, after) of nas's tables and of Optuna's."""
 
-
-def config(connection: sa.Connection) -> Any:
-    """Return Alembic's configuration, made in code: a wheel has no alembic.ini."""
-    from alembic.config import Config
-
-    folder = Path(__file__).parent
-    made = Config()
-    made.set_main_option("script_location", str(folder).replace("%", "%%"))
-    made.set_main_option("path_separator", "newline")
-    made.set_main_option("version_locations", str(folder / "versions").replace("%", "%%"))
-    made.attributes["connection"] = connection
-    return made
+    ours: tuple[str | None, str]
+    optuna: tuple[str, str]
 
 
 def revision(connection: sa.Connection) -> str | None:
     """Return the revision of a store's tables, None where there are none."""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    statement = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")
-    found: str | None = connection.execute(statement).scalar()
-    return found
+    version = sa.table(VERSION_TABLE, sa.column("version_num", sa.String()))
+    return connection.execute(sa.select(version.c.version_num)).scalar()
 
 
 def revisions() -> list[str]:
     """Return every revision that this program knows, the newest first."""
-    from alembic.script import ScriptDirectory
-
-    folder = Path(__file__).parent
-    script = ScriptDirectory(str(folder), version_locations=[str(folder / "versions")])
-    return [each.revision for each in script.walk_revisions()]
+    return [each.revision for each in _scripts().walk_revisions()]
 
 
 def head() -> str:
@@ -55,31 +43,94 @@ def head() -> str:
     return revisions()[0]
 
 
-def upgrade(engine: sa.Engine) -> None:
-    """Run the missing migrations in one transaction that excludes other migrating processes.
+def make_or_upgrade(engine: sa.Engine) -> None:
+    """Make our tables, or run the missing migrations, in one transaction without other processes.
 
-    MariaDB commits after each step; a migration that was interrupted is run again.
+    Raise StoreError where a newer nas wrote the tables.
     """
-    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
     from alembic.util import CommandError
 
-    with engine.begin() as connection, alone(connection):
+    scripts = _scripts()
+    with (
+        engine.begin() as connection,
+        EnvironmentContext(
+            Config(), scripts, fn=lambda at, _: scripts._upgrade_revs("head", at)
+        ) as environment,
+    ):
+        dialects.of(connection).exclude_migrations(connection)
+        environment.configure(
+            connection=connection,
+            version_table=VERSION_TABLE,
+            render_as_batch=True,  # SQLite can't alter most things in place
+        )
+        if revision(connection) is None:
+            METADATA.create_all(connection)
+            environment.get_context().stamp(scripts, "head")
         try:
-            command.upgrade(config(connection), "head")
+            environment.run_migrations()
         except CommandError as error:
             raise StoreError(
                 f"The store was written by a newer nas ({error}): update nas, or use another store."
             ) from None
 
 
-@contextmanager
-def alone(connection: sa.Connection) -> Iterator[None]:
-    """Exclude other processes that change tables; SQLite has one writer anyway."""
-    if connection.dialect.name == mariadb.NAME:
-        mariadb.require_exact_texts(connection)
-        with mariadb.alone(connection):
-            yield
+def index_optunas(engine: sa.Engine) -> None:
+    """Make our indexes on Optuna's tables where they are missing."""
+    with engine.begin() as connection:
+        dialects.of(connection).exclude_migrations(connection)
+        inspector = sa.inspect(connection)
+        for (table, name), columns in _INDEXES.items():
+            if name not in {index["name"] for index in inspector.get_indexes(table)}:
+                connection.exec_driver_sql(
+                    f"CREATE INDEX IF NOT EXISTS {name} ON {table} ({columns})"
+                )
+
+
+def upgrade(url: str) -> Upgraded:
+    """Upgrade nas's and Optuna's tables; raise StoreError for no store or a newer one."""
+    from nas.store.optuna_storage import reported, upgrade_optuna
+
+    parsed = engines.parse(url)
+    engines.read_engine(parsed).dispose()  # raises where there is no such file
+    with reported(parsed, "upgrade"):
+        engine = engines.write_engine(parsed)
+        try:
+            with engine.connect() as connection:
+                before = revision(connection)
+            if before is None:
+                raise StoreError(
+                    f"No store at {engines.masked(parsed)}: the database has no nas tables. "
+                    "nas store init makes them."
+                )
+            make_or_upgrade(engine)
+            optuna = upgrade_optuna(parsed)
+            index_optunas(engine)
+            return Upgraded((before, head()), optuna)
+        finally:
+            engine.dispose()
+
+
+def require_current(connection: sa.Connection, url: str) -> None:
+    """Raise StoreError unless our tables have this program's revision."""
+    stored, newest = revision(connection), head()
+    if stored == newest:
         return
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
-    yield
+    name = engines.masked(url)
+    if stored in revisions():
+        raise StoreError(
+            f"The store {name} has the tables of revision {stored}, this nas those of {newest}: "
+            "nas store upgrade brings them up to date."
+        )
+    raise StoreError(
+        f"The store was written by a newer nas (revision {stored}, this one knows {newest}): "
+        "update nas, or use another store."
+    )
+
+
+def _scripts() -> Any:
+    from alembic.script import ScriptDirectory
+
+    folder = Path(__file__).parent / "versions"
+    return ScriptDirectory(str(folder), version_locations=[str(folder)])

@@ -1,19 +1,16 @@
-"""Optuna's storage for a store: its own RDBStorage, with the steps of a trial's life batched.
+"""Optuna's own RDBStorage for a store, with the steps of a trial's life in few statements.
 
 Optuna writes a trial's parameters one by one, three ORM statements each (look the trial up, look
 the distribution up, insert): 16 ms for 20 parameters. Here the same rows go in as one statement per
-table, behind the same `create_new_trial`; attributes, intermediate values and the final state skip
-the ORM. The same steps can be taken in a transaction of ours (`insert_trial`, `show_values`,
-`end_trial`), so that what Optuna shows and what our tables hold can't part. Trials are read by
-`nas.store.history`. Everything else is Optuna's, and so are the tests that hold this class to the
-interface (`optuna.testing`).
+table, in a transaction of ours (`insert_trial`, `show_values`, `end_trial`), so that what Optuna
+shows and what our tables hold can't part. `nas.store.history` reads trials. Everything else is
+Optuna's, and so are the tests that hold this class to the interface (`optuna.testing`).
 """
 
 import json
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,38 +22,34 @@ from optuna.distributions import (
 )
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event, exc
-from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy import exc
 
 from nas.errors import StoreError
-from nas.store import mariadb
-from nas.store import optuna_tables as optunas
-from nas.store.engine import engine_options, hidden, masked, set_pragmas, sqlite_file, translated
-from nas.store.history import History
+from nas.store import dialects, history
+from nas.store.dialects import upsert
+from nas.store.engine import engine_options, hidden, masked, translated
+from nas.store.schema import utc_now
 
 _BEFORE = (  # Optuna counts the trials; the newest one has the number without counting
-    sa.select(optunas.TRIALS.c.number)
-    .where(optunas.TRIALS.c.study_id == sa.bindparam("of_study"))
-    .order_by(optunas.TRIALS.c.trial_id.desc())
+    sa.select(history.TRIALS.c.number)
+    .where(history.TRIALS.c.study_id == sa.bindparam("of_study"))
+    .order_by(history.TRIALS.c.trial_id.desc())
     .limit(1)
-    .subquery("newest")  # MariaDB asks for one where a statement inserts into what it reads
 )
 _NEW_TRIAL = (
-    sa.insert(optunas.TRIALS)
-    .values(number=sa.func.coalesce(sa.select(_BEFORE.c.number + 1).scalar_subquery(), 0))
-    .returning(optunas.TRIALS.c.trial_id, optunas.TRIALS.c.number)
+    sa.insert(history.TRIALS)
+    .values(number=sa.func.coalesce(_BEFORE.scalar_subquery() + 1, 0))
+    .returning(history.TRIALS.c.trial_id, history.TRIALS.c.number)
 )
 _RUNNING = TrialState.RUNNING
 MOST_INCLUDED = 10_000  # ids in one statement; SQLite takes 32,766 in all
-_LOCK = sa.text("SELECT study_id FROM studies WHERE study_id = :study FOR UPDATE")
-_STUDY = sa.text("SELECT study_id FROM studies WHERE study_id = :study")
-_STATE = sa.select(optunas.TRIALS.c.state).where(optunas.TRIALS.c.trial_id == sa.bindparam("trial"))
+_STUDIES = history.TABLES["studies"]
+_STUDY = sa.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == sa.bindparam("key"))
+_STATE = sa.select(history.TRIALS.c.state).where(history.TRIALS.c.trial_id == sa.bindparam("trial"))
 _END = (
-    sa.update(optunas.TRIALS)
-    .where(optunas.TRIALS.c.trial_id == sa.bindparam("trial"), optunas.TRIALS.c.state == _RUNNING)
+    sa.update(history.TRIALS)
+    .where(history.TRIALS.c.trial_id == sa.bindparam("trial"), history.TRIALS.c.state == _RUNNING)
     .values(state=sa.bindparam("new_state"), datetime_complete=sa.bindparam("now"))
 )
 
@@ -68,15 +61,13 @@ class BatchedStorage(RDBStorage):
         text = url.render_as_string(hide_password=False)
         super().__init__(_escaped(text), engine_kwargs=engine_options(url))
         self._distributions: dict[tuple[int, str], tuple[BaseDistribution, str]] = {}
-        self._history = History()
-        dialect = self.engine.dialect.name
-        self._held = mariadb.held if dialect == mariadb.NAME else dict
-        self._set_attribute = _upsert(dialect, optunas.ATTRIBUTES, "key")
-        self._set_intermediate = _upsert(dialect, optunas.INTERMEDIATE, "step")
-        self._set_value = _upsert(dialect, optunas.VALUES, "objective")
-        if sqlite_file(url) is not None:
-            event.listen(self.engine, "connect", set_pragmas)
-            self.engine.dispose()  # the connections made so far lack the pragmas
+        self._history = history.TrialReader()
+        dialect = dialects.of(url)
+        self._set_attribute = upsert(dialect, history.ATTRIBUTES, "trial_id", "key")
+        self._set_intermediate = upsert(dialect, history.STEPS, "trial_id", "step")
+        self._set_value = upsert(dialect, history.VALUES, "trial_id", "objective")
+        dialect.prepare(self.engine, begin=False)
+        self.engine.dispose()  # the connections made so far are not prepared
 
     def insert_trial(
         self, connection: sa.Connection, study_id: int, template: FrozenTrial
@@ -115,10 +106,10 @@ class BatchedStorage(RDBStorage):
         attributes: Mapping[str, Any],
     ) -> bool:
         """End a trial with its value and attributes; False, and nothing is written, if it ended."""
-        ended = {"trial": trial_id, "new_state": state, "now": _now()}
+        ended = {"trial": trial_id, "new_state": state, "now": utc_now()}
         if connection.execute(_END, ended).rowcount != 1:
             return False
-        rows = [{"trial_id": trial_id, **row} for row in _attributes(self._held(attributes))]
+        rows = [{"trial_id": trial_id, **row} for row in _attributes(attributes)]
         if rows:
             connection.execute(self._set_attribute, rows)
         rows = [
@@ -127,48 +118,6 @@ class BatchedStorage(RDBStorage):
         if rows:
             connection.execute(self._set_value, rows)
         return True
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Set a user attribute of a running trial."""
-        rows = [{"trial_id": trial_id, **row} for row in _attributes(self._held({key: value}))]
-        with self._updating(trial_id) as connection:
-            if rows:
-                connection.execute(self._set_attribute, rows)
-
-    def set_trial_intermediate_value(
-        self, trial_id: int, step: int, intermediate_value: float
-    ) -> None:
-        """Set the value of a running trial at a step."""
-        row = {"trial_id": trial_id, **_intermediate({step: intermediate_value})[0]}
-        with self._updating(trial_id) as connection:
-            connection.execute(self._set_intermediate, row)
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        """End a running trial in one transaction; other changes of state are left to Optuna."""
-        if state.is_finished():
-            with self._transaction() as connection:
-                ended = {"trial": trial_id, "new_state": state, "now": _now()}
-                if connection.execute(_END, ended).rowcount == 1:
-                    rows = [{"trial_id": trial_id, **row} for row in _values(values)]
-                    if rows:
-                        connection.execute(
-                            sa.delete(optunas.VALUES).where(optunas.VALUES.c.trial_id == trial_id)
-                        )
-                        connection.execute(sa.insert(optunas.VALUES), rows)
-                    return True
-        return bool(super().set_trial_state_values(trial_id, state, values))
-
-    def _get_prepared_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None, session: Session
-    ) -> Any:
-        """Insert a trial and all it has; `create_new_trial` calls this in its transaction."""
-        if template_trial is None:
-            return super()._get_prepared_new_trial(study_id, None, session)
-        trial_id, number = self.insert_trial(session.connection(), study_id, template_trial)
-        start = template_trial.datetime_start
-        return SimpleNamespace(trial_id=trial_id, number=number, datetime_start=start)
 
     def _get_trials(
         self,
@@ -187,8 +136,8 @@ class BatchedStorage(RDBStorage):
             trials = self._history.read(
                 connection, study_id, wanted, included_trial_ids, trial_id_greater_than
             )
-            if not trials and connection.execute(_STUDY, {"study": study_id}).first() is None:
-                raise KeyError(models.NOT_FOUND_MSG)
+            if not trials and connection.execute(_STUDY, {"key": study_id}).first() is None:
+                raise KeyError(history.NOT_FOUND)
         return trials
 
     def _rows(
@@ -201,11 +150,11 @@ class BatchedStorage(RDBStorage):
             number = distribution.to_internal_repr(value)
             params.append({"param_name": name, "param_value": number, "distribution_json": text})
         return [
-            (optunas.PARAMS, params),
-            (optunas.ATTRIBUTES, _attributes(self._held(template.user_attrs))),
-            (optunas.SYSTEM_ATTRIBUTES, _attributes(template.system_attrs)),
-            (optunas.INTERMEDIATE, _intermediate(template.intermediate_values)),
-            (optunas.VALUES, _values(template.values)),
+            (history.PARAMS, params),
+            (history.ATTRIBUTES, _attributes(template.user_attrs)),
+            (history.SYSTEM_ATTRIBUTES, _attributes(template.system_attrs)),
+            (history.STEPS, _intermediate(template.intermediate_values)),
+            (history.VALUES, _values(template.values)),
         ]
 
     def _checked(
@@ -216,9 +165,9 @@ class BatchedStorage(RDBStorage):
         if known is not None and known[0] == distribution:
             return known[1]
         query = (
-            sa.select(optunas.PARAMS.c.distribution_json)
-            .join(optunas.TRIALS, optunas.TRIALS.c.trial_id == optunas.PARAMS.c.trial_id)
-            .where(optunas.TRIALS.c.study_id == study_id, optunas.PARAMS.c.param_name == name)
+            sa.select(history.PARAMS.c.distribution_json)
+            .join(history.TRIALS, history.TRIALS.c.trial_id == history.PARAMS.c.trial_id)
+            .where(history.TRIALS.c.study_id == study_id, history.PARAMS.c.param_name == name)
             .limit(1)
         )
         stored = connection.execute(query).scalar()
@@ -229,33 +178,12 @@ class BatchedStorage(RDBStorage):
         return text
 
     @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        try:
-            with self.engine.begin() as connection:
-                yield connection
-        except exc.SQLAlchemyError as error:
-            raise StorageInternalError("The database refused a write of Optuna's.") from error
-
-    @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        """Connect to read; see `Store.read` for why without a transaction on a server."""
         try:
             with self.engine.connect() as connection:
-                if connection.dialect.name != "sqlite":
-                    connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-                yield connection
+                yield connection.execution_options(**dialects.of(connection).reading)
         except exc.SQLAlchemyError as error:
             raise StorageInternalError("The database refused a read of Optuna's.") from error
-
-    @contextmanager
-    def _updating(self, trial_id: int) -> Iterator[sa.Connection]:
-        """Begin a transaction on a trial that is not finished; raise KeyError if there is none."""
-        with self._transaction() as connection:
-            state = connection.execute(_STATE, {"trial": trial_id}).scalar()
-            if state is None:
-                raise KeyError(models.NOT_FOUND_MSG)
-            self.check_trial_is_updatable(trial_id, state)
-            yield connection
 
 
 @contextmanager
@@ -274,18 +202,25 @@ def reported(url: sa.URL, doing: str) -> Iterator[None]:
             raise StoreError(f"Can't {doing} the store {masked(url)}: {reason}") from None
 
 
-def _upsert(dialect: str, table: sa.Table, key: str) -> Any:
-    changed = [
-        column.name
-        for column in table.columns
-        if column.name not in (key, "trial_id") and not column.primary_key
-    ]
-    if dialect == mariadb.NAME:
-        new = mysql.insert(table)
-        return new.on_duplicate_key_update({name: new.inserted[name] for name in changed})
-    statement = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
-    given = {name: statement.excluded[name] for name in changed}
-    return statement.on_conflict_do_update(index_elements=["trial_id", key], set_=given)
+def upgrade_optuna(url: sa.URL) -> tuple[str, str]:
+    """Upgrade Optuna's tables; return their revisions before and after."""
+    text = url.render_as_string(hide_password=False)
+    storage = RDBStorage(
+        _escaped(text), engine_kwargs=engine_options(url), skip_compatibility_check=True
+    )
+    try:
+        before, head = storage.get_current_version(), storage.get_head_version()
+        if before not in storage.get_all_versions():
+            raise StoreError(
+                f"The store's Optuna tables have revision {before}, which this Optuna does not "
+                f"know (it knows {head}): update optuna."
+            )
+        if before != head:
+            storage.upgrade()
+        return before, head
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _escaped(url: str) -> str:
@@ -293,16 +228,8 @@ def _escaped(url: str) -> str:
 
 
 def lock_study(connection: sa.Connection, study_id: int) -> None:
-    """Keep others from adding trials to a study until the transaction ends, as Optuna does.
-
-    SQLite has one writer anyway.
-    """
-    if connection.dialect.name != "sqlite":
-        connection.execute(_LOCK, {"study": study_id})
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
+    """Keep others from adding trials to a study until the transaction ends, as Optuna does."""
+    dialects.of(connection).lock(connection, _STUDY, study_id)
 
 
 def _utc(local: datetime | None) -> datetime | None:
@@ -315,10 +242,9 @@ def _attributes(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _intermediate(values: Mapping[int, float]) -> list[dict[str, Any]]:
-    convert = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
     rows = []
     for step, value in values.items():
-        stored, kind = convert(value)
+        stored, kind = history.stored_step(value)
         rows.append({"step": step, "intermediate_value": stored, "intermediate_value_type": kind})
     return rows
 
@@ -326,6 +252,6 @@ def _intermediate(values: Mapping[int, float]) -> list[dict[str, Any]]:
 def _values(values: Sequence[float] | None) -> list[dict[str, Any]]:
     rows = []
     for objective, value in enumerate(values or []):
-        stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+        stored, kind = history.stored_value(value)
         rows.append({"objective": objective, "value": stored, "value_type": kind})
     return rows

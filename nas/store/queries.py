@@ -1,6 +1,6 @@
-"""Every read of the store, as plain SELECTs over Optuna's tables and ours.
+"""Every read of the store, as SELECTs over Optuna's tables and ours.
 
-Imports neither Optuna nor Alembic nor SQLAlchemy's ORM: `nas status` and `nas top` start here.
+The module imports neither Optuna nor Alembic nor SQLAlchemy's ORM: `nas status` starts here.
 """
 
 import json
@@ -15,14 +15,27 @@ import sqlalchemy as sa
 
 from nas.cost import Cost
 from nas.errors import StoreError, unknown
-from nas.pruners.ladder import Seen
+from nas.pruners.ladder import RungTrial
+from nas.store import dialects, schema
 from nas.store import engine as engines
+from nas.store.dialects import DatabaseSeconds
 from nas.store.records import CurvePoint, Evaluation, Metrics, StoredArchitecture
+
+_s, _t, _e = schema.STUDIES.c, schema.TRIALS.c, schema.EVALUATIONS.c
+_a, _c = schema.ARCHITECTURES.c, schema.CURVE_POINTS.c
+_o, _v, _u = schema.OPTUNA_TRIALS.c, schema.OPTUNA_VALUES.c, schema.OPTUNA_USER_ATTRIBUTES.c
+_STUDY: sa.BindParameter[int] = sa.bindparam("study")
+_MINE = _t.study_id == _STUDY
+_REUSED = _t.reused_from.is_not(None)
+_COST = (_a.macs, _a.params, _a.activations, _a.peak_activation_bytes)
+_EVALUATED = schema.TRIALS.join(schema.EVALUATIONS, _e.id == _t.evaluation_id)
+_TOLD = _EVALUATED.join(schema.OPTUNA_TRIALS, _o.trial_id == _t.trial_id)
+SCORED = _TOLD.outerjoin(schema.OPTUNA_VALUES, (_v.trial_id == _t.trial_id) & (_v.objective == 0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyInfo:
-    """A study's name, what it searches, and when it was created (UTC)."""
+    """A study's name, its configuration, and when it was created (UTC)."""
 
     id: int
     name: str
@@ -47,18 +60,15 @@ class Counts:
     @property
     def total(self) -> int:
         """Return the number of all trials."""
-        return (
-            self.complete + self.pruned + self.failed + self.running + self.reused + self.promoted
-        )
+        return sum(vars(self).values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialInfo:
-    """One trial with what was measured; `score` is Optuna's value, None while it runs.
+    """One trial with its metrics; `score` is Optuna's value, None while the trial runs.
 
-    `latency_ms` is what the study's table predicts, None in a study without one.
-
-    stopped: it runs in Optuna's eyes, but its worker died or let go and none has taken it over.
+    `latency_ms` is the prediction of the study's table, None in a study without one. A trial is
+    `stopped` if it runs in Optuna's eyes, but its worker died or let go of it.
     """
 
     number: int
@@ -83,327 +93,18 @@ class TrialInfo:
         """Tell whether the model predicts a single class."""
         return self.metrics.get("predicted_classes") == 1
 
+    def to_json(self) -> dict[str, Any]:
+        """Return all of the trial as plain data."""
+        fields = {name: value for name, value in vars(self).items() if name != "cost"}
+        return {**fields, **self.cost._asdict(), "one_class": self.one_class}
+
     def summary(self) -> dict[str, Any]:
-        """Return what a search's result says of the trial, as plain data."""
+        """Return the trial as plain data for a search's result."""
         return {
             "trial": self.number, "score": self.score, **self.metrics, "macs": self.cost.macs,
             "params": self.cost.params, "latency_ms": self.latency_ms,
             "notation": self.notation.split("\n"),
         }  # fmt: skip
-
-
-@contextmanager
-def connect(url: str) -> Iterator[sa.Connection]:
-    """Open a store for reading; raise StoreError when there is none."""
-    parsed = engines.parse(url)
-    engine = engines.read_engine(parsed)
-    try:
-        with engines.translated(parsed, "read"), engine.connect() as connection:
-            if not sa.inspect(connection).has_table("nas_studies"):
-                raise no_tables(parsed)
-            yield connection
-    finally:
-        engine.dispose()
-
-
-def no_tables(url: sa.URL) -> StoreError:
-    """Return the error of a database that is no store."""
-    return StoreError(
-        f"No store at {engines.masked(url)}: the database has no nas tables. "
-        "Name another with --store or NAS_STORE, or run a search first."
-    )
-
-
-def studies(connection: sa.Connection) -> list[StudyInfo]:
-    """Return all studies, the oldest first."""
-    rows = connection.execute(
-        sa.text("SELECT id, name, config, created FROM nas_studies ORDER BY id")
-    )
-    return [_study_info(row) for row in rows]
-
-
-def study(connection: sa.Connection, name: str) -> StudyInfo:
-    """Return one study by its name; raise StoreError with the names there are."""
-    statement = sa.text("SELECT id, name, config, created FROM nas_studies WHERE name = :name")
-    row = connection.execute(statement, {"name": name}).one_or_none()
-    if row is None:
-        raise StoreError(unknown("study", name, [each.name for each in studies(connection)]))
-    return _study_info(row)
-
-
-def _study_info(row: Any) -> StudyInfo:
-    created = row.created if isinstance(row.created, datetime) else _datetime(row.created)
-    return StudyInfo(id=row.id, name=row.name, config=_json(row.config), created=created)
-
-
-def counts(connection: sa.Connection, study_id: int) -> Counts:
-    """Count a study's trials by state; a reused one is counted as reused, whatever its state."""
-    found = _states(connection, _BY_STATE, study_id)
-    reused = _states(connection, _REUSED_BY_STATE, study_id)
-    promoted = promotions(connection, study_id)
-    return Counts(
-        complete=found["COMPLETE"] - reused["COMPLETE"],
-        pruned=found["PRUNED"] - reused["PRUNED"] - promoted,
-        failed=found["FAIL"] - reused["FAIL"],
-        running=found["RUNNING"] - reused["RUNNING"],
-        reused=reused.total(),
-        promoted=promoted,
-    )
-
-
-_BY_STATE = "SELECT state, count(*) AS trials FROM trials WHERE study_id = :study GROUP BY state"
-_REUSED_BY_STATE = (
-    "SELECT o.state, count(*) AS trials FROM nas_trials t"
-    " JOIN trials o ON o.trial_id = t.trial_id"
-    " WHERE t.study_id = :study AND t.reused_from IS NOT NULL GROUP BY o.state"
-)
-
-
-def _states(connection: sa.Connection, statement: str, study_id: int) -> Counter[str]:
-    rows = connection.execute(sa.text(statement), {"study": study_id})
-    return Counter({row.state: row.trials for row in rows})
-
-
-def promotions(connection: sa.Connection, study_id: int) -> int:
-    """Count the trials of a study's own that stopped at a rung and went on in another trial."""
-    going_on = (
-        "SELECT count(DISTINCT promoted_from) FROM nas_trials"
-        " WHERE study_id = :study AND promoted_from IS NOT NULL"
-    )
-    from_reused = (
-        "SELECT count(DISTINCT later.promoted_from) FROM nas_trials t JOIN nas_trials later"
-        " ON later.study_id = t.study_id AND later.promoted_from = t.number"
-        " WHERE t.study_id = :study AND t.reused_from IS NOT NULL"
-    )
-    statement = sa.text(f"SELECT ({going_on}) - ({from_reused})")
-    return int(connection.execute(statement, {"study": study_id}).scalar_one())
-
-
-def fidelities(connection: sa.Connection, study_id: int) -> dict[int, int]:
-    """Count a study's complete evaluations, reused ones too, at each fidelity, the lowest first."""
-    statement = sa.text(
-        "SELECT fidelity, count(*) AS evaluations FROM nas_evaluations"
-        " WHERE study_id = :study AND state = 'complete' GROUP BY fidelity UNION ALL"
-        " SELECT e.fidelity, count(DISTINCT e.id) FROM nas_trials t"
-        " JOIN nas_evaluations e ON e.id = t.evaluation_id"
-        " WHERE t.study_id = :study AND t.reused_from IS NOT NULL AND e.state = 'complete'"
-        " AND (e.study_id IS NULL OR e.study_id <> :study) GROUP BY e.fidelity"
-    )
-    found: Counter[int] = Counter()
-    for row in connection.execute(statement, {"study": study_id}):
-        found[row.fidelity] += row.evaluations
-    return dict(sorted(found.items()))
-
-
-def seen(connection: sa.Connection, study_id: int, first: int = 0) -> list[Seen]:
-    """Return the networks of a study's trials, from a number on, at their fidelities."""
-    statement = sa.text(
-        "SELECT t.number, t.evaluation_id, e.architecture_id, e.fidelity, v.value AS score,"
-        " o.state FROM nas_trials t"
-        " JOIN trials o ON o.trial_id = t.trial_id"
-        " JOIN nas_evaluations e ON e.id = t.evaluation_id"
-        " LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0"
-        " WHERE t.study_id = :study AND t.number >= :first ORDER BY t.number"
-    )
-    return [
-        Seen(
-            architecture_id=row.architecture_id,
-            fidelity=row.fidelity,
-            ended=row.state != "RUNNING",
-            score=None if row.state == "RUNNING" else row.score,
-            number=row.number,
-            evaluation_id=row.evaluation_id,
-        )
-        for row in connection.execute(statement, {"study": study_id, "first": first})
-    ]
-
-
-def epoch_seconds(connection: sa.Connection, study_id: int) -> float:
-    """Return the mean seconds of an epoch in a study's longest complete evaluations, 0 of none.
-
-    A thousand of them say it.
-    """
-    statement = sa.text(
-        "SELECT avg(seconds / fidelity) AS epoch FROM (SELECT seconds, fidelity"
-        " FROM nas_evaluations WHERE study_id = :study AND state = 'complete'"
-        " AND seconds IS NOT NULL AND fidelity = (SELECT max(fidelity) FROM nas_evaluations"
-        " WHERE study_id = :study AND state = 'complete') LIMIT 1000) AS thousand"
-    )
-    return float(connection.execute(statement, {"study": study_id}).scalar() or 0.0)
-
-
-def trained(
-    connection: sa.Connection, architecture_id: str, recipe_hash: str
-) -> list[tuple[int, str | None]]:
-    """Return how far a network's training has come in any study: fidelity and checkpoint folder.
-
-    Of what is complete or was pruned, the longest first; what was pruned has the fidelity 0.
-    """
-    statement = sa.text(
-        "SELECT CASE state WHEN 'complete' THEN fidelity ELSE 0 END AS reached, checkpoint"
-        " FROM nas_evaluations WHERE architecture_id = :architecture AND recipe_hash = :recipe"
-        " AND state IN ('complete', 'pruned') ORDER BY 1 DESC"
-    )
-    key = {"architecture": architecture_id, "recipe": recipe_hash}
-    return [(row.reached, row.checkpoint) for row in connection.execute(statement, key)]
-
-
-def total(connection: sa.Connection, study_id: int) -> int:
-    """Count a study's trials, whatever their state: Optuna numbers them from 0, without gaps."""
-    statement = sa.text(
-        "SELECT number FROM trials WHERE study_id = :study ORDER BY trial_id DESC LIMIT 1"
-    )
-    newest = connection.execute(statement, {"study": study_id}).scalar()
-    return 0 if newest is None else int(newest) + 1
-
-
-_TRIAL = (
-    "SELECT t.number, o.state, v.value AS score,"
-    " t.evaluation_id, e.architecture_id, a.notation, a.macs, a.params, a.activations,"
-    " a.peak_activation_bytes, e.metrics, e.reason, e.seconds, e.fidelity, e.attempt, e.worker,"
-    " t.reused_from, u.value_json AS latency_ms,"
-    " (o.state = 'RUNNING' AND e.state = 'running' AND e.expires_at < {now}) AS stopped"
-    " FROM nas_trials t"
-    " JOIN trials o ON o.trial_id = t.trial_id"
-    " JOIN nas_evaluations e ON e.id = t.evaluation_id"
-    " JOIN nas_architectures a ON a.id = e.architecture_id"
-    " LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0"
-    " LEFT JOIN trial_user_attributes u ON u.trial_id = t.trial_id AND u.key = 'latency_ms'"
-)
-
-
-def _trial_sql(connection: sa.Connection) -> str:
-    """Return the SELECT of trials, with the database's own clock in it."""
-    return _TRIAL.format(now=engines.database_seconds(connection))
-
-
-def best(connection: sa.Connection, study_id: int, n: int = 5) -> list[TrialInfo]:
-    """Return the n best complete trials of different architectures, the best first."""
-    direction = "SELECT direction FROM study_directions WHERE study_id = :study"
-    minimise = connection.execute(sa.text(direction), {"study": study_id}).scalar() == "MINIMIZE"
-    order = "ASC" if minimise else "DESC"
-    statement = sa.text(
-        f"{_trial_sql(connection)} WHERE t.trial_id IN (SELECT trial_id FROM ("
-        "SELECT o.trial_id FROM trial_values v"
-        " CROSS JOIN trials o"  # from the best value down: SQLite keeps the order of a cross join
-        " WHERE o.trial_id = v.trial_id AND v.objective = 0"
-        " AND o.study_id = :study AND o.state = 'COMPLETE'"
-        f" ORDER BY v.value {order}, o.trial_id LIMIT :limit) first)"  # two: MariaDB asks for it
-        f" ORDER BY v.value {order}, t.trial_id"
-    )
-    limit = 4 * n  # reused trials repeat an architecture
-    while True:
-        rows = connection.execute(statement, {"study": study_id, "limit": limit}).all()
-        found: dict[str, TrialInfo] = {}
-        for row in rows:
-            found.setdefault(row.architecture_id, _trial_info(row))
-        if len(found) >= n or len(rows) < limit:
-            return list(found.values())[:n]
-        limit *= 8
-
-
-def trial(connection: sa.Connection, study_id: int, number: int) -> TrialInfo:
-    """Return one trial by its number; raise StoreError when there is none."""
-    statement = sa.text(
-        _trial_sql(connection) + " WHERE t.study_id = :study AND t.number = :number"
-    )
-    row = connection.execute(statement, {"study": study_id, "number": number}).one_or_none()
-    if row is None:
-        raise StoreError(f"No trial {number} in this study; it has {counts(connection, study_id)}.")
-    return _trial_info(row)
-
-
-def trials(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
-    """Return all trials of a study, by number."""
-    statement = sa.text(_trial_sql(connection) + " WHERE t.study_id = :study ORDER BY t.number")
-    return [_trial_info(row) for row in connection.execute(statement, {"study": study_id})]
-
-
-def endings(connection: sa.Connection, study_id: int) -> list[tuple[int, float]]:
-    """Return each ended trial in the order of their ends: its number, its seconds of training.
-
-    A reused one took none; nor did the epochs that a shorter training of the network had done.
-    """
-    done = (
-        "SELECT 1 FROM nas_evaluations shorter JOIN nas_curve_points d"
-        " ON d.evaluation_id = shorter.id AND d.epoch = c.epoch"
-        " WHERE shorter.architecture_id = e.architecture_id"
-        " AND shorter.recipe_hash = e.recipe_hash AND shorter.fidelity < e.fidelity"
-    )
-    statement = sa.text(
-        "SELECT t.number, (SELECT sum(c.seconds) FROM nas_curve_points c WHERE"
-        f" c.evaluation_id = e.id AND t.reused_from IS NULL AND NOT EXISTS ({done})) AS seconds"
-        " FROM nas_trials t JOIN trials o ON o.trial_id = t.trial_id"
-        " JOIN nas_evaluations e ON e.id = t.evaluation_id"
-        " WHERE o.study_id = :study AND o.datetime_complete IS NOT NULL"
-        " ORDER BY o.datetime_complete, t.number"
-    )
-    rows = connection.execute(statement, {"study": study_id})
-    return [(row.number, row.seconds or 0.0) for row in rows]
-
-
-def running(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
-    """Return the trials that run in Optuna's eyes, by number; some may be `stopped`."""
-    statement = sa.text(
-        _trial_sql(connection)
-        + " WHERE o.study_id = :study AND o.state = 'RUNNING' ORDER BY t.number"
-    )
-    return [_trial_info(row) for row in connection.execute(statement, {"study": study_id})]
-
-
-def _trial_info(row: Any) -> TrialInfo:
-    return TrialInfo(
-        number=row.number,
-        state=row.state.lower(),
-        score=row.score,
-        evaluation_id=row.evaluation_id,
-        architecture_id=row.architecture_id,
-        notation=row.notation,
-        cost=Cost(row.macs, row.params, row.activations, row.peak_activation_bytes),
-        metrics=_json(row.metrics) or {},
-        reason=row.reason,
-        seconds=row.seconds,
-        fidelity=row.fidelity,
-        attempt=row.attempt,
-        worker=row.worker,
-        reused_from=row.reused_from,
-        stopped=bool(row.stopped),
-        latency_ms=_json(row.latency_ms),
-    )
-
-
-def evaluation(connection: sa.Connection, evaluation_id: int) -> Evaluation:
-    """Return one evaluation with its architecture; raise KeyError when there is none."""
-    statement = sa.text(
-        "SELECT e.id, e.state, e.architecture_id, a.json AS architecture, a.notation, a.macs,"
-        " a.params, a.activations, a.peak_activation_bytes, e.recipe_hash, e.fidelity,"
-        " s.name AS study, e.number, e.worker, e.attempt, e.deaths, e.metrics, e.reason,"
-        " e.seconds, e.checkpoint FROM nas_evaluations e"
-        " JOIN nas_architectures a ON a.id = e.architecture_id"
-        " LEFT JOIN nas_studies s ON s.id = e.study_id WHERE e.id = :id"
-    )
-    row = connection.execute(statement, {"id": evaluation_id}).one_or_none()
-    if row is None:
-        raise KeyError(f"No evaluation {evaluation_id}.")
-    return Evaluation(
-        id=row.id,
-        state=row.state,
-        architecture_id=row.architecture_id,
-        architecture_json=_json(row.architecture),
-        notation=row.notation,
-        cost=Cost(row.macs, row.params, row.activations, row.peak_activation_bytes),
-        recipe_hash=row.recipe_hash,
-        fidelity=row.fidelity,
-        study=row.study,
-        number=row.number,
-        worker=row.worker,
-        attempt=row.attempt,
-        deaths=row.deaths,
-        metrics=_json(row.metrics) or {},
-        reason=row.reason,
-        seconds=row.seconds,
-        checkpoint=row.checkpoint,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -413,101 +114,386 @@ class Known(StoredArchitecture):
     metrics: Metrics
 
 
-def known(connection: sa.Connection, recipe_hash: str, fidelity: int, study_id: int) -> list[Known]:
-    """Return what other studies completed under a recipe and this one has no trial of."""
-    statement = sa.text(
-        "SELECT a.json, a.macs, a.params, a.activations, a.peak_activation_bytes, e.metrics"
-        " FROM nas_evaluations e JOIN nas_architectures a ON a.id = e.architecture_id"
-        " WHERE e.recipe_hash = :recipe AND e.fidelity = :fidelity AND e.state = 'complete'"
-        " AND NOT EXISTS (SELECT 1 FROM nas_trials t"
-        " WHERE t.evaluation_id = e.id AND t.study_id = :study) ORDER BY e.id"
+class Tried(NamedTuple):
+    """A trial's network, and whether its evaluation was reused."""
+
+    number: int
+    architecture_id: str
+    is_reused: bool
+
+
+class Unfinished(NamedTuple):
+    """A trial that runs in Optuna's eyes though its evaluation has ended."""
+
+    trial_id: int
+    number: int
+    evaluation_id: int
+
+
+@contextmanager
+def connect(url: str, *, frozen: bool = False) -> Iterator[sa.Connection]:
+    """Open a store for reading, with `frozen` at one instant; raise StoreError if there is none."""
+    parsed = engines.parse(url)
+    engine = engines.read_engine(parsed)
+    try:
+        with engines.translated(parsed, "read"), engine.connect() as connection:
+            if frozen:
+                dialects.of(parsed).freeze(connection)
+            if not sa.inspect(connection).has_table("nas_studies"):
+                raise StoreError(
+                    f"No store at {engines.masked(parsed)}: the database has no nas tables. "
+                    "Name another with --store or NAS_STORE, or run a search first."
+                )
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def studies(connection: sa.Connection) -> list[StudyInfo]:
+    """Return all studies, the oldest first."""
+    rows = connection.execute(sa.select(schema.STUDIES).order_by(_s.id))
+    return [StudyInfo(**row._mapping) for row in rows]
+
+
+def study(connection: sa.Connection, name: str) -> StudyInfo:
+    """Return one study by its name; raise StoreError with the names there are."""
+    row = connection.execute(sa.select(schema.STUDIES).where(_s.name == name)).one_or_none()
+    if row is None:
+        raise StoreError(unknown("study", name, [each.name for each in studies(connection)]))
+    return StudyInfo(**row._mapping)
+
+
+def counts(connection: sa.Connection, study_id: int) -> Counts:
+    """Count a study's trials by state; a reused one is counted as reused, whatever its state."""
+    by_state = sa.select(_o.state, sa.func.count().label("trials")).group_by(_o.state)
+    links = schema.TRIALS.join(schema.OPTUNA_TRIALS, _o.trial_id == _t.trial_id)
+    of_reused = by_state.select_from(links).where(_t.study_id == study_id, _REUSED)
+    every, reused = (
+        Counter({row.state: row.trials for row in connection.execute(statement)})
+        for statement in (by_state.where(_o.study_id == study_id), of_reused)
     )
-    bound = {"recipe": recipe_hash, "fidelity": fidelity, "study": study_id}
+    promoted = promotions(connection, study_id)
+    return Counts(
+        complete=every["COMPLETE"] - reused["COMPLETE"],
+        pruned=every["PRUNED"] - reused["PRUNED"] - promoted,
+        failed=every["FAIL"] - reused["FAIL"],
+        running=every["RUNNING"] - reused["RUNNING"],
+        reused=reused.total(),
+        promoted=promoted,
+    )
+
+
+def promotions(connection: sa.Connection, study_id: int) -> int:
+    """Count the trials of a study's own that stopped at a rung and went on in another trial."""
+    later = schema.TRIALS.alias("later").c
+    going_on = sa.select(sa.func.count(_t.promoted_from.distinct())).where(
+        _t.study_id == study_id, _t.promoted_from.is_not(None)
+    )
+    from_reused = sa.select(sa.func.count(later.promoted_from.distinct())).where(
+        *(later.study_id == _t.study_id, later.promoted_from == _t.number),
+        *(_t.study_id == study_id, _REUSED),
+    )
+    difference = sa.select(going_on.scalar_subquery() - from_reused.scalar_subquery())
+    return int(connection.execute(difference).scalar_one())
+
+
+def fidelities(connection: sa.Connection, study_id: int) -> dict[int, int]:
+    """Count a study's complete evaluations, reused ones too, at each fidelity, the lowest first."""
+    complete = sa.select(_e.fidelity).where(_e.state == "complete").group_by(_e.fidelity)
+    own = complete.add_columns(sa.func.count().label("evaluations"))
+    reused = complete.add_columns(sa.func.count(_e.id.distinct())).select_from(_EVALUATED)
+    statement = own.where(_e.study_id == study_id).union_all(
+        reused.where(_t.study_id == study_id, _REUSED, _e.study_id.is_distinct_from(study_id))
+    )
+    totals: Counter[int] = Counter()
+    for row in connection.execute(statement):
+        totals[row.fidelity] += row.evaluations
+    return dict(sorted(totals.items()))
+
+
+def seen(connection: sa.Connection, study_id: int, first: int = 0) -> list[RungTrial]:
+    """Return the networks of a study's trials, from a number on, at their fidelities."""
     return [
-        Known(
-            architecture_json=_json(row.json),
-            cost=Cost(row.macs, row.params, row.activations, row.peak_activation_bytes),
-            metrics=_json(row.metrics) or {},
+        RungTrial(
+            architecture_id=row.architecture_id,
+            fidelity=row.fidelity,
+            ended=row.state != "RUNNING",
+            score=None if row.state == "RUNNING" else row.score,
+            number=row.number,
+            evaluation_id=row.evaluation_id,
         )
-        for row in connection.execute(statement, bound)
+        for row in connection.execute(_SEEN, {"study": study_id, "first": first})
     ]
+
+
+_SEEN = (
+    sa.select(_t.number, _t.evaluation_id, _e.architecture_id, _e.fidelity, _o.state)
+    .add_columns(_v.value.label("score"))
+    .select_from(SCORED)
+    .where(_MINE, _t.number >= sa.bindparam("first"))
+    .order_by(_t.number)
+)
+
+
+class Climb:
+    """The networks of a study at each fidelity; one worker reads ended trials only once."""
+
+    def __init__(self, study_id: int) -> None:
+        self.study_id = study_id
+        self._ended: dict[int, RungTrial] = {}  # by evaluation
+        self._first = 0  # number of the first trial that may still change
+
+    def read(self, connection: sa.Connection) -> list[RungTrial]:
+        """Return each network that the study has at each fidelity, in the order of the trials."""
+        newer: dict[int, RungTrial] = {}
+        for network in seen(connection, self.study_id, self._first):
+            if network.evaluation_id in self._ended:  # a reused trial repeats an evaluation
+                continue
+            if network.ended and not newer:
+                self._ended[network.evaluation_id] = network
+                self._first = network.number + 1
+            else:
+                newer.setdefault(network.evaluation_id, network)
+        return [*self._ended.values(), *newer.values()]
+
+
+def epoch_seconds(connection: sa.Connection, study_id: int) -> float:
+    """Return the mean seconds of an epoch in a study's longest complete evaluations, 0 of none.
+
+    At most a thousand of them are averaged.
+    """
+    complete = (_e.study_id == study_id) & (_e.state == "complete")
+    longest = sa.select(sa.func.max(_e.fidelity)).where(complete).scalar_subquery()
+    some = (
+        sa.select(_e.seconds, _e.fidelity)
+        .where(complete, _e.seconds.is_not(None), _e.fidelity == longest)
+        .limit(1000)
+        .subquery()
+    )
+    mean = sa.select(sa.func.avg(some.c.seconds / some.c.fidelity))
+    return float(connection.execute(mean).scalar() or 0.0)
+
+
+def trained(
+    connection: sa.Connection, architecture_id: str, recipe_hash: str
+) -> list[tuple[int, str | None]]:
+    """Return how far a network's training has come in any study: fidelity and checkpoint folder.
+
+    Complete and pruned evaluations, the longest first; a pruned one has the fidelity 0.
+    """
+    reached = sa.case((_e.state == "complete", _e.fidelity), else_=0).label("reached")
+    statement = (
+        sa.select(reached, _e.checkpoint)
+        .where(_e.architecture_id == architecture_id, _e.recipe_hash == recipe_hash)
+        .where(_e.state.in_(("complete", "pruned")))
+        .order_by(reached.desc())
+    )
+    return [(row.reached, row.checkpoint) for row in connection.execute(statement)]
+
+
+def total(connection: sa.Connection, study_id: int) -> int:
+    """Count a study's trials, whatever their state: Optuna numbers them from 0, without gaps."""
+    newest = connection.execute(_NEWEST, {"study": study_id}).scalar()
+    return 0 if newest is None else int(newest) + 1
+
+
+_NEWEST = sa.select(_o.number).where(_o.study_id == _STUDY).order_by(_o.trial_id.desc()).limit(1)
+_RUNNING = (_o.state == "RUNNING") & (_e.state == "running")
+_TRIALS = sa.select(
+    *(_t.number, _o.state, _v.value.label("score"), _t.evaluation_id, _e.architecture_id),
+    *(_a.notation, *_COST, _e.metrics, _e.reason, _e.seconds, _e.fidelity, _e.attempt),
+    *(_e.worker, _t.reused_from, _u.value_json.label("latency_ms")),
+    sa.and_(_RUNNING, _e.expires_at < DatabaseSeconds()).label("stopped"),
+).select_from(
+    SCORED.join(schema.ARCHITECTURES, _a.id == _e.architecture_id).outerjoin(
+        schema.OPTUNA_USER_ATTRIBUTES, (_u.trial_id == _t.trial_id) & (_u.key == "latency_ms")
+    )
+)
+
+
+def best(connection: sa.Connection, study_id: int, n: int = 5) -> list[TrialInfo]:
+    """Return the n best complete trials of different architectures, the best first."""
+    direction = sa.select(schema.OPTUNA_DIRECTIONS.c.direction).where(
+        schema.OPTUNA_DIRECTIONS.c.study_id == study_id
+    )
+    minimise = connection.execute(direction).scalar() == "MINIMIZE"
+    order = (_v.value.asc() if minimise else _v.value.desc(), _v.trial_id)
+    complete = sa.exists().where(
+        _o.trial_id == _v.trial_id, _o.study_id == study_id, _o.state == "COMPLETE"
+    )
+    first = sa.select(_v.trial_id).where(_v.objective == 0, complete).order_by(*order)
+    limit = 4 * n  # reused trials repeat an architecture
+    while True:
+        statement = _TRIALS.where(_t.trial_id.in_(first.limit(limit))).order_by(*order)
+        rows = connection.execute(statement).all()
+        networks: dict[str, TrialInfo] = {}
+        for row in rows:
+            networks.setdefault(row.architecture_id, _trial_info(row))
+        if len(networks) >= n or len(rows) < limit:
+            return list(networks.values())[:n]
+        limit *= 8
+
+
+def trial(connection: sa.Connection, study_id: int, number: int) -> TrialInfo:
+    """Return one trial by its number; raise StoreError when there is none."""
+    statement = _TRIALS.where(_t.study_id == study_id, _t.number == number)
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        raise StoreError(f"No trial {number} in this study; it has {counts(connection, study_id)}.")
+    return _trial_info(row)
+
+
+def trials(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
+    """Return all trials of a study, by number."""
+    statement = _TRIALS.where(_t.study_id == study_id).order_by(_t.number)
+    return [_trial_info(row) for row in connection.execute(statement)]
+
+
+def endings(connection: sa.Connection, study_id: int) -> list[tuple[int, float]]:
+    """Return each ended trial in the order of their ends: its number, its seconds of training.
+
+    A reused trial took none; the epochs of a shorter training of the same network count there.
+    """
+    trainings, points = schema.EVALUATIONS.alias("shorter"), schema.CURVE_POINTS.alias("done")
+    shorter, done = trainings.c, points.c
+    done_before = (
+        sa.exists()
+        .where(done.evaluation_id == shorter.id, done.epoch == _c.epoch)
+        .where(shorter.architecture_id == _e.architecture_id)
+        .where(shorter.recipe_hash == _e.recipe_hash, shorter.fidelity < _e.fidelity)
+        .correlate_except(trainings, points)
+    )
+    seconds = (
+        sa.select(sa.func.sum(_c.seconds))
+        .where(_c.evaluation_id == _e.id, ~_REUSED, ~done_before)
+        .correlate(schema.TRIALS, schema.EVALUATIONS)
+    )
+    statement = (
+        sa.select(_t.number, seconds.scalar_subquery().label("seconds"))
+        .select_from(_TOLD)
+        .where(_o.study_id == study_id, _o.datetime_complete.is_not(None))
+        .order_by(_o.datetime_complete, _t.number)
+    )
+    return [(row.number, row.seconds or 0.0) for row in connection.execute(statement)]
+
+
+def running(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
+    """Return the trials that run in Optuna's eyes, by number; some may be `stopped`."""
+    return [_trial_info(row) for row in connection.execute(_RUNNING_TRIALS, {"study": study_id})]
+
+
+_RUNNING_TRIALS = _TRIALS.where(_o.study_id == _STUDY, _o.state == "RUNNING").order_by(_t.number)
+
+
+def _trial_info(row: Any) -> TrialInfo:
+    fields = _measured(row)
+    latency = json.loads(row.latency_ms) if row.latency_ms else None
+    stopped = bool(row.stopped)
+    return TrialInfo(
+        **fields | {"state": row.state.lower(), "latency_ms": latency, "stopped": stopped}
+    )
+
+
+def _measured(row: Any) -> dict[str, Any]:
+    """Return a row's columns as fields, with one for the cost and no metrics as an empty dict."""
+    fields = dict(row._mapping)
+    fields["cost"] = Cost(**{name: fields.pop(name) for name in Cost._fields})
+    fields["metrics"] = fields["metrics"] or {}
+    return fields
+
+
+def evaluation(connection: sa.Connection, evaluation_id: int) -> Evaluation:
+    """Return one evaluation with its architecture; raise KeyError when there is none."""
+    row = connection.execute(_EVALUATION, {"id": evaluation_id}).one_or_none()
+    if row is None:
+        raise KeyError(f"No evaluation {evaluation_id}.")
+    return Evaluation(**_measured(row))
+
+
+_EVALUATION = (
+    sa.select(
+        *(_e.id, _e.state, _e.architecture_id, _a.json.label("architecture_json"), _a.notation),
+        *(*_COST, _e.recipe_hash, _e.fidelity, _s.name.label("study"), _e.number),
+        *(_e.worker, _e.attempt, _e.deaths, _e.metrics, _e.reason, _e.seconds, _e.checkpoint),
+    )
+    .select_from(
+        schema.EVALUATIONS.join(schema.ARCHITECTURES, _a.id == _e.architecture_id).outerjoin(
+            schema.STUDIES, _s.id == _e.study_id
+        )
+    )
+    .where(_e.id == sa.bindparam("id"))
+)
+
+
+def known(connection: sa.Connection, recipe_hash: str, fidelity: int, study_id: int) -> list[Known]:
+    """Return the complete evaluations under a recipe of which this study has no trial."""
+    mine = sa.exists().where(_t.evaluation_id == _e.id, _t.study_id == study_id)
+    statement = (
+        sa.select(_a.json.label("architecture_json"), *_COST, _e.metrics)
+        .join_from(schema.EVALUATIONS, schema.ARCHITECTURES, _a.id == _e.architecture_id)
+        .where(_e.recipe_hash == recipe_hash, _e.fidelity == fidelity, _e.state == "complete")
+        .where(~mine)
+        .order_by(_e.id)
+    )
+    return [Known(**_measured(row)) for row in connection.execute(statement)]
 
 
 def curve(connection: sa.Connection, evaluation_id: int) -> list[CurvePoint]:
     """Return an evaluation's metrics after each epoch so far."""
-    statement = sa.text(
-        "SELECT epoch, metrics, train_loss, seconds, learning_rate FROM nas_curve_points"
-        " WHERE evaluation_id = :id ORDER BY epoch"
-    )
-    return [
-        CurvePoint(
-            epoch=row.epoch,
-            metrics=_json(row.metrics),
-            train_loss=row.train_loss,
-            seconds=row.seconds,
-            learning_rate=row.learning_rate,
-        )
-        for row in connection.execute(statement, {"id": evaluation_id})
-    ]
+    rows = connection.execute(_CURVE, {"evaluation": evaluation_id})
+    return [CurvePoint(**row._mapping) for row in rows]
+
+
+_CURVE = (
+    sa.select(_c.epoch, _c.metrics, _c.train_loss, _c.seconds, _c.learning_rate)
+    .where(_c.evaluation_id == sa.bindparam("evaluation"))
+    .order_by(_c.epoch)
+)
 
 
 def failures(connection: sa.Connection, study_id: int) -> dict[str, int]:
     """Count a study's failed evaluations by reason, the most frequent first."""
-    statement = sa.text(
-        "SELECT reason, count(*) AS trials FROM nas_evaluations"
-        " WHERE study_id = :study AND state = 'failed' GROUP BY reason ORDER BY count(*) DESC"
+    statement = (
+        sa.select(_e.reason, sa.func.count().label("trials"))
+        .where(_e.study_id == study_id, _e.state == "failed")
+        .group_by(_e.reason)
+        .order_by(sa.func.count().desc())
     )
-    rows = connection.execute(statement, {"study": study_id})
-    return {row.reason or "unknown": row.trials for row in rows}
-
-
-def recipe(connection: sa.Connection, recipe_hash: str) -> Mapping[str, Any]:
-    """Return a recipe's JSON by its hash; raise KeyError when there is none."""
-    statement = sa.text("SELECT json FROM nas_recipes WHERE hash = :hash")
-    row = connection.execute(statement, {"hash": recipe_hash}).one_or_none()
-    if row is None:
-        raise KeyError(f"No recipe {recipe_hash!r}.")
-    found: Mapping[str, Any] = _json(row.json)
-    return found
+    return {row.reason or "unknown": row.trials for row in connection.execute(statement)}
 
 
 def test_looks(connection: sa.Connection, study_id: int) -> list[tuple[int, Metrics]]:
-    """Return each look at the test split: the evaluation and what it showed, in order."""
-    statement = sa.text(
-        "SELECT evaluation_id, metrics FROM nas_test_looks WHERE study_id = :study ORDER BY id"
-    )
-    rows = connection.execute(statement, {"study": study_id})
-    return [(row.evaluation_id, _json(row.metrics)) for row in rows]
+    """Return each look at the test split: the evaluation and its metrics, in order."""
+    looks = schema.TEST_LOOKS.c
+    statement = sa.select(looks.evaluation_id, looks.metrics).where(looks.study_id == study_id)
+    rows = connection.execute(statement.order_by(looks.id))
+    return [(row.evaluation_id, row.metrics) for row in rows]
 
 
 test_looks.__test__ = False  # type: ignore[attr-defined]  # its name is no invitation to pytest
 
 
-def artifacts(connection: sa.Connection, study_id: int) -> list[tuple[str, str]]:
-    """Return the kind and the path of each file that a study made, in order."""
-    statement = sa.text("SELECT kind, path FROM nas_artifacts WHERE study_id = :study ORDER BY id")
-    return [(row.kind, row.path) for row in connection.execute(statement, {"study": study_id})]
-
-
 def spent(connection: sa.Connection, study_id: int) -> int:
-    """Count the networks that a study began to train: what its budget of trials has paid for.
+    """Count the networks that a study began to train: its budget of trials paid for them.
 
-    A network that is promoted was paid for when it began, one that is reused in its own study.
+    The budget paid for a promoted network when it began, and another study's for a reused one.
     """
-    statement = sa.text(
-        "SELECT (SELECT count(*) FROM nas_trials WHERE study_id = :study)"
-        " - (SELECT count(*) FROM nas_trials"
-        " WHERE study_id = :study AND reused_from IS NOT NULL)"
-        " - (SELECT count(*) FROM nas_trials"
-        " WHERE study_id = :study AND promoted_from IS NOT NULL AND reused_from IS NULL)"
-    )
-    return int(connection.execute(statement, {"study": study_id}).scalar_one())
+    return int(connection.execute(_SPENT, {"study": study_id}).scalar_one())
+
+
+def _count(*conditions: Any) -> Any:
+    return sa.select(sa.func.count(_t.trial_id)).where(_MINE, *conditions).scalar_subquery()
+
+
+_SPENT = sa.select(
+    _count() - _count(_REUSED) - _count(_t.promoted_from.is_not(None), _t.reused_from.is_(None))
+)
 
 
 def is_spent(connection: sa.Connection, study_id: int, number: int, budget: int | None) -> bool:
     """Tell whether a study's budget is spent, whose next trial gets this number.
 
-    While it can't be, since there are fewer trials than that, what is spent is not counted.
+    With fewer trials than the budget it can't be, and nothing is counted.
     """
     return budget is not None and number >= budget and spent(connection, study_id) >= budget
 
@@ -518,44 +504,29 @@ def number_within(connection: sa.Connection, study_id: int, budget: int | None) 
     return None if is_spent(connection, study_id, number, budget) else number
 
 
-def untold(connection: sa.Connection, study_id: int) -> list[tuple[int, int, int]]:
-    """Return each trial that runs in Optuna's eyes though its evaluation has ended.
-
-    Its id, number and evaluation id. Another study took the evaluation over and finished it.
-    """
-    statement = sa.text(
-        "SELECT t.trial_id, t.number, t.evaluation_id FROM nas_trials t"
-        " JOIN trials o ON o.trial_id = t.trial_id"
-        " JOIN nas_evaluations e ON e.id = t.evaluation_id"
-        " WHERE o.study_id = :study AND o.state = 'RUNNING' AND e.state <> 'running'"
-        " ORDER BY t.number"
-    )
-    rows = connection.execute(statement, {"study": study_id})
-    return [(row.trial_id, row.number, row.evaluation_id) for row in rows]
+def untold(connection: sa.Connection, study_id: int) -> list[Unfinished]:
+    """Return the trials of which another study has finished the evaluation."""
+    rows = connection.execute(_UNFINISHED, {"study": study_id})
+    return [Unfinished(**row._mapping) for row in rows]
 
 
-class Tried(NamedTuple):
-    """A trial's network, and whether it was taken over as it had been trained before."""
-
-    number: int
-    architecture_id: str
-    is_reused: bool
+_UNFINISHED = (
+    sa.select(_t.trial_id, _t.number, _t.evaluation_id)
+    .select_from(_TOLD)
+    .where(_o.study_id == _STUDY, _o.state == "RUNNING", _e.state != "running")
+    .order_by(_t.number)
+)
 
 
 def tried(connection: sa.Connection, study_id: int, first: int) -> list[Tried]:
     """Return the study's trials from a number on."""
-    statement = sa.text(
-        "SELECT t.number, e.architecture_id, t.reused_from FROM nas_trials t"
-        " JOIN nas_evaluations e ON e.id = t.evaluation_id"
-        " WHERE t.study_id = :study AND t.number >= :first ORDER BY t.number"
-    )
-    rows = connection.execute(statement, {"study": study_id, "first": first})
-    return [Tried(row[0], row[1], row[2] is not None) for row in rows]
+    rows = connection.execute(_TRIED, {"study": study_id, "first": first})
+    return [Tried(**row._mapping) for row in rows]
 
 
-def _json(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
-
-
-def _datetime(value: str) -> datetime:
-    return datetime.fromisoformat(value)
+_TRIED = (
+    sa.select(_t.number, _e.architecture_id, _REUSED.label("is_reused"))
+    .select_from(_EVALUATED)
+    .where(_MINE, _t.number >= sa.bindparam("first"))
+    .order_by(_t.number)
+)

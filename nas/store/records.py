@@ -1,4 +1,4 @@
-"""What goes into the store and comes out of it: plain frozen data."""
+"""The data that goes into the store and comes out of it: plain and frozen."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,8 +34,8 @@ class Proposal:
     """What a sampler wants evaluated: its choices, the architecture they decode to, the key.
 
     `params` and `distributions` are Optuna's; `fidelity` is the number of epochs; `prediction` is
-    what the sampler expected, where it says so, and `latency_ms` what a table predicts, where the
-    study has one; both are kept with the trial. `promoted_from` is the number of the trial, at a
+    the sampler's, where it makes one, and `latency_ms` that of the study's table, where it has
+    one; both are kept with the trial. `promoted_from` is the number of the trial, at a
     lower fidelity, that goes on here. `number` is that of the trial it was made for: the trial gets
     another where another worker was first.
     """
@@ -106,7 +106,7 @@ class Evaluation(StoredArchitecture):
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """What became of a proposal.
+    """The outcome of a proposal.
 
     run: `lease` is ours, train it (from its last checkpoint when `lease.attempt` > 1).
     complete, pruned, failed: it was evaluated before; trial `number` has been told so.

@@ -13,13 +13,13 @@ from optuna.storages import BaseStorage, get_storage
 from sqlalchemy import exc
 
 from nas.errors import StoreError
+from nas.store import dialects, migrate, queries
 from nas.store import engine as engines
-from nas.store import migrate, models, queries
+from nas.store.dialects import finite, insert_new
 from nas.store.forget import forget_deleted
-from nas.store.indexes import make_on_optunas
 from nas.store.optuna_storage import BatchedStorage, reported
 from nas.store.records import Metrics
-from nas.store.tables import finite, insert_new
+from nas.store.schema import ARTIFACTS, EVALUATIONS, RECIPES, STUDIES, TEST_LOOKS
 
 _OPENING_ATTEMPTS = 8
 _MADE_BY_ANOTHER = ("already exists", "unique", "duplicate")
@@ -44,11 +44,10 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
             engine = engines.write_engine(parsed)
             try:
-                migrate.upgrade(engine)
-                made = cls(parsed, engine, _optuna_storage(parsed))
-                with engine.begin() as connection, migrate.alone(connection):
-                    make_on_optunas(connection)
-                return made
+                migrate.make_or_upgrade(engine)
+                store = cls(parsed, engine, _optuna_storage(parsed))
+                migrate.index_optunas(engine)
+                return store
             except BaseException:
                 engine.dispose()
                 raise
@@ -67,18 +66,9 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Connect for a short while to read, for `nas.store.queries`.
-
-        PostgreSQL sees each statement's own moment in a transaction too: it is spared one, and with
-        it two of three journeys to the server. MariaDB begins one without a journey.
-        """
+        """Connect for a short while to read, for `nas.store.queries`."""
         with engines.translated(self.url, "read"), self.engine.connect() as connection:
-            if connection.dialect.name == "sqlite":
-                yield connection.execution_options(deferred=True)
-            elif connection.dialect.name == "postgresql":
-                yield connection.execution_options(isolation_level="AUTOCOMMIT")
-            else:
-                yield connection
+            yield connection.execution_options(**dialects.of(connection).reading)
 
     def create_study(
         self,
@@ -101,17 +91,16 @@ class Store:
         if row is not None:
             _check_same(name, row.config, plain, fixed)
         with reported(self.url, "write"), _quiet():
-            study = optuna.create_study(
+            optuna.create_study(
                 study_name=name, storage=self.storage, direction=direction, load_if_exists=True
             )
+            study_id = self.storage.get_study_id_from_name(name)
         with self.write() as connection:
-            values = {"id": study._study_id, "name": name, "config": plain}
-            if insert_new(connection, models.StudyRow, values) is None:
+            values = {"id": study_id, "name": name, "config": plain}
+            if insert_new(connection, STUDIES, values) is None:
                 _update_config(connection, name, plain, fixed)
             for recipe_hash, recipe in (recipes or {}).items():
-                insert_new(
-                    connection, models.RecipeRow, {"hash": recipe_hash, "json": dict(recipe)}
-                )
+                insert_new(connection, RECIPES, {"hash": recipe_hash, "json": dict(recipe)})
             return queries.study(connection, name)
 
     def forget_deleted(self) -> None:
@@ -121,46 +110,36 @@ class Store:
 
     def expire(self, study_id: int, is_dead: Callable[[str], bool]) -> int:
         """Let the leases of workers known to be dead expire now; return how many there were."""
-        table = models.EvaluationRow
+        table = EVALUATIONS.c
         with self.write() as connection:
-            held = sa.select(table.id, table.attempt, table.worker).where(
-                table.study_id == study_id, table.state == "running", table.worker != ""
-            )
-            dead = [row for row in connection.execute(held).all() if is_dead(row.worker)]
-            for row in dead:
-                connection.execute(
-                    sa.update(table)
-                    .where(table.id == row.id, table.attempt == row.attempt)
-                    .values(expires_at=0.0)
-                )
-        return len(dead)
+            held = (table.study_id == study_id) & (table.state == "running")
+            workers = connection.execute(sa.select(table.worker).where(held).distinct()).scalars()
+            dead = table.worker.in_([name for name in workers.all() if name and is_dead(name)])
+            expired = EVALUATIONS.update().where(held & dead).values(expires_at=0.0)
+            return connection.execute(expired).rowcount
 
     def look_at_test(self, study_id: int, evaluation_id: int, metrics: Metrics) -> int:
         """Record one look at the test split and return how many the study has had."""
         row = {"study_id": study_id, "evaluation_id": evaluation_id, "metrics": finite(metrics)}
         with self.write() as connection:
-            connection.execute(sa.insert(models.TestLookRow).values(row))
+            connection.execute(TEST_LOOKS.insert().values(row))
             return len(queries.test_looks(connection, study_id))
 
     def add_artifact(self, study_id: int, kind: str, path: str) -> None:
         """Record a file that a study made; the same file is recorded once."""
         with self.write() as connection:
-            insert_new(
-                connection, models.ArtifactRow, {"study_id": study_id, "kind": kind, "path": path}
-            )
+            insert_new(connection, ARTIFACTS, {"study_id": study_id, "kind": kind, "path": path})
 
     def set_checkpoint(self, evaluation_id: int, path: str) -> None:
         """Record where an evaluation's weights lie now."""
-        table = models.EvaluationRow
+        mine = EVALUATIONS.c.id == evaluation_id
         with self.write() as connection:
-            connection.execute(
-                sa.update(table).where(table.id == evaluation_id).values(checkpoint=path)
-            )
+            connection.execute(EVALUATIONS.update().where(mine).values(checkpoint=path))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Optuna from announcing on standard error what the caller will say itself."""
+    """Keep Optuna from announcing a new study on standard error: the caller does."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -185,12 +164,12 @@ def _update_config(
     connection: sa.Connection, name: str, now: Mapping[str, Any], fixed: Sequence[str]
 ) -> None:
     """Give a study the keys of its configuration that may change."""
-    found = queries.study(connection, name)
-    _check_same(name, found.config, now, fixed)  # another process may have been first
-    merged = {**found.config, **now}
-    if merged != found.config:
-        table = models.StudyRow
-        connection.execute(sa.update(table).where(table.id == found.id).values(config=merged))
+    stored = queries.study(connection, name)
+    _check_same(name, stored.config, now, fixed)  # another process may have been first
+    merged = {**stored.config, **now}
+    if merged != stored.config:
+        mine = STUDIES.c.id == stored.id
+        connection.execute(STUDIES.update().where(mine).values(config=merged))
 
 
 def _check_same(

@@ -16,14 +16,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.credentials import hidden
 from nas.store import leases, queries
+from nas.store.dialects import finite, finite_number, insert_new
 from nas.store.forget import forget_deleted
-from nas.store.leases import Claim, Worker
-from nas.store.models import CurvePointRow, TrialRow, utc_now
+from nas.store.leases import Claim, Claimant
 from nas.store.optuna_storage import lock_study, reported
 from nas.store.records import CurvePoint, Evaluation, Lease, Metrics, Proposal, Score, Started
 from nas.store.retry import patiently
+from nas.store.schema import CURVE_POINTS, TRIALS, utc_now
 from nas.store.store import Store
-from nas.store.tables import finite, finite_number, insert_new
 
 T = TypeVar("T")
 LEASE_SECONDS = 60.0
@@ -40,7 +40,7 @@ class Trials:
     """The trials of one study in one store, as one worker sees them.
 
     `score` turns an evaluation's metrics and its architecture into the study's value.
-    What is complete at a fidelity below `full` is no result: it is shown to Optuna as pruned.
+    A training that ends at a fidelity below `full` is not a final result; Optuna sees it as pruned.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Trials:
         self.full = full
         with store.read() as connection:
             self.info = queries.study(connection, study)
-        self.worker = Worker(worker, self.info.id, lease_seconds)
+        self.worker = Claimant(worker, self.info.id, lease_seconds)
 
     def optuna_study(
         self,
@@ -122,24 +122,24 @@ class Trials:
             if claim.outcome == "budget":
                 return Started(outcome="budget")
             fresh = claim.outcome == "run" and claim.attempt == 1
-            found = (
+            stored = (
                 self._begun(proposal, claim.evaluation_id)
                 if fresh
                 else queries.evaluation(connection, claim.evaluation_id)
             )
             if claim.outcome == "elsewhere":
-                return Started(outcome="elsewhere", evaluation=found)
+                return Started(outcome="elsewhere", evaluation=stored)
             if claim.trial is not None:
-                lease = self._lease(found, claim.attempt, claim.trial)
-                return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
-            points = [] if fresh else queries.curve(connection, found.id)
+                lease = self._lease(stored, claim.attempt, claim.trial)
+                return Started(outcome="run", number=lease.number, lease=lease, evaluation=stored)
+            points = [] if fresh else queries.curve(connection, stored.id)
             if claim.outcome != "run":
-                return self._reuse(connection, proposal, found, points)
-            trial = self._create(connection, self._template(proposal, found, "running", points))
-            lease = self._lease(found, claim.attempt, trial)
+                return self._reuse(connection, proposal, stored, points)
+            trial = self._create(connection, self._template(proposal, stored, "running", points))
+            lease = self._lease(stored, claim.attempt, trial)
             if not fresh:
                 leases.fenced(connection, lease, number=lease.number)
-        return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
+        return Started(outcome="run", number=lease.number, lease=lease, evaluation=stored)
 
     def report(self, lease: Lease, point: CurvePoint) -> float:
         """Store one epoch's metrics, renew the lease, and return the value shown to Optuna.
@@ -159,9 +159,8 @@ class Trials:
         def write(_: bool) -> None:
             with self.store.write() as connection:
                 self._renew(connection, lease, deaths=0)  # the trial has come further
-                if insert_new(connection, CurvePointRow, key | row) is None:  # repeated
-                    update = sa.update(CurvePointRow).filter_by(**key).values(row)
-                    connection.execute(update)
+                if insert_new(connection, CURVE_POINTS, key | row) is None:  # repeated
+                    connection.execute(CURVE_POINTS.update().filter_by(**key).values(row))
                 self.store.batched.show_values(connection, lease.trial_id, {point.epoch: value})
 
         patiently(write)
@@ -227,8 +226,8 @@ class Trials:
 
     def _is_finished(self, connection: sa.Connection, lease: Lease, state: Final) -> bool:
         """Tell whether this very lease has ended its evaluation, though the answer was lost."""
-        found = queries.evaluation(connection, lease.evaluation_id)
-        return (found.state, found.attempt, found.worker) == (state, lease.attempt, lease.worker)
+        stored = queries.evaluation(connection, lease.evaluation_id)
+        return (stored.state, stored.attempt, stored.worker) == (state, lease.attempt, lease.worker)
 
     def should_prune(self, lease: Lease, study: optuna.Study) -> bool:
         """Ask the study's pruner about a trial, with the values reported so far."""
@@ -258,26 +257,24 @@ class Trials:
         with self.store.write() as connection:
             forget_deleted(connection)
             return sum(
-                self._tell_stored(connection, trial_id, number, evaluation_id)
-                for trial_id, number, evaluation_id in queries.untold(connection, self.info.id)
+                self._tell_stored(connection, trial)
+                for trial in queries.untold(connection, self.info.id)
             )
 
-    def _tell_stored(
-        self, connection: sa.Connection, trial_id: int, number: int, evaluation_id: int
-    ) -> bool:
-        found = queries.evaluation(connection, evaluation_id)
-        points = queries.curve(connection, evaluation_id)
-        attributes = _attributes(found.metrics, found.reason)
-        origin = _origin(found)
-        if origin != f"{self.info.name}/{number}":
+    def _tell_stored(self, connection: sa.Connection, trial: queries.Unfinished) -> bool:
+        stored = queries.evaluation(connection, trial.evaluation_id)
+        points = queries.curve(connection, trial.evaluation_id)
+        attributes = _attributes(stored.metrics, stored.reason)
+        origin = _origin(stored)
+        if origin != f"{self.info.name}/{trial.number}":
             attributes["reused_from"] = origin
-            update = sa.update(TrialRow).where(TrialRow.trial_id == trial_id)
+            update = TRIALS.update().where(TRIALS.c.trial_id == trial.trial_id)
             connection.execute(update.values(reused_from=origin))
-        value = self._value(found.state, found.metrics, found)
-        shown = _STATES[self._shown(found.state, found.fidelity)]
+        value = self._value(stored.state, stored.metrics, stored)
+        shown = _STATES[self._shown(stored.state, stored.fidelity)]
         batched = self.store.batched
-        batched.show_values(connection, trial_id, self._values_of(points, found))
-        return batched.end_trial(connection, trial_id, shown, value, attributes)
+        batched.show_values(connection, trial.trial_id, self._values_of(points, stored))
+        return batched.end_trial(connection, trial.trial_id, shown, value, attributes)
 
     def _shown(self, state: str, fidelity: int) -> str:
         return "pruned" if state == "complete" and fidelity < self.full else state
@@ -291,26 +288,26 @@ class Trials:
         """Take over one running trial; None where it has ended or another worker holds it."""
         return patiently(lambda _: self._claimed(partial(leases.take, number=number)))
 
-    def _claimed(self, take: Callable[[sa.Connection, Worker], Claim | None]) -> Started | None:
+    def _claimed(self, take: Callable[[sa.Connection, Claimant], Claim | None]) -> Started | None:
         with self.store.write() as connection:
             claim = take(connection, self.worker)
             if claim is None or claim.trial is None:
                 return None
-            found = queries.evaluation(connection, claim.evaluation_id)
-        lease = self._lease(found, claim.attempt, claim.trial)
-        return Started(outcome="run", number=lease.number, lease=lease, evaluation=found)
+            stored = queries.evaluation(connection, claim.evaluation_id)
+        lease = self._lease(stored, claim.attempt, claim.trial)
+        return Started(outcome="run", number=lease.number, lease=lease, evaluation=stored)
 
-    def _lease(self, found: Evaluation, attempt: int, trial: tuple[int, int]) -> Lease:
+    def _lease(self, stored: Evaluation, attempt: int, trial: tuple[int, int]) -> Lease:
         return Lease(
-            evaluation_id=found.id,
+            evaluation_id=stored.id,
             attempt=attempt,
             worker=self.worker.name,
             seconds=self.worker.seconds,
             trial_id=trial[0],
             number=trial[1],
-            cost=found.cost,
-            architecture_json=found.architecture_json,
-            fidelity=found.fidelity,
+            cost=stored.cost,
+            architecture_json=stored.architecture_json,
+            fidelity=stored.fidelity,
         )
 
     def _renew(self, connection: sa.Connection, lease: Lease, **values: Any) -> None:
@@ -320,18 +317,18 @@ class Trials:
         self,
         connection: sa.Connection,
         proposal: Proposal,
-        found: Evaluation,
+        stored: Evaluation,
         points: list[CurvePoint],
     ) -> Started:
-        """Make a trial that is finished from the start, with what was measured before."""
-        shown = self._shown(found.state, found.fidelity)
-        template = self._template(proposal, found, shown, points)
-        template.user_attrs["reused_from"] = origin = _origin(found)
+        """Make a trial that is finished from the start, with the stored metrics."""
+        shown = self._shown(stored.state, stored.fidelity)
+        template = self._template(proposal, stored, shown, points)
+        template.user_attrs["reused_from"] = origin = _origin(stored)
         _, number = self._create(connection, template, reused_from=origin)
         outcome: Final = "complete" if shown == "complete" else "failed"
         if shown == "pruned":
             outcome = "pruned"
-        return Started(outcome=outcome, number=number, evaluation=found, value=template.value)
+        return Started(outcome=outcome, number=number, evaluation=stored, value=template.value)
 
     def _begun(self, proposal: Proposal, evaluation_id: int) -> Evaluation:
         """Return the evaluation that a claim has just begun."""
@@ -356,16 +353,16 @@ class Trials:
         )
 
     def _template(
-        self, proposal: Proposal, found: Evaluation, state: str, points: list[CurvePoint]
+        self, proposal: Proposal, stored: Evaluation, state: str, points: list[CurvePoint]
     ) -> FrozenTrial:
         now = datetime.now()
         value = None
         attributes = {
-            "evaluation": found.id,
-            "architecture_id": found.architecture_id,
-            "notation": found.notation,
-            **found.cost._asdict(),
-            "fidelity": found.fidelity,
+            "evaluation": stored.id,
+            "architecture_id": stored.architecture_id,
+            "notation": stored.notation,
+            **stored.cost._asdict(),
+            "fidelity": stored.fidelity,
             **proposal.prediction,
         }
         if proposal.latency_ms is not None:
@@ -373,8 +370,8 @@ class Trials:
         if proposal.promoted_from is not None:
             attributes["promoted_from"] = proposal.promoted_from
         if state != "running":
-            attributes |= _attributes(found.metrics, found.reason)
-            value = self._value(state, found.metrics, found)
+            attributes |= _attributes(stored.metrics, stored.reason)
+            value = self._value(state, stored.metrics, stored)
         return FrozenTrial(
             number=-1,
             trial_id=-1,
@@ -386,7 +383,7 @@ class Trials:
             distributions=dict(proposal.distributions),
             user_attrs=attributes,
             system_attrs={},
-            intermediate_values=self._values_of(points, found),
+            intermediate_values=self._values_of(points, stored),
         )
 
     def _create(
@@ -402,7 +399,7 @@ class Trials:
             "reused_from": reused_from,
             "promoted_from": template.user_attrs.get("promoted_from"),
         }
-        connection.execute(sa.insert(TrialRow), row)
+        connection.execute(TRIALS.insert(), row)
         return made
 
     def _values_of(self, points: list[CurvePoint], of: Evaluation) -> dict[int, float]:
@@ -441,7 +438,7 @@ def _origin(evaluation: Evaluation) -> str:
 
 
 def _attributes(metrics: Metrics, reason: str | None) -> dict[str, Any]:
-    """Return what the dashboard shows of an evaluation."""
+    """Return the attributes of an evaluation that the dashboard shows."""
     shown: dict[str, Any] = {"metrics": dict(metrics)} if metrics else {}
     if reason is not None:
         shown["reason"] = reason

@@ -28,7 +28,7 @@ def announce(prepared: Prepared) -> list[str]:
     lines.append(f"objective: {config.objective.describe(config.recipe.metric)}")
     lines.append(f"recipe: {config.recipe.describe()}")
     lines += _proxy_lines(prepared)
-    if config.pruner in pruners.LADDERS:
+    if pruners.get(config.pruner).LADDER:
         lines.append(f"{config.pruner}: {config.schedule.describe()}")
     lines.append(_time_line(prepared))
     return lines

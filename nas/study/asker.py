@@ -15,9 +15,9 @@ from nas import samplers
 from nas.config import Config
 from nas.data import DataSet
 from nas.observers import Observers
-from nas.pruners.ladder import Seen
+from nas.pruners.ladder import RungTrial
 from nas.store import queries
-from nas.store.climb import Climb
+from nas.store.queries import Climb
 from nas.store.records import Proposal, Started
 from nas.store.retry import patiently
 from nas.store.trials import Trials
@@ -79,7 +79,7 @@ class Asker:
             patiently(lambda _: self.trials.repair())
         return bool(self.trials.read(queries.running, self.trials.info.id))
 
-    def seen(self) -> list[Seen]:
+    def seen(self) -> list[RungTrial]:
         """Return each architecture of the study at each of its fidelities."""
         return self.trials.read(self._climb.read)
 
@@ -106,7 +106,7 @@ class Asker:
                 busy.add(promotion[0].architecture_id)
         return None
 
-    def _promotion(self, lower: Seen, epochs: int) -> Proposal:
+    def _promotion(self, lower: RungTrial, epochs: int) -> Proposal:
         """Return the proposal that goes on with an architecture up to a higher rung."""
         evaluation = self.trials.read(queries.evaluation, lower.evaluation_id)
         trial = self.trials.shown(lower.number)

@@ -6,9 +6,9 @@ It holds no state that matters; when it dies, the same command goes on.
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.config import Config
@@ -17,42 +17,15 @@ from nas.executors import MISTAKE, Executor, Handle, Work
 from nas.store import queries
 from nas.store.store import Store
 from nas.study import worker as study_worker
-from nas.study.disk import little_space
+from nas.study.progress import Progress, Run, Watch, progress
 from nas.study.worker import WorkOrder
 
 TICK = 0.25  # seconds between two looks at the workers
-SHOWN = 1.0  # seconds between two snapshots
+SHOWN = 1.0  # seconds between two looks at the study
+SHARE = 0.02  # of the time, at most, that looking takes
 PATIENCE = 30.0  # seconds that workers get to stop when asked
 MAX_RESTARTS = 20  # without the study coming further
 MAX_WAIT = 10  # seconds before a worker is replaced, more each time
-SEEN_ENOUGH = 0.5  # trials, until the pace is believed
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """How far a search is, for whoever shows it. Times in seconds."""
-
-    study: str
-    budget: int | None
-    counts: queries.Counts
-    best: queries.TrialInfo | None
-    running: tuple[tuple[int, int], ...]  # (trial number, epochs done)
-    epochs: int
-    elapsed: float
-    remaining: float | None
-    metric: str
-    notice: str | None = None  # why the search waits, if it does
-    fidelities: Mapping[int, int] = field(default_factory=dict)  # epochs: complete evaluations
-
-    @property
-    def done(self) -> float:
-        """Trials that have ended, and what share of the others was trained."""
-        counts = self.counts
-        ended = counts.complete + counts.pruned + counts.failed
-        return ended + sum(epochs / self.epochs for _, epochs in self.running)
-
-
-Watch = Callable[[Snapshot], None]
 
 
 @dataclass
@@ -93,9 +66,9 @@ class Driver:
 
     def _supervise(self, handles: dict[str, Handle]) -> None:
         """Watch the workers; one that died is replaced, its trial free for others at once."""
-        started = shown = time.time()
-        before = seen = self._snapshot(started, 0.0).done
-        restarts = 0  # since the study last came further
+        began = time.time()
+        next_look = began + SHOWN
+        done, restarts = self.read(began).done, 0  # since the study last came further
         while True:
             ended = {name: handle.poll() for name, handle in handles.items()}
             for name, status in ended.items():
@@ -108,22 +81,32 @@ class Driver:
                     handles[name] = self.executor.start(self._work(name))
             if all(status == 0 for status in ended.values()):
                 break
-            if time.time() - shown >= SHOWN:
-                shown = time.time()
-                done = self._show(started, before)
-                if done is not None and done > seen:
-                    seen, restarts = done, 0
+            if time.time() >= next_look:
+                look = time.time()
+                now_done = self._show(began)
+                next_look = time.time() + max(SHOWN, (time.time() - look) / SHARE)
+                if now_done is not None and now_done > done:
+                    done, restarts = now_done, 0
             time.sleep(TICK)
-        self._show(started, before)
+        self._show(began)
 
-    def _show(self, started: float, before: float) -> float | None:
-        """Show how far the search is; return it, None while the database is away."""
+    def _show(self, began: float) -> float | None:
+        """Show the progress; return how many trials are done, None while the database is away."""
         try:
-            snapshot = self._snapshot(started, before)
+            now = self.read(began)
         except StoreError:  # it shows itself again a second later
             return None
-        self.watch(snapshot)
-        return snapshot.done
+        self.watch(now)
+        return now.done
+
+    def read(self, began: float) -> Progress:
+        """Read the progress of the study, under the limits of a run that began at a Unix time."""
+        each = self.estimate / self.executor.workers
+        run = Run(
+            began=began, trials=self.order.trials, deadline=self.order.deadline, estimate=each
+        )
+        with queries.connect(self.order.store) as connection:
+            return progress(connection, queries.study(connection, self.order.study), run)
 
     def _expire(self, dead: Callable[[str], bool]) -> None:
         store = Store.open(self.order.store)
@@ -143,46 +126,6 @@ class Driver:
             threads=order.threads,
             deadline=order.deadline,
         )
-
-    def _snapshot(self, started: float, before: float) -> Snapshot:
-        with queries.connect(self.order.store) as connection:
-            study = queries.study(connection, self.order.study)
-            counts = queries.counts(connection, study.id)
-            running = [
-                (trial.number, len(queries.curve(connection, trial.evaluation_id)))
-                for trial in queries.running(connection, study.id)
-            ]
-            best = queries.best(connection, study.id, 1)
-            fidelities = queries.fidelities(connection, study.id)
-        space = little_space(self.config.checkpoints or self.config.folder)
-        snapshot = Snapshot(
-            study=self.order.study,
-            budget=self.order.trials,
-            counts=counts,
-            best=best[0] if best else None,
-            running=tuple(running),
-            epochs=self.config.recipe.epochs,
-            elapsed=time.time() - started,
-            remaining=None,
-            metric=self.config.recipe.metric,
-            notice=None if space is None else f"paused: {space}",
-            fidelities=fidelities,
-        )
-        return replace(snapshot, remaining=self._remaining(snapshot, before))
-
-    def _remaining(self, now: Snapshot, before: float) -> float | None:
-        """Return the seconds left: by the pace so far once it can be told, or the deadline."""
-        limits = (
-            [] if self.order.deadline is None else [max(0.0, self.order.deadline - time.time())]
-        )
-        if self.order.trials is not None:
-            seen = now.done - before
-            each = (
-                now.elapsed / seen if seen > SEEN_ENOUGH else self.estimate / self.executor.workers
-            )
-            if each:
-                limits.append(max(0.0, (self.order.trials - now.done) * each))
-        return min(limits, default=None)
 
 
 def is_dead(worker: str) -> bool:

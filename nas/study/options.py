@@ -229,13 +229,12 @@ class SearchOptions:
         None, "Epochs of a trial.", TRAIN, unit="epochs", at_least=1,
         unset="by the size of the data", fixes="recipe_hash", recipe=True)
     pruner: str = _option(
-        pruners.DEFAULT, f"What gives trials up early: {_listed(pruners.NAMES)}.", TRAIN,
-        page="fidelity", names=lambda: pruners.NAMES, fixes="pruner", tunes=False)
+        pruners.DEFAULT, f"What gives trials up early: {_listed(pruners.names())}.", TRAIN,
+        page="fidelity", names=pruners.names, fixes="pruner", tunes=False)
     fidelity: str | None = _option(
-        None, f"What the rungs of {' and '.join(pruners.LADDERS)} save: "
+        None, "What the rungs of successive halving and Hyperband save: "
         f"{_listed(ladder.FIDELITIES)}.", TRAIN, page="fidelity",
-        names=lambda: ladder.FIDELITIES, unset=ladder.DEFAULT,
-        fixes="recipe_hash", tunes=False)
+        names=lambda: ladder.FIDELITIES, unset=ladder.DEFAULT, fixes="recipe_hash", tunes=False)
     reduction: int | None = _option(
         None, "1 in so many goes on from a rung.", TRAIN, page="fidelity", at_least=2, at_most=10,
         unset=str(ladder.REDUCTION), fixes="reduction", tunes=False)
@@ -300,7 +299,7 @@ class SearchOptions:
 
     def complete(self) -> "SearchOptions":
         """Return the options with the defaults that depend on other options."""
-        learns = samplers.learns(self.sampler) and self.pruner not in pruners.LADDERS
+        learns = samplers.learns(self.sampler) and not pruners.get(self.pruner).LADDER
         changes: dict[str, Any] = {"warm_start": self.warm_start and learns}
         changes["fidelity"] = self.fidelity or ladder.DEFAULT
         changes["reduction"] = self.reduction or ladder.REDUCTION
@@ -364,8 +363,8 @@ def check(options: SearchOptions) -> None:
             "--features are for --sampler nas, which is told of them; "
             f"{options.sampler} looks at none."
         )
-    if options.pruner not in pruners.LADDERS:
-        rule = f"is for --pruner {' or '.join(pruners.LADDERS)}, not for {options.pruner!r}."
+    if options.pruner not in pruners.ladders():
+        rule = f"is for --pruner {' or '.join(pruners.ladders())}, not for {options.pruner!r}."
         _refuse(options, rule, "fidelity", "reduction")
     options.new_executor()
 

@@ -16,6 +16,7 @@ from optuna.distributions import CategoricalDistribution
 
 from nas import network, samplers
 from nas.architecture import Architecture, Value
+from nas.blocks.notation import notation
 from nas.config import Config
 from nas.data import DataSet
 from nas.errors import UserError
@@ -215,7 +216,7 @@ class Proposer:
         return Proposal(
             architecture_id=architecture.id,
             architecture=architecture,
-            notation="\n".join(architecture.notation()),
+            notation="\n".join(notation(architecture)),
             cost=network.cost(architecture),
             recipe_hash=self.config.recipe.hash,
             fidelity=self.fidelity(architecture.id),

@@ -205,7 +205,7 @@ def assemble(
         lease_seconds=order.lease,
         full=config.recipe.epochs,
     )
-    study = trials.optuna_study(pruner=pruners.get(config.pruner, config.recipe.epochs))
+    study = trials.optuna_study(pruner=pruners.get(config.pruner).make(config.recipe.epochs))
     observers = observers or _observers(config, store, order.study, reporters)
 
     @cache

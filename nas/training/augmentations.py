@@ -72,7 +72,6 @@ class Operation:
     that any resolution will do.
     """
 
-    name: str
     words: str
     make: Callable[[Augmentation], list[Any]]
     high: float = 1.0
@@ -82,20 +81,15 @@ class Operation:
 
 
 OPERATIONS = {
-    row.name: row
-    for row in (
-        Operation("rotation", "turned by up to {:g} degrees", _affine, high=180.0, tuned=20.0),
-        Operation("scale", "scaled by up to {:.0%}", _affine, high=4.0, tuned=0.2),
-        Operation("shift", "shifted by up to {:.0%}", _affine, tuned=0.1),
-        Operation("flip", "mirrored half of the time", _flip, neutral=False, tuned=True),
-        Operation(
-            "brightness", "brightness ±{:g} standard deviations", _colours, high=5.0, tuned=0.5
-        ),
-        Operation("contrast", "contrast ±{:.0%}", _colours, tuned=0.5),
-        Operation(
-            "cutout", "half of them with a square of {:.0%} of the side blanked", _cutout, tuned=0.4
-        ),
-    )
+    "rotation": Operation("turned by up to {:g} degrees", _affine, high=180.0, tuned=20.0),
+    "scale": Operation("scaled by up to {:.0%}", _affine, high=4.0, tuned=0.2),
+    "shift": Operation("shifted by up to {:.0%}", _affine, tuned=0.1),
+    "flip": Operation("mirrored half of the time", _flip, neutral=False, tuned=True),
+    "brightness": Operation("brightness ±{:g} standard deviations", _colours, high=5.0, tuned=0.5),
+    "contrast": Operation("contrast ±{:.0%}", _colours, tuned=0.5),
+    "cutout": Operation(
+        "half of them with a square of {:.0%} of the side blanked", _cutout, tuned=0.4
+    ),
 }
 """The operations by name, which are also the ones that a data set may forbid."""
 

@@ -29,16 +29,12 @@ class Loss:
     recipe)` returns the mean over the images (N,), weighted by the weights of their classes.
     """
 
-    name: str
     words: str
     compute: "Callable[[Tensor, Tensor, Tensor, Recipe], Tensor]"
 
 
 LOSSES = {
-    row.name: row
-    for row in (
-        Loss("cross_entropy", "Label smoothing {recipe.label_smoothing:g}", _cross_entropy),
-    )
+    "cross_entropy": Loss("Label smoothing {recipe.label_smoothing:g}", _cross_entropy),
 }
 
 

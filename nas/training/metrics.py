@@ -73,28 +73,20 @@ def _loss(given: Predictions) -> float:
 class Metric:
     """A number that is stored of each epoch: `words` say what it means, higher is better."""
 
-    name: str
     words: str
     compute: Callable[[Predictions], float]
 
 
 METRICS = {
-    row.name: row
-    for row in (
-        Metric("accuracy", "share of right answers", _accuracy),
-        Metric(
-            "balanced_accuracy",
-            "mean of the classes' recalls: every class weighs the same",
-            _balanced_accuracy,
-        ),
-        Metric("macro_f1", "mean of the classes' F1", _macro_f1),
-        Metric(
-            "auroc",
-            "area under the ROC curve; with more than two classes the mean of each against "
-            "the rest",
-            _auroc,
-        ),
-    )
+    "accuracy": Metric("share of right answers", _accuracy),
+    "balanced_accuracy": Metric(
+        "mean of the classes' recalls: every class weighs the same", _balanced_accuracy
+    ),
+    "macro_f1": Metric("mean of the classes' F1", _macro_f1),
+    "auroc": Metric(
+        "area under the ROC curve; with more than two classes the mean of each against the rest",
+        _auroc,
+    ),
 }
 """The metrics that may stand in the objective.
 
@@ -102,23 +94,21 @@ Each is finite, whatever the predictions. Classes without images among the label
 balanced_accuracy nor for auroc.
 """
 
-FACTS = (
-    Metric("loss", "cross-entropy, the lower the better", _loss),
-    Metric(
-        "majority_rate",
+FACTS = {
+    "loss": Metric("cross-entropy, the lower the better", _loss),
+    "majority_rate": Metric(
         "accuracy of always giving the most frequent class",
         lambda given: given.counts.max().item() / len(given.labels),
     ),
-    Metric(
-        "predicted_classes",
+    "predicted_classes": Metric(
         "number of different answers: 1 tells a network that learnt nothing",
         lambda given: float(given.answers.bincount().count_nonzero()),
     ),
-)
+}
 """Numbers that are stored beside the metrics."""
 
 
 def metrics(logits: "Tensor", labels: "Tensor") -> dict[str, float]:
     """Score `logits` (N, classes) against `labels` (N,) by every metric and fact."""
     given = Predictions(logits, labels)
-    return {row.name: row.compute(given) for row in (*METRICS.values(), *FACTS)}
+    return {name: row.compute(given) for name, row in (METRICS | FACTS).items()}

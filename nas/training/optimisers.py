@@ -25,20 +25,15 @@ class Optimiser:
     for groups of parameters that each have their weight decay.
     """
 
-    name: str
     words: str
     make: "Callable[[list[dict[str, Any]], Recipe], Optimizer]"
 
 
 OPTIMISERS = {
-    row.name: row
-    for row in (
-        Optimiser(
-            "adamw",
-            "AdamW (learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g})",
-            _adamw,
-        ),
-    )
+    "adamw": Optimiser(
+        "AdamW (learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g})",
+        _adamw,
+    ),
 }
 
 

@@ -17,21 +17,15 @@ class LearningRateSchedule:
     of so many after the warm-up.
     """
 
-    name: str
     words: str
     share: Callable[[float, float], float]
 
 
 SCHEDULES = {
-    row.name: row
-    for row in (
-        # Loshchilov, Hutter, 2016, arXiv:1608.03983
-        LearningRateSchedule(
-            "cosine",
-            "warm-up and cosine",
-            lambda step, steps: 0.5 * (1 + math.cos(math.pi * step / steps)),
-        ),
-    )
+    # Loshchilov, Hutter, 2016, arXiv:1608.03983
+    "cosine": LearningRateSchedule(
+        "warm-up and cosine", lambda step, steps: 0.5 * (1 + math.cos(math.pi * step / steps))
+    ),
 }
 
 

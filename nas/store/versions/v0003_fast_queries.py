@@ -3,8 +3,6 @@
 import sqlalchemy as sa
 from alembic import op
 
-from nas.store.indexes import drop_on_optunas, make_on_optunas
-
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -19,34 +17,20 @@ _PROMOTED = (
 
 
 def upgrade() -> None:
-    connection = op.get_bind()
-    there = {column["name"] for column in sa.inspect(connection).get_columns("nas_trials")}
-    if "promoted_from" not in there:
-        op.add_column("nas_trials", sa.Column("promoted_from", sa.Integer(), nullable=True))
+    op.add_column("nas_trials", sa.Column("promoted_from", sa.Integer(), nullable=True))
     for name, column in (("reused", "trial_id"), ("promoted", "promoted_from")):
-        kept = sa.text(f"{name}_from IS NOT NULL")
+        where = sa.text(f"{name}_from IS NOT NULL")
         op.create_index(
             f"ix_nas_trials_{name}",
             "nas_trials",
             ["study_id", column],
-            sqlite_where=kept,
-            postgresql_where=kept,
-            if_not_exists=True,
+            sqlite_where=where,
+            postgresql_where=where,
         )
     op.create_index(
         "ix_nas_evaluations_study_id_state_fidelity",
         "nas_evaluations",
         ["study_id", "state", "fidelity"],
-        if_not_exists=True,
     )
-    if sa.inspect(connection).has_table("trials"):  # Optuna makes its tables after ours
-        connection.execute(sa.text(_PROMOTED))
-        make_on_optunas(connection)
-
-
-def downgrade() -> None:
-    drop_on_optunas(op.get_bind())
-    op.drop_index("ix_nas_evaluations_study_id_state_fidelity", table_name="nas_evaluations")
-    for name in ("promoted", "reused"):
-        op.drop_index(f"ix_nas_trials_{name}", table_name="nas_trials")
-    op.drop_column("nas_trials", "promoted_from")
+    if sa.inspect(op.get_bind()).has_table("trials"):  # a store without a study may lack it
+        op.get_bind().execute(sa.text(_PROMOTED))

@@ -5,11 +5,10 @@ E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI, 1998.
 
 import numpy as np
 
-from nas.data.dataset import SPLITS, DataSet, content_hash, in_memory, register, stratified
+from nas.data.dataset import SPLITS, DataSet, content_hash, in_memory, stratified
 
 
-@register("digits")
-def digits() -> DataSet:
+def load() -> DataSet:
     """Load the digits, divided 60/20/20; a flipped digit is no digit, so flips are forbidden."""
     from sklearn.datasets import load_digits  # 1 s: only when the digits are asked for
 

@@ -1,0 +1,1 @@
+"""The registry of data sets that have a name: one file each, with `load`, which returns it."""

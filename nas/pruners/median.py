@@ -1,0 +1,14 @@
+"""Optuna's median pruner: Golovin et al., Google Vizier, KDD 2017."""
+
+from optuna.pruners import BasePruner, MedianPruner
+
+LADDER = False
+BRACKETS = False
+
+
+def make(epochs: int) -> BasePruner:
+    """Make a pruner that waits for five whole trials and for a third of a trial's epochs.
+
+    During the warm-up of the learning rate a metric says little.
+    """
+    return MedianPruner(n_startup_trials=5, n_warmup_steps=-(-epochs // 3))

@@ -1,0 +1,209 @@
+"""One view of a study: how far it is, how fast it goes, how long it still takes.
+
+The page of a running search, `nas status`, its `--watch` and the numbers for Prometheus show it.
+It is told from the store's rows, so on any machine; a driver adds the limits of its own run.
+Importing this module imports no torch.
+"""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from nas.quantities import from_here, number, short
+from nas.store import queries
+from nas.store.activity import Activity, activity, between
+
+ENOUGH_RECENT = 3  # ended trials, from which on the last quarter of an hour tells the pace
+ENOUGH = 0.5  # trained trials, from which on the whole search tells the pace
+LITTLE = 2**23  # bytes: the next checkpoint may find no space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The limits of a search that this process drives.
+
+    `began` and `deadline` are Unix times; `trials` is the budget, `estimate` the pre-flight's
+    seconds from one trial's end to the next, for as long as no trial tells the pace.
+    """
+
+    began: float
+    trials: int | None
+    deadline: float | None
+    estimate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a study is, how fast it goes, how long it takes.
+
+    `spent` of the `budget` of trials are begun. `elapsed` are the seconds of the run that goes on
+    now, `remaining` an estimate, None where nobody is at work or no limit is known. `idle` are the
+    seconds without progress where nobody is at work, else None. `fidelities` counts the complete
+    evaluations by their epochs. `disk` says how little space is left for the checkpoints of those
+    at work, on a full disk of this machine.
+    """
+
+    study: str
+    config: Mapping[str, Any]
+    counts: queries.Counts
+    best: queries.TrialInfo | None
+    failures: Mapping[str, int]
+    fidelities: Mapping[int, int]
+    activity: Activity
+    spent: int
+    budget: int | None
+    epoch_seconds: float
+    elapsed: float
+    remaining: float | None
+    idle: float | None
+    is_done: bool
+    disk: str | None
+
+    @property
+    def metric(self) -> str:
+        """Return the name of the study's metric."""
+        return str(self.config["recipe"]["metric"])
+
+    @property
+    def done(self) -> float:
+        """Count the trials that ended, and of the others the share that is trained."""
+        ended = self.counts.complete + self.counts.pruned + self.counts.failed
+        return ended + sum(holder.trained for holder in self.activity.holders)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; times are UTC, all else is in seconds or per hour."""
+        now, last = self.activity, self.activity.last_progress
+        return {
+            "study": self.study,
+            "trials": vars(self.counts),
+            "fidelities": {str(epochs): count for epochs, count in self.fidelities.items()},
+            "running": [
+                {"trial": each.trial, "epoch": each.epoch}
+                for each in now.holders
+                if each.trial is not None
+            ],
+            "best": self.best.to_json() if self.best else None,
+            "failures": self.failures,
+            "disk": self.disk,
+            "workers": [
+                dataclasses.asdict(each) | {"host": each.host, "lives": each.lives}
+                for each in now.holders
+            ],
+            **{
+                name: dataclasses.asdict(pace)
+                | {"trials_per_hour": pace.trials_per_hour, "epochs_per_hour": pace.epochs_per_hour}
+                for name, pace in (("recent", now.recent), ("overall", now.overall))
+            },
+            "pauses": [
+                {"since": p.since.isoformat(), "until": p.until.isoformat(), "seconds": p.seconds}
+                for p in now.pauses
+            ],
+            "last_progress": None if last is None else last.isoformat(),
+            "spent": self.spent,
+            "budget": self.budget,
+            "epoch_seconds": self.epoch_seconds,
+            "remaining": self.remaining,
+            "idle": self.idle,
+            "done": self.is_done,
+        }
+
+
+Watch = Callable[[Progress], None]
+
+
+def progress(
+    connection: sa.Connection, info: queries.StudyInfo, run: Run | None = None
+) -> Progress:
+    """Read how far a study is; `run` where this process drives its search."""
+    now = activity(connection, info)
+    spent = queries.spent(connection, info.id)
+    budget = info.config.get("trials") if run is None else run.trials
+    unspent = None if budget is None else max(0, budget - spent)
+    seconds_left = _seconds_left(info.config, now, run)
+    works = bool(now.working)
+    limits = [seconds_left, _trials_take(now, unspent, run)]
+    folder = info.config.get("checkpoints") or info.config.get("folder")
+    return Progress(
+        study=info.name,
+        config=info.config,
+        counts=queries.counts(connection, info.id),
+        best=next(iter(queries.best(connection, info.id, 1)), None),
+        failures=queries.failures(connection, info.id),
+        fidelities=queries.fidelities(connection, info.id),
+        activity=now,
+        spent=spent,
+        budget=budget,
+        epoch_seconds=queries.epoch_seconds(connection, info.id),
+        elapsed=between(now.began, now.now) if run is None else time.time() - run.began,
+        remaining=min((limit for limit in limits if limit is not None), default=None)
+        if works or run is not None
+        else None,
+        idle=None if works or now.last_progress is None else between(now.last_progress, now.now),
+        is_done=not works and ((unspent == 0 and not now.holders) or seconds_left == 0.0),
+        disk=little_space(folder) if folder and (works or run is not None) else None,
+    )
+
+
+def _seconds_left(config: Mapping[str, Any], now: Activity, run: Run | None) -> float | None:
+    """Return the seconds left of a run's time limit, None without one."""
+    if run is not None:
+        return None if run.deadline is None else max(0.0, run.deadline - time.time())
+    limit = config.get("seconds")
+    if limit is None:
+        return None
+    return between(now.now, now.began + timedelta(seconds=limit))
+
+
+def _trials_take(now: Activity, unspent: int | None, run: Run | None) -> float | None:
+    """Return the seconds that the trials of the budget still take, by the pace so far.
+
+    The last quarter of an hour tells the pace where enough trials ended in it, else the whole
+    search; until half a trial is trained, the pre-flight's estimate holds.
+    """
+    if unspent is None:
+        return None
+    untrained = unspent + sum(1.0 - holder.trained for holder in now.holders)
+    if now.recent.trials >= ENOUGH_RECENT:
+        return untrained * 3600.0 / now.recent.trials_per_hour
+    trained = now.overall.trials + sum(holder.trained for holder in now.holders)
+    if trained <= ENOUGH and run is not None and run.estimate:
+        return untrained * run.estimate
+    return untrained * now.overall.seconds / trained if trained else None
+
+
+def little_space(folder: str) -> str | None:
+    """Say how little is left for a folder; None if it is enough, or for one that is not here."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:  # another machine's, or a URL
+        return None
+    return None if free >= LITTLE else f"{short(free)}B are left for {from_here(folder)}"
+
+
+def counts_line(counts: queries.Counts) -> str:
+    """Return how many trials are in which state."""
+    return ", ".join(f"{count} {state}" for state, count in vars(counts).items() if count) or "none"
+
+
+def rungs_line(fidelities: Mapping[int, int]) -> str:
+    """Return how many networks were trained up to each number of epochs."""
+    counts = [f"{count} up to epoch {epochs}" for epochs, count in fidelities.items()]
+    return f"rungs: {', '.join(counts)}"
+
+
+def trial_line(trial: queries.TrialInfo, metric: str) -> str:
+    """Return a trial's score, metric and cost, beside the majority-class rate."""
+    flag = " [predicts one class]" if trial.one_class else ""
+    latency = "" if trial.latency_ms is None else f"{trial.latency_ms:.3g} ms, "
+    return (
+        f"trial {trial.number}: score {number(trial.score)}, {metric} "
+        f"{number(trial.metrics.get(metric))} (majority class "
+        f"{number(trial.metrics.get('majority_rate'))}), {latency}"
+        f"{short(trial.cost.macs)} FLOPs, {short(trial.cost.params)} parameters{flag}"
+    )

@@ -3,16 +3,19 @@
 import getpass
 import shlex
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from nas.cli import search as searching
-from nas.cli._shared import Json, StoreUrl, print_json, print_table, verb
+from nas.cli._shared import Json, StoreUrl, show, verb
 from nas.errors import UserError
 from nas.study import options
 
 if TYPE_CHECKING:
+    from nas.cluster.submission import Submitted
+    from nas.report.tables import Lines
     from nas.store.jobs import Job
 
 submitting = typer.Typer()
@@ -50,23 +53,38 @@ def submit(
     from nas.cluster import submission
 
     found = submission.submit(
-        search, head, name=name, store=store, store_on_cluster=store_on_cluster,
+        search,
+        head,
+        name=name,
+        store=store,
+        store_on_cluster=store_on_cluster,
         say=lambda line: typer.echo(f"nas: {line}", err=True),
-    )  # fmt: skip
-    job = found.job
-    if json_:
-        print_json(job.to_json() | {"begun": found.begun})
-    elif found.begun:
-        typer.echo(f"job {job.id} submitted to {job.address}")
-    else:
-        what = "has ended well" if job.state == "succeeded" else f"is {job.state}"
-        typer.echo(f"job {job.id} {what} at {job.address}: nothing was submitted again")
+    )
     given = store or search.get("store")
-    if not json_:
-        for line in submission.follow_ups(job, _shown_option(given)):
-            typer.echo(f"  {line}")
-    if follow and not job.ended:
-        _follow(job, given)
+    show(_Answer(found, _shown_option(given)), as_json=json_)
+    if follow and not found.job.ended:
+        _follow(found.job, given)
+
+
+class _Answer(NamedTuple):
+    """What became of a search that was submitted."""
+
+    submitted: "Submitted"
+    store_option: str
+
+    def to_json(self) -> dict[str, Any]:
+        return self.submitted.job.to_json() | {"begun": self.submitted.begun}
+
+    def lines(self) -> Iterator[str]:
+        from nas.cluster.submission import follow_ups
+
+        job = self.submitted.job
+        if self.submitted.begun:
+            yield f"job {job.id} submitted to {job.address}"
+        else:
+            state = "has ended well" if job.state == "succeeded" else f"is {job.state}"
+            yield f"job {job.id} {state} at {job.address}: nothing was submitted again"
+        yield from (f"  {line}" for line in follow_ups(job, self.store_option))
 
 
 def read_search(words: list[str]) -> dict[str, Any]:
@@ -91,17 +109,25 @@ def list_jobs(store: StoreUrl = None, json_: Json = False) -> None:
     """List the jobs that the store knows, also those whose head is gone."""
     from nas.cluster import submission
     from nas.cluster.head import Head
-    from nas.report import terminal
 
     found = submission.jobs(lambda address: Head.connect(address, ask_token), store=store)
-    if json_:
-        print_json([job.to_json() | {"now": now} for job, now in found])
-        return
-    rows = (
-        [job.id, now, job.address, f"{job.created:%Y-%m-%d %H:%M}", shlex.join(job.words[1:])]
-        for job, now in found
-    )
-    print_table(terminal.table(["job", "state", "head", "submitted (UTC)", "search"], rows))
+    show(_Jobs(found), as_json=json_)
+
+
+class _Jobs(list["tuple[Job, str]"]):
+    """Jobs with what is known of each now."""
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [job.to_json() | {"now": now} for job, now in self]
+
+    def lines(self) -> "Lines":
+        from nas.report.tables import Table
+
+        rows = [
+            [job.id, now, job.address, f"{job.created:%Y-%m-%d %H:%M}", shlex.join(job.words[1:])]
+            for job, now in self
+        ]
+        return [Table(["job", "state", "head", "submitted (UTC)", "search"], rows)]
 
 
 @app.command()

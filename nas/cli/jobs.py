@@ -11,6 +11,7 @@ import typer
 from nas.cli import search as searching
 from nas.cli._shared import Json, StoreUrl, show, verb
 from nas.errors import UserError
+from nas.study import options
 
 if TYPE_CHECKING:
     from nas.cluster.submission import Submitted
@@ -87,20 +88,19 @@ class _Answer(NamedTuple):
 
 
 def read_search(words: list[str]) -> dict[str, Any]:
-    """Read a command line of `nas search` as it does itself; only what was given is in it."""
+    """Read a command line of `nas search` as it does itself; only options that are given are in it.
+
+    Raises UserError for what can't be searched, so far as that shows without data and a store.
+    """
     command = typer.main.get_group(searching.app).commands["search"]
     if not words or words[0] != "search":
-        said = words[0] if words else "nothing"
-        raise UserError(f"What is submitted is a search: -- search --space ..., not {said!r}.")
-    context = command.make_context("nas search", list(words[1:]))  # its mistakes are told as there
-    given = {
-        name: value
-        for name, value in context.params.items()
-        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
-    }
-    given.pop("json_", None)  # a job prints to its log
-    given.setdefault("executor", EXECUTOR)
-    return given
+        first = words[0] if words else "nothing"
+        raise UserError(f"What is submitted is a search: -- search --space ..., not {first!r}.")
+    given = command.make_context("nas search", list(words[1:])).params
+    del given["json_"]  # a job prints to its log
+    search = {"executor": EXECUTOR} | options.given(given.pop("config"), given)
+    options.check(options.read(search))
+    return search
 
 
 @app.command("list")

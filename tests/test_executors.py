@@ -14,6 +14,7 @@ import pytest
 from nas import executors
 from nas.errors import UserError
 from nas.executors.local import cores
+from nas.study.options import read
 from tests import ray_kit
 from tests.search_kit import arguments, command, nas_here, result
 from tests.test_search import assert_whole, children, points, rows, until
@@ -158,12 +159,12 @@ def test_a_mistake_that_a_worker_finds_is_told(place: Place, tmp_path: Path) -> 
         ({"executor": "ray", "max_concurrent": 0}, "--max-concurrent is at least 1, not 0."),
     ],
 )
-def test_what_an_executor_cannot_do_is_refused(options: executors.Options, message: str) -> None:
+def test_what_an_executor_cannot_do_is_refused(options: dict[str, object], message: str) -> None:
     """The rule, the value and the way out, before anything is connected."""
     if options.get("executor") == "ray":
         pytest.importorskip("ray", reason="Ray is not installed")
     with pytest.raises(UserError) as refused:
-        executors.get(options)
+        read(options).new_executor()
     assert message in str(refused.value)
 
 
@@ -171,11 +172,12 @@ def test_without_ray_the_install_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     """Ray is an extra: asked for and absent, the message says how to get it."""
     monkeypatch.setattr("nas.executors.ray.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"pip install 'nas\[ray\]'"):
-        executors.get({"executor": "ray"})
+        executors.get("ray", executors.Request())
 
 
 def test_workers_0_is_the_debuggers_friend() -> None:
     """--workers 0 is in-process, anything else local, unless the executor is named."""
-    assert type(executors.get({"workers": 0})).__name__ == "InProcess"
-    assert type(executors.get({"workers": 3})).__name__ == "LocalProcesses"
-    assert executors.get({}).threads * executors.get({}).workers <= max(1, os.cpu_count() or 1)
+    assert type(read({"workers": 0}).new_executor()).__name__ == "InProcess"
+    assert type(read({"workers": 3}).new_executor()).__name__ == "LocalProcesses"
+    by_default = read({}).new_executor()
+    assert by_default.threads * by_default.workers <= max(1, os.cpu_count() or 1)

@@ -24,6 +24,7 @@ from nas.errors import DiskFull, StoreAway, UserError
 from nas.store import queries
 from nas.store.retry import patiently
 from nas.study import worker as study
+from nas.study.options import read
 from nas.training import checkpoint, trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.recipe import Recipe, default_recipe
@@ -89,7 +90,7 @@ def test_checkpoints_lie_wherever_fsspec_reaches(
 def test_a_url_that_nothing_opens_is_refused() -> None:
     """The message names the option, and the exit code would be 2."""
     with pytest.raises(UserError, match="--checkpoints is a folder or a URL"):
-        checkpoint.check("nowhere://bucket")
+        read({"checkpoints": "nowhere://bucket"})
 
 
 def test_accumulated_gradients_are_the_batchs(recipe: Recipe) -> None:

@@ -3,16 +3,37 @@
 Help lists the commands in the order in which they are added.
 """
 
+from typing import Annotated
+
 import typer
 
+from nas import __version__
 from nas.cli import dashboard, jobs, metrics, search, verbs
 
 app = typer.Typer(
-    help="Search for an efficient ConvNet on your own images; get it back as PyTorch code.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nas {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+]
+
+
+@app.callback()
+def nas(_: Version = False) -> None:
+    """Search for an efficient ConvNet on your own images; get it back as PyTorch code."""
+
+
 for group in (search, verbs, dashboard):
     app.add_typer(group.app)
 app.add_typer(jobs.submitting)

@@ -106,14 +106,14 @@ def _is_option(hint: Any) -> bool:
 
 def _option(name: str, hint: Any, default: Any) -> inspect.Parameter:
     """Make typer's parameter of a verb's; a number or a text is read as text."""
-    base, said = get_args(hint)[:2]
+    base, note = get_args(hint)[:2]
     if isinstance(base, UnionType) and str in get_args(base):
         base = str | None if NoneType in get_args(base) else str
     flag = f"--{name.replace('_', '-')}"
-    flags = said.flags or (f"{flag}/--no-{flag[2:]}" if default is True else flag,)
-    info = typer.Argument(help=said.text) if said.argument else typer.Option(*flags, help=said.text)
+    flags = note.flags or (f"{flag}/--no-{flag[2:]}" if default is True else flag,)
+    info = typer.Argument(help=note.text) if note.argument else typer.Option(*flags, help=note.text)
     annotation = Annotated[base, info]  # type: ignore[valid-type] # it is made here
-    default = default if said.default is None else said.default
+    default = default if note.default is None else note.default
     return inspect.Parameter(name, _KEYWORD, annotation=annotation, default=default)
 
 

@@ -11,6 +11,7 @@ import typer
 from nas.cli import search as searching
 from nas.cli._shared import Json, StoreUrl, show, verb
 from nas.errors import UserError
+from nas.study import options
 
 if TYPE_CHECKING:
     from nas.cluster.submission import Submitted
@@ -51,7 +52,7 @@ def submit(
     head = Head.connect(address, ask_token)  # before the slow imports: nobody waits for a question
     from nas.cluster import submission
 
-    found = submission.submit(
+    submitted = submission.submit(
         search,
         head,
         name=name,
@@ -60,9 +61,9 @@ def submit(
         say=lambda line: typer.echo(f"nas: {line}", err=True),
     )
     given = store or search.get("store")
-    show(_Answer(found, _shown_option(given)), as_json=json_)
-    if follow and not found.job.ended:
-        _follow(found.job, given)
+    show(_Answer(submitted, _shown_option(given)), as_json=json_)
+    if follow and not submitted.job.ended:
+        _follow(submitted.job, given)
 
 
 class _Answer(NamedTuple):
@@ -87,20 +88,19 @@ class _Answer(NamedTuple):
 
 
 def read_search(words: list[str]) -> dict[str, Any]:
-    """Read a command line of `nas search` as it does itself; only what was given is in it."""
+    """Read a command line of `nas search` as it does itself; only options that are given are in it.
+
+    Raises UserError for what can't be searched, so far as that shows without data and a store.
+    """
     command = typer.main.get_group(searching.app).commands["search"]
     if not words or words[0] != "search":
-        said = words[0] if words else "nothing"
-        raise UserError(f"What is submitted is a search: -- search --space ..., not {said!r}.")
-    context = command.make_context("nas search", list(words[1:]))  # its mistakes are told as there
-    given = {
-        name: value
-        for name, value in context.params.items()
-        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
-    }
-    given.pop("json_", None)  # a job prints to its log
-    given.setdefault("executor", EXECUTOR)
-    return given
+        first = words[0] if words else "nothing"
+        raise UserError(f"What is submitted is a search: -- search --space ..., not {first!r}.")
+    given = command.make_context("nas search", list(words[1:])).params
+    del given["json_"]  # a job prints to its log
+    search = {"executor": EXECUTOR} | options.given(given.pop("config"), given)
+    options.check(options.read(search))
+    return search
 
 
 @app.command("list")
@@ -110,8 +110,8 @@ def list_jobs(store: StoreUrl = None, json_: Json = False) -> None:
     from nas.cluster import submission
     from nas.cluster.head import Head
 
-    found = submission.jobs(lambda address: Head.connect(address, ask_token), store=store)
-    show(_Jobs(found), as_json=json_)
+    jobs = submission.jobs(lambda address: Head.connect(address, ask_token), store=store)
+    show(_Jobs(jobs), as_json=json_)
 
 
 class _Jobs(list["tuple[Job, str]"]):

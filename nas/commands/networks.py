@@ -41,7 +41,7 @@ class Counted(NamedTuple):
         yield f"peak activation memory {numbers['peak_activation_bytes']:,} bytes"
 
 
-class Costs(list[Counted]):
+class NetworkCosts(list[Counted]):
     """What networks cost."""
 
     by_block = False
@@ -63,9 +63,9 @@ def cost(
     *,
     blocks: Annotated[bool, Help("Block by block.")] = False,
     **images: Unpack[Images],
-) -> Costs:
+) -> NetworkCosts:
     """Count a network's macs, parameters, activations and memory, by stage; compare several."""
-    costs = Costs(cost_of(name, **images) for name in names)
+    costs = NetworkCosts(cost_of(name, **images) for name in names)
     costs.by_block = blocks
     return costs
 

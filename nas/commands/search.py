@@ -1,23 +1,23 @@
 """The verbs that search: search and resume. Importing this module imports no torch."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
-from nas import executors
 from nas.commands.studies import Top, reading, top
 from nas.errors import Interrupted, NasError
 from nas.quantities import from_here, number
 from nas.report import tables
+from nas.study import options
 
 if TYPE_CHECKING:
     from nas.search_space import SearchSpace
     from nas.store.queries import Counts
     from nas.store.store import Store
-    from nas.study.preparation import Prepared, SearchOptions
+    from nas.study.preparation import Prepared
     from nas.study.progress import Watch
     from nas.study.winner import Best
 
@@ -98,56 +98,56 @@ class Study:
         yield f"code: {from_here(best.code)}"
 
 
+@options.documented(options.declared(), by_position=3)
 def search(
-    space: "str | SearchSpace" = "mixconv",
-    data: str = "digits",
+    space: "str | SearchSpace | None" = None,
+    data: str | None = None,
     target_flops: str | float | None = None,
-    **options: "Unpack[SearchOptions]",
+    *,
+    say: Callable[[str], None] | None = None,
+    watch: "Watch | None" = None,
+    **given: Any,
 ) -> Study:
-    """Search a space on a data set for the best network near a FLOPs target.
+    """Search a space on a data set for the best network near a FLOPs or latency target.
 
     The same call goes on with a study that was interrupted. Raises UserError, before anything is
-    written, for what can't be searched.
+    written, for what can't be searched. `say` receives the pre-flight's lines, `watch` a snapshot
+    every second. The options are those of the command line:
     """
-    from nas.study import preparation
+    from nas.study.announcement import announce
+    from nas.study.preparation import CACHE, open_study, prepare, taken_back
 
-    say = options.get("say", _silent)
-    with closing(executors.get(options)) as executor:
-        with preparation.taken_back(Path(options.get("out", "studies"), preparation.CACHE)):
-            prepared = preparation.prepare(space, data, target_flops, options, executor)
-            store = preparation.open_study(prepared)
-        for line in preparation.announce(prepared):
-            say(line)
-        return _run(prepared, store, options.get("watch", _silent))
+    asked = options.read({"space": space, "data": data, "target_flops": target_flops, **given})
+    options.check(asked)
+    with closing(asked.new_executor()) as executor:
+        with taken_back(Path(asked.out, CACHE)):
+            prepared = prepare(asked, executor=executor, say=say or _silent)
+            store = open_study(prepared)
+        for line in announce(prepared):
+            (say or _silent)(line)
+        return _run(prepared, store, watch or _silent)
 
 
-def resume(
-    study: str,
-    *,
-    store: str | None = None,
-    trials: int | None = None,
-    time: str | float | None = None,
-    watch: "Watch | None" = None,
-    **where: "Unpack[executors.Options]",
-) -> Study:
+@options.documented(options.resumable())
+def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     """Go on with a study as it was configured, with its own budget of trials and time or a new one.
 
-    A time limit counts anew each time.
+    A time limit counts anew each time. `watch` receives a snapshot every second.
     """
     from nas.config import Config
     from nas.store import queries
     from nas.store.engine import resolve
-    from nas.study.preparation import Prepared, open_study, read_budget
+    from nas.study.preparation import Prepared, open_study
 
-    url = resolve(store)
+    asked = options.read(given, options.resumable())
+    url = resolve(asked.store)
     with reading(url) as connection:
         info = queries.study(connection, study)
     config = Config.from_json(info.config)
-    budget = read_budget(
-        info.config.get("trials") if trials is None else trials,
-        info.config.get("seconds") if time is None else time,
-    )
-    with closing(executors.get(where)) as executor:
+    trials = asked.trials or info.config.get("trials")
+    seconds = asked.time or info.config.get("seconds")
+    budget = options.budget(trials, seconds)
+    with closing(asked.new_executor()) as executor:
         prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())
         return _run(prepared, open_study(prepared), watch or _silent)
 

@@ -82,7 +82,7 @@ def space_preflight(
     from nas.objective import objective
     from nas.search_space import load
     from nas.search_space.preflight import Subject, survey
-    from nas.study.preparation import read_limits
+    from nas.study import options
 
     quantities.check_positive(**images)
     space = load(name)
@@ -95,7 +95,11 @@ def space_preflight(
     )
     target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
     goal = None if target is None else objective(target)
-    flight = survey(subject, objective=goal, limits=read_limits(max_flops, max_params))
+    flight = survey(
+        subject,
+        objective=goal,
+        limits=options.read({"max_flops": max_flops, "max_params": max_params}).limits,
+    )
     return Surveyed(space, flight)
 
 

@@ -32,7 +32,7 @@ from nas import quantities, samplers
 from nas.errors import UserError
 from nas.store import queries
 from nas.store.store import Store
-from nas.study import preparation
+from nas.study import options, preparation
 from nas.study.worker import WorkOrder, assemble
 
 RESULT = "result.json"
@@ -124,7 +124,10 @@ def search(comparison: Comparison, sampler: str, seed: int) -> Run:
 
 
 def _prepared(comparison: Comparison, sampler: str, seed: int, folder: str) -> preparation.Prepared:
-    options: preparation.SearchOptions = {
+    given = {
+        "space": comparison.space,
+        "data": comparison.data,
+        "target_flops": comparison.target_flops,
         "sampler": sampler,
         "seed": seed,
         "trials": comparison.trials,
@@ -137,7 +140,7 @@ def _prepared(comparison: Comparison, sampler: str, seed: int, folder: str) -> p
         "store": f"sqlite:///{folder}/nas.db",
         "out": folder,
     }
-    return preparation.prepare(comparison.space, comparison.data, comparison.target_flops, options)
+    return preparation.prepare(options.read(given))
 
 
 def _points(prepared: preparation.Prepared, store: Store) -> Iterator[dict[str, float]]:

@@ -84,10 +84,9 @@ def _nothing() -> None:
 def inside(address: str, options: argparse.Namespace) -> None:
     """Measure on a cluster that is there, and print the result as JSON."""
     found: dict[str, list[dict[str, float]]] = {"bare_tasks": [], "ray": [], "local": []}
-    on_ray: executors.Options = {
-        "executor": "ray", "address": address, "max_concurrent": options.workers
-    }  # fmt: skip
-    cluster, local = executors.get(on_ray), executors.get({"workers": options.workers})
+    on_ray = executors.Request(address=address, max_concurrent=options.workers)
+    cluster = executors.get("ray", on_ray)
+    local = executors.get("local", executors.Request(workers=options.workers))
     for turn in range(options.rounds):
         seed = 1000 * turn
         found["bare_tasks"].append(bare(address, options.trials))

@@ -31,6 +31,7 @@ from nas.observers import Observers, showcase
 from nas.service import dashboard
 from nas.store.store import Store
 from nas.study import preparation
+from nas.study.options import read
 from nas.study.worker import WorkOrder, assemble
 
 
@@ -92,7 +93,7 @@ def trained(
         "store": f"sqlite:///{folder}/nas.db", "out": str(folder / "studies"), "trials": trials,
         "workers": 0, "pruner": "none", "epochs": epochs,
     }  # fmt: skip
-    prepared = preparation.prepare("mixconv", "digits", "2M", options)
+    prepared = preparation.prepare(read({"target_flops": "2M", **options}))
     store = preparation.open_study(prepared)
     order = WorkOrder(store=prepared.store, study=prepared.name, worker="benchmark", trials=trials)
     timed = Timed(showcase.Showcase(prepared.config, store, prepared.name))

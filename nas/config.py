@@ -1,7 +1,7 @@
 """A study's configuration: all that its name stands for, as it is stored."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -79,53 +79,47 @@ class Config:
         """Return the folder of a training's checkpoint and weights."""
         return f"{self.checkpoint_root}/{architecture_id}-{self.recipe.hash}"
 
+    @classmethod
+    def of(cls, options: Any, **others: Any) -> "Config":
+        """Make a configuration: fields that are an option's value, then the others."""
+        names = [each.name for each in fields(cls) if each.name not in others]
+        return cls(**{name: getattr(options, name) for name in names}, **others)
+
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as plain data."""
-        parameters = {p.name: list(p.choices) for p in self.space.parameters()}
-        table = {} if self.latency is None else {"latency": self.latency.to_json()}
-        return {
-            "parameters": parameters,
-            "space": self.space.to_json(),
-            "data": self.data,
-            "classes": self.classes,
-            "in_channels": self.in_channels,
-            "recipe": self.recipe.to_json(),
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        del plain["latency"]
+        return plain | {
+            "parameters": {p.name: list(p.choices) for p in self.space.parameters()},
             "recipe_hash": self.recipe.hash,
+            "space": self.space.to_json(),
+            "recipe": self.recipe.to_json(),
             "objective": self.objective.to_json(),
             "limits": self.limits.to_json(),
-            "sampler": self.sampler,
-            "pruner": self.pruner,
-            "seed": self.seed,
-            "folder": self.folder,
-            "prefilter": self.prefilter,
             "features": list(self.features) or None,
-            "warm_start": self.warm_start,
-            **table,
-            "fidelity": self.fidelity,
-            "reduction": self.reduction,
-            "checkpoints": self.checkpoints,
-            "showcase": self.showcase,
+            **({"latency": self.latency.to_json()} if self.latency else {}),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Config":
-        """Read a configuration back from the store."""
-        names = ("data", "classes", "in_channels", "sampler", "pruner", "seed", "folder")
-        return cls(
-            space=SearchSpace.from_json(data["space"]),
-            recipe=Recipe.from_json(data["recipe"]),
-            objective=Objective(**data["objective"]),
-            limits=Limits(**data["limits"]),
-            prefilter=data.get("prefilter"),
-            features=tuple(data.get("features") or ()),
-            warm_start=data.get("warm_start", False),
-            latency=LatencyTable.from_json(data["latency"]) if data.get("latency") else None,
-            **{name: data[name] for name in names},
-            fidelity=data.get("fidelity", DEFAULT),
-            reduction=data.get("reduction", REDUCTION),
-            checkpoints=data.get("checkpoints"),
-            showcase=data.get("showcase", True),
-        )
+        """Read a configuration back from the store; a field that came later has its default."""
+        names = [each.name for each in fields(cls) if data.get(each.name) is not None]
+        return cls(**{name: _READ.get(name, _same)(data[name]) for name in names})
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+# How the fields that are no plain values are read.
+_READ: dict[str, Callable[[Any], Any]] = {
+    "space": SearchSpace.from_json,
+    "recipe": Recipe.from_json,
+    "objective": lambda data: Objective(**data),
+    "limits": lambda data: Limits(**data),
+    "features": tuple,
+    "latency": LatencyTable.from_json,
+}
 
 
 def cache_dir(folder: str) -> Path:

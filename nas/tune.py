@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 from ray.tune.search import Searcher
@@ -31,16 +31,17 @@ from nas.store import queries
 from nas.store.engine import parse, resolve, secrets, sqlite_file
 from nas.store.records import CurvePoint, Evaluation, Lease, Metrics, StoredArchitecture
 from nas.store.store import Store
+from nas.study import options as declared
+from nas.study.announcement import announce
 from nas.study.asker import WAIT
 from nas.study.driver import is_dead
-from nas.study.preparation import SearchOptions, announce, open_study, prepare
+from nas.study.preparation import open_study, prepare
 from nas.study.worker import WorkOrder, assemble
 
 if TYPE_CHECKING:
     from nas.search_space import SearchSpace
 
 SCORE = "score"
-TUNES_OWN = ("trials", "time", "workers", "pruner", "fidelity", "reduction", "watch")
 
 
 class NasSearch(Searcher):  # type: ignore[misc] # Tune's bases are not typed
@@ -56,16 +57,18 @@ class NasSearch(Searcher):  # type: ignore[misc] # Tune's bases are not typed
         space: "str | SearchSpace" = "mixconv",
         data: str = "digits",
         target_flops: str | float | None = None,
-        **options: Unpack[SearchOptions],
+        *,
+        say: Callable[[str], None] = lambda _: None,
+        **options: Any,
     ) -> None:
         super().__init__(metric=SCORE, mode="max")
-        for name in TUNES_OWN:
-            if name in options:
+        for name, option in declared.declared().items():
+            if name in options and not option.tunes:
                 raise UserError(f"{name!r} is for `nas.search`; here Ray Tune's Tuner decides it.")
         url = _without_secrets(options.get("store"))
-        prepared = prepare(
-            space, data, target_flops, {**options, "pruner": "none", "trials": 1, "workers": 1}
-        )
+        options |= {"space": space, "data": data, "target_flops": target_flops}
+        tunes = {"pruner": "none", "trials": 1, "workers": 1}
+        prepared = prepare(declared.read(options | tunes), say=say)
         store = open_study(prepared)
         try:
             with store.read() as connection:
@@ -73,7 +76,7 @@ class NasSearch(Searcher):  # type: ignore[misc] # Tune's bases are not typed
         finally:
             store.close()
         for line in announce(prepared)[:-1]:  # the last one is about a budget that is Tune's here
-            options.get("say", _silent)(line)
+            say(line)
         self.study, self.store = prepared.name, url
         self.epochs = prepared.config.recipe.epochs
         self.numbers: dict[str, int] = {}  # of the study's trials, by Tune's ids
@@ -305,7 +308,3 @@ def _without_secrets(store: str | None) -> str | None:
         )
     file = sqlite_file(url)
     return resolve(store) if file is None else f"sqlite:///{file.absolute()}"
-
-
-def _silent(_: object) -> None:
-    return

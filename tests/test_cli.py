@@ -3,11 +3,12 @@
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Unpack
 
 import numpy as np
 import pytest
@@ -503,7 +504,7 @@ def test_a_network_that_predicts_one_class_is_flagged(capsys: pytest.CaptureFixt
     from rich.console import Console
 
     from nas.cost import Cost
-    from nas.report.terminal import top_table
+    from nas.report.tables import top_table
     from nas.store.queries import TrialInfo
     from nas.study.progress import trial_line
 
@@ -520,3 +521,61 @@ def test_a_network_that_predicts_one_class_is_flagged(capsys: pytest.CaptureFixt
     assert "accuracy 0.7551 (majority class 0.7551)" in out
     assert "[predicts one class]" in out
     assert "one class!" in out
+
+
+def test_a_verb_says_everything_of_its_command_once() -> None:
+    """Options, flags and --json follow from a verb's signature; its value prints itself."""
+    import typer
+
+    from nas.cli._shared import add
+    from nas.commands._options import Help, Images, argument
+    from nas.errors import Interrupted, NasError
+
+    class Greeting(dict[str, Any]):
+        @property
+        def failure(self) -> NasError | None:
+            return {"bad": NasError("bad"), "stop": Interrupted("gone")}.get(self["name"])
+
+        def to_json(self) -> dict[str, Any]:
+            return self
+
+        def lines(self) -> list[str]:
+            return [f"hello {self['name']}"]
+
+    def greet(
+        name: Annotated[str, argument("A name.")],
+        *,
+        loud: Annotated[bool, Help("In capitals.")] = False,
+        target: Annotated[str | float | None, Help("Such as 5M.", ("--to",))] = None,
+        callback: object = None,
+        **images: Unpack[Images],
+    ) -> Greeting:
+        """Greet somebody.
+
+        Not on the command line.
+        """
+        return Greeting(name=name, loud=loud, target=target, callback=callback, **images)
+
+    group = typer.Typer()
+    add(group, "greet", greet)
+    words = ["Ada", "--loud", "--to", "5M", "--resolution", "8"]
+    ended = CliRunner().invoke(group, [*words, "--json"])
+    greeting = {"name": "Ada", "loud": True, "target": "5M", "callback": None, "resolution": 8}
+    assert json.loads(ended.stdout) == greeting
+    assert CliRunner().invoke(group, words).stdout == "hello Ada\n"
+    described = CliRunner().invoke(group, ["--help"]).stdout
+    assert "Greet somebody." in described
+    assert "Not on the command line" not in described
+    assert "--callback" not in described
+    codes = {name: CliRunner().invoke(group, [name]) for name in ("bad", "stop")}
+    assert {name: (end.exit_code, end.stdout) for name, end in codes.items()} == {
+        "bad": (1, "hello bad\n"), "stop": (130, ""),
+    }  # fmt: skip
+
+
+def test_the_command_line_asks_nowhere_whether_to_print_json() -> None:
+    """One function prints a value or its JSON, and one place names the option."""
+    sources = {path.name: path.read_text() for path in (ROOT / "nas/cli").glob("*.py")}
+    asking = re.compile(r"if (not )?(json_|as_json)\b")
+    assert [name for name, text in sources.items() if asking.search(text)] == ["_shared.py"]
+    assert sum(text.count('"--json"') for text in sources.values()) == 1

@@ -15,7 +15,7 @@ from store_kit import opened, proposal, ready_file, trials
 from nas.credentials import hidden
 from nas.errors import UserError
 from nas.store import engine, jobs
-from nas.training import checkpoint
+from nas.study.options import read
 
 PASSWORDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1)
 UNBROKEN = PASSWORDS.filter(lambda text: not any(one.isspace() for one in text))
@@ -131,6 +131,6 @@ def test_a_password_for_checkpoints_is_refused() -> None:
     """The URL stands in the study's configuration, which the store and the dashboard show."""
     for url in ("sftp://me:hush@host/folder", "s3://key:se/cret@bucket", "http://h/a?token=hush"):
         with pytest.raises(UserError, match="no user, no password") as refused:
-            checkpoint.check(url)
+            read({"checkpoints": url})
         assert "hush" not in str(refused.value)
-    checkpoint.check("memory://folder")
+    read({"checkpoints": "memory://folder"})

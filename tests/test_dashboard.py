@@ -36,6 +36,7 @@ from nas.store import queries
 from nas.store.records import CurvePoint, Lease, Proposal
 from nas.store.store import Store
 from nas.store.trials import Trials
+from nas.study import options as options_of
 from nas.study import preparation
 
 PASSWORD = "s3cr3t-horse"
@@ -98,7 +99,8 @@ def opened(url: str, folder: Path, **options: Any) -> Iterator[World]:
     space, data = write_inputs(folder)
     out = str(folder / "studies")
     chosen = {"study": "tiny", "store": url, "out": out, "epochs": 2, "pruner": "none"} | options
-    prepared = preparation.prepare(space, data, "50k", chosen)  # type: ignore[arg-type]
+    chosen |= {"space": space, "data": data, "target_flops": "50k"}
+    prepared = preparation.prepare(options_of.read(chosen))
     store = preparation.open_study(prepared)
     config = prepared.config
     mine = Trials(store, "tiny", score=config.score, worker="w1", full=config.recipe.epochs)

@@ -21,9 +21,10 @@ from PIL import Image
 from search_kit import arguments, nas_here, result, write_inputs
 
 from nas import data
-from nas.cluster.submission import pack
+from nas.cluster.package import pack
 from nas.data import archive, remote
 from nas.errors import DataError, UserError
+from nas.study.options import read
 from nas.study.preparation import prepare
 
 FAR = {"target_flops": "50k", "out": "/shared/studies"}  # of a search that a cluster elsewhere runs
@@ -139,7 +140,7 @@ def test_a_study_keeps_the_url(bucket: str, tmp_path: Path) -> None:
     """The configuration has the URL as it is, and the recipe that a path gives, too."""
     options = {"out": str(tmp_path / "studies"), "epochs": 1}
     by_url, by_path = (
-        prepare("mixconv", place, "2M", options).config
+        prepare(read({"data": place, "target_flops": "2M", **options})).config
         for place in (bucket, str(tmp_path / "tones.npz"))
     )
     assert by_url.data == bucket

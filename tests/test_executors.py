@@ -14,8 +14,9 @@ import pytest
 from nas import executors
 from nas.errors import UserError
 from nas.executors.local import cores
+from nas.study.options import read
 from tests import ray_kit
-from tests.search_kit import arguments, command
+from tests.search_kit import arguments, command, nas_here, result
 from tests.test_search import assert_whole, children, points, rows, until
 
 CURVES = """SELECT e.architecture_id, c.epoch, c.train_loss, c.metrics
@@ -84,11 +85,9 @@ def search(folder: Path, **options: object) -> list[str]:
 
 @pytest.fixture(scope="module")
 def curves_of(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """Return what the local executor stores of a small search."""
-    folder = tmp_path_factory.mktemp("local")
-    done = here(*command(*search(folder), "--executor", "local", "--workers", "1"))
-    _, errors = done.communicate(timeout=OVER)
-    assert done.returncode == 0, errors
+    """Return what a worker in this very process stores of a small search."""
+    folder = tmp_path_factory.mktemp("here")
+    result(nas_here(*search(folder), "--executor", "in-process"))
     return {"curves": rows(folder, CURVES)}
 
 
@@ -125,6 +124,7 @@ def test_a_search_stops_when_asked(place: Place, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=OVER)
     assert process.returncode == 130, errors
+    assert "goes on" in errors
     assert "Traceback" not in errors
     until(lambda: not any(Path("/proc", str(pid)).exists() for pid in workers), 30)
     left = rows(tmp_path, "SELECT expires_at FROM nas_evaluations WHERE state = 'running'")
@@ -133,8 +133,7 @@ def test_a_search_stops_when_asked(place: Place, tmp_path: Path) -> None:
 
 def test_a_mistake_that_a_worker_finds_is_told(place: Place, tmp_path: Path) -> None:
     """Images that are gone when a search goes on: one message, exit code 2, no traceback."""
-    status, _, errors = place.end(*search(tmp_path, trials=1, epochs=1), *place.words)
-    assert status == 0, errors
+    result(nas_here(*search(tmp_path, trials=1, epochs=1), "--executor", "in-process"))
     (tmp_path / "tones.npz").unlink()
     store = f"sqlite:///{tmp_path}/nas.db"
     words = ("resume", "--study", "tiny", "--store", store, "--trials", "2")
@@ -142,17 +141,6 @@ def test_a_mistake_that_a_worker_finds_is_told(place: Place, tmp_path: Path) -> 
     assert status == 2, errors
     assert "tones.npz" in errors
     assert "Traceback" not in errors
-
-
-def test_two_drivers_share_one_study(place: Place, tmp_path: Path) -> None:
-    """Two commands at once: the budget holds, nothing is trained twice, both end well."""
-    words = [*search(tmp_path, trials=6, epochs=4), *place.words]
-    both = [place.start(*words) for _ in range(2)]
-    for process in both:
-        _, errors = process.communicate(timeout=OVER)
-        assert process.returncode == 0, errors
-    assert_whole(tmp_path, 6, 4)
-    assert max(rows(tmp_path, "SELECT attempt FROM nas_evaluations")) == (1,)
 
 
 @pytest.mark.parametrize(
@@ -171,12 +159,12 @@ def test_two_drivers_share_one_study(place: Place, tmp_path: Path) -> None:
         ({"executor": "ray", "max_concurrent": 0}, "--max-concurrent is at least 1, not 0."),
     ],
 )
-def test_what_an_executor_cannot_do_is_refused(options: executors.Options, message: str) -> None:
+def test_what_an_executor_cannot_do_is_refused(options: dict[str, object], message: str) -> None:
     """The rule, the value and the way out, before anything is connected."""
     if options.get("executor") == "ray":
         pytest.importorskip("ray", reason="Ray is not installed")
     with pytest.raises(UserError) as refused:
-        executors.get(options)
+        read(options).new_executor()
     assert message in str(refused.value)
 
 
@@ -184,11 +172,12 @@ def test_without_ray_the_install_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     """Ray is an extra: asked for and absent, the message says how to get it."""
     monkeypatch.setattr("nas.executors.ray.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"pip install 'nas\[ray\]'"):
-        executors.get({"executor": "ray"})
+        executors.get("ray", executors.Request())
 
 
 def test_workers_0_is_the_debuggers_friend() -> None:
     """--workers 0 is in-process, anything else local, unless the executor is named."""
-    assert type(executors.get({"workers": 0})).__name__ == "InProcess"
-    assert type(executors.get({"workers": 3})).__name__ == "LocalProcesses"
-    assert executors.get({}).threads * executors.get({}).workers <= max(1, os.cpu_count() or 1)
+    assert type(read({"workers": 0}).new_executor()).__name__ == "InProcess"
+    assert type(read({"workers": 3}).new_executor()).__name__ == "LocalProcesses"
+    by_default = read({}).new_executor()
+    assert by_default.threads * by_default.workers <= max(1, os.cpu_count() or 1)

@@ -1,10 +1,7 @@
 """Multi-fidelity: rungs and brackets as rules, promotions to the last bit, searches on a ladder."""
 
 import json
-import os
-import signal
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -17,9 +14,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_kit import arguments, command, write_inputs
+from search_kit import arguments, write_inputs
 from store_kit import file_url, opened, point, proposal, trials
-from test_search import children, points, rows, store_of, until
+from test_search import rows, store_of
 from test_training import TINY, curve
 from training_kit import few_digits
 from typer.testing import CliRunner
@@ -522,32 +519,6 @@ def test_ladders_of_data_and_resolution(kind: str, tmp_path: Path) -> None:
     (status,) = commands.status("tiny", store=store_of(tmp_path))
     assert (status.config["fidelity"], status.config["reduction"]) == (kind, 2)
     assert [rung["epochs"] for rung in status.config["recipe"]["ladder"]] == [1, 2, 3]
-
-
-def test_a_killed_worker_loses_no_promotion(tmp_path: Path) -> None:
-    """SIGKILL of one of two workers on a ladder: every evaluation ends whole, one at the top."""
-    words = arguments(
-        tmp_path, pruner="successive_halving", epochs=9, trials=5, workers=2, images=320
-    )
-    process = subprocess.Popen(
-        command("search", *words, "--json"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        until(lambda: points(tmp_path) >= 2)
-        os.kill(children(process.pid)[0], signal.SIGKILL)
-        out, errors = process.communicate(timeout=240)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == 0, errors
-    counts = json.loads(out.splitlines()[-1])["trials"]
-    assert counts["complete"] + counts["pruned"] == 5
-    assert_whole(tmp_path)
-    (winner,) = commands.top("tiny", store=store_of(tmp_path), n=1)
-    assert winner.fidelity == 9
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ from typer.testing import CliRunner
 from nas.cli import app
 from nas.cli.jobs import read_search
 from nas.cluster.head import check_address, find_token
-from nas.cluster.submission import _name, _own_store, _sent_store, pack
+from nas.cluster.package import name_of, pack, sent_store
+from nas.cluster.submission import _own_store
 from nas.errors import ClusterError, StoreError, UserError
 from nas.store import queries
 
@@ -312,15 +313,15 @@ def test_stores_that_only_this_machine_has_are_refused(monkeypatch: pytest.Monke
     monkeypatch.delenv("NAS_STORE", raising=False)
     for url in ("sqlite:///nas.db", "postgresql://me:pw@localhost/nas", None):
         with pytest.raises(StoreError, match="of this machine") as caught:
-            _sent_store({"store": url}, False, here=False)
+            sent_store({"store": url}, False, here=False)
         assert "pw" not in str(caught.value)
-    here = _sent_store({"store": "sqlite:///nas.db"}, False, here=True)
+    here = sent_store({"store": "sqlite:///nas.db"}, False, here=True)
     assert here == f"sqlite:///{Path.cwd()}/nas.db"
-    assert _sent_store({}, True, here=False) is None
+    assert sent_store({}, True, here=False) is None
     with pytest.raises(StoreError, match="where the job is recorded"):
         _own_store(None, None)
     with pytest.raises(StoreError, match="--store-on-cluster"):
-        _sent_store({"store": "postgresql://me@db/nas"}, True, here=False)
+        sent_store({"store": "postgresql://me@db/nas"}, True, here=False)
 
 
 def test_a_name_is_the_content_of_a_search(folder: Path) -> None:
@@ -328,7 +329,7 @@ def test_a_name_is_the_content_of_a_search(folder: Path) -> None:
 
     def name(url: str, *words: str) -> str:
         options = read_search(["search", "--space", "tiny.py", "--data", "digits", *words])
-        return _name(None, options, pack(options, here=True), url)
+        return name_of(None, pack(options, here=True), url)
 
     url = "postgresql+psycopg://me:pw@db/nas"
     first = name(url, "--target-flops", "50k", "--seed", "1")
@@ -339,7 +340,7 @@ def test_a_name_is_the_content_of_a_search(folder: Path) -> None:
     others |= {name(url, "--target-flops", "50k", "--seed", "1")}
     assert len({first, *others}) == 4
     with pytest.raises(ClusterError, match="--name is made of letters"):
-        _name("a.b", {}, pack(given(), here=True), None)
+        name_of("a.b", pack(given(), here=True), None)
 
 
 def test_where_a_token_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,7 +149,7 @@ def test_mistakes_are_told_before_anything_is_served(tmp_path: Path, serve: Any)
         monitoring.serve(port=70000)
     url = ready_file(tmp_path)
     taken = int(serve(url).rpartition(":")[2].partition("/")[0])
-    with pytest.raises(UserError, match="Can't listen"):
+    with pytest.raises(UserError, match="is taken"):
         monitoring.serve(url, port=taken)
 
 

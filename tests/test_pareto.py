@@ -24,7 +24,7 @@ from nas.cost import Cost
 from nas.errors import StoreError
 from nas.objective import objective
 from nas.pareto import Point, front, growth, hypervolume, is_beyond, worst
-from nas.report.tradeoff import round_ticks
+from nas.report.tradeoff import draw, round_ticks, to_plotly
 from nas.store import queries
 from nas.store.store import Store
 from nas.store.trials import Trials
@@ -207,6 +207,24 @@ def test_without_a_complete_trial_there_is_no_front(store: Store) -> None:
         for look in (ranking.front, lambda *known: ranking.rescore(*known, 5)):
             with pytest.raises(StoreError, match="'empty' has no complete trial"):
                 look(connection, info)
+
+
+def test_the_picture_and_the_dashboard_show_the_same_trials(store: Store) -> None:
+    """Each kind of trial has the same name and the same places in both outputs of the figure."""
+    with store.read() as connection:
+        figure = ranking.front(connection, queries.study(connection, "s")).figure
+    traces = {trace["name"]: trace for trace in to_plotly(figure)["data"]}
+    axes = Figure().subplots()
+    draw(axes, figure)
+    drawn: dict[str, list[tuple[float, ...]]] = {}
+    for dots in axes.collections[: len(axes.collections) - 1]:  # the last is the front's area
+        name = str(dots.get_label()).removesuffix(", lower")
+        drawn.setdefault(name, []).extend(map(tuple, dots.get_offsets().tolist()))
+    assert list(drawn) == list(traces)
+    for name, trace in traces.items():
+        assert sorted(x for x, _ in drawn[name]) == sorted(trace["x"])
+    assert traces["front"]["y"] == [0.5, 0.6]
+    assert traces["best score"]["text"] == ["trial 2, score 0.6000"]
 
 
 SEARCH: dict[str, object] = {

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.study.preparation import prepare, read_budget
+from nas.study.options import read
+from nas.study.preparation import prepare
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_name_stays_a_name(here: Path) -> None:
     """A data set's name is stored as it is, also where a folder of that name lies about."""
     (here / "digits").mkdir()
-    prepared = prepare("mixconv", "digits", "2M", {"trials": 1, "epochs": 1})
+    prepared = prepare(read({"target_flops": "2M", "trials": 1, "epochs": 1}))
     assert prepared.config.data == "digits"
     assert prepared.config.folder == str(here / "studies" / "mixconv-digits-2M")
     assert prepared.config.limits.macs == 3_000_000
@@ -38,4 +39,5 @@ def test_the_default_budget_counts_only_without_another(
     trials: int | None, time: str | None, expected: tuple[int | None, float | None]
 ) -> None:
     """24 trials or 30 minutes hold where neither is given."""
-    assert read_budget(trials, time) == expected
+    complete = read({"trials": trials, "time": time}).complete()
+    assert (complete.trials, complete.time) == expected

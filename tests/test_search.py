@@ -1,8 +1,5 @@
 """A search from the command line to the winner's code: its ends, its kills, its resumptions."""
 
-import json
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -167,25 +164,6 @@ def test_no_trial_breaks_a_hard_limit(tmp_path: Path) -> None:
     assert max(rows(tmp_path, "SELECT params FROM nas_architectures"))[0] <= 2000
 
 
-def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    """SIGINT: a message and exit code 130; the same command completes the interrupted trial."""
-    words = ["search", *arguments(tmp_path, trials=2, epochs=15, images=320), "--json"]
-    process = subprocess.Popen(
-        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    until(lambda: points(tmp_path) >= 3)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "goes on" in errors
-    assert "Traceback" not in errors
-    done = points(tmp_path)
-    assert done < 30
-    assert result(nas(*words))["trials"]["complete"] == 2
-    assert points(tmp_path) == 30
-    assert max(rows(tmp_path, "SELECT attempt FROM nas_evaluations")) == (2,)
-
-
 @pytest.fixture
 def two_workers(tmp_path: Path) -> "Iterator[tuple[Path, subprocess.Popen[str], list[str]]]":
     """Start a search with two worker processes and wait for its first epochs."""
@@ -213,33 +191,6 @@ def assert_whole(folder: Path, trials: int, epochs: int) -> None:
     curve = "SELECT count(*), count(DISTINCT epoch) FROM nas_curve_points GROUP BY evaluation_id"
     assert rows(folder, curve) == [(epochs, epochs)] * trials
     assert rows(folder, "SELECT count(*) FROM trials WHERE state = 'RUNNING'") == [(0,)]
-
-
-def test_a_killed_worker_costs_an_epoch_and_nothing_else(
-    two_workers: "tuple[Path, subprocess.Popen[str], list[str]]",
-) -> None:
-    """SIGKILL of a worker in mid-epoch: its trial goes on from its checkpoint; all ends whole."""
-    folder, process, _ = two_workers
-    os.kill(children(process.pid)[0], signal.SIGKILL)
-    out, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
-    assert json.loads(out.splitlines()[-1])["trials"]["complete"] == 3
-    assert_whole(folder, 3, 12)
-    assert max(rows(folder, "SELECT attempt FROM nas_evaluations")) == (2,)
-
-
-def test_a_killed_driver_is_resumed_by_the_same_command(
-    two_workers: "tuple[Path, subprocess.Popen[str], list[str]]",
-) -> None:
-    """SIGKILL of driver and workers: the same command ends with every epoch stored once."""
-    folder, process, words = two_workers
-    for pid in [process.pid, *children(process.pid)]:
-        os.kill(pid, signal.SIGKILL)
-    process.communicate(timeout=60)
-    done = points(folder)
-    assert result(nas(*words))["trials"]["complete"] == 3
-    assert done >= 4
-    assert_whole(folder, 3, 12)
 
 
 def test_orphaned_workers_stop(

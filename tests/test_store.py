@@ -171,8 +171,9 @@ def test_a_study_of_another_meaning_is_refused(
         config["recipe"] = {"data": "a", "class_balance": 0.0, "epochs": 3}  # neutral, written
     with opened(file_url(tmp_path)) as store:
         store.create_study("s", config)
+        fixed = ("parameters", "space", "objective", "recipe_hash")
         with pytest.raises(StoreError, match="'s' exists with another") as caught:
-            store.create_study("s", config | change)
+            store.create_study("s", config | change, fixed=fixed)
     assert message in str(caught.value)
 
 

@@ -3,9 +3,7 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from search_kit import SPACE, arguments, command, nas, nas_here, result, write_inputs
+from search_kit import arguments, command, nas_here, write_inputs
 from store_kit import opened, ready
 from test_scale import worker as untrained
 from test_training import TINY
@@ -26,7 +24,7 @@ from nas.errors import DiskFull, StoreAway, UserError
 from nas.store import queries
 from nas.store.retry import patiently
 from nas.study import worker as study
-from nas.study.worker import WorkOrder
+from nas.study.options import read
 from nas.training import checkpoint, trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.recipe import Recipe, default_recipe
@@ -92,7 +90,7 @@ def test_checkpoints_lie_wherever_fsspec_reaches(
 def test_a_url_that_nothing_opens_is_refused() -> None:
     """The message names the option, and the exit code would be 2."""
     with pytest.raises(UserError, match="--checkpoints is a folder or a URL"):
-        checkpoint.check("nowhere://bucket")
+        read({"checkpoints": "nowhere://bucket"})
 
 
 def test_accumulated_gradients_are_the_batchs(recipe: Recipe) -> None:
@@ -200,67 +198,12 @@ def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path)
     assert json.loads(rest[0].strip().splitlines()[-1])["trials"]["complete"] == 1
 
 
-def start_worker(folder: Path, url: str, name: str, *, lease: float) -> "subprocess.Popen[str]":
-    """Start a worker process of study "tiny" as a driver does."""
-    order = WorkOrder(url, "tiny", name, trials=1, driver=os.getpid(), lease=lease)
-    with (folder / f"{name}.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "nas.study.worker"], stdin=subprocess.PIPE, stderr=log, text=True
-        )
-    assert process.stdin is not None
-    process.stdin.write(order.to_json())
-    process.stdin.close()
-    return process
-
-
-def curve(url: str) -> list[int]:
-    """Return the epochs that the store has of the study's first trial."""
-    with queries.connect(url) as connection:
-        found = queries.trials(connection, queries.study(connection, "tiny").id)
-        return [p.epoch for t in found[:1] for p in queries.curve(connection, t.evaluation_id)]
-
-
 def wait_for(condition: Any, seconds: float = 60.0) -> None:
     """Wait until a condition holds."""
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, "it did not happen"
         time.sleep(0.05)
-
-
-def test_a_paused_worker_that_was_replaced_changes_nothing(tmp_path: Path) -> None:
-    """Stopped for longer than its lease and woken after its successor's end, it lets go."""
-    words = arguments(tmp_path, trials=1, epochs=12, images=2000)
-    url = f"sqlite:///{tmp_path}/nas.db"
-    driver = subprocess.Popen(command("search", *words), stderr=subprocess.DEVNULL)
-    wait_for(lambda: Path(tmp_path, "nas.db").exists() and _has_study(url))
-    driver.kill()  # its worker stops when it sees that
-    driver.wait()
-    begun = len(curve(url)) if _has_study(url) else 0
-    asleep = start_worker(tmp_path, url, "asleep", lease=1.0)
-    wait_for(lambda: len(curve(url)) > begun)
-    asleep.send_signal(signal.SIGSTOP)
-    done = len(curve(url))
-    awake = start_worker(tmp_path, url, "awake", lease=1.0)
-    assert awake.wait(120) == 0
-    with queries.connect(url) as connection:
-        (trial,) = queries.trials(connection, queries.study(connection, "tiny").id)
-    assert done < 12
-    asleep.send_signal(signal.SIGCONT)
-    assert asleep.wait(60) == 0
-    with queries.connect(url) as connection:
-        (again,) = queries.trials(connection, queries.study(connection, "tiny").id)
-    assert (again, again.state) == (trial, "complete")
-    assert curve(url) == list(range(1, 13))
-    assert "is over" in (tmp_path / "asleep.log").read_text()
-
-
-def _has_study(url: str) -> bool:
-    try:
-        curve(url)
-    except UserError:
-        return False
-    return True
 
 
 def test_a_trial_whose_workers_die_one_after_another_is_given_up(tmp_path: Path) -> None:
@@ -283,25 +226,6 @@ def test_a_trial_whose_workers_die_one_after_another_is_given_up(tmp_path: Path)
     assert (
         trials[0].reason == f"given up: {study.MAX_DEATHS} workers died without finishing an epoch"
     )
-
-
-def test_the_random_samplers_proposals_follow_from_the_number(tmp_path: Path) -> None:
-    """Two workers at once train the same networks, number by number, as one alone."""
-    found = []
-    for workers in (0, 2):
-        folder = tmp_path / str(workers)
-        folder.mkdir()
-        words = arguments(folder, sampler="random", trials=5, epochs=1, workers=workers)
-        many = SPACE.replace("choice(2, 3, 4)", "choice(*range(1, 7))").replace(
-            "choice(8, 16)", "choice(*range(8, 44, 4))"
-        )
-        (folder / "tiny.py").write_text(many)
-        ended = nas("search", *words, "--json") if workers else nas_here("search", *words, "--json")
-        assert result(ended)["trials"]["complete"] == 5
-        with queries.connect(f"sqlite:///{folder}/nas.db") as connection:
-            trials = queries.trials(connection, queries.study(connection, "tiny").id)
-        found.append([(t.number, t.architecture_id, t.metrics["accuracy"]) for t in trials])
-    assert found[0] == found[1]
 
 
 def test_a_step_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -338,7 +338,7 @@ def test_watching_imports_neither_torch_nor_optuna() -> None:
     """What nas status, logs and metrics need starts quickly."""
     code = (
         "import sys; from nas.commands import watch, logs; from nas.service import metrics;"
-        " from nas.report import events; import nas.cli.watching; heavy = {'torch',"
+        " from nas.report import events; import nas.cli.verbs; heavy = {'torch',"
         " 'optuna', 'alembic', 'numpy', 'sqlalchemy.orm'}; print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

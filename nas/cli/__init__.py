@@ -1,38 +1,47 @@
 """The command line: argv -> commands -> print or JSON. The only place that prints errors.
 
-A file per group of commands; help lists them in the order in which they are added here.
+Help lists the commands in the order in which they are added.
 """
+
+from typing import Annotated
 
 import typer
 
-from nas.cli import (
-    dashboard,
-    jobs,
-    latency,
-    logs,
-    metrics,
-    networks,
-    search,
-    space,
-    store,
-    studies,
-    watching,
-)
+from nas import __version__
+from nas.cli import dashboard, jobs, metrics, search, verbs
 
 app = typer.Typer(
-    help="Search for an efficient ConvNet on your own images; get it back as PyTorch code.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (search, watching, logs, studies, dashboard, networks):
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nas {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+]
+
+
+@app.callback()
+def nas(_: Version = False) -> None:
+    """Search for an efficient ConvNet on your own images; get it back as PyTorch code."""
+
+
+for group in (search, verbs, dashboard):
     app.add_typer(group.app)
 app.add_typer(jobs.submitting)
 app.add_typer(jobs.app, name="jobs")
-app.add_typer(space.app, name="space")
-app.add_typer(latency.app, name="latency")
+app.add_typer(verbs.spaces, name="space")
+app.add_typer(verbs.latency, name="latency")
 app.add_typer(metrics.app, name="metrics")
-app.add_typer(store.app, name="store")
+app.add_typer(verbs.stores, name="store")
 
 
 def main() -> None:

@@ -1,20 +1,33 @@
-"""What the files of commands share: the app, its errors, what several commands are told."""
+"""How verbs become commands: options from their signatures, printing, errors and exit codes."""
 
+import inspect
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from itertools import chain
+from types import NoneType, SimpleNamespace, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Protocol,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
 
 import typer
 
-from nas.errors import NasError, UserError
+from nas.commands._options import Help
+from nas.errors import Interrupted, NasError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+
+    from nas.report.tables import Lines, Table
 
 # A worker whose OpenMP threads spin while they wait takes the cores from the others; this has to
 # be said before torch is imported.
@@ -25,43 +38,167 @@ StoreUrl = Annotated[
     str | None,
     typer.Option("--store", help="Database URL; else NAS_STORE, else sqlite:///studies/nas.db."),
 ]
-StudyName = Annotated[
-    str | None, typer.Option("--study", help="Name; the newest study if left out.")
-]
-Count = Annotated[str | None, typer.Option(help="A number such as 300M.")]
-Resolution = Annotated[int | None, typer.Option(help="Image size in pixels.")]
-Classes = Annotated[int | None, typer.Option(help="Number of classes.")]
-Channels = Annotated[int | None, typer.Option(help="Channels of the images.")]
-TimeLimit = Annotated[str | None, typer.Option(help="Time limit, such as 30m.")]
-Space = Annotated[str, typer.Option(help="Name, or path of a .py or .json file.")]
+Display = Callable[["Console"], AbstractContextManager[Any]]
+"""Opens something with a method `show`, such as a page that is drawn again and again."""
+
+
+class Value(Protocol):
+    """What a verb returns: it says itself to machines and to people."""
+
+    def to_json(self) -> Any:
+        """Return it as plain data."""
+
+    def lines(self) -> "Lines":
+        """Return the lines and tables that people read."""
+
+
+@runtime_checkable
+class Fallible(Protocol):
+    """A value that may be a failure: the command prints it and ends with the error's exit code."""
+
+    @property
+    def failure(self) -> NasError | None:
+        """Return the error, if it is one."""
+
+
+def add(
+    group: typer.Typer, name: str, verb: Callable[..., Any], display: Display | None = None
+) -> None:
+    """Make a command of a verb of `nas.commands` that prints the verb's value, or with --json JSON.
+
+    The verb's `say` prints lines on standard error, its `watch` is shown there by `display`. A verb
+    that returns an iterator has its values printed one by one, or shown by `display`, until Ctrl-C.
+    """
+    hints = dict(_hints(verb))
+    options = [_option(key, *hint) for key, hint in hints.items() if _is_option(hint[0])]
+    wanted = [key for key in ("say", "watch") if key in hints and not _is_option(hints[key][0])]
+
+    @told_errors()
+    def run(*, json_: bool, **given: Any) -> None:
+        words = {key: value for key, value in given.items() if value is not None}
+        with callbacks(*wanted, display=display) as functions:
+            value = verb(**words, **functions)
+        _show(value, display, as_json=json_)
+
+    as_json = inspect.Parameter("json_", _KEYWORD, annotation=Json, default=False)
+    vars(run)["__signature__"] = inspect.Signature([*options, as_json])
+    text = inspect.cleandoc(verb.__doc__ or "").partition("\n\n")[0]
+    group.command(name, help=text)(run)
+
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def _hints(verb: Callable[..., Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Yield the names of a verb's parameters with their types and defaults, of a TypedDict too."""
+    for parameter in inspect.signature(verb).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            (fields,) = get_args(parameter.annotation)
+            for name, hint in get_type_hints(fields, include_extras=True).items():
+                yield name, (hint, None)
+        else:
+            yield parameter.name, (parameter.annotation, parameter.default)
+
+
+def _is_option(hint: Any) -> bool:
+    return get_origin(hint) is Annotated and isinstance(get_args(hint)[1], Help)
+
+
+def _option(name: str, hint: Any, default: Any) -> inspect.Parameter:
+    """Make typer's parameter of a verb's; a number or a text is read as text."""
+    base, note = get_args(hint)[:2]
+    if isinstance(base, UnionType) and str in get_args(base):
+        base = str | None if NoneType in get_args(base) else str
+    flag = f"--{name.replace('_', '-')}"
+    flags = note.flags or (f"{flag}/--no-{flag[2:]}" if default is True else flag,)
+    info = typer.Argument(help=note.text) if note.argument else typer.Option(*flags, help=note.text)
+    annotation = Annotated[base, info]  # type: ignore[valid-type] # it is made here
+    default = default if note.default is None else note.default
+    return inspect.Parameter(name, _KEYWORD, annotation=annotation, default=default)
+
+
+@contextmanager
+def told_errors() -> Iterator[None]:
+    """Turn errors into one message on standard error and an exit code: 2 for a user's mistake."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("nas: stopped.", err=True)
+        raise typer.Exit(130) from None
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except NasError as error:
+        typer.echo(f"nas: {error}", err=True)
+        codes = {UserError: 2, Interrupted: 130}
+        code = next((code for kind, code in codes.items() if isinstance(error, kind)), 1)
+        raise typer.Exit(code) from None
 
 
 def verb(function: Callable[..., None]) -> Callable[..., None]:
-    """Turn errors into one message on standard error and an exit code: 2 for a user's mistake."""
-
-    @wraps(function)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            function(*args, **kwargs)
-        except UserError as error:
-            typer.echo(f"nas: {error}", err=True)
-            raise typer.Exit(2) from None
-        except NasError as error:
-            typer.echo(f"nas: {error}", err=True)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            typer.echo("nas: stopped.", err=True)
-            raise typer.Exit(130) from None
-        except BrokenPipeError:  # the reader, `head` say, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-    return run
+    """Decorate a command that prints for itself, so that its errors are told as all are."""
+    return told_errors()(function)
 
 
-def new_console(*, stderr: bool = False) -> "Console":
-    from rich.console import Console
+@contextmanager
+def callbacks(*names: str, display: Display | None = None) -> Iterator[dict[str, Any]]:
+    """Open what a verb's callbacks of these names, `say` and `watch`, show on standard error."""
+    if not names:
+        yield {}
+        return
+    console = new_console(stderr=True)
+    with display(console) if display else nullcontext() as page:
+        functions = {"say": sayer(console), "watch": page.show if page else None}
+        yield {name: functions[name] for name in names}
 
-    return Console(stderr=stderr)
+
+@contextmanager
+def live_progress(console: "Console") -> Iterator[Any]:
+    """Show how far a search is."""
+    from nas.commands.watch import SearchPage
+
+    with SearchPage(console) as page:
+        yield SimpleNamespace(show=page.show_progress)
+
+
+def _show(value: Any, display: Display | None, *, as_json: bool) -> None:
+    """Print a verb's value, or the values that it yields until Ctrl-C, which is no failure."""
+    if not isinstance(value, Iterator):
+        show(value, as_json=as_json)
+        return
+    with suppress(KeyboardInterrupt):
+        if as_json or display is None:
+            for each in value:
+                show(each, as_json=as_json)
+            return
+        first = next(value)  # a mistake is told before the page begins
+        with display(new_console()) as page:
+            for each in chain([first], value):
+                page.show(each)
+
+
+def show(value: Value, *, as_json: bool) -> None:
+    """Print a value; raise its failure, at once where it was interrupted and is no result."""
+    failure = value.failure if isinstance(value, Fallible) else None
+    if isinstance(failure, Interrupted):
+        raise failure
+    if as_json:
+        typer.echo(json.dumps(value.to_json(), allow_nan=False))
+    else:
+        _print(value.lines())
+    if failure is not None:
+        raise failure
+
+
+def _print(lines: "Lines") -> None:
+    from nas.report.tables import Remark, Table
+
+    for line in lines:
+        if isinstance(line, Table):
+            print_table(line)
+        elif isinstance(line, Remark):
+            typer.echo(f"nas: {line}", err=True)
+        else:
+            typer.echo(line)
 
 
 def print_table(table: "Table") -> None:
@@ -74,20 +211,12 @@ def print_table(table: "Table") -> None:
     console.print(table, crop=False)
 
 
-@contextmanager
-def progress() -> "Iterator[tuple[Console, Any]]":
-    """Show a search's progress on standard error."""
-    from nas.commands.watch import SearchPage
+def new_console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
 
-    console = new_console(stderr=True)
-    with SearchPage(console) as page:
-        yield console, page.show_progress
+    return Console(stderr=stderr)
 
 
 def sayer(console: "Console") -> Callable[[str], None]:
     """Return what prints a line as it is."""
     return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, allow_nan=False))

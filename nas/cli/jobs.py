@@ -3,15 +3,19 @@
 import getpass
 import shlex
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from nas.cli import search as searching
-from nas.cli._shared import Json, StoreUrl, print_json, print_table, verb
+from nas.cli._shared import Json, StoreUrl, show, verb
 from nas.errors import UserError
+from nas.study import options
 
 if TYPE_CHECKING:
+    from nas.cluster.submission import Submitted
+    from nas.report.tables import Lines
     from nas.store.jobs import Job
 
 submitting = typer.Typer()
@@ -48,7 +52,7 @@ def submit(
     head = Head.connect(address, ask_token)  # before the slow imports: nobody waits for a question
     from nas.cluster import submission
 
-    found = submission.submit(
+    submitted = submission.submit(
         search,
         head,
         name=name,
@@ -56,37 +60,47 @@ def submit(
         store_on_cluster=store_on_cluster,
         say=lambda line: typer.echo(f"nas: {line}", err=True),
     )
-    job = found.job
-    if json_:
-        print_json(job.to_json() | {"begun": found.begun})
-    elif found.begun:
-        typer.echo(f"job {job.id} submitted to {job.address}")
-    else:
-        what = "has ended well" if job.state == "succeeded" else f"is {job.state}"
-        typer.echo(f"job {job.id} {what} at {job.address}: nothing was submitted again")
     given = store or search.get("store")
-    if not json_:
-        for line in submission.follow_ups(job, _shown_option(given)):
-            typer.echo(f"  {line}")
-    if follow and not job.ended:
-        _follow(job, given)
+    show(_Answer(submitted, _shown_option(given)), as_json=json_)
+    if follow and not submitted.job.ended:
+        _follow(submitted.job, given)
+
+
+class _Answer(NamedTuple):
+    """What became of a search that was submitted."""
+
+    submitted: "Submitted"
+    store_option: str
+
+    def to_json(self) -> dict[str, Any]:
+        return self.submitted.job.to_json() | {"begun": self.submitted.begun}
+
+    def lines(self) -> Iterator[str]:
+        from nas.cluster.submission import follow_ups
+
+        job = self.submitted.job
+        if self.submitted.begun:
+            yield f"job {job.id} submitted to {job.address}"
+        else:
+            state = "has ended well" if job.state == "succeeded" else f"is {job.state}"
+            yield f"job {job.id} {state} at {job.address}: nothing was submitted again"
+        yield from (f"  {line}" for line in follow_ups(job, self.store_option))
 
 
 def read_search(words: list[str]) -> dict[str, Any]:
-    """Read a command line of `nas search` as it does itself; only what was given is in it."""
+    """Read a command line of `nas search` as it does itself; only options that are given are in it.
+
+    Raises UserError for what can't be searched, so far as that shows without data and a store.
+    """
     command = typer.main.get_group(searching.app).commands["search"]
     if not words or words[0] != "search":
-        said = words[0] if words else "nothing"
-        raise UserError(f"What is submitted is a search: -- search --space ..., not {said!r}.")
-    context = command.make_context("nas search", list(words[1:]))  # its mistakes are told as there
-    given = {
-        name: value
-        for name, value in context.params.items()
-        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
-    }
-    given.pop("json_", None)  # a job prints to its log
-    given.setdefault("executor", EXECUTOR)
-    return given
+        first = words[0] if words else "nothing"
+        raise UserError(f"What is submitted is a search: -- search --space ..., not {first!r}.")
+    given = command.make_context("nas search", list(words[1:])).params
+    del given["json_"]  # a job prints to its log
+    search = {"executor": EXECUTOR} | options.given(given.pop("config"), given)
+    options.check(options.read(search))
+    return search
 
 
 @app.command("list")
@@ -95,17 +109,25 @@ def list_jobs(store: StoreUrl = None, json_: Json = False) -> None:
     """List the jobs that the store knows, also those whose head is gone."""
     from nas.cluster import submission
     from nas.cluster.head import Head
-    from nas.report import terminal
 
-    found = submission.jobs(lambda address: Head.connect(address, ask_token), store=store)
-    if json_:
-        print_json([job.to_json() | {"now": now} for job, now in found])
-        return
-    rows = (
-        [job.id, now, job.address, f"{job.created:%Y-%m-%d %H:%M}", shlex.join(job.words[1:])]
-        for job, now in found
-    )
-    print_table(terminal.table(["job", "state", "head", "submitted (UTC)", "search"], rows))
+    jobs = submission.jobs(lambda address: Head.connect(address, ask_token), store=store)
+    show(_Jobs(jobs), as_json=json_)
+
+
+class _Jobs(list["tuple[Job, str]"]):
+    """Jobs with what is known of each now."""
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [job.to_json() | {"now": now} for job, now in self]
+
+    def lines(self) -> "Lines":
+        from nas.report.tables import Table
+
+        rows = [
+            [job.id, now, job.address, f"{job.created:%Y-%m-%d %H:%M}", shlex.join(job.words[1:])]
+            for job, now in self
+        ]
+        return [Table(["job", "state", "head", "submitted (UTC)", "search"], rows)]
 
 
 @app.command()

@@ -1,40 +1,24 @@
-"""Searches on a cluster: submit one, list the jobs, read their logs, stop them.
+"""Searches on a cluster: submit one, list the jobs, read their logs, stop them."""
 
-A search is packed into a folder that travels with the job: the store's URL in a file that nobody
-but the job's user may read, and a space of one's own as JSON. What the cluster shows of a job, its
-command line above all, holds no store.
-"""
-
-import hashlib
-import json
 import os
-import re
 import secrets
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
-
-import sqlalchemy as sa
 
 from nas.cluster.head import STOPPING, Ask, Head
-from nas.credentials import check_no_secret, is_url
-from nas.errors import ClusterError, DataError, NoHead, StoreError, UserError
+from nas.cluster.package import STORE_FILE, Given, Packed, name_of, pack, sent_store
+from nas.errors import ClusterError, NoHead, StoreError
 from nas.store import engine as engines
 from nas.store import jobs as rows
 from nas.store import queries
 from nas.store.jobs import Job
 from nas.store.store import Store
 
-STORE_FILE = "store.url"  # in the job's folder; the job's environment has it as NAS_STORE
-PYTHON = "python -m nas.cli"  # by the PATH that `ray start` had
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 TICK = 1.0  # seconds between two looks at a job that is to stop
-NOT_HERE = "the head is not on this machine"
-Search = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,17 +29,8 @@ class Submitted:
     begun: bool
 
 
-@dataclass
-class Packed:
-    """A search as it travels: the words of its command line and files beside it."""
-
-    words: list[str]
-    files: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-
 def submit(
-    search: Search,
+    search: Given,
     head: Head,
     *,
     name: str | None = None,
@@ -71,11 +46,11 @@ def submit(
     next attempt, and goes on from the store. Raises UserError before anything is written.
     """
     here = head.is_here()
-    sent = _sent_store(search, store_on_cluster, here)
     packed = pack(search, here=here)
+    sent = sent_store(search, store_on_cluster, here)
     if sent is not None:
         packed.files[STORE_FILE] = sent
-    name = _name(name, search, packed, sent)
+    name = name_of(name, packed, sent)
     for warning in packed.warnings:
         say(warning)
     own = Store.open(_own_store(store, sent))
@@ -127,9 +102,6 @@ def _next_attempt(
 
 def _send(own: Store, head: Head, job: Job, packed: Packed) -> bool:
     """Hand a recorded job over; return False if somebody else has done so at the same moment."""
-    command = f"exec {PYTHON} {shlex.join(packed.words)}"
-    if STORE_FILE in packed.files:
-        command = f'NAS_STORE="$(cat {STORE_FILE})" && export NAS_STORE && {command}'
     with TemporaryDirectory(prefix="nas-job-") as folder:
         # The package's name is a hash of its content: with salt nobody finds a password by it.
         for file, text in {**packed.files, "salt": secrets.token_hex(16)}.items():
@@ -137,7 +109,7 @@ def _send(own: Store, head: Head, job: Job, packed: Packed) -> bool:
             path.touch(mode=0o600)  # Ray keeps the mode where it unpacks the folder
             path.write_text(text)
         try:
-            return head.submit(job.id, command, Path(folder))
+            return head.submit(job.id, packed.command, Path(folder))
         except ClusterError as error:
             with own.write() as connection:
                 rows.set_state(connection, job.id, "failed", str(error))
@@ -279,155 +251,6 @@ def _store_state(own: Store, job: Job, state: str, message: str | None) -> Job:
         if (state, message) != (job.state, job.message):
             rows.set_state(connection, job.id, state, message)
         return next(one for one in rows.attempts(connection, job.name) if one.id == job.id)
-
-
-def pack(search: Search, *, here: bool) -> Packed:
-    """Check a search and pack it for a cluster; `here` says that its head is on this machine.
-
-    Raises UserError for what would fail there: a wrong option, a path that only this machine has.
-    """
-    from nas.search_space import load, spaces
-
-    options = {name: value for name, value in search.items() if value is not None}
-    options.pop("store", None)
-    packed = Packed([])
-    space = load(options.get("space", "mixconv"))
-    _check_values(search)
-    if options.get("space", "mixconv") not in spaces():
-        text = json.dumps(space.to_json())
-        file = f"space-{_digest(text, 8)}.json"
-        packed.files[file], options["space"] = text, file
-    if (table := options.get("latency_table")) is not None:
-        text = _read(str(table))
-        file = f"latency-{_digest(text, 8)}.json"
-        packed.files[file], options["latency_table"] = text, file
-    options["data"] = _data(str(options.get("data", "digits")), here, packed)
-    options["out"] = _folder("out", options.get("out", "studies" if here else None), here)
-    if "checkpoints" in options:
-        options["checkpoints"] = _folder("checkpoints", options["checkpoints"], here)
-    packed.words += ["search", *words_of(options)]
-    return packed
-
-
-def words_of(options: Search) -> list[str]:
-    """Write options of `nas search` as its command line has them, in the order of their names."""
-    words = []
-    for name, value in sorted(options.items()):
-        option = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            words += [f"--{option}", str(value)]
-    return words
-
-
-def _check_values(search: Search) -> None:
-    """Refuse here what `nas search` would refuse there before it looks at the data."""
-    from nas import executors
-    from nas.study import preparation
-
-    options = cast(preparation.SearchOptions, search)
-    executors.get(options)  # connects to nothing yet
-    preparation.read_objective(search.get("target_flops"), options)
-    preparation.read_how(options)
-    preparation.read_limits(search.get("max_flops"), search.get("max_params"))
-    preparation.read_budget(search.get("trials"), search.get("time"))
-
-
-def _data(given: str, here: bool, packed: Packed) -> str:
-    from nas.data import names, remote
-
-    if is_url(given):
-        remote.check(given)
-    if given in names() or is_url(given):
-        return given
-    path = Path(given).expanduser()
-    if here and not path.exists():
-        raise DataError(f"No such file or folder: {given}. Data sets with a name: {names()[0]}.")
-    if not here and not path.is_absolute():
-        raise DataError(
-            f"--data {given!r} is a path on this machine, and {NOT_HERE}: give a path that all of "
-            f"the cluster's machines see, such as /shared/{path.name}, a URL, or a data set's name."
-        )
-    if not here:
-        packed.warnings.append(f"--data {given} has to be there on every machine of the cluster")
-    return str(path.absolute())
-
-
-def _folder(option: str, given: str | None, here: bool) -> str:
-    """Return a folder that outlives the job: its own folder is deleted with it."""
-    if given is None:
-        raise UserError(
-            f"Checkpoints and the winner outlive a machine, and {NOT_HERE}: give --{option}, a "
-            "folder that all of the cluster's machines see, such as /shared/studies."
-        )
-    if is_url(given):
-        check_no_secret(given, f"--{option}")
-        return given
-    path = Path(given).expanduser()
-    if not here and not path.is_absolute():
-        raise UserError(
-            f"--{option} {given!r} is a folder of this machine, and {NOT_HERE}: give one that all "
-            f"of the cluster's machines see, such as /shared/{path.name}."
-        )
-    return str(path.absolute())
-
-
-def _sent_store(search: Search, on_cluster: bool, here: bool) -> str | None:
-    """Return the store's URL that travels with a job; None where the cluster has its own."""
-    given = search.get("store")
-    if on_cluster:
-        if given is not None:
-            raise StoreError("With --store-on-cluster the search has no --store of its own.")
-        return None
-    url = engines.parse(engines.resolve(given))
-    path = engines.sqlite_file(url)
-    if path is not None and not here:
-        raise StoreError(
-            f"{engines.masked(url)} is a file of this machine, and {NOT_HERE}: give the search a "
-            "store that the cluster reaches, --store postgresql://user@host/database."
-        )
-    if path is not None:
-        url = url.set(database=str(path.absolute()))
-    elif not here and url.host in ("localhost", "127.0.0.1", "::1"):
-        raise StoreError(
-            f"{engines.masked(url)} is a server of this machine, and {NOT_HERE}: after -- give the "
-            "search the --store that the cluster reaches, and before it the --store as seen here."
-        )
-    return url.render_as_string(hide_password=False)
-
-
-def _name(name: str | None, search: Search, packed: Packed, sent: str | None) -> str:
-    """Return a job's name: as given, or one that the same search has again."""
-    if name is not None:
-        if not NAME.fullmatch(name):
-            raise ClusterError(
-                f"--name is made of letters, digits, - and _, at most 100, not {name!r}."
-            )
-        return name
-    known = "" if sent is None else _without_password(engines.parse(sent))
-    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", str(search.get("study") or _space_name(search)))
-    return f"nas-{plain[:40].strip('-')}-{_digest(json.dumps([known, packed.words]), 10)}"
-
-
-def _space_name(search: Search) -> str:
-    return Path(str(search.get("space", "mixconv"))).stem
-
-
-def _without_password(url: sa.URL) -> str:
-    shown = {key: value for key, value in url.query.items() if "password" not in key}
-    return url.set(password=None, query=shown).render_as_string()
-
-
-def _digest(text: str, length: int) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--latency-table {path} can't be read: {error}.") from None
 
 
 def follow_ups(job: Job, store_option: str) -> Iterable[str]:

@@ -1,50 +1,72 @@
-"""The verb that writes a trial's network as files. Importing this module imports no torch."""
+"""The verb that writes a trial's network as files.
 
+Importing this module imports neither torch nor the store.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from nas.commands.studies import study_of, trial_of
+from nas.commands._options import Help, Store, StudyName
+from nas.commands.studies import reading, study_of, trial_of
 from nas.errors import UserError
 from nas.files import check_folder
-from nas.store import queries
-from nas.store.engine import resolve
+from nas.report import tables
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network's files; `code` is the main one."""
+
+    code: Path
+
+    def to_json(self) -> dict[str, str]:
+        """Return the path as plain data."""
+        return {"code": str(self.code)}
+
+    def lines(self) -> tables.Lines:
+        """Say where the code lies."""
+        return [str(self.code)]
 
 
 def export_model(
-    study: str | None = None,
+    study: StudyName = None,
     *,
-    out: str,
-    format: str = "python",  # noqa: A002 - the option's name
-    trial: int | None = None,
-    store: str | None = None,
-) -> Path:
-    """Write a trial's network, the best's by default, as files in `out`; return the main one."""
+    out: Annotated[str, Help("Folder to write to.")],
+    format: Annotated[str, Help("python.")] = "python",  # noqa: A002 - the option's name
+    trial: Annotated[int | None, Help("Number; the best if left out.")] = None,
+    store: Store = None,
+) -> Exported:
+    """Write a trial's network as code, with its weights."""
     from nas import export as exporters
 
     exporter = exporters.get(format)
     check_folder(Path(out))
+    from nas.store import queries
+    from nas.store.engine import resolve
+
     url = resolve(store)
-    with queries.connect(url) as connection:
+    with reading(url) as connection:
         info = study_of(connection, study)
-        chosen = trial_of(connection, info, trial)
-        if chosen.state != "complete":
+        exported = trial_of(connection, info, trial)
+        if exported.state != "complete":
             raise UserError(
-                f"Trial {chosen.number} is {chosen.state}; only complete ones have weights."
+                f"Trial {exported.number} is {exported.state}; only complete ones have weights."
             )
-        evaluation = queries.evaluation(connection, chosen.evaluation_id)
-        looks = dict(queries.test_looks(connection, info.id))
+        evaluation = queries.evaluation(connection, exported.evaluation_id)
+        test = dict(queries.test_looks(connection, info.id)).get(evaluation.id, {})
     from nas.config import Config, cache_dir
     from nas.data import load
-    from nas.store.store import Store
+    from nas.store.store import Store as Writable
     from nas.study.winner import facts_of, trained_weights
 
     config = Config.from_json(info.config)
     architecture = evaluation.architecture
     data = load(config.data, cache_dir=cache_dir(config.folder))
-    writable = Store.open(url)
+    writable = Writable.open(url)
     try:
         state = trained_weights(writable, evaluation, config, data)
     finally:
         writable.close()
-    test = looks.get(evaluation.id, {})
-    facts = facts_of(chosen, data, architecture, test)
-    return exporter.export(architecture, state, Path(out), facts)
+    facts = facts_of(exported, data, architecture, test)
+    return Exported(exporter.export(architecture, state, Path(out), facts))

@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from nas import quantities
+from nas.commands._options import Help, Images, Store, argument
 from nas.commands.networks import architecture_of
 from nas.commands.search import search
-from nas.commands.studies import trial_of
+from nas.commands.studies import reading, trial_of
 from nas.errors import StoreError, UserError
 from nas.files import write_json
-from nas.store import queries
-from nas.store.engine import resolve
+from nas.report import tables
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
@@ -32,26 +32,36 @@ if TYPE_CHECKING:
 MAX_PHI = 16.0
 FINEST = 0.01  # between two values of phi, when the member nearest a target is looked for
 PHIS = "0,1,2,3"
+SEARCHED = (  # the options of a search for the coefficients
+    "data", "step", "tolerance", "trials", "time", "epochs", "workers", "sampler", "metric", "seed",
+    "study", "folder",
+)  # fmt: skip
 
 
-class ScaleOptions(TypedDict, total=False):
-    """How the coefficients of a family are searched, where they are not given.
+class ScaleOptions(Images, total=False):
+    """The images at phi = 0, the coefficients, how members are rounded, and the search.
 
-    The grid goes in `step` from 1; `tolerance` is that of alpha beta^2 gamma^2 ~ 2. The others are
-    a search's own: each candidate is trained and stored as any trial is.
+    Coefficients that are not given are searched: the grid goes in `step` from 1; `tolerance` is
+    that of alpha beta^2 gamma^2 ~ 2. The other options are a search's own: each candidate is
+    trained and stored as any trial is.
     """
 
-    step: float | None
-    tolerance: float | None
-    data: str | None
-    trials: int | None
-    time: str | float | None
-    epochs: int | None
-    workers: int | None
-    sampler: str | None
+    alpha: Annotated[float | None, Help("Depth per phi, such as 1.2.")]
+    beta: Annotated[float | None, Help("Width per phi, such as 1.1.")]
+    gamma: Annotated[float | None, Help("Resolution per phi, such as 1.15.")]
+    divisor: Annotated[int | None, Help("Widths are multiples of it: 8.")]
+    resolution_multiple: Annotated[int | None, Help("Resolutions, too: 8.")]
+    data: Annotated[str | None, Help("Data to search alpha, beta, gamma on.")]
+    step: Annotated[float | None, Help("Of the grid: 0.1.")]
+    tolerance: Annotated[float | None, Help("Of the product 2: 0.05.")]
+    trials: Annotated[int | None, Help("Number of trials: the whole grid.")]
+    time: Annotated[str | float | None, Help("Time limit, such as 30m.")]
+    epochs: Annotated[int | None, Help("Epochs of a trial.")]
+    workers: Annotated[int | None, Help("Worker processes: one per core.")]
+    sampler: Annotated[str | None, Help("As in nas search: grid.")]
+    study: Annotated[str | None, Help("Name; else the source's, -scaling.")]
     metric: str | None
     seed: int | None
-    study: str | None
     folder: str | None
 
 
@@ -100,83 +110,87 @@ class Family:
             "members": [member.to_json() for member in self.members],
         }
 
+    def lines(self) -> tables.Lines:
+        """Say what the family was scaled from and by what, and show what each member costs."""
+        family = self.to_json()
+        by = ", ".join(f"{name} {value:g}" for name, value in family["coefficients"].items())
+        study = f" (study {self.study})" if self.study else ""
+        yield f"{self.source}: {by}{study}; alpha beta^2 gamma^2 = {self.by.product:.3f}"
+        yield tables.family_table(family["members"])
+
 
 def scale(
-    source: str,
+    source: Annotated[
+        str, argument("A study's name, a family member, or an architecture's JSON file.")
+    ],
     *,
-    coefficients: "tuple[float | None, float | None, float | None]" = (None, None, None),
-    phi: str | None = None,
-    target_flops: str | float | None = None,
-    resolution: int | None = None,
-    classes: int | None = None,
-    in_channels: int | None = None,
-    divisor: int = 8,
-    resolution_multiple: int = 8,
-    out: str | None = None,
-    store: str | None = None,
+    coefficients: Sequence[float | None] | None = None,
+    phi: Annotated[str | None, Help("The members: 0,1,2,3.")] = None,
+    target_flops: Annotated[
+        str | float | None, Help("Instead of phi: the member nearest, such as 300M.")
+    ] = None,
+    out: Annotated[str | None, Help("Folder for the members' code.")] = None,
+    store: Store = None,
     say: Callable[[str], None] | None = None,
     watch: "Watch | None" = None,
-    **options: "Unpack[ScaleOptions]",
+    **options: Unpack[ScaleOptions],
 ) -> Family:
-    """Scale a study's winner, a family member or an architecture's JSON file into a family.
+    """Scale a network into a family: by given coefficients, or by those a search finds.
 
-    Without alpha, beta and gamma they are searched at phi = 1: every candidate of the grid is
-    trained like any trial. Members are those of each phi (0, 1, 2 and 3), or the one nearest the
-    target; with `out` each is written there as code. Raises UserError, before anything is trained
-    or written, for what can't be scaled.
+    `coefficients` are alpha, beta and gamma at once. Without them they are searched at phi = 1:
+    every candidate of the grid is trained like any trial. Members are those of each phi (0, 1, 2
+    and 3), or the one nearest the target; with `out` each is written there as code. Raises
+    UserError, before anything is trained or written, for what can't be scaled.
     """
     from nas.search_space.coefficients import Rounding
 
-    quantities.check_positive(divisor=divisor, resolution_multiple=resolution_multiple)
-    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    factors = coefficients or [options.get("alpha"), options.get("beta"), options.get("gamma")]
+    images = {name: given[name] for name in Images.__annotations__ if name in given}
+    rounded = {name: given[name] for name in ("divisor", "resolution_multiple") if name in given}
+    quantities.check_positive(**rounded, **images)
     phis = read_phis(phi)
     target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
-    by, study = given(coefficients), None
-    _check_scale(phi, target, by, options)
-    if out is not None:
-        check_out(Path(out))
-    rounding = Rounding(divisor, resolution_multiple)
-    network_of, config = _source(source, store)
-    network_of = network_of.at(resolution=resolution, classes=classes, in_channels=in_channels)
-    if target is not None:
-        check_target(network_of, target)
-    if by is None:
-        wanted = phis if target is None else ()
-        network_of, by, study = _search_coefficients(
-            (source, network_of, config), (rounding, wanted), store, say or _silent,
-            watch or _silent, options,
-        )  # fmt: skip
-    if target is None:
-        members = [member(network_of, by._replace(phi=one), rounding) for one in phis]
-    else:
-        members = [nearest(network_of, by, target, rounding)]
-    found = Family(source, by, tuple(members), study)
-    return found if out is None else write(found, Path(out))
-
-
-def _check_scale(
-    phi: str | None, target: int | None, by: "Coefficients | None", options: ScaleOptions
-) -> None:
-    """Refuse options that could have no effect beside the others."""
+    by, study = read_coefficients(factors), None
     if phi is not None and target is not None:
         raise UserError("--phi and --target-flops each say which members; give one of them.")
-    searched = [name for name, value in options.items() if value is not None]
+    searched = [name for name in SEARCHED if name in given]
     if by is not None and searched:
         raise UserError(
             f"--{searched[0]} is for a search of the coefficients; --alpha, --beta and --gamma are"
             " given."
         )
+    if out is not None:
+        check_out(Path(out))
+    rounding = Rounding(**rounded)
+    network, config = _source(source, store)
+    network = network.at(**images)
+    if target is not None:
+        check_target(network, target)
+    if by is None:
+        wanted = phis if target is None else ()
+        network, by, study = _search_coefficients(
+            (source, network, config), (rounding, wanted), store, say or _silent,
+            watch or _silent, options,
+        )  # fmt: skip
+    if target is None:
+        members = [member(network, by._replace(phi=each), rounding) for each in phis]
+    else:
+        members = [nearest(network, by, target, rounding)]
+    family = Family(source, by, tuple(members), study)
+    return family if out is None else write(family, Path(out))
 
 
 def _source(source: str, store: str | None) -> "tuple[Architecture, Config | None]":
     """Return the network to scale, and the study's configuration where it is a study's winner."""
     from nas import search_space
     from nas.config import Config
+    from nas.store import queries
 
     if source in search_space.names() or Path(source).suffix in (".json", ".py"):
         return architecture_of(source), None
     try:
-        with queries.connect(resolve(store)) as connection:
+        with reading(store) as connection:
             info = queries.study(connection, source)
             winner = trial_of(connection, info, None)
             evaluation = queries.evaluation(connection, winner.evaluation_id)
@@ -218,13 +232,13 @@ def _search_coefficients(
     with taken_back(Path(folder, CACHE)):
         images = load(data, cache_dir=Path(folder, CACHE), say=say)
         architecture = architecture.at(classes=len(images.classes), in_channels=images.in_channels)
-        found = family.distinct(grid, architecture, rounding)
-        for by in found.values():  # a member that is impossible is said before hours of training
+        distinct = family.distinct(grid, architecture, rounding)
+        for by in distinct.values():  # a member that is impossible is said before hours of training
             for phi in phis:
                 rounding.scale(architecture, by._replace(phi=phi))
     title = f"{Path(name).stem}-scaling"
-    space = family.coefficient_space(title, architecture, list(found.values()), rounding)
-    settings: dict[str, Any] = {"trials": len(found), "sampler": "grid", "pruner": "none"}
+    space = family.coefficient_space(title, architecture, list(distinct.values()), rounding)
+    settings: dict[str, Any] = {"trials": len(distinct), "sampler": "grid", "pruner": "none"}
     if config:
         recipe = config.recipe
         settings |= {"epochs": recipe.epochs, "metric": recipe.metric, "seed": recipe.seed}
@@ -236,7 +250,9 @@ def _search_coefficients(
         data,
         round(family.TOTAL * room * network.cost(architecture).macs),
         objective="hard",
-        max_flops=max(network.cost(rounding.scale(architecture, by)).macs for by in found.values()),
+        max_flops=max(
+            network.cost(rounding.scale(architecture, by)).macs for by in distinct.values()
+        ),
         study=options.get("study") or title,
         store=store,
         out=folder,
@@ -244,22 +260,22 @@ def _search_coefficients(
         watch=watch,
         **settings,
     )
-    return architecture, found[result.best.architecture.id], result.name
+    return architecture, distinct[result.best.architecture.id], result.name
 
 
 def read_phis(text: str | None) -> tuple[float, ...]:
     """Read a list of phi such as "0,1,2.5"; raises UserError for anything but numbers to 16."""
     text = PHIS if text is None else text
     try:
-        found = tuple(float(part) for part in text.split(","))
+        phis = tuple(float(part) for part in text.split(","))
     except ValueError:
-        found = (-1.0,)
-    if not all(0 <= phi <= MAX_PHI for phi in found):
+        phis = (-1.0,)
+    if not all(0 <= phi <= MAX_PHI for phi in phis):
         raise UserError(f"--phi is numbers from 0 to {MAX_PHI:g} such as 0,1,2,3, not {text!r}.")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(phis))
 
 
-def given(coefficients: Sequence[float | None]) -> "Coefficients | None":
+def read_coefficients(coefficients: Sequence[float | None]) -> "Coefficients | None":
     """Return coefficients that were given, None where none was; raises UserError for a part."""
     if all(factor is None for factor in coefficients):
         return None
@@ -350,15 +366,15 @@ def write(family: Family, out: Path) -> Family:
     exporter, written = export.get("python"), []
     with tempfile.TemporaryDirectory(dir=out, prefix=".family-") as temporary:
         new = Path(temporary)
-        for one in family.members:
-            folder = f"phi_{one.by.phi:g}"
-            exporter.export(one.architecture, None, new / folder, export.Facts())
-            write_json(new / folder / "architecture.json", one.architecture.to_json())
-            written.append(replace(one, file=out / folder / "model.py"))
-        found = replace(family, members=tuple(written))
-        write_json(new / "family.json", found.to_json())
+        for each in family.members:
+            folder = f"phi_{each.by.phi:g}"
+            exporter.export(each.architecture, None, new / folder, export.Facts())
+            write_json(new / folder / "architecture.json", each.architecture.to_json())
+            written.append(replace(each, file=out / folder / "model.py"))
+        family = replace(family, members=tuple(written))
+        write_json(new / "family.json", family.to_json())
         if len(written) > 1:
-            draw_family(found.to_json(), new / "family.png")
+            draw_family(family.to_json(), new / "family.png")
         for old in (*out.glob("phi_*/*.*"), *out.glob("family.*")):
             old.unlink()
         for old in out.glob("phi_*"):
@@ -368,7 +384,7 @@ def write(family: Family, out: Path) -> Family:
             target = out / path.relative_to(new)
             target.parent.mkdir(exist_ok=True)
             os.replace(path, target)
-    return found
+    return family
 
 
 def _silent(_: object) -> None:

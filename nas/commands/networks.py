@@ -4,13 +4,16 @@ Importing this module imports no torch.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Unpack
 
 from nas import quantities
+from nas.commands._options import Help, Images, Names
 from nas.errors import SpaceError
 from nas.files import check_file
+from nas.report import tables
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
@@ -18,127 +21,177 @@ if TYPE_CHECKING:
     from nas.search_space import SearchSpace
 
 MEASURING = 5.0  # seconds for each network whose latency is measured
+BatchSize = Annotated[int, Help("Images at once.")]
+Threads = Annotated[int, Help("Threads of the processor.")]
+Device = Annotated[str, Help("cpu or cuda.")]
 
 
-def cost_of(
-    name: str,
+class Counted(NamedTuple):
+    """A network and its cost as plain data: in total, by stage, block by block."""
+
+    architecture: "Architecture"
+    numbers: dict[str, Any]
+
+    def lines(self, *, blocks: bool) -> tables.Lines:
+        """Show the cost block by block or by stage."""
+        network, numbers = self
+        size = f"{network.in_channels}x{network.resolution}x{network.resolution}"
+        yield f"{numbers['name']} ({network.id}): {size} images, {network.classes} classes"
+        yield tables.cost_table(numbers) if blocks else tables.stage_table(numbers)
+        yield f"peak activation memory {numbers['peak_activation_bytes']:,} bytes"
+
+
+class NetworkCosts(list[Counted]):
+    """What networks cost."""
+
+    by_block = False
+
+    def to_json(self) -> Any:
+        """Return the costs as plain data, of a single network without a list."""
+        return _one_or_all([counted.numbers for counted in self])
+
+    def lines(self) -> tables.Lines:
+        """Compare several networks; show one by stage, any block by block where that is asked."""
+        if len(self) > 1:
+            yield tables.comparison_table([counted.numbers for counted in self])
+        for counted in self if self.by_block or len(self) == 1 else ():
+            yield from counted.lines(blocks=self.by_block)
+
+
+def cost(
+    names: Names,
     *,
-    resolution: int | None = None,
-    classes: int | None = None,
-    in_channels: int | None = None,
-) -> "tuple[Architecture, dict[str, Any]]":
+    blocks: Annotated[bool, Help("Block by block.")] = False,
+    **images: Unpack[Images],
+) -> NetworkCosts:
+    """Count a network's macs, parameters, activations and memory, by stage; compare several."""
+    costs = NetworkCosts(cost_of(name, **images) for name in names)
+    costs.by_block = blocks
+    return costs
+
+
+def cost_of(name: str, **images: Unpack[Images]) -> Counted:
     """Count a family member or an architecture's JSON file: totals, by stage, block by block."""
     from nas import network
+    from nas.report.stages import stages
 
-    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
-    architecture = architecture_of(name).at(
-        resolution=resolution, classes=classes, in_channels=in_channels
-    )
-    total = network.cost(architecture)
+    quantities.check_positive(**images)
+    architecture = architecture_of(name).at(**images)
     parts = [part for part, rows in architecture.parts() for _ in rows]
-    per_block = [
-        {"part": part, "in_channels": channels, "size": size, **row.to_json(), **counted._asdict()}
-        for part, (row, channels, size, counted) in zip(
-            parts, network.block_costs(architecture), strict=True
-        )
-    ]
+    blocks = zip(parts, network.block_costs(architecture), strict=True)
     numbers = {
         "name": name,
         "architecture_id": architecture.id,
         "resolution": architecture.resolution,
         "in_channels": architecture.in_channels,
         "classes": architecture.classes,
-        **total._asdict(),
-        "blocks": per_block,
-        "stages": _stage_costs(architecture),
+        **network.cost(architecture)._asdict(),
+        "blocks": [
+            {"part": part, "in_channels": channels, "size": size}
+            | {**row.to_json(), **counted._asdict()}
+            for part, (row, channels, size, counted) in blocks
+        ],
+        "stages": [stage.to_json() for stage in stages(architecture)],
     }
-    return architecture, numbers
+    return Counted(architecture, numbers)
 
 
-def _stage_costs(architecture: "Architecture") -> list[dict[str, Any]]:
-    """Return the costs of the stem, each stage and the head as plain data."""
-    from nas.report.stages import stages
+class Latencies(list[dict[str, Any]]):
+    """What networks were measured to take: median, quartiles, setting."""
 
-    return [
-        {
-            "part": one.name,
-            "blocks": one.blocks,
-            "resolution_in": one.size_in,
-            "resolution_out": one.size_out,
-            "out_channels": one.out_channels,
-            "layers": sum(one.blocks.values()),
-            "macs": one.macs,
-            "params": one.params,
-            "activations": one.activations,
-        }
-        for one in stages(architecture)
-    ]
+    def to_json(self) -> Any:
+        """Return the measurements, of a single network without a list."""
+        return _one_or_all(self)
+
+    def lines(self) -> tables.Lines:
+        """Show the measurements, and how they were taken."""
+        yield tables.latency_table(self)
+        setting = self[0]["setting"].items()
+        yield ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in setting)
+
+
+def _one_or_all(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else list(values)
 
 
 def latency_of(
-    names: Sequence[str],
+    names: Names,
     *,
-    batch_size: int = 1,
-    threads: int = 1,
-    device: str = "cpu",
-    resolution: int | None = None,
-    classes: int | None = None,
-    in_channels: int | None = None,
-) -> list[dict[str, Any]]:
-    """Measure family members or architectures' JSON files in turns: median, quartiles, setting."""
+    batch_size: BatchSize = 1,
+    threads: Threads = 1,
+    device: Device = "cpu",
+    **images: Unpack[Images],
+) -> Latencies:
+    """Measure how long networks take on this machine, in turns."""
     from nas import network
     from nas.latency import measure
 
-    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
-    how = measure.setting(batch_size, threads, device)
-    found = [
-        architecture_of(name).at(resolution=resolution, classes=classes, in_channels=in_channels)
-        for name in names
-    ]
+    quantities.check_positive(**images)
+    setting = measure.setting(batch_size, threads, device)
+    networks = [architecture_of(name).at(**images) for name in names]
     cases = [
-        measure.Case(lambda one=one: network.build(one), one.in_channels, one.resolution)  # type: ignore[misc]
-        for one in found
+        measure.Case(partial(network.build, each), each.in_channels, each.resolution)
+        for each in networks
     ]
-    seconds = MEASURING * len(cases)
-    measured = measure.measure(cases, how, seconds=seconds, every=True)
-    return [
+    measured = measure.measure(cases, setting, seconds=MEASURING * len(cases), every=True)
+    return Latencies(
         {
             "name": name,
-            "architecture_id": one.id,
-            "resolution": one.resolution,
-            "in_channels": one.in_channels,
-            "classes": one.classes,
-            "macs": network.cost(one).macs,
+            "architecture_id": each.id,
+            "resolution": each.resolution,
+            "in_channels": each.in_channels,
+            "classes": each.classes,
+            "macs": network.cost(each).macs,
             **vars(latency),
-            "setting": how.to_json(),
+            "setting": setting.to_json(),
         }
-        for name, one, latency in zip(names, found, measured, strict=True)
-    ]
+        for name, each, latency in zip(names, networks, measured, strict=True)
+    )
 
 
-class TableOptions(TypedDict, total=False):
+class TableOptions(Images, total=False):
     """What may be said of a latency table besides its space and file.
 
-    The images are those of `data`, or given by the next three, or the space's own. With a target
-    of FLOPs or latency the networks that are measured lie near it.
+    The images are those of `data`, or given by themselves, or the space's own. With a target of
+    FLOPs or latency the networks that are measured lie near it.
     """
 
-    data: str | None
-    resolution: int | None
-    classes: int | None
-    in_channels: int | None
-    target_flops: str | float | None
-    target_latency: str | float | None
-    batch_size: int
-    threads: int
-    device: str
-    seconds: float
-    seed: int
+    data: Annotated[str | None, Help("Images and classes as in nas search.")]
+    target_flops: Annotated[str | float | None, Help("Measure near it: 300M.")]
+    target_latency: Annotated[str | float | None, Help("Measure near it: 5ms.")]
+    batch_size: BatchSize
+    threads: Threads
+    device: Device
+    seconds: Annotated[float, Help("To measure in: 90.")]
+    seed: Annotated[int, Help("Seed of the draws.")]
     say: Callable[[str], None]
 
 
-def latency_table(space: str, out: str, **options: "Unpack[TableOptions]") -> "LatencyTable":
-    """Measure networks of a space and their blocks, and write the table that predicts the others.
+class TableFile(NamedTuple):
+    """A latency table and the file that it was written to."""
+
+    table: "LatencyTable"
+    file: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return where the table is and how far it is off, without what it predicts from."""
+        fields = self.table.to_json()
+        return {k: v for k, v in fields.items() if k not in ("blocks", "operators")} | {
+            "table": self.file
+        }
+
+    def lines(self) -> tables.Lines:
+        """Say how the table was measured and how far it is off."""
+        yield f"{self.file}: {self.table.setting.describe()}"
+        yield f"{self.table.error.describe()}; {self.table.seconds:.0f} s"
+
+
+def latency_table(
+    space: Annotated[str, Help("Name, or path of a .py or .json file.", default="mixconv")],
+    out: Annotated[str, Help("File to write, such as table.json.")],
+    **options: Unpack[TableOptions],
+) -> TableFile:
+    """Make a table that predicts the latency of a space's networks, and say how far it is off.
 
     Raises UserError, before anything is measured, for what can't be.
     """
@@ -151,32 +204,36 @@ def latency_table(space: str, out: str, **options: "Unpack[TableOptions]") -> "L
         options.get("in_channels"),
     )  # fmt: skip
     goal = table_goal(options.get("target_flops"), options.get("target_latency"))
-    how = measure.setting(
+    setting = measure.setting(
         options.get("batch_size", 1), options.get("threads", 1), options.get("device", "cpu")
     )
     seconds = check_seconds("--seconds", options.get("seconds", 90.0))
     check_file(Path(out))
     table = learn.make(
-        subject, how, goal=goal, seconds=seconds, seed=options.get("seed", 0),
+        subject, setting, goal=goal, seconds=seconds, seed=options.get("seed", 0),
         say=options.get("say", _silent),
     )  # fmt: skip
     table.write(Path(out))
-    return table
+    return TableFile(table, out)
+
+
+def _silent(_: object) -> None:
+    return
 
 
 def architecture_of(name: str) -> "Architecture":
     """Return the one network of this name; raises SpaceError for a space of many."""
     from nas.architecture import Architecture
 
-    found = network_or_space(name)
-    if isinstance(found, Architecture):
-        return found
-    if found.size() > 1:
+    network = network_or_space(name)
+    if isinstance(network, Architecture):
+        return network
+    if network.size() > 1:
         raise SpaceError(
-            f"{name} is a space of {found.size():,} architectures, not one network. nas space list"
-            f" has the family members; nas space sample {name} --json draws one."
+            f"{name} is a space of {network.size():,} architectures, not one network. nas space"
+            f" list has the family members; nas space sample {name} --json draws one."
         )
-    return found.decode({})
+    return network.decode({})
 
 
 def network_or_space(name: str) -> "Architecture | SearchSpace":
@@ -204,7 +261,3 @@ def _read_json(name: str) -> Mapping[str, Any]:
     except ValueError as error:
         raise SpaceError(f"{name} is not JSON: {error}.") from None
     return data if isinstance(data, dict) else {}
-
-
-def _silent(_: object) -> None:
-    return

@@ -1,51 +1,58 @@
-"""The verb that compares zero-cost proxies. Importing this module imports no torch."""
+"""The verb that compares zero-cost proxies.
+
+Importing this module imports neither torch nor the store.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from nas.commands.studies import study_of
+from nas.commands._options import Help, Picture, Store, StudyName
+from nas.commands.studies import reading, study_of
 from nas.errors import UserError
 from nas.files import check_picture, writing
-from nas.store import queries
-from nas.store.engine import resolve
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
-    from nas.proxies._comparison import ProxyReport, ProxyValues
+    from nas.proxies._comparison import ProxyValues
+    from nas.report.proxies import ProxyReport
 
 
 def compare_proxies(
-    study: str | None = None,
+    study: StudyName = None,
     *,
-    proxies: str | Sequence[str] | None = None,
-    out: str | None = None,
-    store: str | None = None,
+    proxies: Annotated[
+        str | Sequence[str] | None, Help("Such as naswot,synflow; else all.")
+    ] = None,
+    out: Picture = None,
+    store: Store = None,
     say: Callable[[str], None] | None = None,
 ) -> "ProxyReport":
-    """Compare zero-cost proxies with the metric of a study's complete trials, each network once.
+    """Compare zero-cost proxies with what a study's trainings showed.
 
-    All proxies unless some are named; macs and params are always among them. With `out`, a .svg or
-    .png file, a picture is drawn. Raises UserError where there is no complete trial.
+    Each network of a complete trial counts once. All proxies are compared unless some are named;
+    macs and params always are. With `out`, a .svg or .png file, a picture is drawn. Raises
+    UserError where there is no complete trial.
     """
     from nas import proxies as registry
+    from nas.store import queries
 
     wanted = registry.read(proxies) if proxies is not None else tuple(registry.names())
     if out is not None:
         check_picture(Path(out))
-    with queries.connect(resolve(store)) as connection:
+    with reading(store) as connection:
         info = study_of(connection, study)
         metric = info.config["recipe"]["metric"]
         complete = [t for t in queries.trials(connection, info.id) if t.state == "complete"]
         trials = {t.architecture_id: t for t in complete if t.metrics.get(metric) is not None}
-        found = [queries.evaluation(connection, t.evaluation_id) for t in trials.values()]
+        evaluations = [queries.evaluation(connection, t.evaluation_id) for t in trials.values()]
     if not trials:
         raise UserError(f"Study {info.name!r} has no complete trial yet: nothing to compare with.")
-    from nas.proxies._comparison import ProxyReport, compare
-    from nas.report.proxies import draw_proxies
+    from nas.proxies._comparison import compare
+    from nas.report.proxies import ProxyReport, draw_proxies
 
-    networks = [each.architecture for each in found]
+    networks = [each.architecture for each in evaluations]
     macs = [trial.cost.macs for trial in trials.values()]
     truth = [float(trial.metrics[metric] or 0.0) for trial in trials.values()]
     names = dict.fromkeys((*wanted, *registry.BASELINES))
@@ -76,11 +83,11 @@ def _measured(
     batches = Batches(lambda: data, config.seed)
     for size in {network.resolution for network in networks}:
         batches.at(size)  # read once for all networks: no proxy's time
-    found = {}
+    measured = {}
     for name in names:
-        found[name] = timed(partial(batches.measure, name), networks)
-        say(f"{name}: {len(networks)} networks, {found[name].seconds:.2g} s each")
-    return found
+        measured[name] = timed(partial(batches.measure, name), networks)
+        say(f"{name}: {len(networks)} networks, {measured[name].seconds:.2g} s each")
+    return measured
 
 
 def _silent(_: object) -> None:

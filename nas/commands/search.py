@@ -1,34 +1,40 @@
 """The verbs that search: search and resume. Importing this module imports no torch."""
 
 import time
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
-from nas import executors
-from nas.commands import studies
-from nas.errors import NasError
-from nas.store import queries
-from nas.store.engine import resolve
+from nas.commands.studies import Top, reading, top
+from nas.errors import Interrupted, NasError
+from nas.quantities import from_here, number
+from nas.report import tables
+from nas.study import options
 
 if TYPE_CHECKING:
     from nas.search_space import SearchSpace
+    from nas.store.queries import Counts
     from nas.store.store import Store
-    from nas.study.preparation import Prepared, SearchOptions
+    from nas.study.preparation import Prepared
     from nas.study.progress import Watch
     from nas.study.winner import Best
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study that was searched: its counts of trials, and the best if one was completed."""
+    """A study that was searched: its counts of trials, and the best if one was completed.
+
+    `failures` counts the trials that failed, by their reasons.
+    """
 
     name: str
     store: str = field(repr=False)  # it may have a password
-    counts: queries.Counts
+    counts: "Counts"
     winner: "Best | None"
     completed: bool
+    failures: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def best(self) -> "Best":
@@ -38,73 +44,117 @@ class Study:
             raise NasError(f"Study {self.name!r} {why}.")
         return self.winner
 
-    def top(self, n: int = 5) -> list[queries.TrialInfo]:
+    def top(self, n: int = 5) -> Top:
         """Return the n best trials of different architectures."""
-        return studies.top(self.name, store=self.store, n=n)
+        return top(self.name, store=self.store, n=n)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain data."""
         best = self.winner.to_json() if self.winner else None
-        found: dict[str, Any] = {"study": self.name, "best": best, "trials": vars(self.counts)}
+        result: dict[str, Any] = {"study": self.name, "best": best, "trials": vars(self.counts)}
         if self.winner and self.winner.front:
-            found["front"] = [trial.summary() for trial in self.winner.front.trials]
-        return found
+            result["front"] = [trial.summary() for trial in self.winner.front.trials]
+        return result
+
+    @property
+    def failure(self) -> NasError | None:
+        """Why there is no winner: the search was stopped, or no trial was completed."""
+        if not self.completed:
+            from nas.study.progress import counts_line
+
+            return Interrupted(
+                f"stopped; {counts_line(self.counts)} kept. The same command, or "
+                f"nas resume --study {self.name}, goes on."
+            )
+        if self.winner is None:
+            reasons = (f"{count} failed: {reason}" for reason, count in self.failures.items())
+            why = "; ".join(reasons) or "Give it more time."
+            return NasError(f"no trial was completed. {why}")
+        return None
+
+    def lines(self) -> tables.Lines:
+        """Say what the winner is worth, show the five best, and where the code lies."""
+        if self.winner is None:
+            return
+        from nas.study.progress import counts_line
+
+        best = self.winner
+        yield f"trials: {counts_line(self.counts)}"
+        yield from self.top(5).lines()
+        if best.trial.one_class:
+            yield tables.Remark("the winner predicts a single class: it has learnt nothing.")
+        names = ("accuracy", "balanced_accuracy", "auroc")
+        metrics = ", ".join(f"{name} {number(best.test.get(name))}" for name in names)
+        majority = number(best.test.get("majority_rate"))
+        yield f"test, looked at {best.test_looks}x: {metrics} (majority class {majority})"
+        if best.trial.latency_ms is not None:
+            here = "not here" if best.measured_ms is None else f"{best.measured_ms:.3g} ms"
+            yield f"latency: predicted {best.trial.latency_ms:.3g} ms, measured {here}"
+        if best.front:
+            yield from best.front.lines()
+        folder = best.code.parent.parent
+        for picture in ("search.png", "front.png") if best.front else ("search.png",):
+            yield f"picture: {from_here(folder / picture)}"
+        yield f"code: {from_here(best.code)}"
 
 
+@options.documented(options.declared(), by_position=3)
 def search(
-    space: "str | SearchSpace" = "mixconv",
-    data: str = "digits",
+    space: "str | SearchSpace | None" = None,
+    data: str | None = None,
     target_flops: str | float | None = None,
-    **options: "Unpack[SearchOptions]",
+    *,
+    say: Callable[[str], None] | None = None,
+    watch: "Watch | None" = None,
+    **given: Any,
 ) -> Study:
-    """Search a space on a data set for the best network near a FLOPs target.
+    """Search a space on a data set for the best network near a FLOPs or latency target.
 
     The same call goes on with a study that was interrupted. Raises UserError, before anything is
-    written, for what can't be searched.
+    written, for what can't be searched. `say` receives the pre-flight's lines, `watch` a snapshot
+    every second. The options are those of the command line:
     """
-    from nas.study import preparation
+    from nas.study.announcement import announce
+    from nas.study.preparation import CACHE, open_study, prepare, taken_back
 
-    say = options.get("say", _silent)
-    with closing(executors.get(options)) as executor:
-        with preparation.taken_back(Path(options.get("out", "studies"), preparation.CACHE)):
-            prepared = preparation.prepare(space, data, target_flops, options, executor)
-            store = preparation.open_study(prepared)
-        for line in preparation.announce(prepared):
-            say(line)
-        return _run(prepared, store, options.get("watch", _silent))
+    asked = options.read({"space": space, "data": data, "target_flops": target_flops, **given})
+    options.check(asked)
+    with closing(asked.new_executor()) as executor:
+        with taken_back(Path(asked.out, CACHE)):
+            prepared = prepare(asked, executor=executor, say=say or _silent)
+            store = open_study(prepared)
+        for line in announce(prepared):
+            (say or _silent)(line)
+        return _run(prepared, store, watch or _silent)
 
 
-def resume(
-    study: str,
-    *,
-    store: str | None = None,
-    trials: int | None = None,
-    time: str | float | None = None,
-    watch: "Watch | None" = None,
-    **where: "Unpack[executors.Options]",
-) -> Study:
+@options.documented(options.resumable())
+def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     """Go on with a study as it was configured, with its own budget of trials and time or a new one.
 
-    A time limit counts anew each time.
+    A time limit counts anew each time. `watch` receives a snapshot every second.
     """
     from nas.config import Config
-    from nas.study.preparation import Prepared, open_study, read_budget
+    from nas.store import queries
+    from nas.store.engine import resolve
+    from nas.study.preparation import Prepared, open_study
 
-    url = resolve(store)
-    with queries.connect(url) as connection:
+    asked = options.read(given, options.resumable())
+    url = resolve(asked.store)
+    with reading(url) as connection:
         info = queries.study(connection, study)
     config = Config.from_json(info.config)
-    budget = read_budget(
-        info.config.get("trials") if trials is None else trials,
-        info.config.get("seconds") if time is None else time,
-    )
-    with closing(executors.get(where)) as executor:
+    trials = asked.trials or info.config.get("trials")
+    seconds = asked.time or info.config.get("seconds")
+    budget = options.budget(trials, seconds)
+    with closing(asked.new_executor()) as executor:
         prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())
         return _run(prepared, open_study(prepared), watch or _silent)
 
 
 def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     """Run a study's workers, conclude it, close the store."""
+    from nas.store import queries
     from nas.study.driver import Driver
     from nas.study.winner import conclude
     from nas.study.worker import WorkOrder
@@ -125,9 +175,10 @@ def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
         with store.read() as connection:
             info = queries.study(connection, prepared.name)
             counts = queries.counts(connection, info.id)
+            failures = queries.failures(connection, info.id)
     finally:
         store.close()
-    return Study(prepared.name, prepared.store, counts, winner, completed)
+    return Study(prepared.name, prepared.store, counts, winner, completed, failures)
 
 
 def _silent(_: object) -> None:

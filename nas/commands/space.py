@@ -1,17 +1,139 @@
 """The verbs about search spaces. Importing this module imports no torch."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Unpack
 
 from nas import quantities
+from nas.commands._options import Help, Images, SpaceName, Target, argument
 from nas.commands.networks import network_or_space
 from nas.errors import UserError
 from nas.files import check_picture, writing
+from nas.report.tables import Lines, Table
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
     from nas.search_space import SearchSpace
     from nas.search_space.preflight import Preflight
+
+
+class Spaces(list[dict[str, Any]]):
+    """Search spaces and family members: `name`, `kind`, `size`, number of `parameters`."""
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the list itself: it is plain data."""
+        return self
+
+    def lines(self) -> Lines:
+        """Show the spaces in a table."""
+        rows = [[space["name"], space["kind"], f"{space['size']:.3g}"] for space in self]
+        return [Table(["name", "kind", "#size"], rows)]
+
+
+def spaces() -> Spaces:
+    """List the search spaces and family members that come with nas."""
+    from nas import search_space
+
+    shipped = [("space", *item) for item in search_space.spaces().items()]
+    shipped += [("member", *item) for item in search_space.members().items()]
+    return Spaces(
+        {"name": name, "kind": kind, "size": space.size(), "parameters": len(space.parameters())}
+        for kind, name, space in shipped
+    )
+
+
+class Surveyed(NamedTuple):
+    """A search space and its pre-flight."""
+
+    space: "SearchSpace"
+    flight: "Preflight"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the pre-flight as plain data."""
+        return self.flight.to_json()
+
+    def lines(self) -> Lines:
+        """Say what the parameters are, how large the space is, and what its networks cost."""
+        short, flight = quantities.short, self.flight
+        if flight.parameters:
+            yield from self.space.describe()
+            yield ""
+        many = "s" if flight.parameters != 1 else ""
+        yield (
+            f"{self.space.name}: {flight.size:,} assignments of {flight.parameters} parameter{many}"
+        )
+        for unit, (low, high) in (("FLOPs", flight.macs), ("parameters", flight.params)):
+            yield f"{short(low)} to {short(high)} {unit}"
+        if flight.near_target is not None:
+            yield f"{flight.near_target:.1%} within 10 % of the target"
+        yield f"{flight.within_limits:.1%} within the limits"
+        yield f"example, {short(flight.example_macs)} FLOPs:"
+        yield from (f"  {line}" for line in flight.example_notation)
+
+
+def space_preflight(
+    name: SpaceName,
+    *,
+    target_flops: Target = None,
+    max_flops: Target = None,
+    max_params: Target = None,
+    **images: Unpack[Images],
+) -> Surveyed:
+    """Show a space: its parameters, size, cost range, and the share of it near a target."""
+    from nas.objective import objective
+    from nas.search_space import load
+    from nas.search_space.preflight import Subject, survey
+    from nas.study import options
+
+    quantities.check_positive(**images)
+    space = load(name)
+    if (resolution := images.get("resolution")) is not None:
+        space = space.at_resolution(resolution)
+    subject = Subject(
+        space,
+        images.get("in_channels") or space.in_channels,
+        images.get("classes") or space.classes,
+    )
+    target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
+    goal = None if target is None else objective(target)
+    flight = survey(
+        subject,
+        objective=goal,
+        limits=options.read({"max_flops": max_flops, "max_params": max_params}).limits,
+    )
+    return Surveyed(space, flight)
+
+
+class Samples(list["Architecture"]):
+    """Architectures that were drawn."""
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the architectures as plain data."""
+        return [architecture.to_json() for architecture in self]
+
+    def lines(self) -> Lines:
+        """Say each architecture in a line."""
+        from nas.blocks.notation import notation
+
+        for architecture in self:
+            words = " | ".join(notation(architecture))
+            yield f"{architecture.id} {architecture.resolution} px: {words}"
+
+
+def space_sample(
+    name: SpaceName,
+    *,
+    n: Annotated[int, Help("How many.", ("--n", "-n"))] = 1,
+    seed: Annotated[int, Help("Seed of the draws.")] = 0,
+) -> Samples:
+    """Draw random architectures of a space, within its limits."""
+    import random
+
+    from nas.search_space import load
+
+    if n < 1:
+        raise UserError(f"--n is a whole number of at least 1, not {n}.")
+    space, rng = load(name), random.Random(seed)
+    return Samples(space.decode(space.sample(rng)) for _ in range(n))
 
 
 class Diagram(NamedTuple):
@@ -20,17 +142,23 @@ class Diagram(NamedTuple):
     files: list[Path]
     title: str
 
+    def to_json(self) -> dict[str, list[str]]:
+        """Return the files' paths as plain data."""
+        return {"files": [str(path) for path in self.files]}
+
+    def lines(self) -> Lines:
+        """Say where each file is."""
+        return [f"{self.title}: {path}" for path in self.files]
+
 
 def space_diagram(
-    name: str,
+    name: Annotated[str, argument("Family member, architecture's JSON file, or search space.")],
     *,
-    out: str | None = None,
-    seed: int = 0,
-    resolution: int | None = None,
-    classes: int | None = None,
-    in_channels: int | None = None,
+    out: Annotated[str | None, Help("File to write, .svg or .png; both, named after NAME.")] = None,
+    seed: Annotated[int, Help("Seed of the draw from a space.")] = 0,
+    **images: Unpack[Images],
 ) -> Diagram:
-    """Draw a family member, an architecture's JSON file, or a random sample of a space.
+    """Draw one architecture: its layers, kernel groups, widths to scale, and what they cost.
 
     Writes the .svg or .png file `out`; without it both, named after the network, in this folder.
     """
@@ -38,76 +166,28 @@ def space_diagram(
 
     from nas.architecture import Architecture
 
-    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
-    stem = Path(name).stem if Path(name).suffix in (".json", ".py") else name
-    paths = [Path(out)] if out is not None else [Path(f"{stem}.svg"), Path(f"{stem}.png")]
+    quantities.check_positive(**images)
+    title = Path(name).stem if Path(name).suffix in (".json", ".py") else name
+    paths = [Path(out)] if out is not None else [Path(f"{title}.svg"), Path(f"{title}.png")]
     for path in paths:
         check_picture(path)
-    found, title = network_or_space(name), stem
-    if not isinstance(found, Architecture):
-        if found.size() > 1:
-            title = f"{stem}, random sample of seed {seed}"
-        found = found.decode(found.sample(random.Random(seed)))
-    found = found.at(resolution=resolution, classes=classes, in_channels=in_channels)
+    network = network_or_space(name)
+    if not isinstance(network, Architecture):
+        if network.size() > 1:
+            title = f"{title}, random sample of seed {seed}"
+        network = network.decode(network.sample(random.Random(seed)))
     from nas.report import diagram
 
     with writing(*paths):
-        diagram.draw(found, *paths, title=title)
+        diagram.draw(network.at(**images), *paths, title=title)
     return Diagram(paths, title)
 
 
-def spaces() -> list[dict[str, Any]]:
-    """Return the shipped spaces and members by name."""
-    from nas import search_space
+def space_validate(name: SpaceName) -> "SearchSpace":
+    """Check a space; with --json print it as JSON, as it travels over a wire.
 
-    shipped = [("space", name, one) for name, one in search_space.spaces().items()]
-    shipped += [("member", name, one) for name, one in search_space.members().items()]
-    return [
-        {"name": name, "kind": kind, "size": one.size(), "parameters": len(one.parameters())}
-        for kind, name, one in shipped
-    ]
-
-
-def space_preflight(
-    name: str,
-    *,
-    target_flops: str | float | None = None,
-    max_flops: str | float | None = None,
-    max_params: str | float | None = None,
-    resolution: int | None = None,
-    in_channels: int | None = None,
-    classes: int | None = None,
-) -> "tuple[SearchSpace, Preflight]":
-    """Return a space and its pre-flight."""
-    from nas.objective import objective
-    from nas.search_space import load
-    from nas.search_space.preflight import Subject, survey
-    from nas.study.preparation import read_limits
-
-    quantities.check_positive(resolution=resolution, in_channels=in_channels, classes=classes)
-    space = load(name)
-    if resolution is not None:
-        space = space.at_resolution(resolution)
-    subject = Subject(space, in_channels or space.in_channels, classes or space.classes)
-    target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
-    goal = None if target is None else objective(target)
-    return space, survey(subject, objective=goal, limits=read_limits(max_flops, max_params))
-
-
-def space_sample(name: str, *, n: int = 1, seed: int = 0) -> "list[Architecture]":
-    """Return n random architectures of a space, within its limits."""
-    import random
-
-    from nas.search_space import load
-
-    if n < 1:
-        raise UserError(f"--n is a whole number of at least 1, not {n}.")
-    space, rng = load(name), random.Random(seed)
-    return [space.decode(space.sample(rng)) for _ in range(n)]
-
-
-def space_validate(name: str) -> "SearchSpace":
-    """Read a space and check it whole; raises SpaceError with the place of the first mistake."""
+    Raises SpaceError with the place of the first mistake.
+    """
     from nas.search_space import load
 
     return load(name)

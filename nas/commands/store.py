@@ -1,17 +1,20 @@
-"""The verbs on a whole store: init, check, upgrade, copy, backup."""
+"""The verbs on a whole store: init, check, upgrade, copy, backup.
 
-from collections.abc import Mapping, Sequence
+Importing this module does not import the store.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from nas.errors import UserError
-from nas.store import engine, queries
-from nas.store.engine import resolve
+from nas.commands._options import Help, Store, argument
+from nas.commands.studies import reading
+from nas.errors import NasError, UserError
+from nas.report.tables import Lines, Table
 
 if TYPE_CHECKING:
-    from nas.store.checking import Health
+    from nas.store.checking import Finding, Health
     from nas.store.copying import Copied, Watch
-    from nas.store.migrate import Upgraded
     from nas.store.records import Score
 
 
@@ -21,67 +24,178 @@ class Made(NamedTuple):
     store: str
     tables: tuple[str, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the store as plain data."""
+        return self._asdict()
 
-def init(store: str | None = None) -> Made:
-    """Make a store's tables where they are missing, Optuna's and nas's."""
-    from nas.store.store import Store
+    def lines(self) -> Lines:
+        """Say which tables were made."""
+        made = f"made {len(self.tables)} tables" if self.tables else "its tables were there already"
+        yield f"{self.store}: {made}"
+        yield from (f"  {name}" for name in self.tables)
 
-    url = resolve(store)
+
+def init(store: Store = None) -> Made:
+    """Make a store's tables where they are missing."""
+    from nas.store import engine
+    from nas.store.store import Store as Writable
+
+    url = engine.resolve(store)
     before = _tables(url)
-    opened = Store.open(url)
-    opened.close()
+    Writable.open(url).close()
     return Made(engine.masked(url), tuple(sorted(_tables(url) - before)))
 
 
-def check(store: str | None = None, *, repair: bool = False) -> "tuple[Health, int]":
-    """Look a store over, after mending it where that is asked for; return how much was mended."""
+class Checked(NamedTuple):
+    """A store's health, and how many trials were told when it was repaired first, if it was."""
+
+    health: "Health"
+    mended: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the health as plain data."""
+        findings = [vars(finding) for finding in self.health.findings]
+        well = {"well": self.health.is_well, "mended": self.mended or 0}
+        return {**vars(self.health), "findings": findings, **well}
+
+    def lines(self) -> Lines:
+        """Say which versions the tables have, how many rows, and what was found."""
+        health = self.health
+        journal = "" if health.journal is None else f", journal mode {health.journal}"
+        yield f"{health.store}: {health.server}{journal}"
+        yield f"nas's tables: revision {health.revision[0]}; Optuna's: {health.optuna[0]}"
+        yield Table(["table", "#rows"], [[name, f"{n:,}"] for name, n in health.rows.items()])
+        for finding in sorted(health.findings, key=lambda each: not each.wrong):
+            yield _line(finding)
+        yield "nothing is wrong" if health.is_well else "the store needs mending"
+        if self.mended is not None:
+            yield f"mended: {self.mended} trials told"
+
+    @property
+    def failure(self) -> NasError | None:
+        """Why the command fails: something is wrong."""
+        wrong = [finding.what for finding in self.health.findings if finding.wrong]
+        return NasError(f"wrong in {self.health.store}: {'; '.join(wrong)}") if wrong else None
+
+
+def _line(finding: "Finding") -> str:
+    some = f" ({', '.join(finding.examples)})" if finding.examples else ""
+    sign = "wrong" if finding.wrong else "note"
+    return f"{sign}: {finding.count:,} {finding.what}{some}; helps: {finding.cure}"
+
+
+def check(
+    store: Store = None, *, repair: Annotated[bool, Help("Mend first what can be.")] = False
+) -> Checked:
+    """Look a store over: versions, tables, and whether its rows agree; exit code 1 if not."""
     from nas.store import checking
+    from nas.store.engine import resolve
 
     url = resolve(store)
-    mended = _repair(url) if repair else 0
-    return checking.check(url, _score_of), mended
+    mended = _repair(url) if repair else None
+    return Checked(checking.check(url, _score_of), mended)
 
 
-def upgrade(store: str | None = None) -> "Upgraded":
-    """Bring a store's tables up to date."""
+class Upgrade(NamedTuple):
+    """The revisions (before, after) of nas's tables and of Optuna's."""
+
+    ours: tuple[str | None, str]
+    optuna: tuple[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the revisions as plain data."""
+        return self._asdict()
+
+    def lines(self) -> Lines:
+        """Say which revision each has now."""
+        for whose, (before, after) in {"nas": self.ours, "Optuna": self.optuna}.items():
+            became = "is up to date" if before == after else f"upgraded from {before}"
+            yield f"{whose}: revision {after}, {became}"
+
+
+def upgrade(store: Store = None) -> Upgrade:
+    """Bring the tables of an older store up to date, Optuna's too; rows are kept."""
     from nas.store import migrate
+    from nas.store.engine import resolve
 
-    return migrate.upgrade(resolve(store))
+    return Upgrade(*migrate.upgrade(resolve(store)))
+
+
+class CopyReport(NamedTuple):
+    """What was copied."""
+
+    copied: "Copied"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as plain data."""
+        return vars(self.copied)
+
+    def lines(self) -> Lines:
+        """Say which studies were copied, and how many rows of each table."""
+        copied = self.copied
+        yield f"copied {', '.join(copied.studies) or 'no study'}"
+        yield from (f"  {count:>9,} {table}" for table, count in copied.rows.items() if count)
+        if copied.known:
+            yield (
+                f"{copied.known:,} evaluations were there already; of {copied.improved:,} the"
+                " copied end was better and is kept"
+            )
 
 
 def copy(
-    source: str,
-    target: str,
+    source: Annotated[str, argument("URL of the store to copy from.")],
+    target: Annotated[str, argument("URL of the store to copy to; made if need be.")],
     *,
-    studies: Sequence[str] = (),
-    rename: str | None = None,
+    studies: Annotated[
+        list[str] | None, Help("Name, repeatable; all if left out.", ("--study",))
+    ] = None,
+    rename: Annotated[str | None, Help("The one study's name in the target.", ("--as",))] = None,
     watch: "Watch | None" = None,
-) -> "Copied":
-    """Copy studies, or all, into another store; `rename` is the one study's name there."""
+) -> CopyReport:
+    """Copy studies whole into another store, of any kind, all or nothing."""
     from nas.store import copying
 
-    if rename is not None and len(studies) != 1:
+    names = studies or []
+    if rename is not None and len(names) != 1:
         raise UserError(f"--as {rename} names one study: say which with one --study NAME.")
-    renamed = {studies[0]: rename} if rename is not None else None
-    return copying.copy(source, target, studies=studies, rename=renamed, watch=watch)
+    renamed = {names[0]: rename} if rename is not None else None
+    return CopyReport(copying.copy(source, target, studies=names, rename=renamed, watch=watch))
+
+
+class Backup(NamedTuple):
+    """A copy of a whole store: its file, and how it was made."""
+
+    backup: str
+    how: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the file as plain data."""
+        return self._asdict()
+
+    def lines(self) -> Lines:
+        """Say where the copy is."""
+        return [f"{self.backup}: the whole store, copied {self.how}"]
 
 
 def backup(
-    path: str | Path,
-    store: str | None = None,
+    path: Annotated[str, argument("SQLite file to write.")],
+    store: Store = None,
     *,
-    force: bool = False,
+    force: Annotated[bool, Help("Overwrite the file.")] = False,
     watch: "Watch | None" = None,
-) -> str:
-    """Write a store to a SQLite file while it is in use; return how it was made."""
+) -> Backup:
+    """Write a store to a SQLite file, at one instant, while workers go on writing."""
     from nas.store import backup as backups
+    from nas.store.engine import resolve
 
-    return backups.backup(resolve(store), path, force=force, watch=watch)
+    return Backup(path, backups.backup(resolve(store), Path(path), force=force, watch=watch))
 
 
 def _tables(url: str) -> set[str]:
     """Return the names of a database's tables; none where there is no database yet."""
     import sqlalchemy as sa
+
+    from nas.store import engine
 
     parsed = engine.parse(url)
     path = engine.sqlite_file(parsed)
@@ -97,19 +211,20 @@ def _tables(url: str) -> set[str]:
 
 def _repair(url: str) -> int:
     from nas.config import Config
-    from nas.store.store import Store
+    from nas.store import queries
+    from nas.store.store import Store as Writable
     from nas.store.trials import Trials
 
-    with queries.connect(url) as connection:
+    with reading(url) as connection:
         studies = queries.studies(connection)
-    store = Store.open(url)
+    store = Writable.open(url)
     told = 0
     try:
         store.forget_deleted()
         with store.read() as connection:
-            kept = {info.name for info in queries.studies(connection)}
+            existing = {info.name for info in queries.studies(connection)}
         for info in studies:
-            if info.name in kept and _score_of(info.config) is not None:
+            if info.name in existing and _score_of(info.config) is not None:
                 config = Config.from_json(info.config)
                 mine = Trials(
                     store, info.name, score=config.score, worker="nas store check",

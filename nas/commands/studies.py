@@ -1,37 +1,106 @@
-"""The verbs that read studies: status, top, front, rescore, show. They import no torch."""
+"""The verbs that read studies: status, top, front, rescore, show.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+Importing this module imports neither torch nor the store.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from nas import quantities
+from nas.commands._options import Help, Picture, Store, StudyName, argument
 from nas.errors import StoreError, UserError
 from nas.files import check_picture, writing
-from nas.store import queries
-from nas.store.engine import resolve
-from nas.store.records import CurvePoint
-from nas.study.progress import Progress, progress
+from nas.report import tables
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from nas.commands.watch import Reading
+    from nas.store.queries import StudyInfo, TrialInfo
+    from nas.store.records import CurvePoint
+    from nas.study.progress import Progress
     from nas.study.ranking import Front, Rescored
 
 
-def status(study: str | None = None, *, store: str | None = None) -> list[Progress]:
+class Statuses(list["Progress"]):
+    """How far studies are; `named` is one that was asked for by its name."""
+
+    named = False
+
+    def to_json(self) -> Any:
+        """Return the statuses as plain data, of a study that was named without a list."""
+        statuses = [status.to_json() for status in self]
+        return statuses[0] if self.named else statuses
+
+    def lines(self) -> tables.Lines:
+        """Say how far each study is, with each worker and each failure."""
+        from nas.commands.watch import lines
+
+        return (line for status in self for line in lines(status))
+
+
+def status(study: str | None = None, *, store: str | None = None) -> Statuses:
     """Return how far one study is, or all of them."""
-    with queries.connect(resolve(store)) as connection:
+    from nas.store import queries
+    from nas.study.progress import progress
+
+    with reading(store) as connection:
         infos = [queries.study(connection, study)] if study else queries.studies(connection)
-        return [progress(connection, info) for info in infos]
+        return Statuses(progress(connection, info) for info in infos)
 
 
-def top(
-    study: str | None = None, *, store: str | None = None, n: int = 5
-) -> list[queries.TrialInfo]:
+def status_or_watch(
+    studies: Annotated[list[str] | None, argument("Studies' names; all if left out.")] = None,
+    *,
+    study: Annotated[str | None, Help("One name, as elsewhere.")] = None,
+    watch: Annotated[bool, Help("Go on showing it, until Ctrl-C.")] = False,
+    every: Annotated[float | None, Help("With --watch, seconds: 2.")] = None,
+    until_done: Annotated[bool, Help("With --watch, end when the budget is spent.")] = False,
+    store: Store = None,
+) -> "Statuses | Iterator[Reading]":
+    """Show how far a study is, or all of them, who works on it and how fast; --watch goes on."""
+    names = [*(studies or ()), *([study] if study else ())]
+    if watch:
+        from nas.commands import watch as watching
+
+        every = watching.EVERY if every is None else every
+        return watching.watch(names, store=store, every=every, until_done=until_done)
+    for option, given in (("--every", every is not None), ("--until-done", until_done)):
+        if given:
+            raise UserError(f"{option} is for --watch; give --watch too.")
+    statuses = Statuses(each for name in names or [None] for each in status(name, store=store))
+    statuses.named = len(names) == 1
+    return statuses
+
+
+class Top(list["TrialInfo"]):
+    """A study's best trials of different architectures, scored by `metric`."""
+
+    metric = ""
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the trials as plain data."""
+        return [trial.to_json() for trial in self]
+
+    def lines(self) -> tables.Lines:
+        """Show each trial beside the majority-class rate."""
+        return [tables.top_table(self, self.metric)]
+
+
+def top(study: StudyName = None, *, store: Store = None, n: int = 5) -> Top:
     """Return the n best trials of different architectures of a study, by default the newest."""
+    from nas.store import queries
+
     if n < 1:
         raise UserError(f"The number of trials to show is at least 1, not {n}.")
-    with queries.connect(resolve(store)) as connection:
-        return queries.best(connection, study_of(connection, study).id, n)
+    with reading(store) as connection:
+        info = study_of(connection, study)
+        trials = Top(queries.best(connection, info.id, n))
+    trials.metric = info.config["recipe"]["metric"]
+    return trials
 
 
 def front(
@@ -49,63 +118,117 @@ def front(
 
     if out is not None:
         check_picture(Path(out))
-    with queries.connect(resolve(store)) as connection:
-        found = ranking.front(connection, study_of(connection, study), cost)
-    if out is not None:
-        with writing(Path(out)):
-            found.draw(Path(out))
-    return found
+    with reading(store) as connection:
+        rebuilt = ranking.front(connection, study_of(connection, study), cost)
+    if out is None:
+        return rebuilt
+    with writing(Path(out)):
+        rebuilt.draw(Path(out))
+    return replace(rebuilt, picture=out)
+
+
+def top_or_front(
+    study: StudyName = None,
+    *,
+    n: Annotated[int | None, Help("How many: 5.", ("--n", "-n"))] = None,
+    pareto: Annotated[bool, Help("The front of metric and cost instead.")] = False,
+    cost: Annotated[str | None, Help("With --pareto, macs or params: macs.")] = None,
+    out: Picture = None,
+    store: Store = None,
+) -> "Top | Front":
+    """Show a study's best trials, or with --pareto those that no other beats in metric and cost.
+
+    Raises UserError for options that could have no effect beside the others.
+    """
+    if pareto and n is not None:
+        raise UserError(f"--pareto shows the whole front; --n {n} is for the best by score.")
+    if pareto:
+        return front(study, cost=cost or "macs", out=out, store=store)
+    for option, value in {"--cost": cost, "--out": out}.items():
+        if value is not None:
+            raise UserError(f"{option} {value} is for the front; give --pareto too.")
+    return top(study, store=store, n=5 if n is None else n)
 
 
 def rescore(
-    study: str | None = None,
+    study: StudyName = None,
     *,
-    target_flops: str | float,
-    w: float | None = None,
-    objective: str | None = None,
-    store: str | None = None,
+    target_flops: Annotated[str | float, Help("The FLOPs target to rank by, such as 50M.")],
+    w: Annotated[float | None, Help("Weight of FLOPs / T: its own.")] = None,
+    objective: Annotated[str | None, Help("soft or hard: its own.")] = None,
+    n: Annotated[int | None, Help("How many.", ("--n", "-n"), default=10)] = None,
+    store: Store = None,
 ) -> "Rescored":
-    """Rank a study's complete trials by another objective, soft or hard; nothing is trained.
+    """Rank a study's trials by another target, weight or kind of objective; nothing is trained.
 
-    What is left out is the study's own.
+    What is left out is the study's own; of the ranks the first `n` are kept.
     """
     from nas.study import ranking
 
+    if n is not None and n < 1:
+        raise UserError(f"The number of trials to show is at least 1, not {n}.")
     target = quantities.count(target_flops, "--target-flops")
-    with queries.connect(resolve(store)) as connection:
-        return ranking.rescore(connection, study_of(connection, study), target, objective, w)
+    with reading(store) as connection:
+        info = study_of(connection, study)
+        rescored = ranking.rescore(connection, info, target, objective, w)
+    return replace(rescored, trials=rescored.trials[:n])
 
 
 @dataclass(frozen=True)
 class TrialView:
     """One trial with its architecture and its learning curve."""
 
-    trial: queries.TrialInfo
+    trial: "TrialInfo"
     architecture: Mapping[str, Any]
-    curve: list[CurvePoint]
+    curve: "list[CurvePoint]"
     metric: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the trial as plain data, its architecture and its curve with it."""
+        curve = [asdict(point) for point in self.curve]
+        return {**self.trial.to_json(), "architecture": self.architecture, "curve": curve}
+
+    def lines(self) -> tables.Lines:
+        """Say what the trial is worth and is made of, and show its curve."""
+        from nas.study.progress import trial_line
+
+        yield f"{trial_line(self.trial, self.metric)} ({self.trial.state})"
+        yield self.trial.notation
+        if self.trial.reason:
+            yield self.trial.reason
+        yield tables.curve_table(self.curve, self.metric)
 
 
 def show(
-    study: str | None = None, number: int | None = None, *, store: str | None = None
+    study: StudyName = None,
+    trial: Annotated[int | None, Help("Number; the best if left out.")] = None,
+    *,
+    store: Store = None,
 ) -> TrialView:
-    """Return one trial of a study, by default the best of the newest."""
-    with queries.connect(resolve(store)) as connection:
+    """Show one trial: its network, its numbers, its learning curve."""
+    from nas.store import queries
+
+    with reading(store) as connection:
         info = study_of(connection, study)
-        trial = trial_of(connection, info, number)
-        evaluation = queries.evaluation(connection, trial.evaluation_id)
-        curve = queries.curve(connection, trial.evaluation_id)
-    return TrialView(trial, evaluation.architecture_json, curve, info.config["recipe"]["metric"])
+        shown = trial_of(connection, info, trial)
+        evaluation = queries.evaluation(connection, shown.evaluation_id)
+        curve = queries.curve(connection, shown.evaluation_id)
+    return TrialView(shown, evaluation.architecture_json, curve, info.config["recipe"]["metric"])
 
 
-def newest(store: str | None = None) -> str:
-    """Return the name of the newest study."""
-    with queries.connect(resolve(store)) as connection:
-        return study_of(connection, None).name
+@contextmanager
+def reading(store: str | None) -> "Iterator[sa.Connection]":
+    """Open a store, by default that of the environment, for reading."""
+    from nas.store import engine, queries
+
+    with queries.connect(engine.resolve(store)) as connection:
+        yield connection
 
 
-def study_of(connection: Any, name: str | None) -> queries.StudyInfo:
+def study_of(connection: "sa.Connection", name: str | None) -> "StudyInfo":
     """Return the study of this name, or the newest; raise StoreError where there is none."""
+    from nas.store import queries
+
     if name is not None:
         return queries.study(connection, name)
     studies = queries.studies(connection)
@@ -114,8 +237,10 @@ def study_of(connection: Any, name: str | None) -> queries.StudyInfo:
     return studies[-1]
 
 
-def trial_of(connection: Any, info: queries.StudyInfo, number: int | None) -> queries.TrialInfo:
+def trial_of(connection: "sa.Connection", info: "StudyInfo", number: int | None) -> "TrialInfo":
     """Return the trial of this number, or the best; raise StoreError where there is none."""
+    from nas.store import queries
+
     if number is not None:
         return queries.trial(connection, info.id, number)
     best = queries.best(connection, info.id, 1)

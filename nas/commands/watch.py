@@ -20,12 +20,12 @@ from rich.text import Text
 from nas.commands import studies as commands
 from nas.errors import StoreError, UserError
 from nas.quantities import duration, short
-from nas.report import terminal
+from nas.report import tables
 from nas.store.activity import Holder, Pace
 from nas.store.queries import Counts
 from nas.study.progress import Progress, counts_line, rungs_line, trial_line
 
-SHORTEST = 0.2  # seconds between two readings
+EVERY, SHORTEST = 2.0, 0.2  # seconds between two readings
 SHOWN_REASONS = 8  # of failures, on a page
 QUIET = 15.0  # seconds between two lines of a search that nobody watches on a terminal
 
@@ -74,7 +74,7 @@ def watch(
     studies: Sequence[str] = (),
     *,
     store: str | None = None,
-    every: float = 2.0,
+    every: float = EVERY,
     until_done: bool = False,
 ) -> Iterator[Reading]:
     """Yield the progress of studies, by default of all, every so many seconds.
@@ -195,7 +195,7 @@ def page(status: Progress) -> RenderableType:
     return Group(*parts)
 
 
-def workers_table(holders: Sequence[Holder]) -> Table:
+def workers_table(holders: Sequence[Holder]) -> tables.Table:
     """Return the workers that train, each with its trial, its epoch and its lease."""
     columns = ["worker", "host", "#trial", "#epoch", "#of", "#attempt", "lease"]
     rows = [
@@ -210,7 +210,7 @@ def workers_table(holders: Sequence[Holder]) -> Table:
         ]
         for holder in holders
     ]
-    return terminal.table(columns, rows)
+    return tables.Table(columns, rows)
 
 
 class LivePage(AbstractContextManager["LivePage"]):

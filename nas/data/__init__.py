@@ -41,6 +41,14 @@ def _named(name: str) -> DataSet:
     return _registry.get(name).load()
 
 
+def absent(source: str) -> DataError:
+    """Return the error of a source that is no name, no path and no URL."""
+    return DataError(
+        f"No such file or folder: {source}. {unknown('data set', source, names())} "
+        "Or give the path of an .npz file or of a folder of images per class, or a URL."
+    )
+
+
 def load(
     source: str | Path,
     *,
@@ -61,10 +69,7 @@ def load(
     if path.is_dir():
         return load_folder(path, cache_dir=cache_dir)
     if not path.exists():
-        raise DataError(
-            f"No such file or folder: {source}. {unknown('data set', str(source), names())} "
-            "Or give the path of an .npz file or of a folder of images per class, or a URL."
-        )
+        raise absent(str(source))
     if path.suffix.lower() != ".npz":
         raise DataError(
             f"A data file needs to be an .npz in MedMNIST's layout; got {path.name!r}. "

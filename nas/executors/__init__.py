@@ -6,7 +6,7 @@ Looking up the names imports nothing.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, TypedDict
+from typing import Protocol
 
 from nas.errors import UserError
 from nas.registry import Registry
@@ -82,21 +82,6 @@ class Executor(Protocol):
         ...
 
 
-class Options(TypedDict, total=False):
-    """What a user says of where trials run; None is the default, as nothing is.
-
-    `workers` are processes of this machine; `address`, `cpus_per_trial`, `gpus_per_trial` and
-    `max_concurrent` are for Ray.
-    """
-
-    executor: str | None
-    workers: int | None
-    address: str | None
-    cpus_per_trial: float | None
-    gpus_per_trial: float | None
-    max_concurrent: int | None
-
-
 @dataclass(frozen=True)
 class Request:
     """What is asked of an executor; None where nothing was said."""
@@ -119,21 +104,10 @@ _registry: Registry[Maker] = Registry("executor", __name__, hyphens=True)
 names, check = _registry.names, _registry.check
 
 
-def get(options: Options) -> Executor:
-    """Make the executor a user asks for; raises UserError for what it can't do."""
-    workers, name = options.get("workers"), options.get("executor")
+def get(name: str | None, request: Request) -> Executor:
+    """Make an executor, by default `local`; raises UserError for what it can't do."""
     if name is None:
-        name = ALONE if workers == 0 else DEFAULT
-    check(name)
-    if workers is not None and workers < 0:
-        raise UserError(f"--workers is a whole number of at least 0, not {workers}.")
-    request = Request(
-        workers,
-        options.get("address"),
-        options.get("cpus_per_trial"),
-        options.get("gpus_per_trial"),
-        options.get("max_concurrent"),
-    )
+        name = ALONE if request.workers == 0 else DEFAULT
     return _registry.get(name).make(request)
 
 

@@ -7,7 +7,6 @@ what comes out is kept. Imports no torch.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,23 +52,6 @@ class Comparison:
         intervals = {name: getattr(self, name) for name in ("spearman", "kendall", "gain")}
         plain = {name: one._asdict() if one else None for name, one in intervals.items()}
         return {**asdict(self), "values": list(self.values), "n": len(self.values), **plain}
-
-
-class ProxyReport(NamedTuple):
-    """What proxies are worth on a study's networks, whose `macs` and `metrics` these are."""
-
-    study: str
-    metric: str
-    macs: list[int]
-    metrics: list[float]
-    comparisons: list[Comparison]
-    picture: Path | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as plain data."""
-        picture = str(self.picture) if self.picture else None
-        compared = [one.to_json() for one in self.comparisons]
-        return {**self._asdict(), "comparisons": compared, "picture": picture}
 
 
 class ProxyValues(NamedTuple):

@@ -1,12 +1,13 @@
-"""Proxies beside what trainings showed: a scatter for each, metric over the proxy's rank."""
+"""Proxies beside what trainings showed: a table, and a scatter for each proxy."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scipy.stats import rankdata
 
-from nas.proxies._comparison import Comparison, ProxyReport
+from nas.proxies._comparison import Comparison, Interval
 from nas.quantities import short
+from nas.report import tables
 from nas.report.tradeoff import BEST, INK, PALE
 
 if TYPE_CHECKING:
@@ -15,6 +16,49 @@ if TYPE_CHECKING:
 
 GOOD = "#2a7f62"
 COLUMNS = 3
+
+
+class ProxyReport(NamedTuple):
+    """What proxies are worth on a study's networks, whose `macs` and `metrics` these are."""
+
+    study: str
+    metric: str
+    macs: list[int]
+    metrics: list[float]
+    comparisons: list[Comparison]
+    picture: Path | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain data."""
+        picture = str(self.picture) if self.picture else None
+        compared = [comparison.to_json() for comparison in self.comparisons]
+        return {**self._asdict(), "comparisons": compared, "picture": picture}
+
+    def lines(self) -> tables.Lines:
+        """Show how proxies rank the networks, the one that follows the metric best first."""
+        rows = [
+            [
+                proxy.name,
+                *map(_interval, (proxy.spearman, proxy.kendall, proxy.gain)),
+                len(proxy.values),
+                f"{proxy.seconds:.2g}",
+                proxy.verdict,
+            ]
+            for proxy in self.comparisons
+        ]
+        columns = ["proxy", "#Spearman", "#Kendall", "#over the baseline", "#n", "#s/network"]
+        title = f"rank correlation with {self.metric.replace('_', ' ')} (95 % interval)"
+        yield tables.Table([*columns, "verdict"], rows, title)
+        yield (
+            "helps: Spearman's interval lies above 0, and so does that of what it has over the"
+            f" better baseline, {self.comparisons[0].against}; misleads: it lies below 0"
+        )
+        if self.picture:
+            yield f"picture: {self.picture}"
+
+
+def _interval(interval: Interval | None) -> str:
+    return "-" if interval is None else "{:+.2f} ({:+.2f} to {:+.2f})".format(*interval)
 
 
 def draw_proxies(report: ProxyReport, path: Path) -> None:
@@ -58,9 +102,7 @@ def _say(axes: "Axes", one: Comparison) -> None:
     """Write the proxy's name, its correlation with the interval, and the verdict."""
     from matplotlib.ticker import MaxNLocator
 
-    words = "nothing to rank"
-    if one.spearman is not None:
-        words = "Spearman {:+.2f} ({:+.2f} to {:+.2f})".format(*one.spearman)
+    words = f"Spearman {_interval(one.spearman)}" if one.spearman else "nothing to rank"
     color = {"helps": GOOD, "misleads": BEST}.get(one.verdict, INK)
     axes.set_title(one.name, color=INK, fontsize=11, fontweight="bold", loc="left", pad=32)
     axes.text(0, 1.1, words, transform=axes.transAxes, fontsize=8.5, color=INK)

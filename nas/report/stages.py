@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nas import blocks, network
 from nas.architecture import Architecture, Row
@@ -53,6 +53,20 @@ class Part:
     macs: int
     params: int
     activations: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the part as plain data."""
+        return {
+            "part": self.name,
+            "blocks": self.blocks,
+            "resolution_in": self.size_in,
+            "resolution_out": self.size_out,
+            "out_channels": self.out_channels,
+            "layers": sum(self.blocks.values()),
+            "macs": self.macs,
+            "params": self.params,
+            "activations": self.activations,
+        }
 
 
 def stages(architecture: Architecture) -> list[Part]:

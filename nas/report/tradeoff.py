@@ -215,6 +215,7 @@ def draw(axes: "Axes", figure: TradeOff) -> None:
     """Draw the figure on matplotlib's axes, with the numbers of the trials on the front."""
     axes.set(xscale="log", xlim=figure.costs, ylim=figure.values)
     axes.set(xlabel=figure.cost, ylabel=figure.axis)
+    axes.set_title("What each network costs and reaches", fontsize=10)
     round_ticks(axes)
     for zorder, layer in enumerate(figure.layers, 2):
         _scatter(axes, layer, zorder)

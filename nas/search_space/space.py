@@ -201,6 +201,10 @@ class SearchSpace(Description):
         """Return the space as plain data that follows `nas/search_space/schema.json`."""
         return interchange.to_json(self)
 
+    def lines(self) -> list[str]:
+        """Say that the space is valid, and its size."""
+        return [f"{self.name} is valid: {self.size():,} assignments."]
+
     @classmethod
     def from_json(cls, data: Any) -> "SearchSpace":
         """Read a space back; raises SpaceError where it breaks a rule."""

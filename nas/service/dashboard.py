@@ -1,8 +1,5 @@
 """Optuna's dashboard on a store, in this process: no other program is told the store's URL."""
 
-import errno
-import ipaddress
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from nas.errors import UserError
+from nas.service.sockets import family, is_loopback, listening
 from nas.store import engine as engines
 from nas.store import queries
 
@@ -99,7 +97,7 @@ def serve(
     server = _bound(app, host, port)
     shown = f"[{host}]" if ":" in host else host
     say(f"dashboard of {engines.masked(url)}: http://{shown}:{server.server_port}/")
-    if not _is_loopback(host):
+    if not is_loopback(host):
         say("It has no login: whoever reaches this address can read and delete all studies.")
     say("Ctrl-C ends it.")
     try:
@@ -154,31 +152,8 @@ def _storage(url: str) -> "BaseStorage":
 
 
 def _bound(app: Any, host: str, port: int) -> WSGIServer:
-    """Bind the address; say what is wrong with it where it can't be bound."""
-    if not 0 <= port <= 65535:
-        raise UserError(f"--port is a number from 0 (any that is free) to 65535, not {port}.")
+    class Bound(_Server):
+        address_family = family(host)
 
-    class Server(_Server):
-        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-
-    try:
-        return make_server(host, port, app, server_class=Server, handler_class=_Handler)
-    except socket.gaierror:
-        raise UserError(f"--host is an address of this machine, not {host!r}.") from None
-    except OSError as error:
-        reasons = {
-            errno.EADDRINUSE: f"Port {port} of {host} is taken; give another with --port.",
-            errno.EACCES: f"Port {port} needs more rights; give one above 1023 with --port.",
-            errno.EADDRNOTAVAIL: f"--host is an address of this machine, not {host!r}.",
-        }
-        known = reasons.get(error.errno or 0)
-        raise UserError(known or f"Can't serve at {host}:{port}: {error.strerror}.") from None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    with listening(host, port):
+        return make_server(host, port, app, server_class=Bound, handler_class=_Handler)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nas.commands import studies as commands
 from nas.errors import StoreError, UserError
+from nas.service.sockets import listening
 from nas.store import queries
 from nas.store.engine import resolve
 from nas.study.progress import Progress
@@ -118,38 +119,34 @@ GAUGES: dict[str, tuple[str, tuple[str, ...], Read]] = {
 }  # fmt: skip
 
 
-class Server(NamedTuple):
+class Endpoint(NamedTuple):
     """A server that answers scrapes in a thread of its own."""
 
     address: str
     close: Callable[[], None]
 
 
-def serve(store: str | None = None, *, host: str = "127.0.0.1", port: int = 9108) -> Server:
+def serve(store: str | None = None, *, host: str = "127.0.0.1", port: int = 9108) -> Endpoint:
     """Answer scrapes of /metrics from now on, at any free port for port 0.
 
     Raises UserError for an address that can't be listened at, and StoreError for what is no store.
     """
-    if not 0 <= port < 2**16:
-        raise UserError(f"--port is a number from 0 to 65535, not {port}.")
     try:
         from prometheus_client import CollectorRegistry, start_http_server
     except ImportError:
         raise UserError(
             "Numbers for a monitor need a package: pip install 'nas[metrics]'."
         ) from None
-    url = resolve(store)
-    with queries.connect(url):  # a mistake is told now, not at the first scrape
-        registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector(url))
-    try:
+    with listening(host, port):
+        url = resolve(store)
+        with queries.connect(url):  # a mistake is told now, not at the first scrape
+            registry = CollectorRegistry(auto_describe=False)
+        registry.register(Collector(url))
         server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        raise UserError(f"Can't listen at {host}, port {port}: {error.strerror}.") from None
 
     def close() -> None:
         server.shutdown()
         server.server_close()
         thread.join()
 
-    return Server(f"http://{host}:{server.server_port}/metrics", close)
+    return Endpoint(f"http://{host}:{server.server_port}/metrics", close)

@@ -3,7 +3,7 @@
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -21,11 +21,6 @@ from nas.store.optuna_storage import BatchedStorage, reported
 from nas.store.records import Metrics
 from nas.store.schema import ARTIFACTS, EVALUATIONS, RECIPES, STUDIES, TEST_LOOKS
 
-# The keys of a configuration that a study's name stands for; the first difference is told.
-FIXED = (
-    "parameters", "space", "objective", "recipe_hash", "limits", "sampler", "pruner", "seed",
-    "prefilter", "features", "warm_start", "reduction",
-)  # fmt: skip
 _OPENING_ATTEMPTS = 8
 _MADE_BY_ANOTHER = ("already exists", "unique", "duplicate")
 
@@ -81,19 +76,20 @@ class Store:
         config: Mapping[str, Any],
         *,
         direction: Literal["maximize", "minimize"] = "maximize",
+        fixed: Sequence[str] = (),
         recipes: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> queries.StudyInfo:
         """Create a study, or find it again; raise StoreError when its name means something else.
 
-        `config` is JSON; its keys in `FIXED` may not change under a name, the others are stored as
-        they are now. `recipes` are stored under their hashes.
+        `config` is JSON; its `fixed` keys may not change under a name, the first that differs is
+        told; the others are stored as they are now. `recipes` are stored under their hashes.
         """
         plain = json.loads(json.dumps(config))
         with self.write() as connection:
             forget_deleted(connection)
             row = {study.name: study for study in queries.studies(connection)}.get(name)
         if row is not None:
-            _check_same(name, row.config, plain)
+            _check_same(name, row.config, plain, fixed)
         with reported(self.url, "write"), _quiet():
             optuna.create_study(
                 study_name=name, storage=self.storage, direction=direction, load_if_exists=True
@@ -102,7 +98,7 @@ class Store:
         with self.write() as connection:
             values = {"id": study_id, "name": name, "config": plain}
             if insert_new(connection, STUDIES, values) is None:
-                _update_config(connection, name, plain)
+                _update_config(connection, name, plain, fixed)
             for recipe_hash, recipe in (recipes or {}).items():
                 insert_new(connection, RECIPES, {"hash": recipe_hash, "json": dict(recipe)})
             return queries.study(connection, name)
@@ -164,18 +160,22 @@ def _optuna_storage(url: sa.URL) -> BatchedStorage:
     return BatchedStorage(url)
 
 
-def _update_config(connection: sa.Connection, name: str, now: Mapping[str, Any]) -> None:
+def _update_config(
+    connection: sa.Connection, name: str, now: Mapping[str, Any], fixed: Sequence[str]
+) -> None:
     """Give a study the keys of its configuration that may change."""
     stored = queries.study(connection, name)
-    _check_same(name, stored.config, now)  # another process may have been first
+    _check_same(name, stored.config, now, fixed)  # another process may have been first
     merged = {**stored.config, **now}
     if merged != stored.config:
         mine = STUDIES.c.id == stored.id
         connection.execute(STUDIES.update().where(mine).values(config=merged))
 
 
-def _check_same(name: str, stored: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for key in FIXED:
+def _check_same(
+    name: str, stored: Mapping[str, Any], now: Mapping[str, Any], fixed: Sequence[str]
+) -> None:
+    for key in fixed:
         was, new = stored.get(key), now.get(key)
         if was == new or key not in stored:  # a study that is older than the option
             continue

@@ -51,12 +51,13 @@ class Asker:
         self.budget, self.deadline = budget, deadline
         self.schedule = config.schedule
         self._climb = Climb(trials.info.id)
+        key = (config.recipe.hash, config.recipe.epochs)
         self.proposer = Proposer(
             config,
             study,
             images=images,
-            elsewhere=self._elsewhere,
-            tried=self._tried,
+            elsewhere=partial(trials.read, queries.known, *key, trials.info.id),
+            tried=partial(trials.read, queries.tried, trials.info.id),
             fidelity=self._first_fidelity,
         )
 
@@ -178,10 +179,3 @@ class Asker:
     def _tell_reused(self, started: Started) -> None:
         if started.outcome in ("complete", "pruned", "failed"):
             self.observers.tell("reused", started)
-
-    def _elsewhere(self) -> list[queries.Known]:
-        recipe = self.config.recipe
-        return self.trials.read(queries.known, recipe.hash, recipe.epochs, self.trials.info.id)
-
-    def _tried(self, first: int) -> list[queries.Tried]:
-        return self.trials.read(queries.tried, self.trials.info.id, first)

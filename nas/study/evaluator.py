@@ -116,7 +116,12 @@ class Training:
         except _RungReached:
             seconds = sum(epoch.seconds for epoch in epochs.values())
             return Result(metrics=epochs[fidelity].metrics, seconds=seconds)
-        _save_weights(checkpoints, result, on_full)
+        while True:
+            try:
+                checkpoints.save_weights(result.state)
+                break
+            except DiskFull as error:
+                on_full(error)
         return Result(
             metrics=result.metrics,
             seconds=result.seconds,
@@ -173,16 +178,6 @@ def _point(result: "EpochResult") -> CurvePoint:
         seconds=result.seconds,
         learning_rate=result.learning_rate,
     )
-
-
-def _save_weights(
-    checkpoints: "Checkpoints", result: "TrainResult", on_full: Callable[[DiskFull], None]
-) -> None:
-    while True:
-        try:
-            return checkpoints.save_weights(result.state)
-        except DiskFull as error:
-            on_full(error)
 
 
 def _wait_for_space(error: DiskFull, should_stop: Callable[[], bool]) -> None:

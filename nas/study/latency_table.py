@@ -19,10 +19,8 @@ TABLE = "latency.json"  # a copy of it for people, in the study's folder
 Say = Callable[[str], None]
 
 
-def given_table(path: str, say: Say, *others: object) -> LatencyTable:
-    """Read a table's file; raises UserError where another setting is given beside it."""
-    if any(other is not None for other in others):
-        raise UserError("--latency-table says how it was measured; give no other setting.")
+def given_table(path: str, say: Say) -> LatencyTable:
+    """Read a table's file and say what it is."""
     table = read(path)
     say(f"latency table {path}, of space {table.space}: {table.describe()}")
     return table
@@ -55,7 +53,7 @@ def new_table(
 ) -> LatencyTable:
     """Make a table for a study that begins."""
     how = setting(1 if batch is None else batch)
-    limit = TABLE_SECONDS if seconds is None else check_seconds("--latency-seconds", seconds)
+    limit = TABLE_SECONDS if seconds is None else seconds
     say(f"latency: making a table first, for about {quantities.duration(limit)}")
     table = learn.make(subject, how, goal=goal, seconds=limit, seed=seed, say=say)
     say(f"latency table: {table.describe()}")

@@ -8,14 +8,15 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from nas import pareto
 from nas.errors import StoreError, UserError, unknown
 from nas.objective import Objective, objective
-from nas.quantities import short
+from nas.quantities import duration, number, short
+from nas.report import tables
 from nas.report.study_picture import Growth, draw_front
 from nas.report.tradeoff import MACS, Spot, TradeOff, longest, trade_off, words
 from nas.store import queries
@@ -23,6 +24,7 @@ from nas.store.queries import StudyInfo, TrialInfo
 
 COSTS = {"macs": MACS, "params": "parameters"}  # by their names, the words of their axes
 KINDS = ("soft", "hard")  # of a new rank; a pareto objective scores as a soft one does
+MOST = 0.9  # of a hypervolume, from which on the front hardly moved
 NEAR = 0.1  # of the target: a trial within it was near
 UNKNOWN = pareto.Point(math.nan, math.nan)  # what a trial that was not trained whole adds
 
@@ -48,11 +50,70 @@ class Front:
     reference: pareto.Point
     growth: tuple[Growth, ...]
     figure: TradeOff
+    picture: str | None = None  # the file in which it was drawn
 
     @property
     def hypervolume(self) -> float:
         """Return the area under the front as far as the reference."""
         return self.growth[-1].hypervolume if self.growth else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the front as plain data."""
+        return {
+            "study": self.study,
+            "metric": self.metric,
+            "cost": self.cost,
+            "best": self.best.number,
+            "hypervolume": self.hypervolume,
+            "reference": self.reference._asdict(),
+            "front": [trial.to_json() for trial in self.trials],
+            "worth_training_whole": [trial.to_json() for trial in self.promising],
+            "growth": [step._asdict() for step in self.growth],
+            "picture": self.picture,
+        }
+
+    def lines(self) -> tables.Lines:
+        """Say what the front was rebuilt from, and its hypervolume with the reference point."""
+        complete = len(self.trials) + len(self.dominated)
+        yield (
+            f"{self.study}: {len(self.trials)} of {complete} complete trials are on the front of"
+            f" {self.metric} and {self.cost}"
+        )
+        lowest = number(self.reference.value)
+        line = (
+            f"hypervolume {self.hypervolume:.4g} ({self.metric} x ln {self.cost}, from"
+            f" {lowest} and {short(self.reference.cost)})"
+        )
+        if self.hypervolume:
+            most = [step for step in self.growth if step.hypervolume >= MOST * self.hypervolume]
+            line += (
+                f"; {MOST:.0%} of it after {most[0].evaluations} of {most[-1].evaluations}"
+                f" evaluations, {duration(most[0].seconds)} of {duration(most[-1].seconds)} of"
+                " training"
+            )
+        yield line
+        if self.promising:
+            yield (
+                "Pruned trials were measured after fewer epochs and are not on it; those worth"
+                " training whole lie beyond it already."
+            )
+        yield self._table()
+        if self.picture is not None:
+            yield f"picture: {self.picture}"
+
+    def _table(self) -> tables.Table:
+        """Show the front, the cheapest first, then what was pruned and lies beyond it."""
+        metric = f"#{self.metric.replace('_', ' ')}"
+        columns = ["standing", "#trial", metric, "#FLOPs", "#params", "#score", "architecture"]
+        rows = []
+        for standing, trials in (("front", self.trials), ("worth training whole", self.promising)):
+            for trial in trials:
+                note = ", best score" if trial.number == self.best.number else ""
+                value, score = number(self.value_of(trial)), number(trial.score)
+                cost = (short(trial.cost.macs), short(trial.cost.params))
+                row = [standing + note, trial.number, value, *cost, score]
+                rows.append([*row, trial.architecture_id[:8]])
+        return tables.Table(columns, rows)
 
     def value_of(self, trial: TrialInfo) -> float:
         """Return a trial's last metric."""
@@ -158,11 +219,11 @@ def _growth(
     whole = [points[n] if trials[n].state == "complete" else UNKNOWN for n, _ in ended]
     trained: set[str] = set()
     seconds, steps = 0.0, []
-    for (number, spent), area in zip(ended, pareto.growth(whole, reference), strict=True):
-        if trials[number].reused_from is None:
-            trained.add(trials[number].architecture_id)
+    for (ended_number, spent), area in zip(ended, pareto.growth(whole, reference), strict=True):
+        if trials[ended_number].reused_from is None:
+            trained.add(trials[ended_number].architecture_id)
         seconds += spent
-        steps.append(Growth(number, len(trained), seconds, area))
+        steps.append(Growth(ended_number, len(trained), seconds, area))
     return tuple(steps)
 
 
@@ -173,6 +234,11 @@ class RescoredTrial(NamedTuple):
     score: float
     own_rank: int
     trial: TrialInfo
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the trial with its score under the new objective, and that under its own."""
+        own = {"own_rank": self.own_rank, "own_score": self.trial.score}
+        return {**self.trial.to_json(), "rank": self.rank, "score": self.score, **own}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +271,60 @@ class Rescored:
         soft = self.objective.kind == "soft" and self.own.kind in ("soft", "pareto")
         same_cost = self.own.target_latency_ms is None
         return soft and same_cost and self.objective.weight == self.own.weight
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the ranks as plain data."""
+        return {
+            "study": self.study,
+            "metric": self.metric,
+            "objective": self.objective.to_json(),
+            "own_objective": self.own.to_json(),
+            "evaluated_macs": self.evaluated,
+            "near_target": self.near,
+            "complete": self.count,
+            "pruned": self.pruned,
+            "extrapolated": self.extrapolated,
+            "unmoved": self.unmoved,
+            "trials": [ranked.to_json() for ranked in self.trials],
+        }
+
+    def lines(self) -> tables.Lines:
+        """Say which objective ranks the trials and how near they are to its target; show them."""
+        target, low, high = map(short, (self.objective.target, *self.evaluated))
+        yield f"{self.study} under {self.objective.describe(self.metric)}"
+        yield f"its own: {self.own.describe(self.metric)}"
+        yield (
+            f"{self.near} of {self.count} complete trials are within 10 % of {target} FLOPs; they"
+            f" cost {low} to {high}"
+        )
+        if self.pruned:
+            yield f"{self.pruned} networks were pruned under its own objective: no rank"
+        if self.unmoved:
+            yield (
+                "a soft objective's target scales all scores alike: no rank changes but by --w, or"
+                " with --objective hard"
+            )
+        rows = [
+            [
+                ranked.rank,
+                ranked.trial.number,
+                number(ranked.score),
+                number(ranked.trial.metrics.get(self.metric)),
+                short(ranked.trial.cost.macs),
+                ranked.own_rank,
+                ranked.trial.architecture_id[:8],
+            ]
+            for ranked in self.trials
+        ]
+        metric = f"#{self.metric.replace('_', ' ')}"
+        columns = ["#rank", "#trial", "#score", metric, "#FLOPs", "#own rank", "architecture"]
+        yield tables.Table(columns, rows)
+        if self.extrapolated:
+            yield tables.Remark(
+                f"the target of {target} FLOPs lies outside of what was evaluated ({low} to"
+                f" {high}): the choice is extrapolated. nas search --target-flops {target} would"
+                " look there."
+            )
 
 
 def rescore(

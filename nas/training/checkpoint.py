@@ -24,8 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nas.credentials import check_no_secret, is_url
-from nas.errors import DiskFull, UserError
+from nas.errors import DiskFull
 
 WEIGHTS = "weights.safetensors"
 _NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
@@ -155,19 +154,6 @@ class Checkpoints:
             except FileNotFoundError:
                 copy.unlink(missing_ok=True)
             yield copy
-
-
-def check(url: str) -> None:
-    """Refuse a URL that nothing here can open, and one with a password: it is stored and shown."""
-    if is_url(url):
-        check_no_secret(url, "--checkpoints")
-    try:
-        _opened(url)
-    except (ValueError, ImportError) as error:
-        raise UserError(
-            f"--checkpoints is a folder or a URL such as s3://bucket/folder; {url!r} can't be "
-            f"opened: {error}"
-        ) from None
 
 
 def with_weights(url: str) -> list[Checkpoints]:

@@ -1,0 +1,172 @@
+"""Tables and lines of what verbs return: plain data until they are printed.
+
+Importing this module imports neither torch nor rich.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from nas.quantities import number, short
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+    from nas.store.queries import TrialInfo
+    from nas.store.records import CurvePoint
+
+
+class Alarm(str):
+    """A cell that is printed in red."""
+
+
+class Remark(str):
+    """A line for standard error: it is no part of the result."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A plain table; columns whose name begins with '#' hold numbers. Rich prints it."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    title: str = ""
+
+    def __rich__(self) -> "RichTable":
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(title=self.title or None, box=None, pad_edge=False, title_justify="left")
+        for column in self.columns:
+            justify: Literal["right", "left"] = "right" if column[0] == "#" else "left"
+            table.add_column(column.lstrip("#"), justify=justify, no_wrap=True)
+        for row in self.rows:
+            styles = ("bold red" if isinstance(cell, Alarm) else "" for cell in row)
+            table.add_row(*map(Text, map(str, row), styles))
+        return table
+
+
+Lines = Iterable[str | Table]
+
+
+def top_table(trials: "Sequence[TrialInfo]", metric: str) -> Table:
+    """Show the best trials, each beside the majority-class rate."""
+    names = list(dict.fromkeys([metric, "balanced_accuracy", "auroc"]))
+    timed = any(trial.latency_ms is not None for trial in trials)
+    heads = (name.removesuffix("_accuracy").replace("_", " ") for name in names)
+    columns = [
+        "#trial",
+        "#score",
+        *(f"#{head}" for head in heads),
+        "#majority",
+        *(["#ms"] if timed else []),
+        "#FLOPs",
+        "#params",
+    ]
+    rows = []
+    for trial in trials:
+        metrics = [number(trial.metrics.get(name)) for name in names]
+        majority = number(trial.metrics.get("majority_rate"))
+        cost = [short(trial.cost.macs), short(trial.cost.params)]
+        if timed:
+            cost.insert(0, "-" if trial.latency_ms is None else f"{trial.latency_ms:.3g}")
+        note = Alarm("one class!") if trial.one_class else trial.architecture_id[:8]
+        rows.append([trial.number, number(trial.score), *metrics, majority, *cost, note])
+    return Table([*columns, "architecture"], rows)
+
+
+def cost_table(numbers: Mapping[str, Any]) -> Table:
+    """Show a network's cost block by block, with each block's share of the macs."""
+    rows = []
+    for block in numbers["blocks"]:
+        size = f"{block['size']}x{block['size']}x{block['in_channels']}"
+        share = block["macs"] / max(1, numbers["macs"])
+        width = block["out_channels"]
+        counted = (f"{block[name]:,}" for name in ("macs", "params", "activations"))
+        rows.append([block["part"], block["block"], size, width, *counted, f"{share:.1%}"])
+    total = (f"{numbers[name]:,}" for name in ("macs", "params", "activations"))
+    rows.append(["total", "", "", "", *total, "100%"])
+    columns = ["part", "block", "#input", "#width", "#macs", "#params", "#activations", "#share"]
+    return Table(columns, rows)
+
+
+def stage_table(numbers: Mapping[str, Any]) -> Table:
+    """Show a network's cost by stem, stage and head, with each one's share of the macs."""
+    rows = []
+    for stage in numbers["stages"]:
+        blocks = ", ".join(f"{name} x{count}" for name, count in stage["blocks"].items())
+        size = f"{stage['resolution_in']} -> {stage['resolution_out']}"
+        share = stage["macs"] / max(1, numbers["macs"])
+        counted = (f"{stage[name]:,}" for name in ("macs", "params", "activations"))
+        rows.append([stage["part"], blocks, size, stage["out_channels"], *counted, f"{share:.1%}"])
+    total = (f"{numbers[name]:,}" for name in ("macs", "params", "activations"))
+    rows.append(["total", f"{len(numbers['blocks'])} blocks", "", "", *total, "100%"])
+    columns = ["part", "blocks", "#pixels", "#width", "#macs", "#params", "#activations", "#share"]
+    return Table(columns, rows)
+
+
+def comparison_table(networks: Sequence[Mapping[str, Any]]) -> Table:
+    """Show several networks side by side, with macs and params as multiples of the first's."""
+    first = networks[0]
+    rows = [
+        [
+            one["name"],
+            one["resolution"],
+            one["classes"],
+            len(one["blocks"]),
+            short(one["macs"]),
+            f"{one['macs'] / max(1, first['macs']):.2f}x",
+            short(one["params"]),
+            f"{one['params'] / max(1, first['params']):.2f}x",
+            short(one["activations"]),
+            f"{one['peak_activation_bytes'] / 2**20:.3g} MiB",
+        ]
+        for one in networks
+    ]
+    columns = ["name", "#pixels", "#classes", "#blocks", "#macs", "#", "#params", "# "]
+    return Table([*columns, "#activations", "#peak memory"], rows)
+
+
+def latency_table(measured: Sequence[Mapping[str, Any]]) -> Table:
+    """Show measured latencies: median and quartiles in milliseconds, and images per second."""
+    rows = [
+        [
+            one["name"],
+            one["resolution"],
+            *(f"{one[name]:.3f}" for name in ("median_ms", "q1_ms", "q3_ms")),
+            one["runs"],
+            f"{1000 * one['setting']['batch_size'] / one['median_ms']:.0f}",
+            short(one["macs"]),
+        ]
+        for one in measured
+    ]
+    columns = ["name", "#pixels", "#median ms", "#quartiles", "#", "#runs", "#images/s", "#macs"]
+    return Table(columns, rows)
+
+
+def family_table(members: Iterable[Mapping[str, Any]]) -> Table:
+    """Show a scaled family: what each member costs, its FLOPs over the source's and the ideal."""
+    rows = []
+    for one in members:
+        ratios = (f"{one[name]:.2f}" for name in ("ratio", "ideal_ratio"))
+        counted = (f"{one[name]:,}" for name in ("macs", "params"))
+        numbers = (one["resolution"], one["layers"], *counted, *ratios)
+        rows.append([f"{one['phi']:g}", *numbers, one["file"] or ""])
+    columns = ["#phi", "#px", "#layers", "#macs", "#params", "#ratio", "#ideal", "file"]
+    return Table(columns, rows)
+
+
+def curve_table(points: "Sequence[CurvePoint]", metric: str) -> Table:
+    """Show a learning curve, epoch by epoch."""
+    columns = ["#epoch", "#train loss", "#validation loss", f"#{metric}", "#seconds"]
+    rows = [
+        [
+            point.epoch,
+            number(point.train_loss),
+            number(point.metrics.get("loss")),
+            number(point.metrics.get(metric)),
+            f"{point.seconds:.1f}",
+        ]
+        for point in points
+    ]
+    return Table(columns, rows)

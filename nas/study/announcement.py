@@ -1,0 +1,63 @@
+"""What a person is told of a search before it begins: what is searched, how, how long."""
+
+from collections.abc import Iterator
+
+from nas import pruners, quantities
+from nas.study.preparation import Prepared
+from nas.study.proposer import PREFILTERED, RANKED
+
+
+def announce(prepared: Prepared) -> list[str]:
+    """Say what will be searched and how long it will take."""
+    flight, config = prepared.preflight, prepared.config
+    if flight is None:
+        return []
+    times = flight.latency_ms
+    latency = "" if times is None else f", {times[0]:.3g} to {times[1]:.3g} ms"
+    lines = [
+        f"study {prepared.name} in {quantities.from_here(config.folder)}",
+        f"space {flight.space}: {flight.size:.3g} assignments of {flight.parameters} parameters, "
+        f"{quantities.short(flight.macs[0])} to {quantities.short(flight.macs[1])} FLOPs, "
+        f"{quantities.short(flight.params[0])} to {quantities.short(flight.params[1])} parameters"
+        f"{latency}; {flight.near_target:.1%} within 10 % of the target, "
+        f"{flight.within_limits:.0%} within the limits",
+    ]
+    if prepared.left_out:
+        sizes = ", ".join(map(str, prepared.left_out))
+        lines.append(f"resolutions left out, too large or too small for these images: {sizes}")
+    lines.append(f"objective: {config.objective.describe(config.recipe.metric)}")
+    lines.append(f"recipe: {config.recipe.describe()}")
+    lines += _proxy_lines(prepared)
+    if pruners.get(config.pruner).LADDER:
+        lines.append(f"{config.pruner}: {config.schedule.describe()}")
+    lines.append(_time_line(prepared))
+    return lines
+
+
+def _proxy_lines(prepared: Prepared) -> Iterator[str]:
+    config, seconds = prepared.config, prepared.proxy_seconds
+    if config.prefilter is not None:
+        whole = quantities.duration(max(1.0, RANKED * seconds[config.prefilter]))
+        yield (
+            f"pre-filter: the first {PREFILTERED} trials are the best of {RANKED} draws near the"
+            f" target by {config.prefilter}; each worker ranks them once, in about {whole}"
+        )
+    if config.features:
+        each = sum(seconds[name] for name in config.features)
+        yield f"features: {', '.join(config.features)}, about {each:.2g} s a network"
+
+
+def _time_line(prepared: Prepared) -> str:
+    each, parts = quantities.duration(prepared.estimate), []
+    workers = prepared.executor.workers
+    if not prepared.estimate:
+        return "time: a trial could not be measured, the example does not fit into memory"
+    if prepared.trials is not None:
+        whole = prepared.estimate * prepared.trials / workers
+        parts.append(f"{prepared.trials} trials in about {quantities.duration(whole)} or less")
+    if prepared.seconds is not None:
+        parts.append(f"at most {quantities.duration(prepared.seconds)}")
+    return (
+        f"time: about {each} a trial on {workers} worker{'s' if workers > 1 else ''}; "
+        f"{', '.join(parts)}"
+    )

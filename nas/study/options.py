@@ -1,0 +1,443 @@
+"""The options of a search, each said once.
+
+`SearchOptions` declares them. From it come the options of `nas search` and `nas resume`, the
+signature of `nas.search`, the keys of a file for `--config`, what `nas submit` refuses, what may
+not change under a study's name, and the documents' table. `read` checks each value for itself,
+`check` all of them together; both need neither data nor a store, and this module no torch.
+"""
+
+import math
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from nas import executors, proxies, pruners, quantities, samplers
+from nas.cost import Limits
+from nas.credentials import check_no_secret, is_url
+from nas.errors import UserError, unknown
+from nas.objective import DEFAULT_WEIGHT, Objective, latency_objective, objective
+from nas.pruners import ladder
+from nas.training.metrics import METRICS
+
+if TYPE_CHECKING:
+    from nas.search_space import SearchSpace
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OVER_TARGET = 1.5  # times the target: the hard limit on its cost where none is given
+DEFAULT_BUDGET = 24, 1800.0  # trials and seconds, where neither is given
+# The panels of --help.
+WHAT, PROPOSE, TRAIN = "What to search", "How to propose", "How to train"
+BUDGET, WHERE, WRITTEN = "Budget", "Where it runs", "What is written"
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option: how it is explained, which values it takes, what it decides.
+
+    A `page`, as seen from docs/guides, says more. `unset` says what holds where nothing is given.
+    `read(value, flag)` turns a value as people write it into the field's type, `names` lists the
+    values there are. The keys `fixes` of a stored configuration may not change under a study's
+    name; a `recipe` option is the recipe's field of that name. `nas resume` takes the options that
+    are `resumes`; Ray Tune decides those that are not `tunes`. The last three fields are filled in.
+    """
+
+    help: str
+    group: str
+    unit: str = ""
+    page: str = ""
+    unset: str = ""
+    read: Callable[[Any, str], Any] | None = None
+    names: Callable[[], Iterable[str]] | None = None
+    at_least: int | None = None
+    at_most: int | None = None
+    fixes: str = ""
+    recipe: bool = False
+    resumes: bool = False
+    tunes: bool = True
+    name: str = ""
+    types: tuple[Any, ...] = ()
+    default: Any = None
+
+    @property
+    def flag(self) -> str:
+        """The option's name on the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def type(self) -> Any:
+        """The type of the value on the command line: text where there is something to read."""
+        return str if self.read else self.types[0]
+
+    @property
+    def default_text(self) -> str:
+        """The words for what holds where nothing is given."""
+        if self.type is bool:
+            return "yes" if self.default else "no"
+        return self.unset or ("none" if self.default in (None, ()) else str(self.default))
+
+    def checked(self, value: Any) -> Any:
+        """Return a value as the field's type; raises UserError with the rule and the value."""
+        kind = self.types[0]
+        value = os.fspath(value) if isinstance(value, os.PathLike) else value
+        if self.read and kind is not str:
+            return self.read(value, self.flag)
+        value = float(value) if kind is float and type(value) is int else value
+        if type(value) not in self.types and Any not in self.types:
+            raise UserError(f"{self.flag} is {_KINDS[kind]}, not {value!r}.")
+        if self.names is not None and value not in (names := list(self.names())):
+            raise UserError(unknown(self.name, value, names))
+        low, high = self.at_least, self.at_most
+        if (low is not None and not low <= value < math.inf) or (high is not None and value > high):
+            limits = f"of at least {low}" if high is None else f"from {low} to {high}"
+            raise UserError(f"{self.flag} is {_KINDS[kind]} {limits}, not {value}.")
+        return self.read(value, self.flag) if self.read else value
+
+
+def _option(default: Any, help_: str, group: str, **facts: Any) -> Any:
+    return field(default=default, metadata={"option": Option(help_, group, **facts)})
+
+
+def _proxies(value: Any, flag: str) -> tuple[str, ...]:
+    names = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(f"{flag} are names of proxies such as naswot,synflow, not {value!r}.")
+    return proxies.read(value)
+
+
+def _data(source: str, _: str) -> str:
+    """Refuse a URL that is no data file's or has a secret in it."""
+    if is_url(source):
+        from nas.data import remote
+
+        remote.check(source)
+    return source
+
+
+def _checkpoints(url: str, flag: str) -> str:
+    """Refuse a URL that nothing here can open, and one with a password: it is stored and shown."""
+    from fsspec.core import url_to_fs
+
+    if is_url(url):
+        check_no_secret(url, flag)
+    try:
+        url_to_fs(url)  # type: ignore[no-untyped-call]
+    except (ValueError, ImportError) as error:
+        raise UserError(
+            f"{flag} is a folder or a URL such as s3://bucket/folder; {url!r} can't be opened: "
+            f"{error}"
+        ) from None
+    return url
+
+
+def _study(name: str, _: str) -> str:
+    if not name or name.startswith(".") or any(c in name for c in "/\\\0\n"):
+        raise UserError(f"A study's name is the name of a folder, not {name!r}.")
+    return name
+
+
+def _store(url: str, _: str) -> str:
+    from nas.store.engine import parse
+
+    parse(url)
+    return url
+
+
+def _out(path: str, flag: str) -> str:
+    if is_url(path):
+        raise UserError(f"{flag} is a folder, not {path!r}; --checkpoints may be a URL.")
+    return path
+
+
+def _seconds(value: str | float, flag: str) -> float:
+    return float(quantities.seconds(value, flag))
+
+
+def _listed(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
+
+
+# fmt: off
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """The options of a search as they are read, in the order of `--help`.
+
+    Where nothing was given and the default depends on other options or on the data, it is None.
+    """
+
+    space: "str | SearchSpace" = _option(  # noqa: RUF009 - makes a field
+        "mixconv", "Name of a shipped space, or path of a .py or .json file.", WHAT,
+        page="search-spaces", fixes="parameters space")
+    data: str = _option(
+        "digits", "Name, .npz file, folder of images per class, or URL.", WHAT,
+        page="data", read=_data, fixes="recipe_hash")
+    target_flops: int | None = _option(
+        None, "FLOPs target T, such as 300M or 2.5k.", WHAT, unit="FLOPs",
+        page="../reference/objective", unset="none: this or the next must be given",
+        read=quantities.count, fixes="objective")
+    target_latency: float | None = _option(
+        None, "Latency target T instead, such as 5ms.", WHAT, unit="time", page="latency",
+        read=quantities.milliseconds, fixes="objective")
+    objective: str = _option(
+        "soft", f"{_listed(DEFAULT_WEIGHT)}: how cost counts; pareto is after the front.", WHAT,
+        page="pareto", names=lambda: DEFAULT_WEIGHT, fixes="objective")
+    w: float | None = _option(
+        None, "Weight of cost / T in the score.", WHAT, page="../reference/objective",
+        unset="-0.07; hard: -1", fixes="objective")
+    max_flops: int | None = _option(
+        None, "Limit that no trial may break.", WHAT, unit="FLOPs", read=quantities.count,
+        unset=f"{OVER_TARGET} times the target", fixes="limits")
+    max_params: int | None = _option(
+        None, "Limit that no trial may break, such as 5M.", WHAT, unit="params",
+        read=quantities.count, fixes="limits")
+    resolution: int | None = _option(
+        None, "Fix the size of the images.", WHAT, unit="px", at_least=1,
+        at_most=quantities.MAX_RESOLUTION, unset="the space's choice",
+        fixes="parameters space")
+    latency_table: str | None = _option(
+        None, "File of nas latency table, for --target-latency.", WHAT, page="latency",
+        unset="one is made first", fixes="objective")
+    latency_batch: int | None = _option(
+        None, "Images at once in a table that is made.", WHAT, unit="images", at_least=1, unset="1")
+    latency_seconds: float | None = _option(
+        None, "Time to make a table in.", WHAT, unit="seconds", at_least=1, unset="60")
+    sampler: str = _option(
+        samplers.DEFAULT, f"What proposes networks: {_listed(samplers.names())}.", PROPOSE,
+        page="../reference/samplers", names=samplers.names, fixes="sampler")
+    warm_start: bool = _option(
+        True, "Begin with what other studies of the store trained under the same recipe; never "
+        "with random, with grid or on a ladder of rungs.", PROPOSE, page="../how-it-works/engine",
+        fixes="warm_start")
+    prefilter: str | None = _option(
+        None, "Zero-cost proxy that ranks the first draws.", PROPOSE, page="proxies",
+        names=proxies.names, fixes="prefilter")
+    features: tuple[str, ...] = _option(
+        (), "Proxies that --sampler nas sees, such as naswot,synflow.", PROPOSE, page="proxies",
+        read=_proxies, fixes="features")
+    metric: str = _option(
+        "accuracy", f"Metric of the objective: {_listed(METRICS)}.", TRAIN, names=lambda: METRICS,
+        fixes="recipe_hash", recipe=True)
+    epochs: int | None = _option(
+        None, "Epochs of a trial.", TRAIN, unit="epochs", at_least=1,
+        unset="by the size of the data", fixes="recipe_hash", recipe=True)
+    pruner: str = _option(
+        pruners.DEFAULT, f"What gives trials up early: {_listed(pruners.names())}.", TRAIN,
+        page="fidelity", names=pruners.names, fixes="pruner", tunes=False)
+    fidelity: str | None = _option(
+        None, "What the rungs of successive halving and Hyperband save: "
+        f"{_listed(ladder.FIDELITIES)}.", TRAIN, page="fidelity",
+        names=lambda: ladder.FIDELITIES, unset=ladder.DEFAULT, fixes="recipe_hash", tunes=False)
+    reduction: int | None = _option(
+        None, "1 in so many goes on from a rung.", TRAIN, page="fidelity", at_least=2, at_most=10,
+        unset=str(ladder.REDUCTION), fixes="reduction", tunes=False)
+    seed: int = _option(
+        0, "Seed of proposals and trainings.", TRAIN, at_least=0, at_most=2**32 - 1, fixes="seed",
+        recipe=True)
+    trials: int | None = _option(
+        None, "Number of networks to train.", BUDGET, unit="trials", at_least=1,
+        unset=f"{DEFAULT_BUDGET[0]}, unless --time is given", resumes=True, tunes=False)
+    time: float | None = _option(
+        None, "Time limit, such as 30m, 2h or 90s.", BUDGET, unit="time", read=_seconds,
+        unset="30m, unless --trials is given", resumes=True, tunes=False)
+    workers: int | None = _option(
+        None, "Worker processes; 0: one worker inside the command's own process.", WHERE,
+        at_least=0, unset="one per core, at most 8; 1 with a GPU", resumes=True, tunes=False)
+    executor: str | None = _option(
+        None, f"Where workers run: {_listed(executors.names())}.", WHERE,
+        page="../how-it-works/executors", names=executors.names, unset=executors.DEFAULT,
+        resumes=True)
+    address: str | None = _option(
+        None, "Address of a Ray cluster.", WHERE, page="../how-it-works/executors",
+        unset="RAY_ADDRESS, else one started here", resumes=True)
+    cpus_per_trial: float | None = _option(
+        None, "CPUs of a worker on Ray.", WHERE, unit="CPUs", unset="1", resumes=True)
+    gpus_per_trial: float | None = _option(
+        None, "GPUs of a worker on Ray.", WHERE, unit="GPUs",
+        unset="0.25, or 0 where there is none", resumes=True)
+    max_concurrent: int | None = _option(
+        None, "Workers on Ray at once.", WHERE, unset="as many as its nodes hold", resumes=True)
+    study: str | None = _option(
+        None, "Name of the study.", WRITTEN, read=_study, unset="space, data and target")
+    store: str | None = _option(
+        None, "Database URL.", WRITTEN, page="../reference/store", read=_store,
+        unset="NAS_STORE, else sqlite:///studies/nas.db", resumes=True)
+    out: str = _option("studies", "Folder of the study folders.", WRITTEN, read=_out)
+    checkpoints: str | None = _option(
+        None, "Folder or URL that all machines see, for checkpoints.", WRITTEN,
+        page="../how-it-works/executors", read=_checkpoints, unset="in the study's folder")
+    showcase: bool = _option(
+        True, "Notes, code and diagrams for the dashboard.", WRITTEN, page="dashboard")
+    # fmt: on
+
+    @property
+    def goal(self) -> Objective:
+        """The objective; one on latency lacks its table. Raises UserError without a target."""
+        if self.target_latency is not None:
+            return latency_objective(self.target_latency, None, self.objective, self.w)
+        if self.target_flops is None:
+            raise UserError(
+                "A search needs a FLOPs target, such as --target-flops 300M, or a latency target, "
+                "such as --target-latency 5ms."
+            )
+        return objective(self.target_flops, self.objective, self.w)
+
+    def new_executor(self) -> executors.Executor:
+        """Make the executor; nothing is connected. Raises UserError for what it can't do."""
+        request = executors.Request(
+            self.workers, self.address, self.cpus_per_trial, self.gpus_per_trial,
+            self.max_concurrent,
+        )  # fmt: skip
+        return executors.get(self.executor, request)
+
+    def complete(self) -> "SearchOptions":
+        """Return the options with the defaults that depend on other options."""
+        learns = samplers.learns(self.sampler) and not pruners.get(self.pruner).LADDER
+        changes: dict[str, Any] = {"warm_start": self.warm_start and learns}
+        changes["fidelity"] = self.fidelity or ladder.DEFAULT
+        changes["reduction"] = self.reduction or ladder.REDUCTION
+        if self.max_flops is None and self.target_flops is not None:
+            changes["max_flops"] = round(OVER_TARGET * self.target_flops)
+        changes["trials"], changes["time"] = budget(self.trials, self.time)
+        return replace(self, **changes)
+
+    @property
+    def limits(self) -> Limits:
+        """The hard limits."""
+        return Limits(macs=self.max_flops, params=self.max_params)
+
+
+@cache
+def declared() -> Mapping[str, Option]:
+    """Return all options by their names in Python."""
+    hints, found = get_type_hints(SearchOptions, localns={"SearchSpace": Any}), {}
+    for each in fields(SearchOptions):
+        hint = hints[each.name]
+        types = get_args(hint) if isinstance(hint, UnionType) else (get_origin(hint) or hint,)
+        types = tuple(one for one in types if one is not NoneType)
+        option: Option = each.metadata["option"]
+        found[each.name] = replace(option, name=each.name, types=types, default=each.default)
+    return found
+
+
+def resumable() -> Mapping[str, Option]:
+    """Return the options that `nas resume` takes."""
+    return {name: option for name, option in declared().items() if option.resumes}
+
+
+def budget(trials: int | None, seconds: float | None) -> tuple[int | None, float | None]:
+    """Return the trials and the seconds that end a search: the default where neither is given."""
+    return DEFAULT_BUDGET if trials is None and seconds is None else (trials, seconds)
+
+
+def read(given: Mapping[str, Any], options: Mapping[str, Option] | None = None) -> SearchOptions:
+    """Read options, all or some, by their names in Python; None stands for the default.
+
+    Raises UserError for a name that is no option's, and for a value that an option can't have.
+    """
+    options = options or declared()
+    for name in given:
+        if name not in options:
+            raise UserError(unknown("option", name, options))
+    values = {name: value for name, value in given.items() if value is not None}
+    return SearchOptions(**{name: options[name].checked(value) for name, value in values.items()})
+
+
+def check(options: SearchOptions) -> None:
+    """Refuse what can't be searched, so far as that shows without data, a store and torch."""
+    _ = options.goal
+    if options.target_latency is None:
+        rule = "is for a search with --target-latency."
+        _refuse(options, rule, "latency_table", "latency_batch", "latency_seconds")
+    if options.latency_table is not None and (options.latency_batch or options.latency_seconds):
+        raise UserError("--latency-table says how it was measured; give no other setting.")
+    if options.features and options.sampler != "nas":
+        raise UserError(
+            "--features are for --sampler nas, which is told of them; "
+            f"{options.sampler} looks at none."
+        )
+    if options.pruner not in pruners.ladders():
+        rule = f"is for --pruner {' or '.join(pruners.ladders())}, not for {options.pruner!r}."
+        _refuse(options, rule, "fidelity", "reduction")
+    options.new_executor()
+
+
+def _refuse(options: SearchOptions, rule: str, *names: str) -> None:
+    for name in names:
+        if getattr(options, name) is not None:
+            raise UserError(f"{declared()[name].flag} {rule}")
+
+
+def given(path: str | None, words: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a TOML file and the command line give; the latter wins.
+
+    A key of the file is an option's name, with - or with _. Raises UserError, with the file's name,
+    for what is no TOML, no option, or no such value.
+    """
+    here = {name: value for name, value in words.items() if value is not None}
+    if path is None:
+        return here
+    try:
+        keys = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"--config is a TOML file; {path} can't be read: {error}") from None
+    there = {key.replace("-", "_"): value for key, value in keys.items()}
+    try:
+        read(there)
+    except UserError as error:
+        raise UserError(f"--config {path}: {error}") from None
+    return there | here
+
+
+def fixed() -> tuple[str, ...]:
+    """Return the keys of a stored configuration that may not change under a study's name."""
+    return tuple(dict.fromkeys(key for one in declared().values() for key in one.fixes.split()))
+
+
+def give_signature(function: Callable[..., Any], parameters: list[Parameter]) -> None:
+    """Let a function that takes **given show these parameters, then its own others."""
+    names = {each.name for each in parameters}
+    own = [p for p in signature(function).parameters.values() if p.kind != p.VAR_KEYWORD]
+    shown = [*parameters, *(each for each in own if each.name not in names)]
+    function.__signature__ = Signature(  # type: ignore[attr-defined]
+        sorted(shown, key=lambda each: each.kind)
+    )
+
+
+def documented(options: Mapping[str, Option], by_position: int = 0) -> Callable[[F], F]:
+    """Give a function that takes **given the signature and the docstring of these options."""
+
+    def decorate(function: F) -> F:
+        parameters: list[Parameter] = []
+        lines = [function.__doc__ or ""]
+        for name, option in options.items():
+            first = len(parameters) < by_position
+            kind = Parameter.POSITIONAL_OR_KEYWORD if first else Parameter.KEYWORD_ONLY
+            hint = SearchOptions.__annotations__[name]
+            parameters.append(Parameter(name, kind, default=option.default, annotation=hint))
+            lines.append(f"    {name}: {option.help} Default: {option.default_text}.")
+        give_signature(function, parameters)
+        function.__doc__ = "\n".join(lines)
+        return function
+
+    return decorate
+
+
+def table() -> str:
+    """Return the table of the options of `nas search` for the documents."""
+    rows = ["| option | means | default | part of the study |", "| --- | --- | --- | --- |"]
+    for option in declared().values():
+        flag = f"`{option.flag}`"
+        flag += f", `--no-{option.flag[2:]}`" if option.type is bool else ""
+        page = option.page.rpartition("/")[2].replace("-", " ")
+        more = f" See [{page}]({option.page}.md)." if page else ""
+        fixed = "yes" if option.fixes else ""
+        rows.append(f"| {flag} | {option.help}{more} | {option.default_text} | {fixed} |")
+    return "\n".join(rows)

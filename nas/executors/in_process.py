@@ -3,7 +3,7 @@
 import threading
 from importlib import import_module
 
-from nas.errors import UserError
+from nas.errors import StoreError, UserError
 from nas.executors import MISTAKE, Request, Work, check_local
 from nas.executors.local import cores
 
@@ -49,7 +49,8 @@ class WorkerThread:
         try:
             words = import_module(self.work.module).run(self.work.order, self.asked.is_set)
             if words is not None:
-                raise UserError(words.removeprefix(MISTAKE))
+                mistake = words.startswith(MISTAKE)
+                raise (UserError if mistake else StoreError)(words.removeprefix(MISTAKE))
         except BaseException as error:
             self.error = error
 

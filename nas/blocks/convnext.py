@@ -91,9 +91,8 @@ def cost(tape: Tape, args: Args) -> None:
     step = args.stride if args.downsample == "shortcut" else 1
     tape.conv(tape.channels, args.kernel, stride=step, groups=tape.channels, bias=bias)
     count_norm(tape, norm)
-    for channels in (args.hidden_channels, args.out_channels):
-        # The activation after the depthwise or the expanding convolution.
-        if every_activation or channels == args.out_channels:
+    for channels, active in ((args.hidden_channels, every_activation), (args.out_channels, True)):
+        if active:  # after the depthwise or the expanding convolution
             tape.act()
         tape.conv(channels, 1, bias=bias or not every_norm)
         if every_norm:

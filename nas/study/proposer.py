@@ -120,7 +120,8 @@ class Proposer:
             for architecture_id, values, promise in self._ranked:
                 if architecture_id not in self.known():
                     return Idea(values, {f"proxy_{config.prefilter}": promise})
-        if len(self.known()) < samplers.opening(config.sampler):
+        opening = samplers.opening(config.sampler)
+        if opening and len(self.known()) < opening:  # a plain sampler reads no trials
             return Idea(draw_near(config.subject, config.objective, rng), {})
         sampler = samplers.get(config.sampler, rng.randrange(2**31), self.oracle)
         values = samplers.propose(config.space, self.study, sampler)

@@ -49,7 +49,7 @@ def logs(
         info = study_of(connection, study)
         if trial is not None:
             queries.trial(connection, info.id, trial)
-    folder = Path(info.config["folder"])
+    folder = Path(info.folder or "")
     reader = Reader(folder, trial)
     if not reader.files() and not follow:
         of = "trials" if trial is None else f"trial {trial}"

@@ -43,7 +43,7 @@ def compare_proxies(
         check_picture(Path(out))
     with reading(store) as connection:
         info = study_of(connection, study)
-        metric = info.config["recipe"]["metric"]
+        metric = info.metric
         complete = [t for t in queries.trials(connection, info.id) if t.state == "complete"]
         trials = {t.architecture_id: t for t in complete if t.metrics.get(metric) is not None}
         evaluations = [queries.evaluation(connection, t.evaluation_id) for t in trials.values()]

@@ -144,8 +144,8 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     with reading(url) as connection:
         info = queries.study(connection, study)
     config = Config.from_json(info.config)
-    trials = asked.trials or info.config.get("trials")
-    seconds = asked.time or info.config.get("seconds")
+    trials = asked.trials or info.trials
+    seconds = asked.time or info.seconds
     budget = options.budget(trials, seconds)
     with closing(asked.new_executor()) as executor:
         prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())

@@ -99,7 +99,7 @@ def top(study: StudyName = None, *, store: Store = None, n: int = 5) -> Top:
     with reading(store) as connection:
         info = study_of(connection, study)
         trials = Top(queries.best(connection, info.id, n))
-    trials.metric = info.config["recipe"]["metric"]
+    trials.metric = info.metric
     return trials
 
 
@@ -213,7 +213,7 @@ def show(
         shown = trial_of(connection, info, trial)
         evaluation = queries.evaluation(connection, shown.evaluation_id)
         curve = queries.curve(connection, shown.evaluation_id)
-    return TrialView(shown, evaluation.architecture_json, curve, info.config["recipe"]["metric"])
+    return TrialView(shown, evaluation.architecture_json, curve, info.metric)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class Folders:
             self._known = [self._given]
         else:
             with queries.connect(self._url) as connection:
-                folders = [one.config.get("folder") for one in queries.studies(connection)]
+                folders = [one.folder for one in queries.studies(connection)]
             found = [Path(folder).parent / FOLDER for folder in reversed(folders) if folder]
             self._known = list(dict.fromkeys(found)) or [Path("studies", FOLDER)]
         return self._known

@@ -260,7 +260,7 @@ def _misshown(
 
 def _differing(connection: sa.Connection, info: queries.StudyInfo, score: Score) -> Iterator[int]:
     """Yield the number of a trial for each intermediate value that is not its metrics' score."""
-    a, has_say = schema.ARCHITECTURES.c, info.config.get("latency")
+    a, has_say = schema.ARCHITECTURES.c, info.latency
     statement = (
         sa.select(_t.number, _c.metrics, _i.intermediate_value, _i.intermediate_value_type)
         .add_columns(a.macs, a.params, a.activations, a.peak_activation_bytes)

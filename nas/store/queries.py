@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from nas.cost import Cost
+from nas.cost import Cost, Limits
 from nas.errors import StoreError, unknown
+from nas.objective import Objective
 from nas.pruners.ladder import RungTrial
 from nas.store import dialects, schema
 from nas.store import engine as engines
@@ -35,12 +36,56 @@ SCORED = _TOLD.outerjoin(schema.OPTUNA_VALUES, (_v.trial_id == _t.trial_id) & (_
 
 @dataclass(frozen=True, kw_only=True)
 class StudyInfo:
-    """A study's name, its configuration, and when it was created (UTC)."""
+    """A study's name, its configuration, and when it was created (UTC).
+
+    The properties are the parts of the configuration that are read without torch;
+    `nas.config.Config.from_json` reads all of it.
+    """
 
     id: int
     name: str
     config: Mapping[str, Any]
     created: datetime
+
+    @property
+    def metric(self) -> str:
+        """The name of the objective's metric."""
+        return str(self.config["recipe"]["metric"])
+
+    @property
+    def objective(self) -> Objective:
+        """The study's objective."""
+        return Objective(**self.config["objective"])
+
+    @property
+    def limits(self) -> Limits:
+        """The hard limits of the study; a space may have more."""
+        return Limits(**self.config.get("limits", {}))
+
+    @property
+    def latency(self) -> Mapping[str, Any] | None:
+        """The latency table as JSON, where the objective is about latency."""
+        return self.config.get("latency")
+
+    @property
+    def folder(self) -> str | None:
+        """The study's folder on the machine that began it."""
+        return self.config.get("folder")
+
+    @property
+    def checkpoints(self) -> str | None:
+        """The folder, or URL, of the checkpoints of all studies, where it is not the study's."""
+        return self.config.get("checkpoints")
+
+    @property
+    def trials(self) -> int | None:
+        """The number of trials that ends the search, where there is one."""
+        return self.config.get("trials")
+
+    @property
+    def seconds(self) -> float | None:
+        """The time limit in seconds, where there is one."""
+        return self.config.get("seconds")
 
 
 @dataclass(frozen=True, kw_only=True)

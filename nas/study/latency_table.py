@@ -40,12 +40,12 @@ def stored_table(url: str, name: str) -> LatencyTable | None:
         return None
     if found is None:
         return None
-    if "latency" not in found.config:
+    if found.latency is None:
         raise StoreError(
             f"Study {name!r} exists with another objective, not on latency. Give this search"
             " another --study name."
         )
-    return LatencyTable.from_json(found.config["latency"])
+    return LatencyTable.from_json(found.latency)
 
 
 def new_table(

@@ -50,7 +50,7 @@ class Progress:
     """
 
     study: str
-    config: Mapping[str, Any]
+    metric: str
     counts: queries.Counts
     best: queries.TrialInfo | None
     failures: Mapping[str, int]
@@ -64,11 +64,6 @@ class Progress:
     idle: float | None
     is_done: bool
     disk: str | None
-
-    @property
-    def metric(self) -> str:
-        """Return the name of the study's metric."""
-        return str(self.config["recipe"]["metric"])
 
     @property
     def done(self) -> float:
@@ -123,15 +118,15 @@ def progress(
     """Read how far a study is; `run` where this process drives its search."""
     now = activity(connection, info)
     spent = queries.spent(connection, info.id)
-    budget = info.config.get("trials") if run is None else run.trials
+    budget = info.trials if run is None else run.trials
     unspent = None if budget is None else max(0, budget - spent)
-    seconds_left = _seconds_left(info.config, now, run)
+    seconds_left = _seconds_left(info.seconds, now, run)
     works = bool(now.working)
     limits = [seconds_left, _trials_take(now, unspent, run)]
-    folder = info.config.get("checkpoints") or info.config.get("folder")
+    folder = info.checkpoints or info.folder
     return Progress(
         study=info.name,
-        config=info.config,
+        metric=info.metric,
         counts=queries.counts(connection, info.id),
         best=next(iter(queries.best(connection, info.id, 1)), None),
         failures=queries.failures(connection, info.id),
@@ -150,11 +145,10 @@ def progress(
     )
 
 
-def _seconds_left(config: Mapping[str, Any], now: Activity, run: Run | None) -> float | None:
+def _seconds_left(limit: float | None, now: Activity, run: Run | None) -> float | None:
     """Return the seconds left of a run's time limit, None without one."""
     if run is not None:
         return None if run.deadline is None else max(0.0, run.deadline - time.time())
-    limit = config.get("seconds")
     if limit is None:
         return None
     return between(now.now, now.began + timedelta(seconds=limit))

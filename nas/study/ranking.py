@@ -151,11 +151,11 @@ def front_of(
     cost: str = "macs",
 ) -> Front:
     """Return the front of trials; `endings` are their numbers in order, with their seconds."""
-    metric = info.config["recipe"]["metric"]
+    metric = info.metric
     by_number = {trial.number: trial for trial in trials}
     points = {trial.number: _point(trial, metric, cost) for trial in trials}
     best = _sorted(_complete(trials, info), _score)[0]
-    target = info.config["objective"].get("target_flops") if cost == "macs" else None
+    target = info.objective.target_flops if cost == "macs" else None
     figure = trade_off(
         spots(trials, metric, lambda trial: getattr(trial.cost, cost)),
         metric=metric, cost=COSTS[cost], target=target, best=best.number,
@@ -204,7 +204,7 @@ def spots(
 def _reference(
     info: StudyInfo, cost: str, complete: Iterable[pareto.Point], every: Iterable[pareto.Point]
 ) -> pareto.Point:
-    limit = info.config.get("limits", {}).get(cost)
+    limit = getattr(info.limits, cost)
     largest = max(point.cost for point in every) if limit is None else math.log(limit)
     return pareto.Point(min(point.value for point in complete), largest)
 
@@ -339,14 +339,14 @@ def rescore(
     What is left out is the study's own, the weight where the kind is the study's. Raises UserError
     for an objective that can't be, StoreError where no trial is complete.
     """
-    own = Objective(**info.config["objective"])
+    own = info.objective
     own_kind = "hard" if own.kind == "hard" else "soft"
     if kind is not None and kind not in KINDS:
         raise UserError(unknown("objective", kind, KINDS))
     if weight is None and kind in (None, own_kind):
         weight = own.weight
     goal = objective(target_flops, kind or own_kind, weight)
-    metric = info.config["recipe"]["metric"]
+    metric = info.metric
     trials = queries.trials(connection, info.id)
     complete = _complete(trials, info)
     own_ranks = {t.number: rank for rank, t in enumerate(_sorted(complete, _score), 1)}
@@ -372,7 +372,7 @@ def rescore(
 
 def _complete(trials: Sequence[TrialInfo], info: StudyInfo) -> list[TrialInfo]:
     """Return the trials that were trained whole; raise StoreError where there is none."""
-    metric = info.config["recipe"]["metric"]
+    metric = info.metric
     complete = longest(
         t for t in trials if t.state == "complete" and math.isfinite(_value(t, metric))
     )

@@ -202,7 +202,7 @@ MISTAKES: dict[str, Mistake] = {
     "no trials": (option(trials=0), ["--trials", "at least 1", "not 0"]),
     "negative workers": (option(workers=-1), ["--workers", "at least 0", "not -1"]),
     "no epochs": (option(epochs=0), ["--epochs", "at least 1", "not 0"]),
-    "no resolution": (option(resolution=0), ["--resolution", "at least 1", "not 0"]),
+    "no resolution": (option(resolution=0), ["--resolution", "from 1 to 16384", "not 0"]),
     "path as study": (option(study="../x"), ["study", "name of a folder", "'../x'"]),
     "seed below 0": (option(seed=-1), ["--seed", "-1"]),
 }

@@ -60,6 +60,36 @@ def test_functions_fit_in_the_eye() -> None:
     assert long == []
 
 
+def test_the_house_has_few_rooms() -> None:
+    """At most thirty files and folders lie directly under `nas/`; each folder says what it is."""
+    inside = [path for path in (ROOT / "nas").iterdir() if path.name != "__pycache__"]
+    rooms = [path for path in inside if path.name not in ("__init__.py", "py.typed")]
+    assert len(rooms) <= 30
+    folders = [path for path in rooms if path.is_dir()]
+    assert all((folder / "__init__.py").is_file() for folder in folders)
+
+
+def test_no_class_name_means_two_things() -> None:
+    """Each class of the package has a name of its own."""
+    places: dict[str, list[str]] = {}
+    for path in PACKAGE:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def test_a_block_has_nine_arguments_at_most() -> None:
+    """No constructor in `nas/blocks/` has more than nine arguments."""
+    wide = [
+        f"{path.name}: {len(function.args.args) + len(function.args.kwonlyargs) - 1}"
+        for path in sorted((ROOT / "nas" / "blocks").glob("*.py"))
+        for function in functions(path)
+        if len(function.args.args) + len(function.args.kwonlyargs) > 10
+    ]
+    assert wide == []
+
+
 def test_imports_only_go_down() -> None:
     """The floors of the house hold: import-linter keeps its contract."""
     code = "from importlinter.cli import lint_imports_command as lint; lint()"

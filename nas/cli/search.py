@@ -13,7 +13,7 @@ app = typer.Typer()
 Command = Callable[..., None]
 
 
-def takes(declared: Mapping[str, options.Option]) -> Callable[[Command], Command]:
+def takes(declared: Mapping[str, options.Declared]) -> Callable[[Command], Command]:
     """Give a command declared options; those that are not given are None."""
 
     def decorate(command: Command) -> Command:
@@ -23,7 +23,7 @@ def takes(declared: Mapping[str, options.Option]) -> Callable[[Command], Command
     return decorate
 
 
-def _parameter(option: options.Option) -> Parameter:
+def _parameter(option: options.Declared) -> Parameter:
     flags = option.flag + (f"/--no-{option.flag[2:]}" if option.type is bool else "")
     default = option.default_text
     known = typer.Option(

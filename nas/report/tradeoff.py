@@ -50,7 +50,7 @@ class Spot(NamedTuple):
     score: float | None
 
 
-class Layer(NamedTuple):
+class Markers(NamedTuple):
     """Trials that share a marker: plotly's symbol, open ones hollow, `size` in points."""
 
     label: str
@@ -91,15 +91,15 @@ class TradeOff:
         return f"validation {words(self.metric)}"
 
     @property
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[Markers]:
         """Return the trials by their markers, the topmost last."""
         best = [spot for spot in (*self.front, *self.dominated) if spot.number == self.best]
         return [
-            Layer("pruned", self.pruned, "x", PALE, 7),
-            Layer("complete", self.dominated, "circle-open", INK, 8),
-            Layer("pruned, worth training whole", self.promising, "triangle-up-open", BEST, 8),
-            Layer("front", self.front, "circle", INK, 8),
-            Layer("best score", best, "star", BEST, 16),
+            Markers("pruned", self.pruned, "x", PALE, 7),
+            Markers("complete", self.dominated, "circle-open", INK, 8),
+            Markers("pruned, worth training whole", self.promising, "triangle-up-open", BEST, 8),
+            Markers("front", self.front, "circle", INK, 8),
+            Markers("best score", best, "star", BEST, 16),
         ]
 
     @property
@@ -234,7 +234,7 @@ def draw(axes: "Axes", figure: TradeOff) -> None:
         _majority(axes, figure.majority)
 
 
-def _scatter(axes: "Axes", layer: Layer, zorder: int) -> None:
+def _scatter(axes: "Axes", layer: Markers, zorder: int) -> None:
     """Draw trials; those under the picture's end stand on it, as triangles that point down."""
     floor, ceiling = axes.get_ylim()
     paint: dict[str, Any] = {"color": layer.color}

@@ -39,8 +39,8 @@ _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or 
 
 
 @dataclass(frozen=True)
-class Option:
-    """An option: how it is explained, which values it takes, what it decides.
+class Declared:
+    """A declared option: how it is explained, which values it takes, what it decides.
 
     A `page`, as seen from docs/guides, says more. `unset` says what holds where nothing is given.
     `read(value, flag)` turns a value as people write it into the field's type, `names` lists the
@@ -102,7 +102,7 @@ class Option:
 
 
 def _option(default: Any, help_: str, group: str, **facts: Any) -> Any:
-    return field(default=default, metadata={"option": Option(help_, group, **facts)})
+    return field(default=default, metadata={"option": Declared(help_, group, **facts)})
 
 
 def _proxies(value: Any, flag: str) -> tuple[str, ...]:
@@ -315,19 +315,19 @@ class SearchOptions:
 
 
 @cache
-def declared() -> Mapping[str, Option]:
+def declared() -> Mapping[str, Declared]:
     """Return all options by their names in Python."""
     hints, found = get_type_hints(SearchOptions, localns={"SearchSpace": Any}), {}
     for each in fields(SearchOptions):
         hint = hints[each.name]
         types = get_args(hint) if isinstance(hint, UnionType) else (get_origin(hint) or hint,)
         types = tuple(one for one in types if one is not NoneType)
-        option: Option = each.metadata["option"]
+        option: Declared = each.metadata["option"]
         found[each.name] = replace(option, name=each.name, types=types, default=each.default)
     return found
 
 
-def resumable() -> Mapping[str, Option]:
+def resumable() -> Mapping[str, Declared]:
     """Return the options that `nas resume` takes."""
     return {name: option for name, option in declared().items() if option.resumes}
 
@@ -337,7 +337,7 @@ def budget(trials: int | None, seconds: float | None) -> tuple[int | None, float
     return DEFAULT_BUDGET if trials is None and seconds is None else (trials, seconds)
 
 
-def read(given: Mapping[str, Any], options: Mapping[str, Option] | None = None) -> SearchOptions:
+def read(given: Mapping[str, Any], options: Mapping[str, Declared] | None = None) -> SearchOptions:
     """Read options, all or some, by their names in Python; None stands for the default.
 
     Raises UserError for a name that is no option's, and for a value that an option can't have.
@@ -411,7 +411,7 @@ def give_signature(function: Callable[..., Any], parameters: list[Parameter]) ->
     )
 
 
-def documented(options: Mapping[str, Option], by_position: int = 0) -> Callable[[F], F]:
+def documented(options: Mapping[str, Declared], by_position: int = 0) -> Callable[[F], F]:
     """Give a function that takes **given the signature and the docstring of these options."""
 
     def decorate(function: F) -> F:

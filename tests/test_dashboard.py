@@ -24,7 +24,6 @@ from search_kit import arguments, command, nas, nas_here, result, write_inputs
 from store_kit import ready, ready_file
 
 from nas import network
-from nas.architecture import Architecture
 from nas.blocks.notation import notation
 from nas.commands.search import search
 from nas.commands.studies import top
@@ -329,8 +328,7 @@ def test_a_study_can_be_deleted_with_its_artifacts(one: World) -> None:
         one.train(lease, seconds=60)
         one.tell(lease)
     reached = showcase.read_reached(one.store, one.prepared.config, "tiny")
-    winner = Architecture.from_json(lease.architecture)
-    showcase.show_end(one.store, one.prepared.config, reached, winner, [])
+    showcase.show_end(one.store, one.prepared.config, reached, lease.architecture, [])
     folder = one.prepared.config.artifacts
     assert len(list(folder.iterdir())) == 5
     url = one.store.url.render_as_string(hide_password=False)

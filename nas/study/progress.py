@@ -50,7 +50,7 @@ class Progress:
     """
 
     study: str
-    metric: str
+    info: queries.StudyInfo
     counts: queries.Counts
     best: queries.TrialInfo | None
     failures: Mapping[str, int]
@@ -64,6 +64,11 @@ class Progress:
     idle: float | None
     is_done: bool
     disk: str | None
+
+    @property
+    def metric(self) -> str:
+        """The name of the study's metric."""
+        return self.info.metric
 
     @property
     def done(self) -> float:
@@ -126,7 +131,7 @@ def progress(
     folder = info.checkpoints or info.folder
     return Progress(
         study=info.name,
-        metric=info.metric,
+        info=info,
         counts=queries.counts(connection, info.id),
         best=next(iter(queries.best(connection, info.id, 1)), None),
         failures=queries.failures(connection, info.id),

@@ -44,8 +44,8 @@ class Declared:
 
     A `page`, as seen from docs/guides, says more. `unset` says what holds where nothing is given.
     `read(value, flag)` turns a value as people write it into the field's type, `names` lists the
-    values there are. The keys `fixes` of a stored configuration may not change under a study's
-    name; a `recipe` option is the recipe's field of that name. `nas resume` takes the options that
+    values there are, and `kind` is the word for one of them where that is not the option's name.
+    The keys `fixes` of a stored configuration may not change under a study's name; a `recipe` option is the recipe's field of that name. `nas resume` takes the options that
     are `resumes`; Ray Tune decides those that are not `tunes`. The last three fields are filled in.
     """
 
@@ -56,6 +56,7 @@ class Declared:
     unset: str = ""
     read: Callable[[Any, str], Any] | None = None
     names: Callable[[], Iterable[str]] | None = None
+    kind: str = ""
     at_least: int | None = None
     at_most: int | None = None
     fixes: str = ""
@@ -93,7 +94,7 @@ class Declared:
         if type(value) not in self.types and Any not in self.types:
             raise UserError(f"{self.flag} is {_KINDS[kind]}, not {value!r}.")
         if self.names is not None and value not in (names := list(self.names())):
-            raise UserError(unknown(self.name, value, names))
+            raise UserError(unknown(self.kind or self.name, value, names))
         low, high = self.at_least, self.at_most
         if (low is not None and not low <= value < math.inf) or (high is not None and value > high):
             limits = f"of at least {low}" if high is None else f"from {low} to {high}"
@@ -218,7 +219,7 @@ class SearchOptions:
         fixes="warm_start")
     prefilter: str | None = _option(
         None, "Zero-cost proxy that ranks the first draws.", PROPOSE, page="proxies",
-        names=proxies.names, fixes="prefilter")
+        kind="proxy", names=proxies.names, fixes="prefilter")
     features: tuple[str, ...] = _option(
         (), "Proxies that --sampler nas sees, such as naswot,synflow.", PROPOSE, page="proxies",
         read=_proxies, fixes="features")
@@ -352,10 +353,10 @@ def read(given: Mapping[str, Any], options: Mapping[str, Declared] | None = None
 
 def check(options: SearchOptions) -> None:
     """Refuse what can't be searched, so far as that shows without data, a store and torch."""
-    _ = options.goal
     if options.target_latency is None:
         rule = "is for a search with --target-latency."
         _refuse(options, rule, "latency_table", "latency_batch", "latency_seconds")
+    _ = options.goal
     if options.latency_table is not None and (options.latency_batch or options.latency_seconds):
         raise UserError("--latency-table says how it was measured; give no other setting.")
     if options.features and options.sampler != "nas":

@@ -45,8 +45,9 @@ class Declared:
     A `page`, as seen from docs/guides, says more. `unset` says what holds where nothing is given.
     `read(value, flag)` turns a value as people write it into the field's type, `names` lists the
     values there are, and `kind` is the word for one of them where that is not the option's name.
-    The keys `fixes` of a stored configuration may not change under a study's name; a `recipe` option is the recipe's field of that name. `nas resume` takes the options that
-    are `resumes`; Ray Tune decides those that are not `tunes`. The last three fields are filled in.
+    The keys `fixes` of a stored configuration may not change under a study's name; a `recipe`
+    option is the recipe's field of that name. `nas resume` takes the options that are `resumes`;
+    Ray Tune decides those that are not `tunes`. The last three fields are filled in.
     """
 
     help: str

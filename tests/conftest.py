@@ -6,15 +6,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 LONGEST_FILES = (
-    *("test_ray", "test_docs", "test_search", "test_executors", "test_tune", "test_dashboard"),
-    *(
-        "test_survival",
-        "test_table_study",
-        "test_jobs",
-        "test_fidelity",
-        "test_search_real",
-        "test_cli",
-    ),
+    *("test_ray", "test_docs", "test_executors", "test_tune", "test_dashboard", "test_search"),
+    *("test_jobs", "test_nas_sampler", "test_store_secrets", "test_watching", "test_survival"),
+    *("test_table_study", "test_fidelity", "test_search_real", "test_family", "test_cli"),
 )
 MOST_WORKERS = 8  # a worker holds torch and, at times, searches in processes of their own
 

@@ -517,8 +517,8 @@ def test_ladders_of_data_and_resolution(kind: str, tmp_path: Path) -> None:
     assert again.counts.complete + again.counts.pruned == 4
     assert_whole(tmp_path)
     (status,) = commands.status("tiny", store=store_of(tmp_path))
-    assert (status.config["fidelity"], status.config["reduction"]) == (kind, 2)
-    assert [rung["epochs"] for rung in status.config["recipe"]["ladder"]] == [1, 2, 3]
+    assert (status.info.config["fidelity"], status.info.config["reduction"]) == (kind, 2)
+    assert [rung["epochs"] for rung in status.info.config["recipe"]["ladder"]] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

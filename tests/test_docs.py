@@ -3,15 +3,15 @@
 All of it runs in one temporary folder with tiny real images. What is changed of a command, so that
 it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --workers 0` appended (a
 study that is resumed, `--trials 1 --workers 0`), so that torch is imported once; with `--executor
-ray` it gets `--max-concurrent 1` and a Ray of its own, where one can be started; `nas latency
-table` gets `--seconds 1`, `nas.search(...)` in Python the same as a search, and "digits" has a
-quarter of its images for training; a pre-flight looks at 100 networks and not 1,000, a proxy that
-opens a search ranks 10 and not 100. What goes on until Ctrl-C (`--watch`, `--follow`, `nas metrics
-serve`) runs until it has said something, then gets one. What lies at s3:// lies in memory. All else
-runs as it stands. Not run: `make` (its target must exist), `pip install` (its extra must exist),
-`. activate`, `.ci/run`, the dashboard's server (its store must open), and what asks a Ray head:
-`nas submit` with the search in it, `nas jobs` and `ray` only have to be read without a mistake;
-tests/test_jobs.py runs such commands.
+ray` it gets `--max-concurrent 1` and a Ray head, where one can be started; `nas latency table` gets
+`--seconds 1`, `nas.search(...)` in Python the same as a search, and "digits" has a quarter of its
+images for training; a pre-flight looks at 100 networks and not 1,000, a proxy that opens a search
+ranks 10 and not 100. What goes on until Ctrl-C (`--watch`, `--follow`, `nas metrics serve`) runs
+until it has said something, then gets one. What lies at s3:// lies in memory. All else runs as it
+stands. Not run: `make` (its target must exist), `pip install` (its extra must exist), `. activate`,
+`.ci/run`, the dashboard's server (its store must open), and what asks a Ray head: `nas submit` with
+the search in it, `nas jobs` and `ray` only have to be read without a mistake; tests/test_jobs.py
+runs such commands.
 """
 
 import ast
@@ -24,8 +24,9 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ QUICK["resume"] = ["--trials", "1", "--workers", "0"]
 QUICK["scale"] = QUICK["search"]
 ON_RAY = ["--trials", "1", "--epochs", "1", "--max-concurrent", "1"]
 QUICK["latency table"] = ["--seconds", "1"]
+AT_THE_END = ExitStack()  # what runs until the last document is read
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -120,7 +122,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(proposer, "RANKED", 10)
         patch.delenv("NAS_STORE", raising=False)
         run_nas("search --space mixconv --data digits --target-flops 2M")
-        yield folder
+        with AT_THE_END:
+            yield folder
 
 
 def run_nas(line: str) -> str:
@@ -155,12 +158,18 @@ def run_until_ctrl_c(words: list[str]) -> None:
         process.communicate()
 
 
+@cache
+def ray_head() -> ray_kit.Cluster:
+    """Start a Ray head for all documents."""
+    cluster = AT_THE_END.enter_context(ray_kit.cluster())
+    cluster.start_head()
+    return cluster
+
+
 def run_on_ray(*words: str) -> None:
-    """Run a search on a Ray head that is started for it; nothing where none can be started."""
+    """Run a search on a Ray head; nothing where none can be started."""
     if not ray_kit.why_not():
-        with ray_kit.cluster() as cluster:
-            cluster.start_head()
-            ended = cluster.run(*command(*words, *ON_RAY))
+        ended = ray_head().run(*command(*words, *ON_RAY), RAY_ADDRESS=ray_kit.ADDRESS)
         assert ended.returncode == 0, ended.stderr
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from nas import quantities
-from nas.commands._options import Help, Images, Store, argument
+from nas.commands._options import Help, Images, Store, argument, silent
 from nas.commands.networks import architecture_of
 from nas.commands.search import search
 from nas.commands.studies import reading, trial_of
@@ -170,8 +170,8 @@ def scale(
     if by is None:
         wanted = phis if target is None else ()
         network, by, study = _search_coefficients(
-            (source, network, config), (rounding, wanted), store, say or _silent,
-            watch or _silent, options,
+            (source, network, config), (rounding, wanted), store, say or silent,
+            watch or silent, options,
         )  # fmt: skip
     if target is None:
         members = [member(network, by._replace(phi=each), rounding) for each in phis]
@@ -216,9 +216,10 @@ def _search_coefficients(
     objective, with the tolerance of the product on the target.
     """
     from nas import network
+    from nas.config import CACHE
     from nas.data import load
     from nas.search_space import coefficients as family
-    from nas.study.preparation import CACHE, taken_back
+    from nas.study.preparation import taken_back
 
     (name, architecture, config), (rounding, phis) = source, scaling
     data = options.get("data") or (config.data if config else None)
@@ -229,7 +230,7 @@ def _search_coefficients(
     folder = options.get("folder") or "studies"
     step, tolerance = options.get("step"), options.get("tolerance")
     grid = family.candidates(step, tolerance)
-    with taken_back(Path(folder, CACHE)):
+    with taken_back(folder):
         images = load(data, cache_dir=Path(folder, CACHE), say=say)
         architecture = architecture.at(classes=len(images.classes), in_channels=images.in_channels)
         distinct = family.distinct(grid, architecture, rounding)
@@ -385,7 +386,3 @@ def write(family: Family, out: Path) -> Family:
             target.parent.mkdir(exist_ok=True)
             os.replace(path, target)
     return family
-
-
-def _silent(_: object) -> None:
-    return

@@ -4,21 +4,24 @@ Importing this module imports no torch.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Unpack
 
 from nas import quantities
-from nas.commands._options import Help, Images, Names
-from nas.errors import SpaceError
+from nas.commands._options import Help, Images, Names, silent
+from nas.errors import SpaceError, UserError
 from nas.files import check_file
 from nas.report import tables
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
     from nas.latency.table import LatencyTable
+    from nas.objective import Objective
     from nas.search_space import SearchSpace
+    from nas.search_space.preflight import Subject
 
 MEASURING = 5.0  # seconds for each network whose latency is measured
 BatchSize = Annotated[int, Help("Images at once.")]
@@ -196,29 +199,64 @@ def latency_table(
     Raises UserError, before anything is measured, for what can't be.
     """
     from nas.latency import learn, measure
-    from nas.study.latency_table import check_seconds, table_goal
-    from nas.study.preparation import table_subject
 
-    subject = table_subject(
-        space, options.get("data"), options.get("resolution"), options.get("classes"),
-        options.get("in_channels"),
-    )  # fmt: skip
-    goal = table_goal(options.get("target_flops"), options.get("target_latency"))
+    given = {name: value for name, value in options.items() if value is not None}
+    images = {name: given[name] for name in ("data", *Images.__annotations__) if name in given}
+    subject = subject_of(space, **images)
+    goal = _table_goal(options.get("target_flops"), options.get("target_latency"))
     setting = measure.setting(
         options.get("batch_size", 1), options.get("threads", 1), options.get("device", "cpu")
     )
-    seconds = check_seconds("--seconds", options.get("seconds", 90.0))
+    seconds = options.get("seconds", 90.0)
+    if not 1 <= seconds < math.inf:
+        raise UserError(f"--seconds is a number of seconds of at least 1, not {seconds:g}.")
     check_file(Path(out))
-    table = learn.make(
-        subject, setting, goal=goal, seconds=seconds, seed=options.get("seed", 0),
-        say=options.get("say", _silent),
-    )  # fmt: skip
+    say, seed = options.get("say", silent), options.get("seed", 0)
+    table = learn.make(subject, setting, goal=goal, seconds=float(seconds), seed=seed, say=say)
     table.write(Path(out))
     return TableFile(table, out)
 
 
-def _silent(_: object) -> None:
-    return
+def _table_goal(
+    target_flops: str | float | None, target_latency: str | float | None
+) -> "Objective | None":
+    """Read near which target a table is made; None without one."""
+    from nas.objective import latency_objective, objective
+
+    if target_flops is not None and target_latency is not None:
+        raise UserError("--target-flops and --target-latency each say where; give one of them.")
+    if target_latency is not None:
+        return latency_objective(quantities.milliseconds(target_latency, "--target-latency"), None)
+    if target_flops is not None:
+        return objective(quantities.count(target_flops, "--target-flops"))
+    return None
+
+
+def subject_of(
+    name: str,
+    data: str | None = None,
+    resolution: int | None = None,
+    classes: int | None = None,
+    in_channels: int | None = None,
+) -> "Subject":
+    """Return a space for a data set's images, or for the given ones, or for its own."""
+    from nas import search_space
+    from nas.search_space.preflight import Subject
+
+    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
+    space = search_space.load(name)
+    if resolution is not None:
+        space = space.at_resolution(resolution)
+    if data is None:
+        return Subject(space, in_channels or space.in_channels, classes or space.classes)
+    if classes is not None or in_channels is not None:
+        raise UserError("--data says how many classes and channels there are; give no others.")
+    from nas.config import CACHE
+    from nas.data import load
+
+    loaded = load(data, cache_dir=Path("studies", CACHE))
+    space, _ = space.for_images(loaded.native_resolution)
+    return Subject(space, loaded.in_channels, len(loaded.classes))
 
 
 def architecture_of(name: str) -> "Architecture":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Unpack
 
 from nas import quantities
 from nas.commands._options import Help, Images, SpaceName, Target, argument
-from nas.commands.networks import network_or_space
+from nas.commands.networks import network_or_space, subject_of
 from nas.errors import UserError
 from nas.files import check_picture, writing
 from nas.report.tables import Lines, Table
@@ -80,27 +80,17 @@ def space_preflight(
 ) -> Surveyed:
     """Show a space: its parameters, size, cost range, and the share of it near a target."""
     from nas.objective import objective
-    from nas.search_space import load
-    from nas.search_space.preflight import Subject, survey
+    from nas.search_space.preflight import survey
     from nas.study import options
 
-    quantities.check_positive(**images)
-    space = load(name)
-    if (resolution := images.get("resolution")) is not None:
-        space = space.at_resolution(resolution)
-    subject = Subject(
-        space,
-        images.get("in_channels") or space.in_channels,
-        images.get("classes") or space.classes,
-    )
+    subject = subject_of(name, **images)
     target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
-    goal = None if target is None else objective(target)
     flight = survey(
         subject,
-        objective=goal,
+        objective=None if target is None else objective(target),
         limits=options.read({"max_flops": max_flops, "max_params": max_params}).limits,
     )
-    return Surveyed(space, flight)
+    return Surveyed(subject.space, flight)
 
 
 class Samples(list["Architecture"]):

@@ -200,9 +200,8 @@ def latency_table(
     """
     from nas.latency import learn, measure
 
-    given = {name: value for name, value in options.items() if value is not None}
-    images = {name: given[name] for name in ("data", *Images.__annotations__) if name in given}
-    subject = subject_of(space, **images)
+    of: Any = {name: options.get(name) for name in ("data", *Images.__annotations__)}
+    subject = subject_of(space, **of)
     goal = _table_goal(options.get("target_flops"), options.get("target_latency"))
     setting = measure.setting(
         options.get("batch_size", 1), options.get("threads", 1), options.get("device", "cpu")

@@ -5,13 +5,14 @@ Importing this module imports no torch.
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Unpack
 
 from nas import quantities
 from nas.commands._options import Help, Images, Names, silent
+from nas.commands._values import Several
 from nas.errors import SpaceError, UserError
 from nas.files import check_file
 from nas.report import tables
@@ -35,7 +36,11 @@ class Counted(NamedTuple):
     architecture: "Architecture"
     numbers: dict[str, Any]
 
-    def lines(self, *, blocks: bool) -> tables.Lines:
+    def to_json(self) -> dict[str, Any]:
+        """Return the cost as plain data."""
+        return self.numbers
+
+    def lines(self, *, blocks: bool = False) -> tables.Lines:
         """Show the cost block by block or by stage."""
         network, numbers = self
         size = f"{network.in_channels}x{network.resolution}x{network.resolution}"
@@ -44,33 +49,21 @@ class Counted(NamedTuple):
         yield f"peak activation memory {numbers['peak_activation_bytes']:,} bytes"
 
 
-class NetworkCosts(list[Counted]):
-    """What networks cost."""
-
-    by_block = False
-
-    def to_json(self) -> Any:
-        """Return the costs as plain data, of a single network without a list."""
-        return _one_or_all([counted.numbers for counted in self])
-
-    def lines(self) -> tables.Lines:
-        """Compare several networks; show one by stage, any block by block where that is asked."""
-        if len(self) > 1:
-            yield tables.comparison_table([counted.numbers for counted in self])
-        for counted in self if self.by_block or len(self) == 1 else ():
-            yield from counted.lines(blocks=self.by_block)
-
-
 def cost(
     names: Names,
     *,
     blocks: Annotated[bool, Help("Block by block.")] = False,
     **images: Unpack[Images],
-) -> NetworkCosts:
+) -> Several[Counted]:
     """Count a network's macs, parameters, activations and memory, by stage; compare several."""
-    costs = NetworkCosts(cost_of(name, **images) for name in names)
-    costs.by_block = blocks
-    return costs
+
+    def text(costs: Sequence[Counted]) -> tables.Lines:
+        if len(costs) > 1:
+            yield tables.comparison_table([counted.numbers for counted in costs])
+        for counted in costs if blocks or len(costs) == 1 else ():
+            yield from counted.lines(blocks=blocks)
+
+    return Several([cost_of(name, **images) for name in names], text, single=len(names) == 1)
 
 
 def cost_of(name: str, **images: Unpack[Images]) -> Counted:
@@ -99,24 +92,6 @@ def cost_of(name: str, **images: Unpack[Images]) -> Counted:
     return Counted(architecture, numbers)
 
 
-class Latencies(list[dict[str, Any]]):
-    """What networks were measured to take: median, quartiles, setting."""
-
-    def to_json(self) -> Any:
-        """Return the measurements, of a single network without a list."""
-        return _one_or_all(self)
-
-    def lines(self) -> tables.Lines:
-        """Show the measurements, and how they were taken."""
-        yield tables.latency_table(self)
-        setting = self[0]["setting"].items()
-        yield ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in setting)
-
-
-def _one_or_all(values: list[Any]) -> Any:
-    return values[0] if len(values) == 1 else list(values)
-
-
 def latency_of(
     names: Names,
     *,
@@ -124,7 +99,7 @@ def latency_of(
     threads: Threads = 1,
     device: Device = "cpu",
     **images: Unpack[Images],
-) -> Latencies:
+) -> Several[dict[str, Any]]:
     """Measure how long networks take on this machine, in turns."""
     from nas import network
     from nas.latency import measure
@@ -137,7 +112,7 @@ def latency_of(
         for each in networks
     ]
     measured = measure.measure(cases, setting, seconds=MEASURING * len(cases), every=True)
-    return Latencies(
+    values = [
         {
             "name": name,
             "architecture_id": each.id,
@@ -149,7 +124,9 @@ def latency_of(
             "setting": setting.to_json(),
         }
         for name, each, latency in zip(names, networks, measured, strict=True)
-    )
+    ]
+    how = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in setting.to_json().items())
+    return Several(values, lambda rows: [tables.latency_table(rows), how], single=len(names) == 1)
 
 
 class TableOptions(Images, total=False):

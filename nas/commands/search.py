@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nas.commands._options import silent
-from nas.commands.studies import Top, reading, top
+from nas.commands.studies import reading, top
 from nas.errors import Interrupted, NasError
 from nas.quantities import from_here, number
 from nas.report import tables
 from nas.study import options
 
 if TYPE_CHECKING:
+    from nas.commands._values import Several
     from nas.search_space import SearchSpace
-    from nas.store.queries import Counts
+    from nas.store.queries import Counts, TrialInfo
     from nas.store.store import Store
     from nas.study.preparation import Prepared
     from nas.study.progress import Watch
@@ -44,7 +45,7 @@ class Study:
             raise NasError(f"Study {self.name!r} {why}.")
         return self.winner
 
-    def top(self, n: int = 5) -> Top:
+    def top(self, n: int = 5) -> "Several[TrialInfo]":
         """Return the n best trials of different architectures."""
         return top(self.name, store=self.store, n=n)
 

@@ -1,10 +1,12 @@
 """The verbs about search spaces. Importing this module imports no torch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Unpack
 
 from nas import quantities
 from nas.commands._options import Help, Images, SpaceName, Target, argument
+from nas.commands._values import Several
 from nas.commands.networks import network_or_space, subject_of
 from nas.errors import UserError
 from nas.files import check_picture, writing
@@ -16,29 +18,18 @@ if TYPE_CHECKING:
     from nas.search_space.preflight import Preflight
 
 
-class Spaces(list[dict[str, Any]]):
-    """Search spaces and family members: `name`, `kind`, `size`, number of `parameters`."""
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the list itself: it is plain data."""
-        return self
-
-    def lines(self) -> Lines:
-        """Show the spaces in a table."""
-        rows = [[space["name"], space["kind"], f"{space['size']:.3g}"] for space in self]
-        return [Table(["name", "kind", "#size"], rows)]
-
-
-def spaces() -> Spaces:
+def spaces() -> Several[dict[str, Any]]:
     """List the search spaces and family members that come with nas."""
     from nas import search_space
 
     shipped = [("space", *item) for item in search_space.spaces().items()]
     shipped += [("member", *item) for item in search_space.members().items()]
-    return Spaces(
+    values = [
         {"name": name, "kind": kind, "size": space.size(), "parameters": len(space.parameters())}
         for kind, name, space in shipped
-    )
+    ]
+    rows = [[each["name"], each["kind"], f"{each['size']:.3g}"] for each in values]
+    return Several(values, lambda _: [Table(["name", "kind", "#size"], rows)])
 
 
 class Surveyed(NamedTuple):
@@ -93,28 +84,12 @@ def space_preflight(
     return Surveyed(subject.space, flight)
 
 
-class Samples(list["Architecture"]):
-    """Architectures that were drawn."""
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the architectures as plain data."""
-        return [architecture.to_json() for architecture in self]
-
-    def lines(self) -> Lines:
-        """Say each architecture in a line."""
-        from nas.blocks.notation import notation
-
-        for architecture in self:
-            words = " | ".join(notation(architecture))
-            yield f"{architecture.id} {architecture.resolution} px: {words}"
-
-
 def space_sample(
     name: SpaceName,
     *,
     n: Annotated[int, Help("How many.", ("--n", "-n"))] = 1,
     seed: Annotated[int, Help("Seed of the draws.")] = 0,
-) -> Samples:
+) -> "Several[Architecture]":
     """Draw random architectures of a space, within its limits."""
     import random
 
@@ -123,7 +98,14 @@ def space_sample(
     if n < 1:
         raise UserError(f"--n is a whole number of at least 1, not {n}.")
     space, rng = load(name), random.Random(seed)
-    return Samples(space.decode(space.sample(rng)) for _ in range(n))
+    return Several((space.decode(space.sample(rng)) for _ in range(n)), _sample_lines)
+
+
+def _sample_lines(samples: "Sequence[Architecture]") -> Lines:
+    from nas.blocks.notation import notation
+
+    for each in samples:
+        yield f"{each.id} {each.resolution} px: {' | '.join(notation(each))}"
 
 
 class Diagram(NamedTuple):

@@ -198,7 +198,7 @@ READ: dict[str, Callable[[Options, Place], Any]] = {
 
 
 def plain_arguments(
-    module: type[nn.Module], values: Options, place: Place, hidden_channels: int = 0
+    module: Callable[..., nn.Module], values: Options, place: Place, hidden_channels: int = 0
 ) -> Arguments:
     """Return the arguments of a module that are a width, the stride, or one option.
 

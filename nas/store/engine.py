@@ -193,8 +193,3 @@ def secrets(url: sa.URL) -> list[str]:
 def hidden(url: sa.URL, text: str) -> str:
     """Return a text without the secrets of the URL."""
     return credentials.hidden(text, secrets(url))
-
-
-def database_seconds(connection: sa.Connection) -> sa.ColumnElement[float]:
-    """Return SQL for the database's own clock in Unix seconds."""
-    return sa.literal_column(dialects.of(connection).clock, sa.Double())

@@ -251,7 +251,7 @@ def _pauses(connection: sa.Connection, study_id: int) -> tuple[Pause, ...]:
     moment = moments.c.moment
     begun = sa.func.lag(moment, type_=sa.DateTime()).over(order_by=moment)
     gaps = sa.select(begun.label("begun"), moment.label("ended")).subquery("gaps")
-    gap = sa.literal_column(dialects.of(connection).gap, sa.Double())
+    gap: sa.ColumnElement[float] = sa.literal_column(dialects.of(connection).gap, sa.Double())
     epoch = sa.select(sa.func.coalesce(sa.func.max(points.c.seconds), 0.0)).scalar_subquery()
     statement = (
         sa.select(gaps.c.begun.label("since"), gaps.c.ended.label("until"))

@@ -21,7 +21,8 @@ from nas import credentials
 from nas.errors import StoreAway, StoreError
 from nas.store import dialects
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 log = logging.getLogger("nas")
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries, twice as long each time
 PATIENCE = 120.0  # seconds that a worker waits for its database

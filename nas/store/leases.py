@@ -104,9 +104,7 @@ def adopt(connection: sa.Connection, worker: Claimant, number: int | None = None
     return None
 
 
-def free(
-    connection: sa.Connection, worker: Claimant, number: int | None = None
-) -> Sequence[sa.Row[Any]]:
+def free(connection: sa.Connection, worker: Claimant, number: int | None = None) -> Sequence[Any]:
     """Return the study's running trials that nobody holds, or the one of this number."""
     statement = _FREE if number is None else _FREE.where(_t.number == number)
     return connection.execute(statement, worker._asdict()).all()

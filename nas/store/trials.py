@@ -240,7 +240,7 @@ class Trials:
                 for trial in queries.untold(connection, self.info.id)
             )
 
-    def _tell_stored(self, connection: sa.Connection, trial: queries.Unfinished) -> bool:
+    def _tell_stored(self, connection: sa.Connection, trial: Any) -> bool:
         stored = queries.evaluation(connection, trial.evaluation_id)
         points = queries.curve(connection, trial.evaluation_id)
         attributes = _attributes(stored.metrics, stored.reason)

@@ -99,9 +99,9 @@ def test_accumulated_gradients_are_the_batchs(recipe: Recipe) -> None:
     for accumulation_steps in (1, 2, 3):
         torch.manual_seed(0)
         module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 10))
-        training = trainer._begin(module, recipe, accumulation_steps)
+        training = trainer.begin(module, recipe, accumulation_steps)
         x, labels = torch.randn(17, 1, 8, 8), torch.arange(17) % 10
-        loss = trainer._step(training, x, labels, torch.rand(10) + 0.5, recipe, 0)
+        loss = trainer.train_step(training, x, labels, torch.rand(10) + 0.5, recipe, 0)
         moved.append((loss, [each.grad for each in module.parameters()]))
     for loss, gradients in moved[1:]:
         assert torch.allclose(loss, moved[0][0], rtol=1e-5)

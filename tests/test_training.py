@@ -311,7 +311,7 @@ def test_no_batch_of_one(count: int, size: int) -> None:
 
 def test_bias_and_norm_do_not_decay(recipe: Recipe) -> None:
     """Weight decay is for the weights of convolutions and linear layers alone."""
-    training = trainer._begin(trainer.build(TINY), recipe)
+    training = trainer.begin(trainer.build(TINY), recipe)
     decayed, others = training.optimiser.param_groups
     assert decayed["weight_decay"] == recipe.weight_decay
     assert others["weight_decay"] == 0

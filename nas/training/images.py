@@ -1,4 +1,4 @@
-"""The images that training reads: which ones, at which size, standardised, in which batches."""
+"""The images of a training: its share of the data, their size, standardisation and batches."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +19,9 @@ _SAMPLE = 20_000  # images that mean and standard deviation are taken from, at m
 
 @dataclass(frozen=True)
 class Material:
-    """What training reads: images (N, R, R, C), labels (N,), and how to standardise a pixel.
+    """The data of a rung: splits, resolution, and each channel's mean and standard deviation.
 
-    `members` are the indices of the train split's images that are seen.
+    `members` are the indices of the train split's images that the rung uses.
     """
 
     train: Split
@@ -50,7 +50,7 @@ def normalisation(data: DataSet, resolution: int) -> tuple[Statistics, Statistic
 
 
 def gather(data: DataSet, recipe: Recipe, rung: Rung, resolution: int) -> Material:
-    """Return what the epochs of a rung see of the data, for a network of this resolution."""
+    """Return the data for the epochs of a rung and a network of this resolution."""
     pixels, train = rung.pixels(resolution), data.splits["train"]
     members = share_of(train.labels, rung.data, recipe.seed)
     statistics = normalisation(data, pixels)
@@ -58,7 +58,7 @@ def gather(data: DataSet, recipe: Recipe, rung: Rung, resolution: int) -> Materi
 
 
 def shuffled(count: int, batch_size: int) -> list[np.ndarray[Any, Any]]:
-    """Shuffle the indices into batches that differ by one at most: none is left with one image."""
+    """Shuffle indices into batches of nearly equal size, so that none has a single image."""
     order = torch.randperm(count).numpy()
     return np.array_split(order, max(1, count // batch_size))
 
@@ -75,5 +75,5 @@ def standardised(
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Lay x out channels last, with the strides of it even where one channel leaves them open."""
+    """Lay x out channels last; the strides are right even where one channel leaves them open."""
     return torch.empty_like(x, memory_format=torch.channels_last).copy_(x)

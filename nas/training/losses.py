@@ -23,10 +23,10 @@ def _cross_entropy(
 
 @dataclass(frozen=True)
 class Loss:
-    """What training makes small.
+    """The function that training minimises.
 
-    `words` name it with its settings, by the recipe's fields. `compute(logits, labels, weights,
-    recipe)` returns the mean over the images (N,), weighted by the weights of their classes.
+    `words` name it with the recipe's settings. `compute(logits, labels, weights, recipe)` returns
+    the mean over the images (N,), each weighted by its class's weight.
     """
 
     words: str

@@ -350,10 +350,7 @@ _TRIALS = sa.select(
 
 def best(connection: sa.Connection, study_id: int, n: int = 5) -> list[TrialInfo]:
     """Return the n best complete trials of different architectures, the best first."""
-    directions = schema.OPTUNA_DIRECTIONS.c
-    direction = sa.select(directions.direction).where(directions.study_id == study_id)
-    minimise = connection.execute(direction).scalar() == "MINIMIZE"
-    order = (_v.value.asc() if minimise else _v.value.desc(), _v.trial_id)
+    order = (_v.value.desc(), _v.trial_id)
     complete = sa.exists().where(
         _o.trial_id == _v.trial_id, _o.study_id == study_id, _o.state == "COMPLETE"
     )

@@ -16,14 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.credentials import hidden
 from nas.store import leases, queries
-from nas.store.dialects import finite, finite_number, insert_new
+from nas.store.dialects import finite, finite_number, upsert
 from nas.store.engine import patient
-from nas.store.forget import forget_deleted
 from nas.store.leases import Claimant
 from nas.store.optuna_storage import lock_study, reported
 from nas.store.records import CurvePoint, Evaluation, Lease, Metrics, Proposal, Score, Started
 from nas.store.schema import CURVE_POINTS, TRIALS, utc_now
-from nas.store.store import Store
+from nas.store.store import Store, forget_deleted
 
 T = TypeVar("T")
 LEASE_SECONDS = 60.0
@@ -129,18 +128,18 @@ class Trials:
         Raises LostLease, and writes nothing, when another worker has taken the trial over.
         """
         row = {
+            "evaluation_id": lease.evaluation_id,
+            "epoch": point.epoch,
             "metrics": finite(point.metrics),
             "train_loss": finite_number(point.train_loss),
             "seconds": point.seconds,
             "learning_rate": finite_number(point.learning_rate),
             "created": utc_now(),
         }
-        key = {"evaluation_id": lease.evaluation_id, "epoch": point.epoch}
         value = self.score(finite(point.metrics), lease)
         with self.store.write() as connection:
             self._renew(connection, lease, deaths=0)  # the trial has come further
-            if insert_new(connection, CURVE_POINTS, key | row) is None:  # repeated
-                connection.execute(CURVE_POINTS.update().filter_by(**key).values(row))
+            upsert(connection, CURVE_POINTS, ("evaluation_id", "epoch"), [row])
             self.store.batched.show_values(connection, lease.trial_id, {point.epoch: value})
         return value
 

@@ -26,7 +26,7 @@ def training_seconds(
             step = _step_seconds(architecture, recipe)
     finally:
         torch.set_num_threads(before)
-    return step * max(1, images // recipe.batch_size) * recipe.epochs * (1 + VALIDATION)
+    return step * recipe.updates(images) * recipe.epochs * (1 + VALIDATION)
 
 
 def _step_seconds(architecture: Architecture, recipe: Recipe) -> float:

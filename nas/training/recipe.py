@@ -46,6 +46,8 @@ def _setting(
 class Recipe:
     """How an architecture is trained and scored; `data` and `fingerprint` name the data set.
 
+    An epoch is `epoch_updates` updates of the optimiser, at 0 one pass over the train split; after
+    each epoch the network is validated.
     The learning rate climbs for `warmup_epochs` and then follows the schedule, per step, over all
     epochs. Metrics are those of the exponential moving average (EMA) of the weights.
 
@@ -79,6 +81,7 @@ class Recipe:
     optimiser: str = _setting("adamw", registry=OPTIMISERS, neutral=True)
     schedule: str = _setting("cosine", registry=SCHEDULES, neutral=True)
     loss: str = _setting("cross_entropy", registry=LOSSES, neutral=True)
+    epoch_updates: int = _setting(0, high=math.inf, neutral=True)
     focal_gamma: float = _setting(2.0, high=math.inf, neutral=True)
     logit_tau: float = _setting(1.0, high=math.inf, neutral=True)
     class_weights: str = _setting("power", registry=WEIGHTINGS, neutral=True)
@@ -139,12 +142,19 @@ class Recipe:
         """Return the rung of an epoch (from 1)."""
         return next((r for r in self.ladder if epoch <= r.epochs), Rung(self.epochs))
 
+    def updates(self, images: int, share: float = 1.0) -> int:
+        """Return the optimiser's updates in an epoch on this many images, a share of the split."""
+        if self.epoch_updates:
+            return max(1, round(self.epoch_updates * share))
+        return max(1, images // self.batch_size)
+
     def describe(self) -> str:
         """Describe the training in a few sentences."""
         optimiser = OPTIMISERS[self.optimiser].words.format(recipe=self)
         loss = LOSSES[self.loss].words.format(recipe=self)
+        updates = f" of {self.epoch_updates} updates" if self.epoch_updates else ""
         return (
-            f"{self.epochs} epochs in batches of {self.batch_size} with {optimiser}, "
+            f"{self.epochs} epochs{updates} in batches of {self.batch_size} with {optimiser}, "
             f"{SCHEDULES[self.schedule].words}. Each image is changed at random every time: "
             f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
             f"gradients clipped at {self.clip_norm:g}. {_less(self.ladder)}"

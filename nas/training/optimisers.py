@@ -19,10 +19,10 @@ def _adamw(groups: list[dict[str, Any]], recipe: "Recipe") -> "Optimizer":
 
 @dataclass(frozen=True)
 class Optimiser:
-    """How weights follow their gradients.
+    """A rule by which weights follow their gradients.
 
-    `words` name it with its settings, by the recipe's fields; `make(groups, recipe)` returns it,
-    for groups of parameters that each have their weight decay.
+    `words` name it with the recipe's settings; `make(groups, recipe)` returns torch's optimiser
+    for groups of parameters, each with its own weight decay.
     """
 
     words: str

@@ -1,4 +1,4 @@
-"""The recipe: everything besides the architecture that decides what a training gives. No torch."""
+"""The recipe: everything besides the architecture that decides a training's result. No torch."""
 
 import hashlib
 import itertools
@@ -13,16 +13,16 @@ from nas.errors import DataError, UserError, unknown
 from nas.pruners.ladder import Rung
 from nas.training import augmentations
 from nas.training.augmentations import OPERATIONS, Augmentation
-from nas.training.losses import LOSSES
+from nas.training.losses import LOSSES, WEIGHTINGS
 from nas.training.metrics import METRICS
 from nas.training.optimisers import OPTIMISERS
 from nas.training.schedules import SCHEDULES
 
 VERSION = 1  # of the trainer: raise it when the same recipe comes to mean another training
 
-# A recipe is hashed by meaning: a field at its neutral value is no part of the hash, and a field
-# that is added changes no stored recipe's id. The hash of the first recipes covered these fields
-# even where they were neutral; these ids stay, and this list never grows.
+# A recipe is hashed by meaning: a field at its neutral value is not part of the hash, so that a new
+# field changes no stored recipe's id. The first recipes hashed these fields even when neutral;
+# their ids stay, and this list never grows.
 _ALWAYS_HASHED = frozenset(
     {"rotation", "scale", "shift", "flip", "brightness", "contrast", "cutout", "class_balance"}
 )
@@ -37,7 +37,7 @@ def _setting(
 ) -> Any:
     """Declare a field: a name of a registry, or a number from 0 to `high`.
 
-    `neutral` says that with its default a training is as it was before the field was there.
+    A `neutral` field's default leaves a training as it was before the field existed.
     """
     return field(default=default, metadata={"registry": registry, "high": high, "neutral": neutral})
 
@@ -46,13 +46,20 @@ def _setting(
 class Recipe:
     """How an architecture is trained and scored; `data` and `fingerprint` name the data set.
 
-    The learning rate climbs for `warmup_epochs` and then follows the schedule, per step. Metrics
-    are those of the exponential moving average (EMA) of the weights. In the loss a class with n
-    images weighs n^-class_balance: 0 is plain, 1 lets all classes weigh the same. `ladder` has the
-    rungs on which a training sees less than the whole, one after the other from the first epoch;
-    the learning rate's schedule is that of all epochs.
+    An epoch is `epoch_updates` updates of the optimiser, at 0 one pass over the train split; after
+    each epoch the network is validated.
+    The learning rate climbs for `warmup_epochs` and then follows the schedule, per step, over all
+    epochs. Metrics are those of the exponential moving average (EMA) of the weights.
 
-    A field that is added is neutral by default, so that stored recipes mean what they meant.
+    `class_weights` names the weighting of the classes in the loss. Under `power` an image in a
+    class of n images weighs n^-class_balance: at 0 images weigh the same, at 1 classes do.
+    `balanced_sampling` draws such an image in proportion to n^-balanced_sampling: at 0 each comes
+    once in an epoch, at 1 classes come equally often. `focal_gamma`, `logit_tau` and
+    `effective_beta` are settings of the loss or weighting that they are named for.
+
+    `ladder` has the rungs that use less than all data, from the first epoch on.
+
+    A new field is neutral by default, so that stored recipes keep their meaning.
     """
 
     data: str
@@ -74,6 +81,12 @@ class Recipe:
     optimiser: str = _setting("adamw", registry=OPTIMISERS, neutral=True)
     schedule: str = _setting("cosine", registry=SCHEDULES, neutral=True)
     loss: str = _setting("cross_entropy", registry=LOSSES, neutral=True)
+    epoch_updates: int = _setting(0, high=math.inf, neutral=True)
+    focal_gamma: float = _setting(2.0, high=math.inf, neutral=True)
+    logit_tau: float = _setting(1.0, high=math.inf, neutral=True)
+    class_weights: str = _setting("power", registry=WEIGHTINGS, neutral=True)
+    effective_beta: float = _setting(0.999, high=0.99999, neutral=True)
+    balanced_sampling: float = _setting(0.0, high=1.0, neutral=True)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -86,18 +99,18 @@ class Recipe:
         _check_ladder(self.ladder, self.epochs)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as plain data; what is neutral is left out, and reading fills it in."""
+        """Return the recipe as plain data without its neutral fields."""
         return self._plain(frozenset())
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Recipe":
-        """Read a recipe back; raises UserError when a field is missing or not known."""
+        """Read a recipe back; raises UserError for a missing or unknown field."""
         try:
             ladder = tuple(Rung(**rung) for rung in data.get("ladder", ()))
             return cls(**{**data, "augmentation": dict(data["augmentation"]), "ladder": ladder})
         except (KeyError, TypeError, ValueError) as error:
-            known = ", ".join(each.name for each in fields(cls))
-            raise UserError(f"Not a recipe: {error}. Its fields: {known}.") from error
+            names = ", ".join(each.name for each in fields(cls))
+            raise UserError(f"Not a recipe: {error}. Its fields: {names}.") from error
 
     @property
     def hash(self) -> str:
@@ -108,7 +121,7 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _plain(self, always: frozenset[str]) -> dict[str, Any]:
-        """Return the fields and operations that are not neutral, and these `always`."""
+        """Return the fields and operations that are not neutral, and the `always` hashed ones."""
         values = {
             each.name: getattr(self, each.name)
             for each in fields(self)
@@ -126,32 +139,48 @@ class Recipe:
         return values
 
     def rung(self, epoch: int) -> Rung:
-        """Return what an epoch (from 1) of the training sees."""
+        """Return the rung of an epoch (from 1)."""
         return next((r for r in self.ladder if epoch <= r.epochs), Rung(self.epochs))
 
+    def updates(self, images: int, share: float = 1.0) -> int:
+        """Return the optimiser's updates in an epoch on this many images, a share of the split."""
+        if self.epoch_updates:
+            return max(1, round(self.epoch_updates * share))
+        return max(1, images // self.batch_size)
+
     def describe(self) -> str:
-        """Say in a few sentences what the recipe does."""
-        power = f", a class of n images weighing n^-{self.class_balance:g}"
-        balanced = power if self.class_balance else ""
+        """Describe the training in a few sentences."""
         optimiser = OPTIMISERS[self.optimiser].words.format(recipe=self)
         loss = LOSSES[self.loss].words.format(recipe=self)
+        updates = f" of {self.epoch_updates} updates" if self.epoch_updates else ""
         return (
-            f"{self.epochs} epochs in batches of {self.batch_size} with {optimiser}, "
+            f"{self.epochs} epochs{updates} in batches of {self.batch_size} with {optimiser}, "
             f"{SCHEDULES[self.schedule].words}. Each image is changed at random every time: "
-            f"{augmentations.describe(self.augmentation)}. {loss}{balanced}; gradients clipped at "
-            f"{self.clip_norm:g}. {_less(self.ladder)}Scored by {self.metric.replace('_', ' ')} "
-            f"of the moving average of the weights, seed {self.seed}."
+            f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
+            f"gradients clipped at {self.clip_norm:g}. {_less(self.ladder)}"
+            f"Scored by {self.metric.replace('_', ' ')} of the moving average of the weights, "
+            f"seed {self.seed}."
         )
 
 
 def _check_field(name: str, value: Any, declared: Mapping[str, Any]) -> None:
-    """Refuse a name that is in no registry and a number that is out of its range."""
+    """Refuse an unknown name and a number out of its range."""
     registry, high = declared.get("registry"), declared.get("high")
     if registry is not None and value not in registry:
         raise UserError(unknown(name, value, registry))
     if high is not None and not 0 <= value <= high:
         limit = "at least 0" if high == math.inf else f"0 to {high:g}"
         raise UserError(f"A recipe's {name} is {limit}, not {value}.")
+
+
+def _balance(recipe: Recipe) -> str:
+    words = ""
+    if recipe.class_weights != "power" or recipe.class_balance:
+        weight = WEIGHTINGS[recipe.class_weights].words.format(recipe=recipe)
+        words += f", an image in a class of n weighing {weight}"
+    if recipe.balanced_sampling:
+        words += f", and drawn in proportion to n^-{recipe.balanced_sampling:g}"
+    return words
 
 
 def _less(ladder: tuple[Rung, ...]) -> str:
@@ -164,7 +193,7 @@ def _less(ladder: tuple[Rung, ...]) -> str:
 
 
 def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
-    """Refuse rungs that are not in order below the whole training, or see nothing, or too much."""
+    """Refuse rungs that are out of order, reach the last epoch, or use no data or too much."""
     ends = [0, *(rung.epochs for rung in ladder), epochs]
     if ladder and any(later <= sooner for sooner, later in itertools.pairwise(ends)):
         raise UserError(f"A ladder's rungs end at rising epochs below {epochs}, not {ends[1:-1]}.")
@@ -176,7 +205,7 @@ def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
 def default_recipe(
     data: DataSet, *, metric: str = "accuracy", epochs: int | None = None, seed: int = 0
 ) -> Recipe:
-    """Return the recipe tuned for small images and short trainings, less what `data` forbids."""
+    """Return the recipe for small images and short trainings, less what `data` forbids."""
     return Recipe(
         data=data.name,
         fingerprint=data.fingerprint,
@@ -188,17 +217,17 @@ def default_recipe(
 
 
 def default_epochs(images: int) -> int:
-    """Return how many epochs a set of so many training images gets.
+    """Return the default number of epochs for a train split of this many images.
 
-    20 from 1,000 to 5,000 images; more below and fewer above, with the square root of the images,
-    so that the number of steps always grows.
+    20 from 1,000 to 5,000 images; more below and fewer above, by the square root of the number of
+    images, so that more images always mean more steps.
     """
     factor = math.sqrt(max(1000 / images, min(1.0, 5000 / images)))
     return round(min(60.0, max(5.0, 20 * factor)))
 
 
 def check_fits(recipe: Recipe, data: DataSet) -> None:
-    """Raise DataError when the recipe is for another data set or does what this one forbids."""
+    """Raise DataError when the recipe is for another data set or has a forbidden augmentation."""
     if recipe.fingerprint != data.fingerprint:
         raise DataError(
             f"The recipe is for {recipe.data!r} with the content {recipe.fingerprint}; "

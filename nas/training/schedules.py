@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LearningRateSchedule:
-    """How the learning rate changes after the warm-up.
+    """The learning rate after the warm-up.
 
-    `words` name it; `share(step, steps)` returns the share of the learning rate in a step, from 0,
-    of so many after the warm-up.
+    `words` name it; `share(step, steps)` returns the factor of the recipe's learning rate in a
+    step, counted from 0, of all steps after the warm-up.
     """
 
     words: str

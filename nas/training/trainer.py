@@ -1,13 +1,12 @@
 """Train one architecture under one recipe; stop, resume and score it.
 
-An epoch depends on nothing but the recipe, its number and the state that the last one left: all
-random numbers are drawn from (seed, epoch). So a checkpoint needs no generator states, and what
-was killed goes on bit for bit on the CPU.
+An epoch depends on nothing but the recipe, its number and the state after the epoch before: all
+random numbers are drawn from (seed, epoch). So a checkpoint needs no generator states, and on the
+CPU a resumed training is the same bit for bit.
 """
 
 import copy
 import functools
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,13 +30,13 @@ from nas.training.images import (
     shuffled,
     standardised,
 )
-from nas.training.losses import LOSSES, class_weights
+from nas.training.losses import LOSSES, Classes, classes_of
 from nas.training.metrics import metrics
 from nas.training.optimisers import optimiser_of
 from nas.training.recipe import Recipe, check_fits
 from nas.training.schedules import learning_rate
 
-_FINITE_EVERY = 8  # steps between two looks at the loss: each look waits for a GPU
+_FINITE_EVERY = 8  # steps between two checks of the loss: each check waits for a GPU
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class EpochResult:
 class TrainResult:
     """The last epoch's validation metrics, all epochs' seconds, and the EMA of the weights.
 
-    `accumulation_steps` is the number of micro-batches that a batch was cut into.
+    `accumulation_steps` is the number of micro-batches in a batch.
     """
 
     metrics: dict[str, float]
@@ -71,8 +70,8 @@ class TrainResult:
 
 
 @dataclass
-class _Training:
-    """What changes while training: all of it goes into a checkpoint."""
+class TrainingState:
+    """The state of a training: all of it goes into a checkpoint."""
 
     module: nn.Module
     ema: nn.Module
@@ -88,10 +87,10 @@ def _no_space(error: DiskFull) -> None:
 
 @dataclass(frozen=True)
 class Control:
-    """Who keeps a training's checkpoints, hears of its epochs, and may stop it.
+    """A training's checkpoints, and the functions that hear of its epochs and may stop it.
 
-    After each epoch a checkpoint is written, then `on_epoch` is called; what it raises passes
-    through. On resuming it is first called again for the epochs before, marked `restored`.
+    After each epoch a checkpoint is written, then `on_epoch` is called; its exceptions pass
+    through. A resumed training first calls it again for the earlier epochs, marked `restored`.
     `should_stop` is asked before every batch. `on_full` is called when a checkpoint finds no
     space: where it returns, the checkpoint is tried again.
     """
@@ -102,7 +101,7 @@ class Control:
     on_full: Callable[[DiskFull], None] = _no_space
 
 
-ALONE = Control()  # nothing is kept, nobody is told
+ALONE = Control()  # no checkpoints, no listeners
 
 
 def train(
@@ -113,51 +112,29 @@ def train(
     control: Control = ALONE,
     accumulation_steps: int = 1,
 ) -> TrainResult:
-    """Train an architecture, going on from the checkpoint of the same training where there is one.
+    """Train an architecture, from the checkpoint of the same training where there is one.
 
-    Each batch is cut into `accumulation_steps` micro-batches, whose gradients are accumulated: that
-    needs less memory, and batch norm sees the micro-batches. Raises Interrupted when the control
-    says so, Diverged, OutOfMemory or UnreadableImage when this training can't go on, DiskFull
-    without space for a checkpoint.
+    Gradients are accumulated over the `accumulation_steps` micro-batches of each batch: that needs
+    less memory, and batch norm sees the micro-batches. Raises Interrupted when the control says so,
+    Diverged, OutOfMemory or UnreadableImage when this training can't go on, DiskFull without space
+    for a checkpoint.
     """
     with _reported_out_of_memory(), torch.random.fork_rng(range(torch.cuda.device_count())):
+        check_fits(recipe, data)
         torch.manual_seed(_seed(recipe.seed, 0))
-        return train_module(
-            build(architecture),
-            data,
-            recipe,
-            resolution=architecture.resolution,
-            identity=architecture.id,
-            control=control,
-            accumulation_steps=accumulation_steps,
-        )
-
-
-def train_module(
-    module: nn.Module,
-    data: DataSet,
-    recipe: Recipe,
-    *,
-    resolution: int,
-    identity: str,
-    control: Control,
-    accumulation_steps: int = 1,
-) -> TrainResult:
-    """Train a module as `train` does; checkpoints of another `identity` are not resumed."""
-    check_fits(recipe, data)
-    material = functools.cache(lambda rung: gather(data, recipe, rung, resolution))
-    training = _begin(module, recipe, accumulation_steps)
-    key = {"identity": identity, "recipe": recipe.hash}
-    if control.checkpoints is not None:
-        _restore(training, control.checkpoints, key)
-    for done in training.history:
-        control.on_epoch(replace(done, restored=True))
-    for epoch in range(len(training.history) + 1, recipe.epochs + 1):
-        images = material(recipe.rung(epoch))
-        result = _epoch(training, images, recipe, epoch=epoch, should_stop=control.should_stop)
-        training.history.append(result)
-        _save(training, control, key)
-        control.on_epoch(result)
+        training = begin(build(architecture), recipe, accumulation_steps)
+        material = functools.cache(lambda rung: gather(data, recipe, rung, architecture.resolution))
+        key = {"identity": architecture.id, "recipe": recipe.hash}
+        if control.checkpoints is not None:
+            _restore(training, control.checkpoints, key)
+        for earlier in training.history:
+            control.on_epoch(replace(earlier, restored=True))
+        for epoch in range(len(training.history) + 1, recipe.epochs + 1):
+            images = material(recipe.rung(epoch))
+            result = _epoch(training, images, recipe, epoch=epoch, should_stop=control.should_stop)
+            training.history.append(result)
+            _save(training, control, key)
+            control.on_epoch(result)
     return TrainResult(
         training.history[-1].metrics,
         sum(result.seconds for result in training.history),
@@ -191,11 +168,12 @@ def evaluate(
     return metrics(logits, torch.from_numpy(split.labels))
 
 
-def _begin(module: nn.Module, recipe: Recipe, accumulation_steps: int = 1) -> _Training:
+def begin(module: nn.Module, recipe: Recipe, accumulation_steps: int = 1) -> TrainingState:
+    """Return the state before the first step, on a GPU where there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     half = device.type == "cuda" and _amp_type() is torch.float16
-    return _Training(
+    return TrainingState(
         module,
         ema=copy.deepcopy(module).requires_grad_(False).eval(),
         optimiser=optimiser_of(module, recipe),
@@ -206,21 +184,25 @@ def _begin(module: nn.Module, recipe: Recipe, accumulation_steps: int = 1) -> _T
 
 
 def _epoch(
-    training: _Training,
+    training: TrainingState,
     material: Material,
     recipe: Recipe,
     *,
     epoch: int,
     should_stop: Callable[[], bool],
 ) -> EpochResult:
+    """Train one epoch and score its end."""
     started = time.perf_counter()
     torch.manual_seed(_seed(recipe.seed, epoch))
     device = next(training.module.parameters()).device
     images = material.train.images(material.resolution)
     labels = torch.from_numpy(material.train.labels)
-    weights = class_weights(material.train, recipe).to(device)
+    classes = classes_of(material.train.labels, recipe, device)
     count = len(material.members)
-    batches = [material.members[batch] for batch in shuffled(count, recipe.batch_size)]
+    order = shuffled(
+        material.train.labels[material.members], recipe.batch_size, recipe.balanced_sampling
+    )
+    batches = [material.members[batch] for batch in order]
     change = augmenter(recipe.augmentation)
     total = torch.zeros((), device=device)
     training.module.train()
@@ -232,10 +214,12 @@ def _epoch(
         step = (epoch - 1) * len(batches) + index
         for group in training.optimiser.param_groups:
             group["lr"] = learning_rate(recipe, step, len(batches))
-        loss = _step(training, x, labels[members].to(device), weights, recipe, step)
+        loss = train_step(training, x, labels[members].to(device), classes, recipe, step)
         total += loss * len(members)
-        if index % _FINITE_EVERY == 0 or index == len(batches) - 1:
-            _check_finite(total, epoch, index + 1)
+        check = index % _FINITE_EVERY == 0 or index == len(batches) - 1
+        if check and not total.isfinite():
+            place = f"epoch {epoch}, step {index + 1}"
+            raise Diverged(f"The training loss became {total.item()} in {place}.")
     scores = evaluate(
         training.ema, material.validation, material.resolution, material.mean, material.std
     )
@@ -249,19 +233,24 @@ def _epoch(
     )
 
 
-def _step(
-    training: _Training, x: Tensor, labels: Tensor, weights: Tensor, recipe: Recipe, step: int
+def train_step(
+    training: TrainingState, x: Tensor, labels: Tensor, classes: Classes, recipe: Recipe, step: int
 ) -> Tensor:
-    """Make one step of the optimiser and of the EMA; return the loss, detached."""
+    """Make one step of the optimiser and of the EMA; return the loss, detached.
+
+    x: (N, C, H, W); `labels`: (N,).
+    """
     on_gpu = x.device.type == "cuda"
-    batch_weight, total = weights[labels].sum(), torch.zeros((), device=x.device)
+    batch_weight, total = classes.weights[labels].sum(), torch.zeros((), device=x.device)
     training.optimiser.zero_grad(set_to_none=True)
-    pieces = training.accumulation_steps
-    for images, classes in zip(x.chunk(pieces), labels.chunk(pieces), strict=True):
+    micro_batches = training.accumulation_steps
+    for images, answers in zip(x.chunk(micro_batches), labels.chunk(micro_batches), strict=True):
         with torch.autocast(x.device.type, dtype=_amp_type() if on_gpu else None, enabled=on_gpu):
             logits = training.module(images)
-        loss = LOSSES[recipe.loss].compute(logits.float(), classes, weights, recipe)
-        loss = loss * (weights[classes].sum() / batch_weight)  # its share of the batch's mean
+        loss = LOSSES[recipe.loss].compute(logits.float(), answers, classes, recipe)
+        loss = loss * (
+            classes.weights[answers].sum() / batch_weight
+        )  # its share of the batch's mean
         training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     training.scaler.unscale_(training.optimiser)
@@ -274,7 +263,7 @@ def _step(
 
 @torch.no_grad()
 def _update_ema(ema: nn.Module, module: nn.Module, decay: float) -> None:
-    """Move the averaged weights and running statistics towards the module's."""
+    """Move the EMA's weights and running statistics towards the module's."""
     averaged = [*ema.parameters(), *ema.buffers()]
     latest = [*module.parameters(), *module.buffers()]
     pairs = list(zip(averaged, latest, strict=True))
@@ -283,11 +272,6 @@ def _update_ema(ema: nn.Module, module: nn.Module, decay: float) -> None:
     for a, m in pairs:
         if not a.is_floating_point():  # the count of batches
             a.copy_(m)
-
-
-def _check_finite(total: Tensor, epoch: int, step: int) -> None:
-    if not math.isfinite(total.item()):
-        raise Diverged(f"The training loss became {total.item()} in epoch {epoch}, step {step}.")
 
 
 def _amp_type() -> torch.dtype:
@@ -313,8 +297,8 @@ def _reported_out_of_memory() -> Iterator[None]:
         raise OutOfMemory(str(error)) from error
 
 
-def _tensors(training: _Training) -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor of the state by its name in a checkpoint, in the storage that is used."""
+def _tensors(training: TrainingState) -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor of the state, not a copy, by its name in a checkpoint."""
     for name, tensor in training.module.state_dict().items():
         yield f"module.{name}", tensor
     for name, tensor in training.ema.state_dict().items():
@@ -324,7 +308,7 @@ def _tensors(training: _Training) -> Iterator[tuple[str, Tensor]]:
             yield f"optimiser.{key}.{name}", tensor
 
 
-def _save(training: _Training, control: Control, key: dict[str, str]) -> None:
+def _save(training: TrainingState, control: Control, key: dict[str, str]) -> None:
     if control.checkpoints is None:
         return
     state = {
@@ -341,8 +325,8 @@ def _save(training: _Training, control: Control, key: dict[str, str]) -> None:
             control.on_full(error)
 
 
-def _restore(training: _Training, checkpoints: Checkpoints, key: dict[str, str]) -> None:
-    """Take the state of the last checkpoint over, if it is of this very training."""
+def _restore(training: TrainingState, checkpoints: Checkpoints, key: dict[str, str]) -> None:
+    """Take over the last checkpoint's state if its key is this training's."""
     loaded = checkpoints.load()
     if loaded is None or loaded[1].get("key") != key:
         return

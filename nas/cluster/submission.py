@@ -94,7 +94,8 @@ def _next_attempt(
         if last.ended:
             say(f"job {last.id} at {last.address} was {last.state}; it goes on as a new attempt")
     with own.write() as connection:
-        rows.add(connection, rows.attempt_id(name, attempt), head.address, packed.words)
+        job_id = name if attempt == 1 else f"{name}.{attempt}"
+        rows.add(connection, job_id, head.address, packed.words)
         return rows.attempts(connection, name)[-1], False
 
 

@@ -61,7 +61,6 @@ class BatchedStorage(RDBStorage):
         text = url.render_as_string(hide_password=False)
         super().__init__(_escaped(text), engine_kwargs=engine_options(url))
         self._distributions: dict[tuple[int, str], tuple[BaseDistribution, str]] = {}
-        self._history = history.TrialReader()
         dialects.of(url).prepare(self.engine, begin=False)
         self.engine.dispose()  # the connections made so far are not prepared
 
@@ -127,7 +126,7 @@ class BatchedStorage(RDBStorage):
             )
         wanted = None if states is None else [state for state in TrialState if state in states]
         with self._reading() as connection:
-            trials = self._history.read(
+            trials = history.read(
                 connection, study_id, wanted, included_trial_ids, trial_id_greater_than
             )
             if not trials and connection.execute(_STUDY, {"key": study_id}).first() is None:

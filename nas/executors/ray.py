@@ -64,7 +64,7 @@ class RayCluster:
     ) -> None:
         self.address, self.cpus, self.asked, self.most = address, cpus, gpus, max_concurrent
         self.handles: list[RayWorker] = []
-        self.told = 0.0  # when a person last heard of workers that wait
+        self.warned = 0.0  # when a person last heard of workers that wait
         self.pause = WAITING
 
     @cached_property
@@ -124,10 +124,10 @@ class RayCluster:
         waiting = [worker for worker in self.handles if worker.is_waiting]
         if not waiting:
             return
-        since = max(self.told, min(worker.begun for worker in waiting))
+        since = max(self.warned, min(worker.begun for worker in waiting))
         if time.monotonic() - since < self.pause:
             return
-        self.told, self.pause = time.monotonic(), 8 * WAITING
+        self.warned, self.pause = time.monotonic(), 8 * WAITING
         log.warning("%s", self._why_waiting(len(waiting)))
 
     def _why_waiting(self, count: int) -> str:

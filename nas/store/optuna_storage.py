@@ -154,9 +154,9 @@ class BatchedStorage(RDBStorage):
         self, study_id: int, name: str, distribution: BaseDistribution, connection: sa.Connection
     ) -> str:
         """Return a distribution's JSON, once it agrees with the one the study has."""
-        known = self._distributions.get((study_id, name))
-        if known is not None and known[0] == distribution:
-            return known[1]
+        checked = self._distributions.get((study_id, name))
+        if checked is not None and checked[0] == distribution:
+            return checked[1]
         query = (
             sa.select(history.PARAMS.c.distribution_json)
             .join(history.TRIALS, history.TRIALS.c.trial_id == history.PARAMS.c.trial_id)

@@ -58,6 +58,11 @@ class StudyInfo:
         return Objective(**self.config["objective"])
 
     @property
+    def search(self) -> str | None:
+        """The name of the study whose finalists this one trains; None for a search."""
+        return self.config.get("search")
+
+    @property
     def limits(self) -> Limits:
         """The hard limits of the study; a space may have more."""
         return Limits(**self.config.get("limits", {}))
@@ -502,6 +507,31 @@ def test_looks(connection: sa.Connection, study_id: int) -> list[tuple[int, Metr
 
 
 test_looks.__test__ = False  # type: ignore[attr-defined]  # its name is no invitation to pytest
+
+
+def test_look_count(connection: sa.Connection, study_id: int) -> int:
+    """Count the looks at the test split: the trainings of a network with several seeds are one."""
+    looks = schema.TEST_LOOKS
+    networks = (
+        sa.select(_e.architecture_id, _e.fidelity)
+        .join_from(looks, schema.EVALUATIONS, _e.id == looks.c.evaluation_id)
+        .where(looks.c.study_id == study_id)
+        .distinct()
+    )
+    count = sa.select(sa.func.count()).select_from(networks.subquery())
+    return int(connection.execute(count).scalar_one())
+
+
+test_look_count.__test__ = False  # type: ignore[attr-defined]
+
+
+def recipe(connection: sa.Connection, recipe_hash: str) -> Mapping[str, Any]:
+    """Return a recipe by its hash; raise KeyError when there is none."""
+    recipes = schema.RECIPES.c
+    stored = connection.execute(sa.select(recipes.json).where(recipes.hash == recipe_hash)).scalar()
+    if stored is None:
+        raise KeyError(f"No recipe {recipe_hash}.")
+    return dict(stored)
 
 
 def spent(connection: sa.Connection, study_id: int) -> int:

@@ -5,7 +5,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from nas.data import DataSet
@@ -18,6 +18,7 @@ from nas.training.metrics import METRICS
 from nas.training.optimisers import OPTIMISERS
 from nas.training.schedules import SCHEDULES
 
+WHOLE = 2  # times the updates of a trial of a search, for a network that is trained in full
 VERSION = 1  # of the trainer: raise it when the same recipe comes to mean another training
 
 # A recipe is hashed by meaning: a field at its neutral value is not part of the hash, so that a new
@@ -251,6 +252,11 @@ def default_recipe(
         seed=seed,
         augmentation={k: v for k, v in augmentations.tuned().items() if k not in data.forbids},
     )
+
+
+def whole(recipe: Recipe) -> Recipe:
+    """Return the recipe of a network that is trained in full, after a search with this recipe."""
+    return replace(recipe, epochs=WHOLE * recipe.epochs, ladder=())
 
 
 def default_epochs(images: int) -> int:

@@ -23,8 +23,7 @@ from nas.commands import studies as commands
 from nas.cost import Cost, Kind, Limits, TimedCost
 from nas.errors import UserError
 from nas.latency import learn, measure
-from nas.latency.operators import ANY, features
-from nas.latency.table import Error, LatencyTable, read
+from nas.latency.table import ANY, Error, LatencyTable, features, read
 from nas.objective import Objective, latency_objective
 from nas.search_space.preflight import Subject, draw_near, survey
 

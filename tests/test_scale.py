@@ -35,7 +35,7 @@ HOT = [
     queries.total,
     queries.spent,
     queries.best,
-    lambda connection, study: leases.has_free(connection, Claimant("w", study, 60.0)),
+    lambda connection, study: leases.free(connection, Claimant("w", study, 60.0)),
     lambda connection, study: queries.trial(connection, study, 7),
     lambda connection, study: queries.tried(connection, study, 250),
     lambda connection, study: queries.seen(connection, study, 250),

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import UserError
+from nas.quantities import check_positive
 
 WARM_UP = 1  # runs before the first that counts: memory is taken, kernels are chosen
 MOST_ROUNDS = 50
@@ -71,9 +72,7 @@ class Setting:
 
 def setting(batch_size: int = 1, threads: int = 1, device: str = "cpu") -> Setting:
     """Return a setting on this machine; raises UserError for one that it can't offer."""
-    for option, number in (("--batch-size", batch_size), ("--threads", threads)):
-        if number < 1:
-            raise UserError(f"{option} is a whole number of at least 1, not {number}.")
+    check_positive(batch_size=batch_size, threads=threads)
     if device not in DEVICES:
         raise UserError(f"--device is {' or '.join(DEVICES)}, not {device!r}.")
     if device == "cuda" and not torch.cuda.is_available():

@@ -25,11 +25,11 @@ class Upgraded(NamedTuple):
     optuna: tuple[str, str]
 
 
-def revision(connection: sa.Connection) -> str | None:
+def revision(connection: sa.Connection, table: str = VERSION_TABLE) -> str | None:
     """Return the revision of a store's tables, None where there are none."""
-    if not sa.inspect(connection).has_table(VERSION_TABLE):
+    if not sa.inspect(connection).has_table(table):
         return None
-    version = sa.table(VERSION_TABLE, sa.column("version_num", sa.String()))
+    version = sa.table(table, sa.column("version_num", sa.String()))
     return connection.execute(sa.select(version.c.version_num)).scalar()
 
 

@@ -17,9 +17,9 @@ from nas.data import DataSet
 from nas.observers import Observers
 from nas.pruners.ladder import RungTrial
 from nas.store import queries
+from nas.store.engine import patient
 from nas.store.queries import Climb
 from nas.store.records import Proposal, Started
-from nas.store.retry import patiently
 from nas.store.trials import Trials
 from nas.study.proposer import PATIENCE, NothingNew, Proposer
 
@@ -61,24 +61,21 @@ class Asker:
             fidelity=self._first_fidelity,
         )
 
+    @patient
     def next(self) -> Started | None:
         """Return a started trial; None where there is nothing to evaluate (for now)."""
-
-        def ask(_: bool) -> Started | None:
-            late = self._is_late()
-            return (
-                self.trials.adopt()
-                or self._promote(closing=late)
-                or (None if late else self.begin())
-                or self._promote(closing=True)
-            )
-
-        return patiently(ask)
+        late = self._is_late()
+        return (
+            self.trials.adopt()
+            or self._promote(closing=late)
+            or (None if late else self.begin())
+            or self._promote(closing=True)
+        )
 
     def others_run(self) -> bool:
         """Tell whether trials still run; those that another study has finished are told first."""
         if self.trials.read(queries.untold, self.trials.info.id):
-            patiently(lambda _: self.trials.repair())
+            self.trials.repair()
         return bool(self.trials.read(queries.running, self.trials.info.id))
 
     def rung_trials(self) -> list[RungTrial]:

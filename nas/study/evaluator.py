@@ -116,6 +116,8 @@ class Training:
         except _RungReached:
             seconds = sum(point.seconds for point in epochs.values())
             return Result(metrics=epochs[fidelity].metrics, seconds=seconds)
+        if fidelity < self.config.recipe.epochs:  # stopped early, before it came to its rung
+            return Result(metrics=result.metrics, seconds=result.seconds)
         while True:
             try:
                 checkpoints.save_weights(result.state)
@@ -126,7 +128,9 @@ class Training:
         return Result(
             metrics=result.metrics,
             seconds=result.seconds,
-            note=ACCUMULATED.format(steps) if steps > 1 else None,
+            note=ACCUMULATED.format(steps)
+            if steps > self.config.recipe.accumulation_steps
+            else None,
             clean_up=lambda: self._clean_up(checkpoints),
         )
 

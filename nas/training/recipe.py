@@ -13,7 +13,7 @@ from nas.errors import DataError, UserError, unknown
 from nas.pruners.ladder import Rung
 from nas.training import augmentations
 from nas.training.augmentations import OPERATIONS, Augmentation
-from nas.training.losses import LOSSES
+from nas.training.losses import LOSSES, WEIGHTINGS
 from nas.training.metrics import METRICS
 from nas.training.optimisers import OPTIMISERS
 from nas.training.schedules import SCHEDULES
@@ -49,8 +49,21 @@ class Recipe:
     An epoch is `epoch_updates` updates of the optimiser, at 0 one pass over the train split; after
     each epoch the network is validated.
     The learning rate climbs for `warmup_epochs` and then follows the schedule, per step, over all
-    epochs. Metrics are those of the exponential moving average (EMA) of the weights. In the loss a
-    class with n images weighs n^-class_balance: at 0 images weigh the same, at 1 classes do.
+    epochs. Metrics are those of the exponential moving average (EMA) of the weights.
+
+    `class_weights` names the weighting of the classes in the loss. Under `power` an image in a
+    class of n images weighs n^-class_balance: at 0 images weigh the same, at 1 classes do.
+    `balanced_sampling` draws such an image in proportion to n^-balanced_sampling: at 0 each comes
+    once in an epoch, at 1 classes come equally often. `focal_gamma`, `logit_tau` and
+    `effective_beta` are settings of the loss or weighting that they are named for.
+
+    `momentum` is that of the optimisers that have one, `decay_rate` and `decay_epochs` shape the
+    schedules that decay in steps. `dropout` (before the classifier), `stochastic_depth` (of the
+    last residual branch, the others in proportion to their depth) and `batch_norm_momentum` hold in
+    training alone and replace the architecture's own values, unless neutral. After
+    `early_stopping` epochs without a better metric a training is complete; 0 never stops. A batch
+    is computed in `accumulation_steps` micro-batches, which need less memory.
+
     `ladder` has the rungs that use less than all data, from the first epoch on.
 
     A new field is neutral by default, so that stored recipes keep their meaning.
@@ -76,6 +89,19 @@ class Recipe:
     schedule: str = _setting("cosine", registry=SCHEDULES, neutral=True)
     loss: str = _setting("cross_entropy", registry=LOSSES, neutral=True)
     epoch_updates: int = _setting(0, high=math.inf, neutral=True)
+    focal_gamma: float = _setting(2.0, high=math.inf, neutral=True)
+    logit_tau: float = _setting(1.0, high=math.inf, neutral=True)
+    class_weights: str = _setting("power", registry=WEIGHTINGS, neutral=True)
+    effective_beta: float = _setting(0.999, high=0.99999, neutral=True)
+    balanced_sampling: float = _setting(0.0, high=1.0, neutral=True)
+    momentum: float = _setting(0.9, high=0.9999, neutral=True)
+    decay_rate: float = _setting(0.97, high=1.0, neutral=True)
+    decay_epochs: float = _setting(2.4, high=math.inf, neutral=True)
+    dropout: float = _setting(0.0, high=0.95, neutral=True)
+    stochastic_depth: float = _setting(0.0, high=0.95, neutral=True)
+    batch_norm_momentum: float = _setting(0.1, high=1.0, neutral=True)
+    early_stopping: int = _setting(0, high=math.inf, neutral=True)
+    accumulation_steps: int = _setting(1, high=math.inf, neutral=True)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -84,6 +110,13 @@ class Recipe:
             raise UserError(f"A training needs at least 1 epoch, not {self.epochs}.")
         if self.batch_size < 2:
             raise UserError(f"A batch needs at least 2 images, not {self.batch_size}.")
+        if not 1 <= self.accumulation_steps <= self.batch_size // 2:
+            raise UserError(
+                f"A micro-batch needs at least 2 images: a batch of {self.batch_size} has 1 to "
+                f"{self.batch_size // 2} accumulation_steps, not {self.accumulation_steps}."
+            )
+        if self.decay_epochs <= 0:
+            raise UserError(f"A recipe's decay_epochs are above 0, not {self.decay_epochs}.")
         object.__setattr__(self, "augmentation", augmentations.switched_on(self.augmentation))
         _check_ladder(self.ladder, self.epochs)
 
@@ -139,17 +172,17 @@ class Recipe:
 
     def describe(self) -> str:
         """Describe the training in a few sentences."""
-        power = f", a class of n images weighing n^-{self.class_balance:g}"
-        balanced = power if self.class_balance else ""
         optimiser = OPTIMISERS[self.optimiser].words.format(recipe=self)
         loss = LOSSES[self.loss].words.format(recipe=self)
         updates = f" of {self.epoch_updates} updates" if self.epoch_updates else ""
+        schedule = SCHEDULES[self.schedule].words.format(recipe=self)
         return (
             f"{self.epochs} epochs{updates} in batches of {self.batch_size} with {optimiser}, "
-            f"{SCHEDULES[self.schedule].words}. Each image is changed at random every time: "
-            f"{augmentations.describe(self.augmentation)}. {loss}{balanced}; gradients clipped at "
-            f"{self.clip_norm:g}. {_less(self.ladder)}Scored by {self.metric.replace('_', ' ')} "
-            f"of the moving average of the weights, seed {self.seed}."
+            f"{schedule}{_regularised(self)}. Each image is changed at random every time: "
+            f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
+            f"gradients clipped at {self.clip_norm:g}. {_less(self.ladder)}"
+            f"Scored by {self.metric.replace('_', ' ')} of the moving average of the weights, "
+            f"seed {self.seed}."
         )
 
 
@@ -161,6 +194,30 @@ def _check_field(name: str, value: Any, declared: Mapping[str, Any]) -> None:
     if high is not None and not 0 <= value <= high:
         limit = "at least 0" if high == math.inf else f"0 to {high:g}"
         raise UserError(f"A recipe's {name} is {limit}, not {value}.")
+
+
+def _regularised(recipe: Recipe) -> str:
+    words = {
+        "dropout": f"dropout {recipe.dropout:g}",
+        "stochastic_depth": f"stochastic depth rising to {recipe.stochastic_depth:g}",
+        "batch_norm_momentum": f"batch-norm momentum {recipe.batch_norm_momentum:g}",
+        "early_stopping": f"ended after {recipe.early_stopping} epochs without a better score",
+        "accumulation_steps": f"gradients of {recipe.accumulation_steps} micro-batches a batch",
+    }
+    neutral = {each.name: each.default for each in fields(recipe)}
+    return "".join(
+        f", {text}" for name, text in words.items() if getattr(recipe, name) != neutral[name]
+    )
+
+
+def _balance(recipe: Recipe) -> str:
+    words = ""
+    if recipe.class_weights != "power" or recipe.class_balance:
+        weight = WEIGHTINGS[recipe.class_weights].words.format(recipe=recipe)
+        words += f", an image in a class of n weighing {weight}"
+    if recipe.balanced_sampling:
+        words += f", and drawn in proportion to n^-{recipe.balanced_sampling:g}"
+    return words
 
 
 def _less(ladder: tuple[Rung, ...]) -> str:

@@ -15,6 +15,8 @@ from nas.search_space.preflight import Subject
 from nas.store.records import Metrics, StoredArchitecture
 from nas.training.recipe import Recipe
 
+CACHE = ".cache"  # folder of resized images, beside the studies
+
 
 @dataclass(frozen=True)
 class Config:
@@ -124,4 +126,4 @@ _READ: dict[str, Callable[[Any], Any]] = {
 
 def cache_dir(folder: str) -> Path:
     """Return where resized images are kept: beside the studies."""
-    return Path(folder).parent / ".cache"
+    return Path(folder).parent / CACHE

@@ -82,6 +82,7 @@ def test_a_new_field_changes_no_stored_recipe() -> None:
         ({"metric": "acuracy"}, "No metric named 'acuracy'. Did you mean 'accuracy'"),
         ({"epochs": 0}, "at least 1 epoch, not 0"),
         ({"batch_size": 1}, "at least 2 images, not 1"),
+        ({"epoch_updates": -1}, "epoch_updates is at least 0, not -1"),
         ({"optimiser": "adam"}, "No optimiser named 'adam'. Did you mean 'adamw'"),
         ({"label_smoothing": 1.5}, "label_smoothing is 0 to 1, not 1.5"),
         ({"learning_rate": -1.0}, "learning_rate is at least 0, not -1"),
@@ -93,6 +94,15 @@ def test_bad_recipe(change: dict[str, object], message: str) -> None:
     """A recipe that can't be trained is refused with the rule and the value."""
     with pytest.raises(UserError, match=message):
         Recipe.from_json(RECIPE.to_json() | change)
+
+
+def test_an_epoch_is_a_pass_or_so_many_updates() -> None:
+    """Without `epoch_updates` an epoch is one pass; with it, a rung's share of the updates."""
+    fixed = replace(RECIPE, epoch_updates=30)
+    assert [RECIPE.updates(images) for images in (640, 650, 10)] == [10, 10, 1]
+    assert [fixed.updates(10_000), fixed.updates(100, share=0.5)] == [30, 15]
+    assert "3 epochs of 30 updates in batches of 64" in fixed.describe()
+    assert "epoch_updates" not in RECIPE.to_json()
 
 
 def test_recipe_with_unknown_fields() -> None:

@@ -327,8 +327,8 @@ def test_a_study_can_be_deleted_with_its_artifacts(one: World) -> None:
         lease = one.begin(seed)
         one.train(lease, seconds=60)
         one.tell(lease)
-    reached = showcase.read_reached(one.store, one.prepared.config, "tiny")
-    showcase.show_end(one.store, one.prepared.config, reached, lease.architecture, [])
+    facts = showcase.read_facts(one.store, one.prepared.config, "tiny")
+    showcase.show_end(one.store, one.prepared.config, facts, lease.architecture, [])
     folder = one.prepared.config.artifacts
     assert len(list(folder.iterdir())) == 5
     url = one.store.url.render_as_string(hide_password=False)

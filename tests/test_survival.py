@@ -27,6 +27,7 @@ from nas.study import worker as study
 from nas.study.options import read
 from nas.training import checkpoint, trainer
 from nas.training.checkpoint import Checkpoints
+from nas.training.losses import Classes
 from nas.training.recipe import Recipe, default_recipe
 from nas.training.trainer import Control
 
@@ -101,7 +102,8 @@ def test_accumulated_gradients_are_the_batchs(recipe: Recipe) -> None:
         module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 10))
         training = trainer.begin(module, recipe, accumulation_steps)
         x, labels = torch.randn(17, 1, 8, 8), torch.arange(17) % 10
-        loss = trainer.train_step(training, x, labels, torch.rand(10) + 0.5, recipe, 0)
+        classes = Classes(torch.rand(10) + 0.5, torch.zeros(10))
+        loss = trainer.train_step(training, x, labels, classes, recipe, 0)
         moved.append((loss, [each.grad for each in module.parameters()]))
     for loss, gradients in moved[1:]:
         assert torch.allclose(loss, moved[0][0], rtol=1e-5)

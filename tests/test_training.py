@@ -304,7 +304,7 @@ def test_recipe_of_other_data(digits: DataSet, recipe: Recipe) -> None:
 @pytest.mark.parametrize(("count", "size"), [(3, 2), (65, 64), (129, 64), (2, 64), (1079, 64)])
 def test_no_batch_of_one(count: int, size: int) -> None:
     """Every image is in one batch, and batch norm never sees a single image."""
-    batches = shuffled(count, size)
+    batches = shuffled(np.zeros(count, np.int64), size)
     assert sorted(np.concatenate(batches).tolist()) == list(range(count))
     assert min(len(batch) for batch in batches) >= 2
 

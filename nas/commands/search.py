@@ -4,18 +4,19 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.commands.studies import Top, reading, top
+from nas.commands._options import silent
+from nas.commands.studies import reading, top
 from nas.errors import Interrupted, NasError
 from nas.quantities import from_here, number
 from nas.report import tables
 from nas.study import options
 
 if TYPE_CHECKING:
+    from nas.commands._values import Several
     from nas.search_space import SearchSpace
-    from nas.store.queries import Counts
+    from nas.store.queries import Counts, TrialInfo
     from nas.store.store import Store
     from nas.study.preparation import Prepared
     from nas.study.progress import Watch
@@ -44,7 +45,7 @@ class Study:
             raise NasError(f"Study {self.name!r} {why}.")
         return self.winner
 
-    def top(self, n: int = 5) -> Top:
+    def top(self, n: int = 5) -> "Several[TrialInfo]":
         """Return the n best trials of different architectures."""
         return top(self.name, store=self.store, n=n)
 
@@ -115,17 +116,17 @@ def search(
     every second. The options are those of the command line:
     """
     from nas.study.announcement import announce
-    from nas.study.preparation import CACHE, open_study, prepare, taken_back
+    from nas.study.preparation import open_study, prepare, taken_back
 
     asked = options.read({"space": space, "data": data, "target_flops": target_flops, **given})
     options.check(asked)
     with closing(asked.new_executor()) as executor:
-        with taken_back(Path(asked.out, CACHE)):
-            prepared = prepare(asked, executor=executor, say=say or _silent)
+        with taken_back(asked.out):
+            prepared = prepare(asked, executor=executor, say=say or silent)
             store = open_study(prepared)
         for line in announce(prepared):
-            (say or _silent)(line)
-        return _run(prepared, store, watch or _silent)
+            (say or silent)(line)
+        return _run(prepared, store, watch or silent)
 
 
 @options.documented(options.resumable())
@@ -149,7 +150,7 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     budget = options.budget(trials, seconds)
     with closing(asked.new_executor()) as executor:
         prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())
-        return _run(prepared, open_study(prepared), watch or _silent)
+        return _run(prepared, open_study(prepared), watch or silent)
 
 
 def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
@@ -179,7 +180,3 @@ def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     finally:
         store.close()
     return Study(prepared.name, prepared.store, counts, winner, completed, failures)
-
-
-def _silent(_: object) -> None:
-    return

@@ -7,6 +7,7 @@ import torch
 from nas.architecture import Architecture
 from nas.network import build
 from nas.training.images import channels_last
+from nas.training.losses import Classes
 from nas.training.recipe import Recipe
 from nas.training.trainer import begin, train_step
 
@@ -25,7 +26,7 @@ def training_seconds(
             step = _step_seconds(architecture, recipe)
     finally:
         torch.set_num_threads(before)
-    return step * max(1, images // recipe.batch_size) * recipe.epochs * (1 + VALIDATION)
+    return step * recipe.updates(images) * recipe.epochs * (1 + VALIDATION)
 
 
 def _step_seconds(architecture: Architecture, recipe: Recipe) -> float:
@@ -34,10 +35,11 @@ def _step_seconds(architecture: Architecture, recipe: Recipe) -> float:
     size = architecture.resolution
     x = torch.randn(recipe.batch_size, architecture.in_channels, size, size, device=device)
     x, labels = channels_last(x), torch.zeros(len(x), dtype=torch.long, device=device)
-    weights = torch.ones(architecture.classes, device=device)
+    ones = torch.ones(architecture.classes, device=device)
+    classes = Classes(weights=ones, log_prior=ones)
     seconds = []
     for step in range(1 + STEPS):
         begun = time.perf_counter()
-        train_step(training, x, labels, weights, recipe, step).item()  # waits for a GPU
+        train_step(training, x, labels, classes, recipe, step).item()  # waits for a GPU
         seconds.append(time.perf_counter() - begun)
     return min(seconds[1:])  # the first step warms up

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from nas.data import DataSet, Split
-from nas.data.dataset import share_of
+from nas.data.dataset import Labels, share_of
 from nas.pruners.ladder import Rung
 from nas.training.recipe import Recipe
 
 Statistics = tuple[float, ...]
+Indices = np.ndarray[Any, Any]
 
 _SAMPLE = 20_000  # images that mean and standard deviation are taken from, at most
 
@@ -57,10 +58,28 @@ def gather(data: DataSet, recipe: Recipe, rung: Rung, resolution: int) -> Materi
     return Material(train, members, data.splits["validation"], pixels, *statistics)
 
 
-def shuffled(count: int, batch_size: int) -> list[np.ndarray[Any, Any]]:
-    """Shuffle indices into batches of nearly equal size, so that none has a single image."""
-    order = torch.randperm(count).numpy()
-    return np.array_split(order, max(1, count // batch_size))
+def shuffled(labels: Labels, batch_size: int, balance: float = 0.0) -> list[Indices]:
+    """Return an epoch's indices into `labels` in batches of nearly equal size, none of one image.
+
+    Without `balance` each image comes once. With it as many are drawn with replacement, each by its
+    class's `sampling_multipliers`.
+    """
+    if balance:
+        odds = torch.from_numpy(sampling_multipliers(np.bincount(labels), balance)[labels])
+        order = torch.multinomial(odds, len(labels), replacement=True).numpy()
+    else:
+        order = torch.randperm(len(labels)).numpy()
+    return np.array_split(order, max(1, len(order) // batch_size))
+
+
+def sampling_multipliers(counts: Indices, balance: float) -> np.ndarray[Any, Any]:
+    """Return how many times an image of each class comes in an epoch, on average, (classes,).
+
+    `counts`: (classes,), the images of each class, at least 1. The multiplier is proportional to
+    n^-balance in a class of n images; at 1 the classes come equally often.
+    """
+    powers = counts.astype(float) ** -balance
+    return np.asarray(powers * counts.sum() / (powers @ counts))
 
 
 def standardised(

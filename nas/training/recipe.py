@@ -13,7 +13,7 @@ from nas.errors import DataError, UserError, unknown
 from nas.pruners.ladder import Rung
 from nas.training import augmentations
 from nas.training.augmentations import OPERATIONS, Augmentation
-from nas.training.losses import LOSSES
+from nas.training.losses import LOSSES, WEIGHTINGS
 from nas.training.metrics import METRICS
 from nas.training.optimisers import OPTIMISERS
 from nas.training.schedules import SCHEDULES
@@ -46,9 +46,17 @@ def _setting(
 class Recipe:
     """How an architecture is trained and scored; `data` and `fingerprint` name the data set.
 
+    An epoch is `epoch_updates` updates of the optimiser, at 0 one pass over the train split; after
+    each epoch the network is validated.
     The learning rate climbs for `warmup_epochs` and then follows the schedule, per step, over all
-    epochs. Metrics are those of the exponential moving average (EMA) of the weights. In the loss a
-    class with n images weighs n^-class_balance: at 0 images weigh the same, at 1 classes do.
+    epochs. Metrics are those of the exponential moving average (EMA) of the weights.
+
+    `class_weights` names the weighting of the classes in the loss. Under `power` an image in a
+    class of n images weighs n^-class_balance: at 0 images weigh the same, at 1 classes do.
+    `balanced_sampling` draws such an image in proportion to n^-balanced_sampling: at 0 each comes
+    once in an epoch, at 1 classes come equally often. `focal_gamma`, `logit_tau` and
+    `effective_beta` are settings of the loss or weighting that they are named for.
+
     `ladder` has the rungs that use less than all data, from the first epoch on.
 
     A new field is neutral by default, so that stored recipes keep their meaning.
@@ -73,6 +81,12 @@ class Recipe:
     optimiser: str = _setting("adamw", registry=OPTIMISERS, neutral=True)
     schedule: str = _setting("cosine", registry=SCHEDULES, neutral=True)
     loss: str = _setting("cross_entropy", registry=LOSSES, neutral=True)
+    epoch_updates: int = _setting(0, high=math.inf, neutral=True)
+    focal_gamma: float = _setting(2.0, high=math.inf, neutral=True)
+    logit_tau: float = _setting(1.0, high=math.inf, neutral=True)
+    class_weights: str = _setting("power", registry=WEIGHTINGS, neutral=True)
+    effective_beta: float = _setting(0.999, high=0.99999, neutral=True)
+    balanced_sampling: float = _setting(0.0, high=1.0, neutral=True)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -128,18 +142,24 @@ class Recipe:
         """Return the rung of an epoch (from 1)."""
         return next((r for r in self.ladder if epoch <= r.epochs), Rung(self.epochs))
 
+    def updates(self, images: int, share: float = 1.0) -> int:
+        """Return the optimiser's updates in an epoch on this many images, a share of the split."""
+        if self.epoch_updates:
+            return max(1, round(self.epoch_updates * share))
+        return max(1, images // self.batch_size)
+
     def describe(self) -> str:
         """Describe the training in a few sentences."""
-        power = f", a class of n images weighing n^-{self.class_balance:g}"
-        balanced = power if self.class_balance else ""
         optimiser = OPTIMISERS[self.optimiser].words.format(recipe=self)
         loss = LOSSES[self.loss].words.format(recipe=self)
+        updates = f" of {self.epoch_updates} updates" if self.epoch_updates else ""
         return (
-            f"{self.epochs} epochs in batches of {self.batch_size} with {optimiser}, "
+            f"{self.epochs} epochs{updates} in batches of {self.batch_size} with {optimiser}, "
             f"{SCHEDULES[self.schedule].words}. Each image is changed at random every time: "
-            f"{augmentations.describe(self.augmentation)}. {loss}{balanced}; gradients clipped at "
-            f"{self.clip_norm:g}. {_less(self.ladder)}Scored by {self.metric.replace('_', ' ')} "
-            f"of the moving average of the weights, seed {self.seed}."
+            f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
+            f"gradients clipped at {self.clip_norm:g}. {_less(self.ladder)}"
+            f"Scored by {self.metric.replace('_', ' ')} of the moving average of the weights, "
+            f"seed {self.seed}."
         )
 
 
@@ -151,6 +171,16 @@ def _check_field(name: str, value: Any, declared: Mapping[str, Any]) -> None:
     if high is not None and not 0 <= value <= high:
         limit = "at least 0" if high == math.inf else f"0 to {high:g}"
         raise UserError(f"A recipe's {name} is {limit}, not {value}.")
+
+
+def _balance(recipe: Recipe) -> str:
+    words = ""
+    if recipe.class_weights != "power" or recipe.class_balance:
+        weight = WEIGHTINGS[recipe.class_weights].words.format(recipe=recipe)
+        words += f", an image in a class of n weighing {weight}"
+    if recipe.balanced_sampling:
+        words += f", and drawn in proportion to n^-{recipe.balanced_sampling:g}"
+    return words
 
 
 def _less(ladder: tuple[Rung, ...]) -> str:

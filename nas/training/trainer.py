@@ -30,7 +30,7 @@ from nas.training.images import (
     shuffled,
     standardised,
 )
-from nas.training.losses import LOSSES, class_weights
+from nas.training.losses import LOSSES, Classes, classes_of
 from nas.training.metrics import metrics
 from nas.training.optimisers import optimiser_of
 from nas.training.recipe import Recipe, check_fits
@@ -197,9 +197,12 @@ def _epoch(
     device = next(training.module.parameters()).device
     images = material.train.images(material.resolution)
     labels = torch.from_numpy(material.train.labels)
-    weights = class_weights(material.train, recipe).to(device)
+    classes = classes_of(material.train.labels, recipe, device)
     count = len(material.members)
-    batches = [material.members[batch] for batch in shuffled(count, recipe.batch_size)]
+    order = shuffled(
+        material.train.labels[material.members], recipe.batch_size, recipe.balanced_sampling
+    )
+    batches = [material.members[batch] for batch in order]
     change = augmenter(recipe.augmentation)
     total = torch.zeros((), device=device)
     training.module.train()
@@ -211,7 +214,7 @@ def _epoch(
         step = (epoch - 1) * len(batches) + index
         for group in training.optimiser.param_groups:
             group["lr"] = learning_rate(recipe, step, len(batches))
-        loss = train_step(training, x, labels[members].to(device), weights, recipe, step)
+        loss = train_step(training, x, labels[members].to(device), classes, recipe, step)
         total += loss * len(members)
         check = index % _FINITE_EVERY == 0 or index == len(batches) - 1
         if check and not total.isfinite():
@@ -231,21 +234,23 @@ def _epoch(
 
 
 def train_step(
-    training: TrainingState, x: Tensor, labels: Tensor, weights: Tensor, recipe: Recipe, step: int
+    training: TrainingState, x: Tensor, labels: Tensor, classes: Classes, recipe: Recipe, step: int
 ) -> Tensor:
     """Make one step of the optimiser and of the EMA; return the loss, detached.
 
-    x: (N, C, H, W); `labels`: (N,); `weights`: (classes,), each class's weight in the loss.
+    x: (N, C, H, W); `labels`: (N,).
     """
     on_gpu = x.device.type == "cuda"
-    batch_weight, total = weights[labels].sum(), torch.zeros((), device=x.device)
+    batch_weight, total = classes.weights[labels].sum(), torch.zeros((), device=x.device)
     training.optimiser.zero_grad(set_to_none=True)
     micro_batches = training.accumulation_steps
-    for images, classes in zip(x.chunk(micro_batches), labels.chunk(micro_batches), strict=True):
+    for images, answers in zip(x.chunk(micro_batches), labels.chunk(micro_batches), strict=True):
         with torch.autocast(x.device.type, dtype=_amp_type() if on_gpu else None, enabled=on_gpu):
             logits = training.module(images)
-        loss = LOSSES[recipe.loss].compute(logits.float(), classes, weights, recipe)
-        loss = loss * (weights[classes].sum() / batch_weight)  # its share of the batch's mean
+        loss = LOSSES[recipe.loss].compute(logits.float(), answers, classes, recipe)
+        loss = loss * (
+            classes.weights[answers].sum() / batch_weight
+        )  # its share of the batch's mean
         training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     training.scaler.unscale_(training.optimiser)

@@ -257,7 +257,7 @@ class TuneStudy:
 
     def train(self, number: int) -> bool:
         """Train a trial that nobody holds to its end; False where somebody holds it."""
-        started = self.trials.take(number)
+        started = self.trials.adopt(number)
         if started is None or started.lease is None:
             return False
         try:
@@ -279,7 +279,7 @@ class TuneStudy:
             return
         self.store.expire(self.id, lambda worker: worker == evaluation.worker)
         points = self.trials.read(queries.curve, evaluation.id)
-        started = self.trials.take(number) if stopped and points else None
+        started = self.trials.adopt(number) if stopped and points else None
         if started is not None and started.lease is not None:
             seconds = sum(point.seconds for point in points)
             with suppress(LostLease):

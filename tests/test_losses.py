@@ -184,7 +184,7 @@ def test_balanced_sampling_draws_classes_equally() -> None:
     epochs = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        epochs.append(np.concatenate(shuffled(LABELS, 16, 1.0)))
+        epochs.append(np.concatenate(shuffled(LABELS, 16, balance=1.0)))
     assert [len(epoch) for epoch in epochs] == [len(LABELS)] * 3
     assert np.bincount(LABELS[epochs[0]]) == pytest.approx([45, 45, 45], abs=15)
     assert (epochs[0] == epochs[1]).all()

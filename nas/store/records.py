@@ -94,14 +94,14 @@ class Evaluation(StoredArchitecture):
     recipe_hash: str
     fidelity: int
     study: str | None
-    number: int | None
+    number: int | None = None
     worker: str
-    attempt: int
-    deaths: int
-    metrics: Metrics
-    reason: str | None
-    seconds: float | None
-    checkpoint: str | None
+    attempt: int = 1
+    deaths: int = 0
+    metrics: Metrics = field(default_factory=dict)
+    reason: str | None = None
+    seconds: float | None = None
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,9 @@ from nas.data import DataSet
 from nas.observers import Observers
 from nas.pruners.ladder import RungTrial
 from nas.store import queries
+from nas.store.engine import patient
 from nas.store.queries import Climb
 from nas.store.records import Proposal, Started
-from nas.store.retry import patiently
 from nas.store.trials import Trials
 from nas.study.proposer import PATIENCE, NothingNew, Proposer
 
@@ -61,11 +61,9 @@ class Asker:
             fidelity=self._first_fidelity,
         )
 
+    @patient
     def next(self) -> Started | None:
         """Return a started trial; None where there is nothing to evaluate (for now)."""
-        return patiently(lambda _: self._next())
-
-    def _next(self) -> Started | None:
         late = self._is_late()
         return (
             self.trials.adopt()
@@ -76,8 +74,8 @@ class Asker:
 
     def others_run(self) -> bool:
         """Tell whether trials still run, once each that another study has finished is told."""
-        if self.trials.read(queries.untold, self.trials.info.id):
-            patiently(lambda _: self.trials.repair())
+        if self.trials.read(queries.ended_elsewhere, self.trials.info.id):
+            self.trials.repair()
         return bool(self.trials.read(queries.running, self.trials.info.id))
 
     def seen(self) -> list[RungTrial]:

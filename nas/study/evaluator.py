@@ -116,6 +116,8 @@ class Training:
         except _RungReached:
             seconds = sum(epoch.seconds for epoch in epochs.values())
             return Result(metrics=epochs[fidelity].metrics, seconds=seconds)
+        if fidelity < self.config.recipe.epochs:  # stopped early, before it came to its rung
+            return Result(metrics=result.metrics, seconds=result.seconds)
         while True:
             try:
                 checkpoints.save_weights(result.state)
@@ -126,7 +128,7 @@ class Training:
             metrics=result.metrics,
             seconds=result.seconds,
             note=ACCUMULATED.format(result.accumulation_steps)
-            if result.accumulation_steps > 1
+            if result.accumulation_steps > self.config.recipe.accumulation_steps
             else None,
             clean_up=lambda: self._clean_up(checkpoints),
         )

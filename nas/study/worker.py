@@ -29,7 +29,6 @@ from nas.observers.journal import Journal
 from nas.observers.showcase import Showcase
 from nas.store import queries
 from nas.store.records import CurvePoint, Lease, Metrics, Started
-from nas.store.retry import patiently
 from nas.store.store import Store
 from nas.store.trials import Final, Trials
 from nas.study.asker import WAIT, Asker
@@ -86,7 +85,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until the budget is spent, time is up, nothing is left, or somebody asks to stop."""
-        patiently(lambda _: self.trials.repair())
+        self.trials.repair()
         while not self.should_stop():
             started = self.asker.next()
             if started is not None:

@@ -10,9 +10,9 @@ from torch import Tensor
 from nas.data import DataSet, Split
 from nas.data.dataset import Labels, share_of
 from nas.pruners.ladder import Rung
+from nas.training.changes import Statistics
 from nas.training.recipe import Recipe
 
-Statistics = tuple[float, ...]
 Indices = np.ndarray[Any, Any]
 
 _SAMPLE = 20_000  # images that mean and standard deviation are taken from, at most
@@ -58,18 +58,24 @@ def gather(data: DataSet, recipe: Recipe, rung: Rung, resolution: int) -> Materi
     return Material(train, members, data.splits["validation"], pixels, *statistics)
 
 
-def shuffled(labels: Labels, batch_size: int, balance: float = 0.0) -> list[Indices]:
+def shuffled(
+    labels: Labels, batch_size: int, *, updates: int = 0, balance: float = 0.0
+) -> list[Indices]:
     """Return an epoch's indices into `labels` in batches of nearly equal size, none of one image.
 
-    Without `balance` each image comes once. With it as many are drawn with replacement, each by its
-    class's `sampling_multipliers`.
+    The epoch is one pass, or as many passes, each in an order of its own, as `updates` batches
+    need. Without `balance` each image comes once in a pass. With it as many are drawn with
+    replacement, each by its class's `sampling_multipliers`.
     """
+    count = len(labels)
+    wanted = updates * min(batch_size, count) or count
+    passes = -(-wanted // count)
     if balance:
         odds = torch.from_numpy(sampling_multipliers(np.bincount(labels), balance)[labels])
-        order = torch.multinomial(odds, len(labels), replacement=True).numpy()
+        order = torch.multinomial(odds, passes * count, replacement=True)
     else:
-        order = torch.randperm(len(labels)).numpy()
-    return np.array_split(order, max(1, len(order) // batch_size))
+        order = torch.cat([torch.randperm(count) for _ in range(passes)])
+    return np.array_split(order[:wanted].numpy(), updates or max(1, count // batch_size))
 
 
 def sampling_multipliers(counts: Indices, balance: float) -> np.ndarray[Any, Any]:

@@ -57,6 +57,13 @@ class Recipe:
     once in an epoch, at 1 classes come equally often. `focal_gamma`, `logit_tau` and
     `effective_beta` are settings of the loss or weighting that they are named for.
 
+    `momentum` is that of the optimisers that have one, `decay_rate` and `decay_epochs` shape the
+    schedules that decay in steps. `dropout` (before the classifier), `stochastic_depth` (of the
+    last residual branch, the others in proportion to their depth) and `batch_norm_momentum` hold in
+    training alone and replace the architecture's own values, unless neutral. After
+    `early_stopping` epochs without a better metric a training is complete; 0 never stops. A batch
+    is computed in `accumulation_steps` micro-batches, which need less memory.
+
     `ladder` has the rungs that use less than all data, from the first epoch on.
 
     A new field is neutral by default, so that stored recipes keep their meaning.
@@ -87,6 +94,14 @@ class Recipe:
     class_weights: str = _setting("power", registry=WEIGHTINGS, neutral=True)
     effective_beta: float = _setting(0.999, high=0.99999, neutral=True)
     balanced_sampling: float = _setting(0.0, high=1.0, neutral=True)
+    momentum: float = _setting(0.9, high=0.9999, neutral=True)
+    decay_rate: float = _setting(0.97, high=1.0, neutral=True)
+    decay_epochs: float = _setting(2.4, high=math.inf, neutral=True)
+    dropout: float = _setting(0.0, high=0.95, neutral=True)
+    stochastic_depth: float = _setting(0.0, high=0.95, neutral=True)
+    batch_norm_momentum: float = _setting(0.1, high=1.0, neutral=True)
+    early_stopping: int = _setting(0, high=math.inf, neutral=True)
+    accumulation_steps: int = _setting(1, high=math.inf, neutral=True)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -95,6 +110,13 @@ class Recipe:
             raise UserError(f"A training needs at least 1 epoch, not {self.epochs}.")
         if self.batch_size < 2:
             raise UserError(f"A batch needs at least 2 images, not {self.batch_size}.")
+        if not 1 <= self.accumulation_steps <= self.batch_size // 2:
+            raise UserError(
+                f"A micro-batch needs at least 2 images: a batch of {self.batch_size} has 1 to "
+                f"{self.batch_size // 2} accumulation_steps, not {self.accumulation_steps}."
+            )
+        if self.decay_epochs <= 0:
+            raise UserError(f"A recipe's decay_epochs are above 0, not {self.decay_epochs}.")
         object.__setattr__(self, "augmentation", augmentations.switched_on(self.augmentation))
         _check_ladder(self.ladder, self.epochs)
 
@@ -153,9 +175,10 @@ class Recipe:
         optimiser = OPTIMISERS[self.optimiser].words.format(recipe=self)
         loss = LOSSES[self.loss].words.format(recipe=self)
         updates = f" of {self.epoch_updates} updates" if self.epoch_updates else ""
+        schedule = SCHEDULES[self.schedule].words.format(recipe=self)
         return (
             f"{self.epochs} epochs{updates} in batches of {self.batch_size} with {optimiser}, "
-            f"{SCHEDULES[self.schedule].words}. Each image is changed at random every time: "
+            f"{schedule}{_regularised(self)}. Each image is changed at random every time: "
             f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
             f"gradients clipped at {self.clip_norm:g}. {_less(self.ladder)}"
             f"Scored by {self.metric.replace('_', ' ')} of the moving average of the weights, "
@@ -171,6 +194,20 @@ def _check_field(name: str, value: Any, declared: Mapping[str, Any]) -> None:
     if high is not None and not 0 <= value <= high:
         limit = "at least 0" if high == math.inf else f"0 to {high:g}"
         raise UserError(f"A recipe's {name} is {limit}, not {value}.")
+
+
+def _regularised(recipe: Recipe) -> str:
+    words = {
+        "dropout": f"dropout {recipe.dropout:g}",
+        "stochastic_depth": f"stochastic depth rising to {recipe.stochastic_depth:g}",
+        "batch_norm_momentum": f"batch-norm momentum {recipe.batch_norm_momentum:g}",
+        "early_stopping": f"ended after {recipe.early_stopping} epochs without a better score",
+        "accumulation_steps": f"gradients of {recipe.accumulation_steps} micro-batches a batch",
+    }
+    neutral = {each.name: each.default for each in fields(recipe)}
+    return "".join(
+        f", {text}" for name, text in words.items() if getattr(recipe, name) != neutral[name]
+    )
 
 
 def _balance(recipe: Recipe) -> str:
@@ -232,6 +269,12 @@ def check_fits(recipe: Recipe, data: DataSet) -> None:
         raise DataError(
             f"The recipe is for {recipe.data!r} with the content {recipe.fingerprint}; "
             f"{data.name!r} has {data.fingerprint}. Train on the same data, or start a new study."
+        )
+    grey = augmentations.too_few_channels(recipe.augmentation, data.in_channels)
+    if grey:
+        raise DataError(
+            f"The augmentation {', '.join(grey)} needs 3 channels; the images of {data.name!r} "
+            f"have {data.in_channels}."
         )
     if data.forbids & recipe.augmentation.keys():
         raise DataError(

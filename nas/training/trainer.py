@@ -20,11 +20,12 @@ from nas.architecture import Architecture
 from nas.data import DataSet, Split
 from nas.errors import DiskFull, Diverged, Interrupted, OutOfMemory
 from nas.network import build
-from nas.training.augmentations import augmenter
+from nas.training.augmentations import augmenter, mixer
+from nas.training.changes import Statistics
 from nas.training.checkpoint import Checkpoints
 from nas.training.images import (
+    Indices,
     Material,
-    Statistics,
     channels_last,
     gather,
     shuffled,
@@ -34,9 +35,14 @@ from nas.training.losses import LOSSES, Classes, classes_of
 from nas.training.metrics import metrics
 from nas.training.optimisers import optimiser_of
 from nas.training.recipe import Recipe, check_fits
+from nas.training.regularisation import regularise
 from nas.training.schedules import learning_rate
 
 _FINITE_EVERY = 8  # steps between two checks of the loss: each check waits for a GPU
+
+
+Targets = list[tuple[Tensor, float]]
+"""Labels (N,) of a batch and their share of it: one row, or two where images are mixed."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +120,10 @@ def train(
 ) -> TrainResult:
     """Train an architecture, from the checkpoint of the same training where there is one.
 
-    Gradients are accumulated over the `accumulation_steps` micro-batches of each batch: that needs
-    less memory, and batch norm sees the micro-batches. Raises Interrupted when the control says so,
+    Gradients are accumulated over at least `accumulation_steps` micro-batches of each batch: that
+    needs less memory, and batch norm sees the micro-batches. A training that the recipe stops early
+    is complete: its metrics and weights are the last epoch's, since the best of many epochs' scores
+    is too good by their noise. Raises Interrupted when the control says so,
     Diverged, OutOfMemory or UnreadableImage when this training can't go on, DiskFull without space
     for a checkpoint.
     """
@@ -130,6 +138,8 @@ def train(
         for earlier in training.history:
             control.on_epoch(replace(earlier, restored=True))
         for epoch in range(len(training.history) + 1, recipe.epochs + 1):
+            if _stopped_early(training.history, recipe):
+                break
             images = material(recipe.rung(epoch))
             result = _epoch(training, images, recipe, epoch=epoch, should_stop=control.should_stop)
             training.history.append(result)
@@ -141,6 +151,18 @@ def train(
         {name: value.cpu().contiguous() for name, value in training.ema.state_dict().items()},
         training.accumulation_steps,
     )
+
+
+def _stopped_early(history: list[EpochResult], recipe: Recipe) -> bool:
+    """Tell whether the best epoch is the recipe's patience ago."""
+    scores = _scores(history, recipe)
+    best = scores.index(max(scores)) + 1 if scores else 0
+    return 0 < recipe.early_stopping <= len(scores) - best
+
+
+def _scores(history: list[EpochResult], recipe: Recipe) -> list[float]:
+    """Return the recipe's metric after each epoch."""
+    return [result.metrics[recipe.metric] for result in history]
 
 
 def evaluate(
@@ -172,6 +194,7 @@ def begin(module: nn.Module, recipe: Recipe, accumulation_steps: int = 1) -> Tra
     """Return the state before the first step, on a GPU where there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    regularise(module, recipe)
     half = device.type == "cuda" and _amp_type() is torch.float16
     return TrainingState(
         module,
@@ -179,7 +202,7 @@ def begin(module: nn.Module, recipe: Recipe, accumulation_steps: int = 1) -> Tra
         optimiser=optimiser_of(module, recipe),
         scaler=torch.amp.GradScaler(device.type, enabled=half),
         history=[],
-        accumulation_steps=accumulation_steps,
+        accumulation_steps=max(accumulation_steps, recipe.accumulation_steps),
     )
 
 
@@ -198,59 +221,82 @@ def _epoch(
     images = material.train.images(material.resolution)
     labels = torch.from_numpy(material.train.labels)
     classes = classes_of(material.train.labels, recipe, device)
-    count = len(material.members)
-    order = shuffled(
-        material.train.labels[material.members], recipe.batch_size, recipe.balanced_sampling
-    )
-    batches = [material.members[batch] for batch in order]
-    change = augmenter(recipe.augmentation)
+    batches = _batches(material, recipe, epoch)
+    scores = _scores(training.history, recipe)
+    change = augmenter(recipe.augmentation, material.mean, material.std)
+    mixed = mixer(recipe.augmentation)
     total = torch.zeros((), device=device)
     training.module.train()
     for index, members in enumerate(batches):
         if should_stop():
             raise Interrupted(f"Stopped in epoch {epoch} of {recipe.epochs}.")
         x = standardised(images[members], material.mean, material.std, device)
-        x = channels_last(change(x))
+        x, answers = change(x), labels[members].to(device)
+        targets: Targets = [(answers, 1.0)]
+        if mixed is not None:
+            x, others, share = mixed(x)
+            targets = [(answers, share), (answers[others], 1 - share)]
+        x = channels_last(x)
         step = (epoch - 1) * len(batches) + index
         for group in training.optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, step, len(batches))
-        loss = train_step(training, x, labels[members].to(device), classes, recipe, step)
+            group["lr"] = learning_rate(recipe, step, len(batches), scores)
+        loss = train_step(training, x, targets, classes, recipe, step)
         total += loss * len(members)
         check = index % _FINITE_EVERY == 0 or index == len(batches) - 1
         if check and not total.isfinite():
             place = f"epoch {epoch}, step {index + 1}"
             raise Diverged(f"The training loss became {total.item()} in {place}.")
-    scores = evaluate(
+    validation = evaluate(
         training.ema, material.validation, material.resolution, material.mean, material.std
     )
     return EpochResult(
         epoch=epoch,
         epochs=recipe.epochs,
-        train_loss=total.item() / count,
-        metrics=scores,
+        train_loss=total.item() / sum(map(len, batches)),
+        metrics=validation,
         seconds=time.perf_counter() - started,
         learning_rate=training.optimiser.param_groups[0]["lr"],
     )
 
 
+def _batches(material: Material, recipe: Recipe, epoch: int) -> list[Indices]:
+    """Return the epoch's batches as indices of the train split."""
+    members, share = material.members, recipe.rung(epoch).data
+    updates = recipe.updates(len(members), share) if recipe.epoch_updates else 0
+    batches = shuffled(
+        material.train.labels[members],
+        recipe.batch_size,
+        updates=updates,
+        balance=recipe.balanced_sampling,
+    )
+    return [members[batch] for batch in batches]
+
+
 def train_step(
-    training: TrainingState, x: Tensor, labels: Tensor, classes: Classes, recipe: Recipe, step: int
+    training: TrainingState,
+    x: Tensor,
+    targets: Targets,
+    classes: Classes,
+    recipe: Recipe,
+    step: int,
 ) -> Tensor:
     """Make one step of the optimiser and of the EMA; return the loss, detached.
 
-    x: (N, C, H, W); `labels`: (N,).
+    x: (N, C, H, W). The loss is the sum over the targets of a share and the loss of these labels.
     """
     on_gpu = x.device.type == "cuda"
-    batch_weight, total = classes.weights[labels].sum(), torch.zeros((), device=x.device)
+    total = torch.zeros((), device=x.device)
+    weighed = [(labels, share / classes.weights[labels].sum()) for labels, share in targets]
     training.optimiser.zero_grad(set_to_none=True)
     micro_batches = training.accumulation_steps
-    for images, answers in zip(x.chunk(micro_batches), labels.chunk(micro_batches), strict=True):
+    chunks = zip(*(labels.chunk(micro_batches) for labels, _ in targets), strict=True)
+    for images, answers in zip(x.chunk(micro_batches), chunks, strict=True):
         with torch.autocast(x.device.type, dtype=_amp_type() if on_gpu else None, enabled=on_gpu):
             logits = training.module(images)
-        loss = LOSSES[recipe.loss].compute(logits.float(), answers, classes, recipe)
-        loss = loss * (
-            classes.weights[answers].sum() / batch_weight
-        )  # its share of the batch's mean
+        loss = torch.zeros((), device=x.device)
+        for labels, (_, weight) in zip(answers, weighed, strict=True):
+            mean = LOSSES[recipe.loss].compute(logits.float(), labels, classes, recipe)
+            loss = loss + mean * (classes.weights[labels].sum() * weight)  # its share of the batch
         training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     training.scaler.unscale_(training.optimiser)

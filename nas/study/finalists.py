@@ -20,7 +20,7 @@ from scipy.stats import t as student
 
 from nas import quantities
 from nas.config import Config, Finals
-from nas.errors import StoreError
+from nas.errors import StoreError, UserError, unknown
 from nas.report import tables
 from nas.samplers._space import SpaceOracle
 from nas.samplers.nas import expectations
@@ -33,6 +33,7 @@ from nas.training.recipe import Recipe, whole
 
 SUFFIX = "-finalists"  # of the name of a study of finalists
 CONFIDENCE = 0.95
+PICKS = ("winner", "accurate")
 RESERVED = 0.5  # of the time limit, at most, is kept for the finalists
 
 
@@ -255,6 +256,35 @@ def ranking(connection: sa.Connection, study: str) -> Ranking:
         for key, each in trainings.items()
     ]
     return Ranking(sorted(standings, key=lambda s: (-s.score, s.trial.cost.macs)))
+
+
+def training_of(
+    connection: sa.Connection, info: queries.StudyInfo, number: int | None, pick: str | None = None
+) -> TrialInfo:
+    """Return the trial whose weights stand for a trial: a finalist's best training in full.
+
+    The trial is that of a number, else the winner or, as `pick`, the most accurate. Raises
+    UserError for both, for another pick, and where no trial is complete.
+    """
+    if pick not in (None, *PICKS):
+        raise UserError(unknown("pick", pick, PICKS))
+    if pick is not None and number is not None:
+        raise UserError("--pick and --trial each say which network; give one of them.")
+    finalists = ranking(connection, info.name)
+    standing = finalists.accurate if pick == "accurate" else finalists.winner
+    if number is not None:
+        numbered = (s for s in finalists.standings if s.trial.number == number)
+        standing = next(numbered, None)
+    if standing is not None:
+        return standing.trainings[0]
+    if number is not None:
+        return queries.trial(connection, info.id, number)
+    complete = queries.best(connection, info.id, 10_000 if pick == "accurate" else 1)
+    if not complete:
+        raise StoreError(f"Study {info.name!r} has no complete trial yet; give a trial's number.")
+    if pick == "accurate":
+        complete.sort(key=partial(_order, info.metric))
+    return complete[0]
 
 
 def _order(metric: str, training: TrialInfo) -> tuple[float, int]:

@@ -309,7 +309,7 @@ def test_a_reused_trial_says_where_from(tmp_path: Path) -> None:
     """A study that begins with what another trained shows these trials, and their origin."""
     space, data = write_inputs(tmp_path)
     where = {"store": f"sqlite:///{tmp_path}/nas.db", "out": str(tmp_path / "studies")}
-    quick: Any = {"epochs": 1, "workers": 0, "pruner": "none", **where}
+    quick: Any = {"epochs": 1, "workers": 0, "finalists": 0, "pruner": "none", **where}
     search(space, data, "50k", trials=2, study="first", **quick)
     search(space, data, "50k", trials=1, study="second", **quick)
     with served(where["store"]) as address:

@@ -59,7 +59,7 @@ PYTHON, SQL = "python", "sql"
 QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "0"]}
 QUICK["resume"] = ["--trials", "1", "--workers", "0"]
 QUICK["scale"] = QUICK["search"]
-ON_RAY = ["--trials", "1", "--epochs", "1", "--max-concurrent", "1"]
+ON_RAY = ["--trials", "1", "--epochs", "1", "--max-concurrent", "1", "--no-finalists"]
 QUICK["latency table"] = ["--seconds", "1"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -130,6 +130,8 @@ def run_nas(line: str) -> str:
     words = shlex.split(line, comments=True)
     given = "--alpha" in words  # coefficients of a family: then there is nothing to train
     quick = QUICK["latency table"] if words[:2] == ["latency", "table"] else QUICK.get(words[0], [])
+    if words[0] == "search" and not {"--finalists", "--no-finalists", "--config"} & set(words):
+        quick = [*quick, "--no-finalists"]
     ended = CliRunner().invoke(app, words + ([] if given else quick))
     if ended.exception and not isinstance(ended.exception, SystemExit):
         raise ended.exception
@@ -277,7 +279,7 @@ def test_python_runs(path: Path, world: Path, monkeypatch: pytest.MonkeyPatch) -
     search = nas.search
 
     def quick(**options: object) -> object:
-        return search(**{**options, "trials": 1, "epochs": 1, "workers": 0})  # type: ignore[arg-type]
+        return search(**{**options, "trials": 1, "epochs": 1, "workers": 0, "finalists": 0})  # type: ignore[arg-type]
 
     monkeypatch.setattr(nas, "search", quick)
     kept = (world / "scans.npz").read_bytes()

@@ -132,9 +132,7 @@ class Training:
         return Result(
             metrics=result.metrics,
             seconds=result.seconds,
-            note=ACCUMULATED.format(steps)
-            if steps > recipe.accumulation_steps
-            else None,
+            note=ACCUMULATED.format(steps) if steps > recipe.accumulation_steps else None,
             clean_up=lambda: self._clean_up(checkpoints),
         )
 

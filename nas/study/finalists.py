@@ -215,6 +215,19 @@ def _best_first(
     return [trial for trial, _ in order]
 
 
+def trainings_in_all(store: Store, study: str, config: Config) -> int:
+    """Return how many trials a study of finalists has at its end.
+
+    Networks that were finalists before, and are not any more, keep their trials.
+    """
+    with store.read() as connection:
+        present = {each.name: each.id for each in queries.studies(connection)}
+        trials = queries.trials(connection, present[study]) if study in present else []
+    ids = {config.subject.decode(values).id for values in config.finalists}
+    others = sum(trial.architecture_id not in ids for trial in trials)
+    return len(config.finalists) * config.seeds + others
+
+
 def final_config(store: Store, study: str, config: Config, finals: Finals) -> Config | None:
     """Return the configuration of the study of finalists; None where no trial is complete."""
     finalists = choose(store, study, config, finals.networks)

@@ -111,12 +111,13 @@ class Proposer:
 
     def _finalist(self, number: int) -> Proposal:
         """Return the next training of a finalist: all of them with a seed, then with the next."""
-        turn, place = divmod(number, len(self.config.finalists))
-        if turn >= self.config.seeds:
-            raise NothingNew
-        recipe = list(self.config.recipes.values())[turn]
-        values = dict(self.config.finalists[place])
-        return self._proposal(Idea(values, {"training_seed": recipe.seed}), number, recipe)
+        trials = self.known()
+        for turn, recipe in enumerate(self.config.recipes.values()):
+            for values in self.config.finalists:
+                if trials[self.config.subject.decode(values).id] <= turn:
+                    idea = Idea(dict(values), {"training_seed": recipe.seed})
+                    return self._proposal(idea, number, recipe)
+        raise NothingNew
 
     def _idea(self, rng: random.Random) -> Idea:
         """Return an assignment, whether or not it keeps the limits.

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 
+import kornia.augmentation as ka
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from sklearn import metrics as referee
 from nas import data
 from nas.errors import UserError
 from nas.training import augmentations
-from nas.training.augmentations import OPERATIONS, augmenter
+from nas.training.augmentations import OPERATIONS, augmenter, mixer
 from nas.training.metrics import METRICS, metrics
 from nas.training.recipe import Recipe, default_epochs, default_recipe
 
@@ -93,6 +94,7 @@ def test_a_new_field_changes_no_stored_recipe() -> None:
         ({"learning_rate": -1.0}, "learning_rate is at least 0, not -1"),
         ({"augmentation": {"flipp": True}}, "No augmentation named 'flipp'. Did you mean 'flip'"),
         ({"augmentation": {"rotation": 200}}, "rotation is 0 to 180, not 200"),
+        ({"augmentation": {"randaugment": 1.5}}, "randaugment is a whole number, not 1.5"),
     ],
 )
 def test_bad_recipe(change: dict[str, object], message: str) -> None:
@@ -168,16 +170,38 @@ def test_registries_import_no_torch() -> None:
     assert run.stdout.strip() == "set()", run.stderr
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+def changed(strengths: dict[str, float], x: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """Change a batch that was standardised with mean 0.5 and standard deviation 0.25."""
+    torch.manual_seed(seed)
+    statistics = (0.5,) * x.shape[1], (0.25,) * x.shape[1]
+    return augmenter(augmentations.switched_on(strengths), *statistics)(x.clone())
+
+
+def alone(operation: str, strength: float) -> dict[str, float]:
+    """Return an operation that is on, with the one that it is a setting of."""
+    row = OPERATIONS[operation]
+    return {row.of: 2, operation: strength} if row.of else {operation: strength}
+
+
+def batch(channels: int, size: int, count: int = 16) -> torch.Tensor:
+    """Return a standardised batch of smooth images and noise."""
+    random = torch.Generator().manual_seed(0)
+    x = torch.rand(count, channels, size, size, generator=random)
+    x[::2] = torch.nn.functional.avg_pool2d(x[::2], 5, 1, 2)
+    return (x - 0.5) / 0.25
+
+
+PAINTED = [name for name, row in OPERATIONS.items() if row.make is not None]
+
+
+@pytest.mark.parametrize("operation", PAINTED)
 def test_each_operation_alone(operation: str) -> None:
     """Each operation changes a batch, keeps its shape and type, and repeats with the seed."""
     row = OPERATIONS[operation]
-    change = augmenter({operation: row.high if row.tuned == row.neutral else row.tuned})
-    x = torch.randn(16, 3, 20, 20, generator=torch.Generator().manual_seed(0))
-    outputs = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        outputs.append(change(x.clone()))
+    middle = row.high / (1 if row.whole else 2)
+    strengths = alone(operation, middle if row.tuned == row.neutral else row.tuned)
+    x = batch(3, 20)
+    outputs = [changed(strengths, x, seed) for seed in (0, 0, 1)]
     assert outputs[0].shape == x.shape
     assert outputs[0].dtype == x.dtype
     assert torch.equal(outputs[0], outputs[1])
@@ -185,16 +209,107 @@ def test_each_operation_alone(operation: str) -> None:
     assert not torch.equal(outputs[0], x)
 
 
+@pytest.mark.parametrize("size", [8, 13, 28, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_each_operation_at_its_ends(operation: str, channels: int, size: int) -> None:
+    """At both ends of its range an operation gives finite images of the same shape."""
+    row = OPERATIONS[operation]
+    for strength in (row.low, row.high):
+        strengths = augmentations.switched_on(alone(operation, strength))
+        if augmentations.too_few_channels(strengths, channels):
+            assert (channels, row.channels) == (1, 3)
+            continue
+        x = batch(channels, size)
+        y, mix = changed(strengths, x), mixer(strengths)
+        if mix is not None:
+            y, others, share = mix(y)
+            assert 0 <= share <= 1
+            assert sorted(others.tolist()) == list(range(len(x)))
+        assert y.shape == x.shape
+        assert y.isfinite().all()
+
+
+def test_the_default_is_kornias() -> None:
+    """The default augmentation is what kornia's modules do one after the other, by the seed."""
+    modules = [
+        ka.RandomAffine(20.0, (0.1, 0.1), (1 / 1.2, 1.2), padding_mode="border", p=1.0),
+        ka.RandomHorizontalFlip(p=0.5),
+        ka.RandomContrast((0.5, 1.5), clip_output=False, p=1.0),
+        ka.RandomBrightness((0.5, 1.5), clip_output=False, p=1.0),
+        ka.RandomErasing(scale=(0.16, 0.16), ratio=(1.0, 1.0), value=0.0, p=0.5),
+    ]
+    for x in (batch(1, 28, 64), batch(3, 33, 64)):
+        torch.manual_seed(5)
+        expected = ka.AugmentationSequential(*modules, data_keys=["input"])(x)
+        after = torch.rand(1)
+        torch.testing.assert_close(changed(TUNED, x, 5), expected, atol=2e-4, rtol=1e-4)
+        assert torch.rand(1) == after
+
+
+def test_one_sampling_of_all_geometry() -> None:
+    """Two mirrors are half a turn, and a crop shows a window of the image alone."""
+    x = batch(1, 16, 200)
+    y = changed({"flip": True, "vertical_flip": True}, x)
+    variants = torch.stack([x, x.flip(3), x.flip(2), x.flip(2, 3)])
+    distances = (variants - y).abs().amax((2, 3, 4))
+    assert distances.min(0).values.max() < 1e-4
+    assert (distances < 1e-4).sum(1).min() > 30
+    ramp = torch.linspace(-1, 1, 16).expand(200, 1, 16, 16)
+    span = changed({"crop": 0.5}, ramp).amax((1, 2, 3)) - changed({"crop": 0.5}, ramp).amin(
+        (1, 2, 3)
+    )
+    assert span.max() < 1.05
+    shifted = changed({"shift_y": 0.5}, ramp)
+    torch.testing.assert_close(shifted, ramp.contiguous(), atol=1e-4, rtol=0)
+
+
+def test_randaugments_settings_need_it() -> None:
+    """A setting of RandAugment is no part of a recipe without RandAugment, and is said with it."""
+    idle = replace(RECIPE, augmentation=TUNED | {"randaugment_magnitude": 3.0})
+    assert (idle, idle.hash) == (RECIPE, RECIPE.hash)
+    strengths = {"randaugment": 2, "randaugment_magnitude": 3.0, "randaugment_shape": True}
+    recipe = replace(RECIPE, augmentation=strengths)
+    words = "RandAugment with 2 operations, of magnitude 3, that favour shape over colour"
+    assert words in recipe.describe()
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_randaugment_favours_shape() -> None:
+    """With weights for shape the grey levels of an even image are mostly left alone."""
+    x = batch(1, 16, 400)[:, :, :1, :1].expand(-1, -1, 16, 16).contiguous()
+    moved = [
+        (changed({"randaugment": 1, "randaugment_shape": shape}, x) - x).abs().amax((1, 2, 3))
+        > 0.01
+        for shape in (False, True)
+    ]
+    assert moved[1].float().mean() < 0.5 * moved[0].float().mean()
+
+
+@pytest.mark.parametrize("operation", ["mixup", "cutmix"])
+def test_mixed_images(operation: str) -> None:
+    """The own share of the labels is the own share of the pixels."""
+    x, mix = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 1, 16, 16), mixer({operation: 1.0})
+    assert mix is not None
+    torch.manual_seed(3)
+    for _ in range(20):
+        y, others, share = mix(x)
+        expected = share * x.mean((1, 2, 3)) + (1 - share) * x[others].mean((1, 2, 3))
+        torch.testing.assert_close(y.mean((1, 2, 3)), expected, atol=1e-4, rtol=0)
+        if operation == "cutmix":
+            assert torch.all((y == x) | (y == x[others]))
+
+
 def test_no_operation() -> None:
     """Without augmentation a batch stays as it is."""
     x = torch.randn(2, 1, 8, 8)
-    assert augmenter({})(x) is x
+    assert augmenter({}, (0.5,), (0.25,))(x) is x
 
 
 def test_values_are_not_clipped() -> None:
     """Standardised pixels lie beyond 0 to 1, and augmentation leaves them there."""
     x = torch.randn(64, 1, 16, 16) * 3
-    y = augmenter({"brightness": 0.3, "contrast": 0.3})(x)
+    y = changed({"brightness": 0.3, "contrast": 0.3}, x)
     assert y.min() < -4
     assert y.max() > 4
 
@@ -203,7 +318,7 @@ def test_values_are_not_clipped() -> None:
 def test_sizes_are_shares_of_the_side(size: int) -> None:
     """Cutout blanks the same share of half of the images at any resolution."""
     torch.manual_seed(0)
-    y = augmenter({"cutout": 0.5})(torch.ones(200, 1, size, size))
+    y = changed({"cutout": 0.5}, torch.ones(200, 1, size, size))
     blank = (y == 0).float().mean((1, 2, 3))
     assert (blank > 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
     assert blank[blank > 0].mean().item() == pytest.approx(0.25, abs=0.05)

@@ -15,7 +15,7 @@ from training_kit import few_digits
 
 from nas import search_space
 from nas.blocks.stochastic_depth import StochasticDepth
-from nas.errors import Interrupted
+from nas.errors import DataError, Interrupted
 from nas.network import build
 from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
@@ -45,6 +45,8 @@ ASKED: dict[str, dict[str, Any]] = {
     "few updates": {"epoch_updates": 2},
     "regularised": {"dropout": 0.3, "stochastic_depth": 0.3, "batch_norm_momentum": 0.2},
     "micro-batches": {"accumulation_steps": 3},
+    "mixed": {"augmentation": {"mixup": 0.4, "cutmix": 1.0, "randaugment": 2}},
+    "mixed in micro-batches": {"augmentation": {"mixup": 0.4}, "accumulation_steps": 2},
     "stopped early": {"early_stopping": 1, "learning_rate": 0.0, "decay_epochs": 1.0},
 }
 
@@ -103,6 +105,12 @@ def test_documents_list_the_fields() -> None:
         assert default == (f"`{each.default}`" if most is None else f"{each.default:g}")
         assert [n for n in each.metadata["registry"] or () if f"`{n}`" not in does] == []
     assert declared.keys().isdisjoint(NEW)
+
+
+def test_colour_on_gray_images_is_refused() -> None:
+    """An augmentation that needs colours is refused for gray images before training."""
+    with pytest.raises(DataError, match="hue needs 3 channels; the images of 'digits' have 1"):
+        trainer.train(TINY, DIGITS, replace(RECIPE, augmentation={"hue": 0.1}))
 
 
 @pytest.mark.parametrize(("images", "updates"), [(50, 3), (50, 20), (5, 4), (64, 1)])

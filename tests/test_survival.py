@@ -103,7 +103,7 @@ def test_accumulated_gradients_are_the_batchs(recipe: Recipe) -> None:
         training = trainer.begin(module, recipe, accumulation_steps)
         x, labels = torch.randn(17, 1, 8, 8), torch.arange(17) % 10
         classes = Classes(torch.rand(10) + 0.5, torch.zeros(10))
-        loss = trainer.train_step(training, x, labels, classes, recipe, 0)
+        loss = trainer.train_step(training, x, [(labels, 1.0)], classes, recipe, 0)
         moved.append((loss, [each.grad for each in module.parameters()]))
     for loss, gradients in moved[1:]:
         assert torch.allclose(loss, moved[0][0], rtol=1e-5)

@@ -40,6 +40,6 @@ def _step_seconds(architecture: Architecture, recipe: Recipe) -> float:
     seconds = []
     for step in range(1 + STEPS):
         begun = time.perf_counter()
-        train_step(training, x, labels, classes, recipe, step).item()  # waits for a GPU
+        train_step(training, x, [(labels, 1.0)], classes, recipe, step).item()  # waits for a GPU
         seconds.append(time.perf_counter() - begun)
     return min(seconds[1:])  # the first step warms up

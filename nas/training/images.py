@@ -10,9 +10,9 @@ from torch import Tensor
 from nas.data import DataSet, Split
 from nas.data.dataset import Labels, share_of
 from nas.pruners.ladder import Rung
+from nas.training.changes import Statistics
 from nas.training.recipe import Recipe
 
-Statistics = tuple[float, ...]
 Indices = np.ndarray[Any, Any]
 
 _SAMPLE = 20_000  # images that mean and standard deviation are taken from, at most

@@ -270,6 +270,12 @@ def check_fits(recipe: Recipe, data: DataSet) -> None:
             f"The recipe is for {recipe.data!r} with the content {recipe.fingerprint}; "
             f"{data.name!r} has {data.fingerprint}. Train on the same data, or start a new study."
         )
+    grey = augmentations.too_few_channels(recipe.augmentation, data.in_channels)
+    if grey:
+        raise DataError(
+            f"The augmentation {', '.join(grey)} needs 3 channels; the images of {data.name!r} "
+            f"have {data.in_channels}."
+        )
     if data.forbids & recipe.augmentation.keys():
         raise DataError(
             f"{data.name!r} forbids {', '.join(sorted(data.forbids))}; the recipe does it: "

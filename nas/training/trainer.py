@@ -20,12 +20,12 @@ from nas.architecture import Architecture
 from nas.data import DataSet, Split
 from nas.errors import DiskFull, Diverged, Interrupted, OutOfMemory
 from nas.network import build
-from nas.training.augmentations import augmenter
+from nas.training.augmentations import augmenter, mixer
+from nas.training.changes import Statistics
 from nas.training.checkpoint import Checkpoints
 from nas.training.images import (
     Indices,
     Material,
-    Statistics,
     channels_last,
     gather,
     shuffled,
@@ -39,6 +39,10 @@ from nas.training.regularisation import regularise
 from nas.training.schedules import learning_rate
 
 _FINITE_EVERY = 8  # steps between two checks of the loss: each check waits for a GPU
+
+
+Targets = list[tuple[Tensor, float]]
+"""Labels (N,) of a batch and their share of it: one row, or two where images are mixed."""
 
 
 @dataclass(frozen=True)
@@ -219,18 +223,24 @@ def _epoch(
     classes = classes_of(material.train.labels, recipe, device)
     batches = _batches(material, recipe, epoch)
     scores = _scores(training.history, recipe)
-    change = augmenter(recipe.augmentation)
+    change = augmenter(recipe.augmentation, material.mean, material.std)
+    mixed = mixer(recipe.augmentation)
     total = torch.zeros((), device=device)
     training.module.train()
     for index, members in enumerate(batches):
         if should_stop():
             raise Interrupted(f"Stopped in epoch {epoch} of {recipe.epochs}.")
         x = standardised(images[members], material.mean, material.std, device)
-        x = channels_last(change(x))
+        x, answers = change(x), labels[members].to(device)
+        targets: Targets = [(answers, 1.0)]
+        if mixed is not None:
+            x, others, share = mixed(x)
+            targets = [(answers, share), (answers[others], 1 - share)]
+        x = channels_last(x)
         step = (epoch - 1) * len(batches) + index
         for group in training.optimiser.param_groups:
             group["lr"] = learning_rate(recipe, step, len(batches), scores)
-        loss = train_step(training, x, labels[members].to(device), classes, recipe, step)
+        loss = train_step(training, x, targets, classes, recipe, step)
         total += loss * len(members)
         check = index % _FINITE_EVERY == 0 or index == len(batches) - 1
         if check and not total.isfinite():
@@ -263,22 +273,30 @@ def _batches(material: Material, recipe: Recipe, epoch: int) -> list[Indices]:
 
 
 def train_step(
-    training: TrainingState, x: Tensor, labels: Tensor, classes: Classes, recipe: Recipe, step: int
+    training: TrainingState,
+    x: Tensor,
+    targets: Targets,
+    classes: Classes,
+    recipe: Recipe,
+    step: int,
 ) -> Tensor:
     """Make one step of the optimiser and of the EMA; return the loss, detached.
 
-    x: (N, C, H, W); `labels`: (N,).
+    x: (N, C, H, W). The loss is the sum over the targets of a share and the loss of these labels.
     """
     on_gpu = x.device.type == "cuda"
-    batch_weight, total = classes.weights[labels].sum(), torch.zeros((), device=x.device)
+    total = torch.zeros((), device=x.device)
+    weighed = [(labels, share / classes.weights[labels].sum()) for labels, share in targets]
     training.optimiser.zero_grad(set_to_none=True)
     micro_batches = training.accumulation_steps
-    for images, answers in zip(x.chunk(micro_batches), labels.chunk(micro_batches), strict=True):
+    chunks = zip(*(labels.chunk(micro_batches) for labels, _ in targets), strict=True)
+    for images, answers in zip(x.chunk(micro_batches), chunks, strict=True):
         with torch.autocast(x.device.type, dtype=_amp_type() if on_gpu else None, enabled=on_gpu):
             logits = training.module(images)
-        loss = LOSSES[recipe.loss].compute(logits.float(), answers, classes, recipe)
-        share = classes.weights[answers].sum() / batch_weight  # of the batch's mean
-        loss = loss * share
+        loss = torch.zeros((), device=x.device)
+        for labels, (_, weight) in zip(answers, weighed, strict=True):
+            mean = LOSSES[recipe.loss].compute(logits.float(), labels, classes, recipe)
+            loss = loss + mean * (classes.weights[labels].sum() * weight)  # its share of the batch
         training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     training.scaler.unscale_(training.optimiser)

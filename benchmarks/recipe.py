@@ -25,7 +25,8 @@ from nas.data.dataset import Images, in_memory
 from nas.search_space import SearchSpace, block, stage
 from nas.training.augmentations import OPERATIONS
 from nas.training.images import normalisation
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipe import Recipe
+from nas.training.recipes import default_recipe
 from nas.training.trainer import evaluate, train
 
 SHARE = 0.64  # of the train split that is trained on

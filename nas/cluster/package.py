@@ -62,7 +62,7 @@ def pack(given: Given, *, here: bool) -> Packed:
         try:
             text = Path(path).expanduser().read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--latency-table {path} can't be read: {error}.") from None
+            raise UserError(f"{path} can't be read: {error}.") from None
         sent["latency_table"] = _file(packed, "latency", text)
     sent["data"] = _data(search.data, here, packed)
     out = given.get("out")
@@ -80,15 +80,17 @@ def words_of(given: Given) -> list[str]:
         option = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
+        elif options.declared()[name].repeats:
+            words += [word for each in value for word in (f"--{option}", each)]
         else:
             text = ",".join(value) if isinstance(value, list | tuple) else str(value)
             words += [f"--{option}", text]
     return words
 
 
-def _file(packed: Packed, kind: str, text: str) -> str:
+def _file(packed: Packed, kind: str, text: str, ending: str = ".json") -> str:
     """Add a file whose name follows from its content, and return the name."""
-    name = f"{kind}-{_digest(text, 8)}.json"
+    name = f"{kind}-{_digest(text, 8)}{ending}"
     packed.files[name] = text
     return name
 

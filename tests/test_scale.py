@@ -29,7 +29,7 @@ HOT = [
     queries.counts,
     queries.fidelities,
     queries.running,
-    queries.untold,
+    queries.ended_elsewhere,
     queries.failures,
     queries.epoch_seconds,
     queries.total,
@@ -38,7 +38,7 @@ HOT = [
     lambda connection, study: leases.free(connection, Claimant("w", study, 60.0)),
     lambda connection, study: queries.trial(connection, study, 7),
     lambda connection, study: queries.tried(connection, study, 250),
-    lambda connection, study: queries.seen(connection, study, 250),
+    lambda connection, study: queries.rung_trials(connection, study, 250),
 ]
 
 

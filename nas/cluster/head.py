@@ -36,7 +36,7 @@ Ask = Callable[[str], str | None]  # asks a person for the token of an address
 
 
 @dataclass(frozen=True)
-class Seen:
+class JobStatus:
     """What a head says of a job: pending, running, succeeded, failed or stopped, and why."""
 
     state: str
@@ -138,7 +138,7 @@ class Head:
             raise self._failed("run the job", error) from None
         return True
 
-    def look(self, job_id: str) -> Seen | None:
+    def look(self, job_id: str) -> JobStatus | None:
         """Return what the head says of a job; None if it knows none of that id."""
         try:  # not through Ray's client, which would wait for ever where a machine is gone
             info = _get(f"{self.address}/api/jobs/{quote(job_id)}", self._token)
@@ -150,7 +150,7 @@ class Head:
         message = info.get("message") if state == "failed" else None
         if message and code is not None:  # it ran: the message is the end of its log once more
             message = f"exit code {code}"
-        return Seen(state, message)
+        return JobStatus(state, message)
 
     def stop(self, job_id: str) -> None:
         """Ask a job to stop, as Ctrl-C does; it is killed if it takes longer than `STOPPING`."""
@@ -184,8 +184,7 @@ class Head:
         tail = asyncio.ensure_future(self._tail(job_id, write))
         try:
             while not (await asyncio.wait({tail}, timeout=WATCHED))[0]:
-                seen = await asyncio.to_thread(self.look, job_id)
-                if seen is None:
+                if await asyncio.to_thread(self.look, job_id) is None:
                     break
             else:
                 tail.result()

@@ -117,12 +117,12 @@ def _distinct(draw: Draw, count: int) -> list[Architecture]:
 def _times(cases: Sequence[Case], kind: str, how: Setting, seconds: float, say: Say) -> list[float]:
     """Measure networks or blocks; return the milliseconds of those that the time was enough for."""
     say(f"latency: measuring {len(cases)} {kind}, for about {seconds:.0f} s")
-    told = time.monotonic()
+    printed = time.monotonic()
 
     def progress(share: float) -> None:
-        nonlocal told
-        if time.monotonic() - told > QUIET:
-            told = time.monotonic()
+        nonlocal printed
+        if time.monotonic() - printed > QUIET:
+            printed = time.monotonic()
             say(f"latency: {kind} measured to {share:.0%}")
 
     return [each.median_ms for each in measure(cases, how, seconds=seconds, progress=progress)]
@@ -160,10 +160,10 @@ def fit(alone: Mapping[PlacedRow, float], networks: Sequence[Timing]) -> Fit:
     taken = np.array([timing.ms for timing in networks])
     if alone:
         operators = _operators([Timing((block,), ms) for block, ms in alone.items()], [])
-        known = {
+        inner = {
             b: alone.get(b) or summed(b, operators) for timing in networks for b in timing.blocks
         }
-        rows = [[sum(known[b] for b in timing.blocks), len(timing.blocks)] for timing in networks]
+        rows = [[sum(inner[b] for b in timing.blocks), len(timing.blocks)] for timing in networks]
         scale, overhead = _non_negative(np.array(rows), taken, np.ones(len(networks)))
         inside = {block: scale * ms + overhead for block, ms in alone.items()}
     operators = _operators([Timing((block,), ms) for block, ms in inside.items()], networks)

@@ -8,7 +8,6 @@ wants the core. Everything else is timed by the clock.
 import math
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -103,9 +103,7 @@ class RunTimes:
     @classmethod
     def of(cls, times: Sequence[float]) -> "RunTimes":
         """Sum up runs, of which there is at least one."""
-        first, median, third = (
-            statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else 3 * [*times]
-        )
+        median, first, third = np.quantile(times, (0.5, 0.25, 0.75)).tolist()
         return cls(median, first, third, len(times))
 
 

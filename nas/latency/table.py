@@ -184,8 +184,8 @@ def summed(block: PlacedRow, operators: Mapping[Feature, float]) -> float:
     """Sum up a block's operators; one that was never measured counts as any operator would."""
     total = 0.0
     for (operator, counted), number in features(block).items():
-        known = (operator, "calls") in operators
-        total += number * operators.get((operator if known else ANY, counted), 0.0)
+        measured = (operator, "calls") in operators
+        total += number * operators.get((operator if measured else ANY, counted), 0.0)
     return total
 
 

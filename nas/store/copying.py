@@ -75,15 +75,12 @@ def copy(
     with queries.connect(source, frozen=True) as old:
         require_current(old, source)
         ids = _ids(old, studies)
-        made = Store.open(target)
-        try:
+        with closing(Store.open(target)) as made:
             names = {name: (rename or {}).get(name, name) for name in ids}
             _refuse_taken(made, list(names.values()))
             with reported(parsed, "write"), made.engine.begin() as new:
                 tables = _Copy(made, old, new, (ids, names), watch or (lambda *_: None))
                 return tables.run(whole=not studies)
-        finally:
-            made.close()
 
 
 def _ids(connection: sa.Connection, wanted: Sequence[str]) -> dict[str, int]:
@@ -234,15 +231,15 @@ class _Copy:
             row.id: stored[(row.architecture_id, row.recipe_hash, row.fidelity)] for row in wanted
         }
         ids = {old: row.id for old, row in by_id.items()}
-        known = {old for old, new in ids.items() if new != old + move}
+        present = {old for old, new in ids.items() if new != old + move}
         better = {
             row.id: by_id[row.id]
             for row in wanted
-            if row.id in known and _is_better(row.state, by_id[row.id].state)
+            if row.id in present and _is_better(row.state, by_id[row.id].state)
         }
         improved = self._improve(better, move)
-        self.known, self.improved = len(known), len(improved)
-        left_out = known - improved
+        self.known, self.improved = len(present), len(improved)
+        left_out = present - improved
 
         def point(row: Row) -> Row | None:
             old = row["evaluation_id"]

@@ -61,7 +61,6 @@ class BatchedStorage(RDBStorage):
         text = url.render_as_string(hide_password=False)
         super().__init__(_escaped(text), engine_kwargs=engine_options(url))
         self._distributions: dict[tuple[int, str], tuple[BaseDistribution, str]] = {}
-        self._history = history.TrialReader()
         dialects.of(url).prepare(self.engine, begin=False)
         self.engine.dispose()  # the connections made so far are not prepared
 
@@ -127,7 +126,7 @@ class BatchedStorage(RDBStorage):
             )
         wanted = None if states is None else [state for state in TrialState if state in states]
         with self._reading() as connection:
-            trials = self._history.read(
+            trials = history.read(
                 connection, study_id, wanted, included_trial_ids, trial_id_greater_than
             )
             if not trials and connection.execute(_STUDY, {"key": study_id}).first() is None:
@@ -155,9 +154,9 @@ class BatchedStorage(RDBStorage):
         self, study_id: int, name: str, distribution: BaseDistribution, connection: sa.Connection
     ) -> str:
         """Return a distribution's JSON, once it agrees with the one the study has."""
-        known = self._distributions.get((study_id, name))
-        if known is not None and known[0] == distribution:
-            return known[1]
+        checked = self._distributions.get((study_id, name))
+        if checked is not None and checked[0] == distribution:
+            return checked[1]
         query = (
             sa.select(history.PARAMS.c.distribution_json)
             .join(history.TRIALS, history.TRIALS.c.trial_id == history.PARAMS.c.trial_id)

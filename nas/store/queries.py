@@ -248,7 +248,7 @@ def fidelities(connection: sa.Connection, study_id: int) -> dict[int, int]:
     return dict(sorted(totals.items()))
 
 
-def seen(connection: sa.Connection, study_id: int, first: int = 0) -> list[RungTrial]:
+def rung_trials(connection: sa.Connection, study_id: int, first: int = 0) -> list[RungTrial]:
     """Return the networks of a study's trials, from a number on, at their fidelities."""
     return [
         RungTrial(
@@ -259,11 +259,11 @@ def seen(connection: sa.Connection, study_id: int, first: int = 0) -> list[RungT
             number=row.number,
             evaluation_id=row.evaluation_id,
         )
-        for row in connection.execute(_SEEN, {"study": study_id, "first": first})
+        for row in connection.execute(_RUNG_TRIALS, {"study": study_id, "first": first})
     ]
 
 
-_SEEN = (
+_RUNG_TRIALS = (
     sa.select(_t.number, _t.evaluation_id, _e.architecture_id, _e.fidelity, _o.state)
     .add_columns(_v.value.label("score"))
     .select_from(SCORED)
@@ -283,7 +283,7 @@ class Climb:
     def read(self, connection: sa.Connection) -> list[RungTrial]:
         """Return each network that the study has at each fidelity, in the order of the trials."""
         newer: dict[int, RungTrial] = {}
-        for network in seen(connection, self.study_id, self._first):
+        for network in rung_trials(connection, self.study_id, self._first):
             if network.evaluation_id in self._ended:  # a reused trial repeats an evaluation
                 continue
             if network.ended and not newer:
@@ -533,15 +533,15 @@ def number_within(connection: sa.Connection, study_id: int, budget: int | None) 
     return None if is_spent(connection, study_id, number, budget) else number
 
 
-def untold(connection: sa.Connection, study_id: int) -> Sequence[Any]:
+def ended_elsewhere(connection: sa.Connection, study_id: int) -> Sequence[Any]:
     """Return `trial_id`, `number` and `evaluation_id` of trials whose end was not told.
 
     Optuna sees them run, but another study has finished their evaluation.
     """
-    return connection.execute(_UNTOLD, {"study": study_id}).all()
+    return connection.execute(_ENDED_ELSEWHERE, {"study": study_id}).all()
 
 
-_UNTOLD = (
+_ENDED_ELSEWHERE = (
     sa.select(_t.trial_id, _t.number, _t.evaluation_id)
     .select_from(_TOLD)
     .where(_o.study_id == _STUDY, _o.state == "RUNNING", _e.state != "running")

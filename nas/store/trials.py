@@ -236,7 +236,7 @@ class Trials:
             forget_deleted(connection)
             return sum(
                 self._tell_stored(connection, trial)
-                for trial in queries.untold(connection, self.info.id)
+                for trial in queries.ended_elsewhere(connection, self.info.id)
             )
 
     def _tell_stored(self, connection: sa.Connection, trial: Any) -> bool:

@@ -74,7 +74,7 @@ class Asker:
 
     def others_run(self) -> bool:
         """Tell whether trials still run, once each that another study has finished is told."""
-        if self.trials.read(queries.untold, self.trials.info.id):
+        if self.trials.read(queries.ended_elsewhere, self.trials.info.id):
             self.trials.repair()
         return bool(self.trials.read(queries.running, self.trials.info.id))
 

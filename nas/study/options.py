@@ -23,7 +23,7 @@ from nas.credentials import check_no_secret, is_url
 from nas.errors import UserError, unknown
 from nas.objective import DEFAULT_WEIGHT, Objective, latency_objective, objective
 from nas.pruners import ladder
-from nas.training import recipes
+from nas.training import recipe_file, recipes
 from nas.training.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -47,8 +47,9 @@ class Declared:
     `read(value, flag)` turns a value as people write it into the field's type, `names` lists the
     values there are, and `kind` is the word for one of them where that is not the option's name.
     The keys `fixes` of a stored configuration may not change under a study's name; a `recipe`
-    option is the recipe's field of that name, and one that `repeats` is given several times. `nas resume` takes the options that are `resumes`;
-    Ray Tune decides those that are not `tunes`. The last three fields are filled in.
+    option is the recipe's field of that name, and one that `repeats` is given several times. `nas
+    resume` takes the options that are `resumes`; Ray Tune decides those that are not `tunes`. The
+    last three fields are filled in.
     """
 
     help: str
@@ -123,12 +124,10 @@ def _recipe(recipe: str, _: str) -> str:
 
 def _settings(value: Any, flag: str) -> tuple[str, ...]:
     """Read values of a recipe: words such as key=value, or tables as a recipe's file has them."""
-    from nas.training import tables
-
     if isinstance(value, Mapping):
-        return tuple(tables.word(*pair) for pair in tables.read(value, flag).items())
+        return tuple(recipe_file.word(*pair) for pair in recipe_file.read(value, flag).items())
     words = value if isinstance(value, list | tuple) else [value]
-    return tuple(tables.word(*tables.read_word(str(word), flag)) for word in words)
+    return tuple(recipe_file.word(*recipe_file.read_word(str(word), flag)) for word in words)
 
 
 def _data(source: str, _: str) -> str:
@@ -407,7 +406,7 @@ def given(path: str | None, words: Mapping[str, Any]) -> dict[str, Any]:
     A key of the file is an option's name, with - or with _. Raises UserError, with the file's name,
     for what is no TOML, no option, or no such value.
     """
-    here = {name: value for name, value in words.items() if value is not None}
+    here = {name: value for name, value in words.items() if value not in (None, ())}
     if path is None:
         return here
     try:

@@ -7,9 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nas.data import DataSet
 from nas.errors import DataError, UserError, unknown
 from nas.pruners.ladder import Rung
 from nas.training import augmentations
@@ -18,6 +17,9 @@ from nas.training.losses import LOSSES, WEIGHTINGS
 from nas.training.metrics import METRICS
 from nas.training.optimisers import OPTIMISERS
 from nas.training.schedules import SCHEDULES
+
+if TYPE_CHECKING:
+    from nas.data import DataSet
 
 VERSION = 1  # of the trainer: raise it when the same recipe comes to mean another training
 
@@ -118,7 +120,8 @@ class Recipe:
         0, "training", "updates of an epoch; at 0 an epoch is one pass over the train split",
         neutral=True)
     focal_gamma: float = _setting(
-        2.0, "loss", "focal: the less a sure answer counts (arXiv:1708.02002)", neutral=True)
+        2.0, "loss", "focal: the higher, the less a sure answer counts (arXiv:1708.02002)",
+        neutral=True)
     logit_tau: float = _setting(
         1.0, "loss", "logit_adjusted: the margin of rare classes (arXiv:2007.07314)",
         neutral=True)
@@ -287,7 +290,7 @@ def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
             raise UserError(f"A rung's data and resolution lie above 0 and up to 1, not {rung}.")
 
 
-def check_fits(recipe: Recipe, data: DataSet) -> None:
+def check_fits(recipe: Recipe, data: "DataSet") -> None:
     """Raise DataError when the recipe is for another data set or has a forbidden augmentation."""
     if recipe.fingerprint != data.fingerprint:
         raise DataError(

@@ -7,14 +7,16 @@ left out.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from nas.data import DataSet
 from nas.errors import UserError, unknown
 from nas.registry import Registry
-from nas.training import augmentations, tables
+from nas.training import augmentations, recipe_file
 from nas.training.augmentations import OPERATIONS
 from nas.training.recipe import Recipe, check_fits
+
+if TYPE_CHECKING:
+    from nas.data import DataSet
 
 DEFAULT = "short"
 EPOCHS = 20  # after each the network is validated, and may be stopped or pruned
@@ -25,7 +27,7 @@ class NamedRecipe(Protocol):
 
     __doc__: str
 
-    def values(self, data: DataSet) -> Mapping[str, Mapping[str, Any]]:
+    def values(self, data: "DataSet") -> Mapping[str, Mapping[str, Any]]:
         """Return the recipe's tables for a data set."""
 
 
@@ -58,13 +60,13 @@ def epochs_of(updates: int) -> dict[str, int]:
 def check(recipe: str) -> None:
     """Raise UserError unless this is a recipe's name or a file that holds one."""
     if recipe.endswith(".toml"):
-        tables.read_file(recipe)
+        recipe_file.read_file(recipe)
     elif recipe not in names():
         raise UserError(f"{unknown('recipe', recipe, names())} A file's name ends with .toml.")
 
 
 def compose(
-    data: DataSet,
+    data: "DataSet",
     recipe: str = DEFAULT,
     *,
     given: Mapping[str, Any] | None = None,
@@ -82,30 +84,30 @@ def compose(
     seed, is_file = fields.pop("seed", 0), recipe.endswith(".toml")
     layers = [
         _named(data, DEFAULT),
-        tables.read_file(recipe) if is_file else _named(data, recipe),
+        recipe_file.read_file(recipe) if is_file else _named(data, recipe),
         {f"training.{name}": value for name, value in fields.items()},
-        dict(tables.read_word(word, "--set") for word in words),
+        dict(recipe_file.read_word(word, "--set") for word in words),
     ]
     values: dict[str, Any] = {}
     for layer in layers:
         if "training.epochs" in layer:
             values["training.epoch_updates"] = 0
         values |= layer
-    built = tables.build(values, data=data.name, fingerprint=data.fingerprint, seed=seed)
+    built = recipe_file.build(values, data=data.name, fingerprint=data.fingerprint, seed=seed)
     check_fits(built, data)
     return built
 
 
-def _named(data: DataSet, name: str) -> dict[str, Any]:
+def _named(data: "DataSet", name: str) -> dict[str, Any]:
     """Return a named recipe's values, less the augmentations that the data can't have."""
-    layer = tables.read(get(name).values(data), f"recipe {name}")
-    strengths = tables.grouped(layer).get("augmentation", {})
+    layer = recipe_file.read(get(name).values(data), f"recipe {name}")
+    strengths = recipe_file.grouped(layer).get("augmentation", {})
     missing = data.forbids.union(augmentations.too_few_channels(strengths, data.in_channels))
     return layer | {f"augmentation.{op}": OPERATIONS[op].neutral for op in missing}
 
 
 def default_recipe(
-    data: DataSet, *, metric: str | None = None, epochs: int | None = None, seed: int = 0
+    data: "DataSet", *, metric: str | None = None, epochs: int | None = None, seed: int = 0
 ) -> Recipe:
     """Return the default recipe for a data set: with `epochs`, of as many passes over it."""
     return compose(data, given={"metric": metric, "epochs": epochs, "seed": seed})

@@ -65,13 +65,15 @@ def rows() -> dict[str, Row]:
         default = types[name].default
         found[key] = Row(
             key, setting.words, None if default is MISSING else default, *setting.limits,
-            tuple(setting.registry or ()), setting.neutral, types[name].type,  # type: ignore[arg-type]
+            tuple(setting.registry or ()), setting.neutral and name != setting.group,
+            types[name].type,  # type: ignore[arg-type]
         )  # fmt: skip
     for name, row in OPERATIONS.items():
         key, limits = f"augmentation.{name}", (f"{row.low:g}", f"{row.high:g}")
         kind = bool if isinstance(row.neutral, bool) else float
         limits = ("", "") if kind is bool else limits
         words = row.words.format(usual.get(name, row.high))
+        words = words if kind is bool or name in usual else f"at {row.high:g}: {words}"
         default, optional = usual.get(name, row.neutral), name not in usual
         found[key] = Row(key, words, default, *limits, optional=optional, kind=kind)
     return {key: found[key] for key in sorted(found, key=_first)}

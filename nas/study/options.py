@@ -21,7 +21,7 @@ from nas import executors, proxies, pruners, quantities, samplers
 from nas.cost import Limits
 from nas.credentials import check_no_secret, is_url
 from nas.errors import UserError, unknown
-from nas.objective import DEFAULT_WEIGHT, Objective, latency_objective, objective
+from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
 from nas.pruners import ladder
 from nas.training import recipe_file, recipes
 from nas.training.metrics import METRICS
@@ -205,11 +205,12 @@ class SearchOptions:
         None, "Latency target T instead, such as 5ms.", WHAT, unit="time", page="latency",
         read=quantities.milliseconds, fixes="objective")
     objective: str = _option(
-        "soft", f"{_listed(DEFAULT_WEIGHT)}: how cost counts; pareto is after the front.", WHAT,
-        page="pareto", names=lambda: DEFAULT_WEIGHT, fixes="objective")
+        DEFAULT, f"{_listed(DEFAULT_WEIGHT)}: how cost counts. hard pays for accuracy alone up to "
+        "the target, soft also for being cheaper; pareto is after the front.", WHAT,
+        page="../reference/objective", names=lambda: DEFAULT_WEIGHT, fixes="objective")
     w: float | None = _option(
         None, "Weight of cost / T in the score.", WHAT, page="../reference/objective",
-        unset="-0.07; hard: -1", fixes="objective")
+        unset="hard: -1; soft: -0.07", fixes="objective")
     max_flops: int | None = _option(
         None, "Limit that no trial may break.", WHAT, unit="FLOPs", read=quantities.count,
         unset=f"{OVER_TARGET} times the target", fixes="limits")

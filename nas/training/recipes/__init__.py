@@ -34,11 +34,12 @@ class NamedRecipe(Protocol):
 _registry: Registry[NamedRecipe] = Registry("recipe", __name__)
 names, get = _registry.names, _registry.get
 
-# The updates of a short training, by the number n of train images: UPDATES at least, PER_ROOT of
-# them times the root of n, and PASSES over the images. To tune them: python -m benchmarks.recipe
-# DATA training.epoch_updates=N on the train and validation images of several sets. On 546 images of
-# 28 px, 240 updates were too few and 2,700 too many; 850 to 1,000 were best.
-UPDATES, PER_ROOT, PASSES = 900, 22.0, 5
+# The updates of a short training by the number n of train images: PER_ROOT times the root of n, but
+# from FEWEST_PASSES to MOST_PASSES over the images, and LEAST at least. To tune them: python -m
+# benchmarks.recipe DATA training.epoch_updates=N, on train and validation images of several sets.
+# On 546 images of 28 px 240 updates were too few for a final training and 2,700 too many; 850 to
+# 1,000 were best. A search ranks networks in fewer.
+LEAST, PER_ROOT, FEWEST_PASSES, MOST_PASSES = 500, 22.0, 5, 20
 BATCH = 64
 
 
@@ -49,10 +50,12 @@ def words(name: str) -> str:
 
 def default_updates(images: int) -> int:
     """Return the default number of updates for a train split of this many images."""
-    return round(max(UPDATES, PER_ROOT * math.sqrt(images), PASSES * images / BATCH))
+    one_pass, by_root = images / BATCH, PER_ROOT * math.sqrt(images)
+    passes = min(max(by_root, FEWEST_PASSES * one_pass), MOST_PASSES * one_pass)
+    return round(max(LEAST, passes))
 
 
-def epochs_of(updates: int) -> dict[str, int]:
+def epochs_of(updates: float) -> dict[str, int]:
     """Divide a training into epochs; after each the network is validated."""
     return {"epochs": EPOCHS, "epoch_updates": math.ceil(updates / EPOCHS)}
 

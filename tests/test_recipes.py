@@ -113,17 +113,17 @@ def test_who_wins(here: Path, digits: DataSet) -> None:
 def test_epochs_are_passes_where_nobody_says_their_updates(digits: DataSet) -> None:
     """The default's epochs have updates; epochs that are set alone are passes."""
     default = recipes.default_recipe(digits)
-    assert (default.epochs, default.epoch_updates) == (20, 45)
+    assert (default.epochs, default.epoch_updates) == (20, 25)
     assert recipes.default_recipe(digits, epochs=4).epoch_updates == 0
     both = recipes.compose(digits, words=["training.epochs=4", "training.epoch_updates=9"])
     assert (both.epochs, both.epoch_updates) == (4, 9)
 
 
 def test_more_images_mean_more_updates() -> None:
-    """A few hundred images have 900 updates; larger sets more, but fewer passes."""
+    """A few hundred images have 500 updates; larger sets more, but fewer passes."""
     sizes = [50, 546, 1079, 4708, 50_000, 1_000_000]
     updates = [recipes.default_updates(size) for size in sizes]
-    assert updates[:2] == [900, 900]
+    assert updates[:2] == [500, 500]
     assert updates == sorted(updates)
     passes = [count / size for count, size in zip(updates, sizes, strict=True)]
     assert passes == sorted(passes, reverse=True)

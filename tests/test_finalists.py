@@ -20,7 +20,8 @@ from nas.cost import Cost
 from nas.store import queries
 from nas.store.queries import TrialInfo
 from nas.study.finalists import SUFFIX, Ranking, Standing, affordable, reserved
-from nas.training.recipe import Recipe, whole
+from nas.training.recipe import Recipe
+from nas.training.recipes import lengthened
 from tests.test_search import points, rows, until
 
 RECIPE = Recipe("digits", "0" * 16, 4)
@@ -72,7 +73,7 @@ def test_finalists_are_trained_with_each_seed(
     ]  # fmt: skip
     assert trained[0][0] == trained[2][0] != trained[1][0] == trained[3][0]
     fidelities = rows(folder, "SELECT DISTINCT fidelity FROM nas_evaluations ORDER BY 1")
-    assert fidelities == [(1,), (whole(replace(RECIPE, epochs=1)).epochs,)]
+    assert fidelities == [(1,), (lengthened(replace(RECIPE, epochs=1)).epochs,)]
 
 
 def test_the_result_shows_means_and_intervals(
@@ -147,14 +148,14 @@ def test_finalists_survive_a_kill(tmp_path: Path) -> None:
     killed = subprocess.Popen(command("search", *words), stderr=subprocess.DEVNULL)
     curve = (
         "SELECT count(*) FROM nas_curve_points c JOIN nas_evaluations e ON e.id = c.evaluation_id"
-        " WHERE e.fidelity = 16"
+        " WHERE e.fidelity = 15"
     )
     until(lambda: points(tmp_path) > 2 * 8)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     ended = result(nas_here("search", *words, "--json"))
     assert [each["seeds"] for each in ended["finalists"]] == [1, 1]
-    assert rows(tmp_path, curve) == [(32,)]
+    assert rows(tmp_path, curve) == [(30,)]
     assert len(finals_of(tmp_path)) == 2
 
 

@@ -145,6 +145,7 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     from nas.store.engine import resolve
     from nas.study.finalists import finals_of
     from nas.study.preparation import Prepared, open_study
+    from nas.training.recipes import lengthened
 
     asked = options.read(given, options.resumable())
     url = resolve(asked.store)
@@ -155,7 +156,7 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     seconds = asked.time or info.seconds
     budget = options.budget(trials, seconds)
     with closing(asked.new_executor()) as executor:
-        config = replace(config, finals=finals_of(asked, config.recipe, config.finals))
+        config = replace(config, finals=finals_of(asked, lengthened(config.recipe), config.finals))
         prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())
         return _run(prepared, open_study(prepared), watch or silent)
 

@@ -29,7 +29,7 @@ from nas.store.queries import TrialInfo
 from nas.store.store import Store
 from nas.store.trials import Trials
 from nas.study.options import FINAL_SEEDS, FINALISTS, SearchOptions
-from nas.training.recipe import Recipe, whole
+from nas.training.recipe import Recipe
 
 SUFFIX = "-finalists"  # of the name of a study of finalists
 CONFIDENCE = 0.95
@@ -159,16 +159,19 @@ def means(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
 
 
 def finals_of(
-    options: SearchOptions, recipe: Recipe, stored: Finals | None = None
+    options: SearchOptions, whole: Recipe, stored: Finals | None = None
 ) -> Finals | None:
-    """Return how a search ends, by its options, else as it is stored; None without finalists."""
+    """Return how a search ends, by its options, else as it is stored; None without finalists.
+
+    `whole` is the recipe of finalists that were not wanted before.
+    """
     networks = 0 if options.no_finalists else options.finalists
     if networks is None:
         networks = stored.networks if stored else FINALISTS
     if networks == 0:
         return None
     seeds = options.final_seeds or (stored.seeds if stored else FINAL_SEEDS)
-    return Finals(networks, seeds, stored.recipe if stored else whole(recipe))
+    return Finals(networks, seeds, stored.recipe if stored else whole)
 
 
 def reserved(finals: Finals | None, each: float, workers: int, seconds: float | None) -> float:

@@ -24,7 +24,8 @@ from nas.study.finalists import finals_of, reserved
 from nas.study.latency_table import TABLE, table_for
 from nas.study.options import OVER_TARGET, SearchOptions, check, declared, fixed
 from nas.training.estimate import training_seconds
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipe import Recipe
+from nas.training.recipes import DEFAULT, compose, lengthened
 
 Say = Callable[[str], None]
 
@@ -89,7 +90,7 @@ def prepare(
         folder=str(Path(options.out, name).absolute()),
         latency=table,
         checkpoints=None if options.checkpoints is None else _from_anywhere(options.checkpoints),
-        finals=finals_of(options, recipe),
+        finals=finals_of(options, _whole(data, options, recipe)),
         finalists=(),  # they are chosen at the search's end
     )
     estimate = _estimate(preflight, config, data, executor.threads)
@@ -103,14 +104,21 @@ def prepare(
 
 
 def _recipe(data: DataSet, options: SearchOptions) -> Recipe:
-    """Return the data's recipe as the options want it, with the rungs that see less than all."""
-    values = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
-    given = {name: value for name, value in values.items() if value is not None}
-    recipe = replace(default_recipe(data), **given)
+    """Return the recipe that the options want, with the rungs that see less than all."""
+    given = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
+    recipe = compose(data, options.recipe or DEFAULT, given=given, words=options.set)
     rungs = ladder.ladder(
         recipe.epochs, options.fidelity or ladder.DEFAULT, options.reduction or ladder.REDUCTION
     )
     return replace(recipe, ladder=tuple(rung for rung in rungs if not rung.is_whole))
+
+
+def _whole(data: DataSet, options: SearchOptions, recipe: Recipe) -> Recipe:
+    """Return the finalists' recipe: the default one, or the search's own made longer."""
+    if options.recipe or options.epochs:
+        return lengthened(recipe)
+    given = {"metric": options.metric, "seed": options.seed}
+    return compose(data, "whole", given=given, words=options.set)
 
 
 def _proxy_seconds(preflight: Preflight, config: Config, data: DataSet) -> dict[str, float]:

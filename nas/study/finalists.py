@@ -158,9 +158,7 @@ def means(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
     return {name: statistics.fmean(row[name] or 0.0 for row in rows) for name in names}
 
 
-def finals_of(
-    options: SearchOptions, whole: Recipe, stored: Finals | None = None
-) -> Finals | None:
+def finals_of(options: SearchOptions, whole: Recipe, stored: Finals | None = None) -> Finals | None:
     """Return how a search ends, by its options, else as it is stored; None without finalists.
 
     `whole` is the recipe of finalists that were not wanted before.

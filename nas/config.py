@@ -1,24 +1,53 @@
-"""A study's configuration: all that its name stands for, as it is stored."""
+"""A study's configuration: the meaning of its name, as it is stored."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from nas import pruners
+from nas.architecture import Architecture
 from nas.cost import Limits
 from nas.latency.table import LatencyTable
 from nas.objective import Objective
 from nas.pruners.ladder import DEFAULT, REDUCTION, Schedule, ladder
-from nas.search_space import SearchSpace
+from nas.search_space import Assignment, SearchSpace
 from nas.search_space.preflight import Subject
 from nas.store.records import Metrics, StoredArchitecture
 from nas.training.recipe import Recipe
 
+CACHE = ".cache"  # folder of resized images, beside the studies
+
+
+@dataclass(frozen=True)
+class Finals:
+    """How a search ends: its best `networks` are trained under `recipe` with each of the `seeds`.
+
+    The seeds are the recipe's own and the next ones.
+    """
+
+    networks: int
+    seeds: int
+    recipe: Recipe
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self) | {"recipe": self.recipe.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Finals":
+        """Read it back."""
+        return cls(**{**data, "recipe": Recipe.from_json(data["recipe"])})
+
 
 @dataclass(frozen=True)
 class Config:
-    """What is searched, on what, after what, and how; the budget is not part of it."""
+    """A study's space, data, recipe, objective and sampler; the budget is not part of it.
+
+    A study of finalists trains the networks of `finalists`, assignments of its space, with each of
+    `seeds` seeds, for the study named `search`.
+    """
 
     space: SearchSpace
     data: str
@@ -39,6 +68,17 @@ class Config:
     reduction: int = REDUCTION
     checkpoints: str | None = None  # a folder or URL that all machines see
     showcase: bool = True  # whether trials carry notes and diagrams for the dashboard
+    finals: Finals | None = None
+    finalists: tuple[Assignment, ...] = ()
+    seeds: int = 1
+    search: str | None = None
+
+    @cached_property
+    def recipes(self) -> Mapping[str, Recipe]:
+        """The recipes of the study's evaluations by their hashes: one for each seed."""
+        seeds = range(self.recipe.seed, self.recipe.seed + self.seeds)
+        recipes = [replace(self.recipe, seed=seed) for seed in seeds]
+        return {recipe.hash: recipe for recipe in recipes}
 
     @property
     def schedule(self) -> Schedule:
@@ -63,6 +103,10 @@ class Config:
         cost = of.cost if self.latency is None else self.subject.price(of.architecture)
         return self.objective.score(value, self.objective.amount(cost))
 
+    def predicted_ms(self, architecture: Architecture) -> float | None:
+        """Return the latency that the study's table predicts, in milliseconds; None without one."""
+        return None if self.latency is None else self.latency.milliseconds(architecture)
+
     @property
     def artifacts(self) -> Path:
         """The folder of the pictures and files that the dashboard shows, beside the studies."""
@@ -75,15 +119,16 @@ class Config:
             return str(Path(self.folder, "checkpoints"))
         return f"{self.checkpoints.rstrip('/')}/{Path(self.folder).name}"
 
-    def checkpoint_url(self, architecture_id: str) -> str:
-        """Return the folder of a training's checkpoint and weights."""
-        return f"{self.checkpoint_root}/{architecture_id}-{self.recipe.hash}"
+    def checkpoint_url(self, architecture_id: str, recipe_hash: str | None = None) -> str:
+        """Return the folder of a training's checkpoint and weights; by default the recipe's."""
+        return f"{self.checkpoint_root}/{architecture_id}-{recipe_hash or self.recipe.hash}"
 
     @classmethod
     def of(cls, options: Any, **others: Any) -> "Config":
         """Make a configuration: fields that are an option's value, then the others."""
-        names = [each.name for each in fields(cls) if each.name not in others]
-        return cls(**{name: getattr(options, name) for name in names}, **others)
+        names = {each.name for each in fields(cls)} - others.keys()
+        values = {name: getattr(options, name) for name in names if hasattr(options, name)}
+        return cls(**values, **others)
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as plain data."""
@@ -97,6 +142,8 @@ class Config:
             "objective": self.objective.to_json(),
             "limits": self.limits.to_json(),
             "features": list(self.features) or None,
+            "finals": self.finals and self.finals.to_json(),
+            "finalists": [dict(values) for values in self.finalists] or None,
             **({"latency": self.latency.to_json()} if self.latency else {}),
         }
 
@@ -104,14 +151,10 @@ class Config:
     def from_json(cls, data: Mapping[str, Any]) -> "Config":
         """Read a configuration back from the store; a field that came later has its default."""
         names = [each.name for each in fields(cls) if data.get(each.name) is not None]
-        return cls(**{name: _READ.get(name, _same)(data[name]) for name in names})
+        return cls(**{n: _READ[n](data[n]) if n in _READ else data[n] for n in names})
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-# How the fields that are no plain values are read.
+# The readers of the fields that are no plain values.
 _READ: dict[str, Callable[[Any], Any]] = {
     "space": SearchSpace.from_json,
     "recipe": Recipe.from_json,
@@ -119,9 +162,11 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "limits": lambda data: Limits(**data),
     "features": tuple,
     "latency": LatencyTable.from_json,
+    "finals": Finals.from_json,
+    "finalists": tuple,
 }
 
 
 def cache_dir(folder: str) -> Path:
     """Return where resized images are kept: beside the studies."""
-    return Path(folder).parent / ".cache"
+    return Path(folder).parent / CACHE

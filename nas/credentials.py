@@ -34,10 +34,10 @@ def hidden(text: str, known: Iterable[str] = ()) -> str:
     """Return a text without the credentials that its URLs have, and without those that are known.
 
     URLs' passwords stand before a host (`//user:password@host`) or in an option (`?password=`,
-    `&sslpassword=`, libpq's `password=`). Known ones are found however they are written.
+    `&sslpassword=`, libpq's `password=`). Known ones are hidden however they are written.
     """
     patterns = (_BEFORE_HOST, _OPTION, *(_spelled(secret) for secret in known if secret))
-    spans = sorted(match.span("secret") for one in patterns for match in one.finditer(text))
+    spans = sorted(match.span("secret") for pattern in patterns for match in pattern.finditer(text))
     shown, end = [], 0
     for begin, stop in spans:
         if begin >= end:
@@ -68,15 +68,15 @@ def log_to_stderr(form: str) -> None:
 
 def _spelled(secret: str) -> re.Pattern[str]:
     """Return what finds a secret as it is, percent-encoded, escaped as in JSON, or in part so."""
-    characters = ("|".join(map(re.escape, _spellings(one))) for one in secret)
-    return re.compile(f"(?P<secret>{''.join(f'(?:{one})' for one in characters)})")
+    characters = ("|".join(map(re.escape, _spellings(letter))) for letter in secret)
+    return re.compile(f"(?P<secret>{''.join(f'(?:{spellings})' for spellings in characters)})")
 
 
 def _spellings(character: str) -> list[str]:
     percent = "".join(f"%{byte:02X}" for byte in character.encode(errors="replace"))
-    found = {character, percent, percent.lower(), json.dumps(character)[1:-1]}
-    found |= {f"\\{character}"} if character in "'\"\\" else {repr(character)[1:-1]}
-    return sorted(found | ({"+"} if character == " " else set()), key=len, reverse=True)
+    spellings = {character, percent, percent.lower(), json.dumps(character)[1:-1]}
+    spellings |= {f"\\{character}"} if character in "'\"\\" else {repr(character)[1:-1]}
+    return sorted(spellings | ({"+"} if character == " " else set()), key=len, reverse=True)
 
 
 def is_url(text: str) -> bool:

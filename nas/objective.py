@@ -12,6 +12,7 @@ from nas import quantities
 from nas.cost import AnyCost, TimedCost
 from nas.errors import UserError, unknown
 
+DEFAULT = "hard"
 DEFAULT_WEIGHT = {"soft": -0.07, "hard": -1.0, "pareto": -0.07}
 NOTES = {
     "soft": "",
@@ -55,6 +56,14 @@ class Objective:
         """Return how far a cost is from the target: the logarithm of their ratio, 0 on it."""
         return math.log(self.amount(cost) / self.target)
 
+    def nearness(self, cost: AnyCost) -> tuple[bool, float]:
+        """Return a key that sorts costs: those that the user asked for come first.
+
+        A hard objective charges for what is above the target: such a cost comes after all others.
+        """
+        distance = self.distance(cost)
+        return self.kind == "hard" and distance > 0, abs(distance)
+
     def score(self, value: float, amount: float) -> float:
         """Return the score of a network with this metric value (0 to 1) and this much cost."""
         if self.kind == "hard" and amount <= self.target:
@@ -91,7 +100,7 @@ class Objective:
         return {"target_flops": self.target_flops, **shape, **about}
 
 
-def objective(target_flops: float, kind: str = "soft", weight: float | None = None) -> Objective:
+def objective(target_flops: float, kind: str = DEFAULT, weight: float | None = None) -> Objective:
     """Build an objective on FLOPs from user input.
 
     Raises UserError for a target under 1, an unknown kind, or a weight above 0 (which would reward
@@ -106,7 +115,7 @@ def objective(target_flops: float, kind: str = "soft", weight: float | None = No
 
 
 def latency_objective(
-    target_ms: float, table: str | None, kind: str = "soft", weight: float | None = None
+    target_ms: float, table: str | None, kind: str = DEFAULT, weight: float | None = None
 ) -> Objective:
     """Build an objective on the latency that a table, named by its hash, predicts.
 

@@ -1,11 +1,11 @@
 """Recipes and their ids, the registries of training, augmentation and metrics."""
 
 import json
-import re
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 
+import kornia.augmentation as ka
 import numpy as np
 import pytest
 import torch
@@ -15,9 +15,10 @@ from sklearn import metrics as referee
 from nas import data
 from nas.errors import UserError
 from nas.training import augmentations
-from nas.training.augmentations import OPERATIONS, augmenter
+from nas.training.augmentations import OPERATIONS, augmenter, mixer
 from nas.training.metrics import METRICS, metrics
-from nas.training.recipe import Recipe, default_epochs, default_recipe
+from nas.training.recipe import Recipe, Setting
+from nas.training.recipes import default_recipe
 
 RECIPE = Recipe("set", "0" * 32, epochs=3)
 TUNED = augmentations.tuned()
@@ -67,7 +68,9 @@ def test_a_new_field_changes_no_stored_recipe() -> None:
 
     @dataclass(frozen=True)
     class Later(Recipe):
-        mixup: float = field(default=0.0, metadata={"neutral": True})
+        mixup: float = field(
+            default=0.0, metadata={"setting": Setting("augmentation", "mixes images", neutral=True)}
+        )
 
     neutral, changed = (Later("set", "0" * 32, epochs=3, mixup=value) for value in (0.0, 0.2))
     assert (neutral.hash, neutral.to_json()) == (RECIPE.hash, RECIPE.to_json())
@@ -80,19 +83,35 @@ def test_a_new_field_changes_no_stored_recipe() -> None:
     ("change", "message"),
     [
         ({"metric": "acuracy"}, "No metric named 'acuracy'. Did you mean 'accuracy'"),
-        ({"epochs": 0}, "at least 1 epoch, not 0"),
-        ({"batch_size": 1}, "at least 2 images, not 1"),
-        ({"optimiser": "adam"}, "No optimiser named 'adam'. Did you mean 'adamw'"),
+        ({"epochs": 0}, "epochs is at least 1, not 0"),
+        ({"batch_size": 1}, "batch_size is at least 2, not 1"),
+        ({"epoch_updates": -1}, "epoch_updates is at least 0, not -1"),
+        ({"optimiser": "adamm"}, "No optimiser named 'adamm'. Did you mean 'adam'"),
+        ({"accumulation_steps": 33}, "64 has 1 to 32 accumulation_steps, not 33"),
+        ({"decay_epochs": 0}, "decay_epochs is at least 0.01, not 0"),
+        ({"momentum": 1.0}, "momentum is 0 to 0.9999, not 1"),
+        ({"dropout": 1.0}, "dropout is 0 to 0.95, not 1"),
+        ({"schedule": "one_cycel"}, "Did you mean 'one_cycle'"),
         ({"label_smoothing": 1.5}, "label_smoothing is 0 to 1, not 1.5"),
         ({"learning_rate": -1.0}, "learning_rate is at least 0, not -1"),
         ({"augmentation": {"flipp": True}}, "No augmentation named 'flipp'. Did you mean 'flip'"),
         ({"augmentation": {"rotation": 200}}, "rotation is 0 to 180, not 200"),
+        ({"augmentation": {"randaugment": 1.5}}, "randaugment is a whole number, not 1.5"),
     ],
 )
 def test_bad_recipe(change: dict[str, object], message: str) -> None:
     """A recipe that can't be trained is refused with the rule and the value."""
     with pytest.raises(UserError, match=message):
         Recipe.from_json(RECIPE.to_json() | change)
+
+
+def test_an_epoch_is_a_pass_or_so_many_updates() -> None:
+    """Without `epoch_updates` an epoch is one pass; with it, a rung's share of the updates."""
+    fixed = replace(RECIPE, epoch_updates=30)
+    assert [RECIPE.updates(images) for images in (640, 650, 10)] == [10, 10, 1]
+    assert [fixed.updates(10_000), fixed.updates(100, share=0.5)] == [30, 15]
+    assert "3 epochs of 30 updates in batches of 64" in fixed.describe()
+    assert "epoch_updates" not in RECIPE.to_json()
 
 
 def test_recipe_with_unknown_fields() -> None:
@@ -111,58 +130,55 @@ def test_default_recipe_obeys_the_data_set() -> None:
     assert "not at all" in replace(recipe, augmentation={}).describe()
 
 
-def test_default_epochs() -> None:
-    """Larger sets get fewer epochs but more steps, within bounds."""
-    sizes = [50, 500, 1079, 4708, 50_000, 1_000_000]
-    epochs = [default_epochs(size) for size in sizes]
-    assert epochs == sorted(epochs, reverse=True)
-    steps = [size * count for size, count in zip(sizes, epochs, strict=True)]
-    assert steps == sorted(steps)
-
-
-def table(heading: str) -> list[list[str]]:
-    """Return the rows of a table of docs/guides/data.md by its first line."""
-    lines = (
-        (ROOT / "docs" / "guides" / "data.md")
-        .read_text()
-        .partition(heading)[2]
-        .partition("\n\n")[0]
-    )
-    return [re.split(r" *\| *", line)[1:-1] for line in lines.splitlines()[2:]]
-
-
-def test_documents_list_the_registries() -> None:
-    """The tables of augmentations and metrics in the documents are what the registries say."""
-    default = {name: augmentations.describe({name: TUNED[name]}) for name in TUNED}
-    assert table("| augmentation | from | to | default |") == [
-        [f"`{name}`", f"{row.low:g}", f"{row.high:g}", default.get(name, "off")]
-        for name, row in OPERATIONS.items()
-    ]
-    assert table("| metric | means |") == [
-        [f"`{name}`", row.words] for name, row in METRICS.items()
-    ]
+def test_documents_list_the_metrics() -> None:
+    """The table of metrics in the documents is what the registry says."""
+    rows = "".join(f"| `{name}` | {row.words} |\n" for name, row in METRICS.items())
+    text = (ROOT / "docs" / "guides" / "data.md").read_text()
+    assert f"| metric | means |\n| --- | --- |\n{rows}\n" in text
 
 
 def test_registries_import_no_torch() -> None:
     """A command line reads the registries, for its help, without torch, NumPy or scikit-learn."""
     code = (
-        "import sys, nas.training.metrics, nas.training.augmentations, nas.training.schedules;"
-        "import nas.training.optimisers; print({'torch', 'numpy', 'sklearn'} & {*sys.modules})"
+        "import sys, nas.training.recipes, nas.training.recipe_file;"
+        "print({'torch', 'numpy', 'sklearn'} & {*sys.modules})"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stdout.strip() == "set()", run.stderr
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+def changed(strengths: dict[str, float], x: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """Change a batch that was standardised with mean 0.5 and standard deviation 0.25."""
+    torch.manual_seed(seed)
+    statistics = (0.5,) * x.shape[1], (0.25,) * x.shape[1]
+    return augmenter(augmentations.switched_on(strengths), *statistics)(x.clone())
+
+
+def alone(operation: str, strength: float) -> dict[str, float]:
+    """Return an operation that is on, with the one that it is a setting of."""
+    row = OPERATIONS[operation]
+    return {row.of: 2, operation: strength} if row.of else {operation: strength}
+
+
+def batch(channels: int, size: int, count: int = 16) -> torch.Tensor:
+    """Return a standardised batch of smooth images and noise."""
+    random = torch.Generator().manual_seed(0)
+    x = torch.rand(count, channels, size, size, generator=random)
+    x[::2] = torch.nn.functional.avg_pool2d(x[::2], 5, 1, 2)
+    return (x - 0.5) / 0.25
+
+
+PAINTED = [name for name, row in OPERATIONS.items() if row.make is not None]
+
+
+@pytest.mark.parametrize("operation", PAINTED)
 def test_each_operation_alone(operation: str) -> None:
     """Each operation changes a batch, keeps its shape and type, and repeats with the seed."""
     row = OPERATIONS[operation]
-    change = augmenter({operation: row.high if row.tuned == row.neutral else row.tuned})
-    x = torch.randn(16, 3, 20, 20, generator=torch.Generator().manual_seed(0))
-    outputs = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        outputs.append(change(x.clone()))
+    middle = row.high / (1 if row.whole else 2)
+    strengths = alone(operation, middle if row.tuned == row.neutral else row.tuned)
+    x = batch(3, 20)
+    outputs = [changed(strengths, x, seed) for seed in (0, 0, 1)]
     assert outputs[0].shape == x.shape
     assert outputs[0].dtype == x.dtype
     assert torch.equal(outputs[0], outputs[1])
@@ -170,16 +186,107 @@ def test_each_operation_alone(operation: str) -> None:
     assert not torch.equal(outputs[0], x)
 
 
+@pytest.mark.parametrize("size", [8, 13, 28, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_each_operation_at_its_ends(operation: str, channels: int, size: int) -> None:
+    """At both ends of its range an operation gives finite images of the same shape."""
+    row = OPERATIONS[operation]
+    for strength in (row.low, row.high):
+        strengths = augmentations.switched_on(alone(operation, strength))
+        if augmentations.too_few_channels(strengths, channels):
+            assert (channels, row.channels) == (1, 3)
+            continue
+        x = batch(channels, size)
+        y, mix = changed(strengths, x), mixer(strengths)
+        if mix is not None:
+            y, others, share = mix(y)
+            assert 0 <= share <= 1
+            assert sorted(others.tolist()) == list(range(len(x)))
+        assert y.shape == x.shape
+        assert y.isfinite().all()
+
+
+def test_the_default_is_kornias() -> None:
+    """The default augmentation is what kornia's modules do one after the other, by the seed."""
+    modules = [
+        ka.RandomAffine(20.0, (0.1, 0.1), (1 / 1.2, 1.2), padding_mode="border", p=1.0),
+        ka.RandomHorizontalFlip(p=0.5),
+        ka.RandomContrast((0.5, 1.5), clip_output=False, p=1.0),
+        ka.RandomBrightness((0.5, 1.5), clip_output=False, p=1.0),
+        ka.RandomErasing(scale=(0.16, 0.16), ratio=(1.0, 1.0), value=0.0, p=0.5),
+    ]
+    for x in (batch(1, 28, 64), batch(3, 33, 64)):
+        torch.manual_seed(5)
+        expected = ka.AugmentationSequential(*modules, data_keys=["input"])(x)
+        after = torch.rand(1)
+        torch.testing.assert_close(changed(TUNED, x, 5), expected, atol=2e-4, rtol=1e-4)
+        assert torch.rand(1) == after
+
+
+def test_one_sampling_of_all_geometry() -> None:
+    """Two mirrors are half a turn, and a crop shows a window of the image alone."""
+    x = batch(1, 16, 200)
+    y = changed({"flip": True, "vertical_flip": True}, x)
+    variants = torch.stack([x, x.flip(3), x.flip(2), x.flip(2, 3)])
+    distances = (variants - y).abs().amax((2, 3, 4))
+    assert distances.min(0).values.max() < 1e-4
+    assert (distances < 1e-4).sum(1).min() > 30
+    ramp = torch.linspace(-1, 1, 16).expand(200, 1, 16, 16)
+    span = changed({"crop": 0.5}, ramp).amax((1, 2, 3)) - changed({"crop": 0.5}, ramp).amin(
+        (1, 2, 3)
+    )
+    assert span.max() < 1.05
+    shifted = changed({"shift_y": 0.5}, ramp)
+    torch.testing.assert_close(shifted, ramp.contiguous(), atol=1e-4, rtol=0)
+
+
+def test_randaugments_settings_need_it() -> None:
+    """A setting of RandAugment is no part of a recipe without RandAugment, and is said with it."""
+    idle = replace(RECIPE, augmentation=TUNED | {"randaugment_magnitude": 3.0})
+    assert (idle, idle.hash) == (RECIPE, RECIPE.hash)
+    strengths = {"randaugment": 2, "randaugment_magnitude": 3.0, "randaugment_shape": True}
+    recipe = replace(RECIPE, augmentation=strengths)
+    words = "RandAugment with 2 operations, of magnitude 3, that favour shape over colour"
+    assert words in recipe.describe()
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def test_randaugment_favours_shape() -> None:
+    """With weights for shape the grey levels of an even image are mostly left alone."""
+    x = batch(1, 16, 400)[:, :, :1, :1].expand(-1, -1, 16, 16).contiguous()
+    moved = [
+        (changed({"randaugment": 1, "randaugment_shape": shape}, x) - x).abs().amax((1, 2, 3))
+        > 0.01
+        for shape in (False, True)
+    ]
+    assert moved[1].float().mean() < 0.5 * moved[0].float().mean()
+
+
+@pytest.mark.parametrize("operation", ["mixup", "cutmix"])
+def test_mixed_images(operation: str) -> None:
+    """The own share of the labels is the own share of the pixels."""
+    x, mix = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 1, 16, 16), mixer({operation: 1.0})
+    assert mix is not None
+    torch.manual_seed(3)
+    for _ in range(20):
+        y, others, share = mix(x)
+        expected = share * x.mean((1, 2, 3)) + (1 - share) * x[others].mean((1, 2, 3))
+        torch.testing.assert_close(y.mean((1, 2, 3)), expected, atol=1e-4, rtol=0)
+        if operation == "cutmix":
+            assert torch.all((y == x) | (y == x[others]))
+
+
 def test_no_operation() -> None:
     """Without augmentation a batch stays as it is."""
     x = torch.randn(2, 1, 8, 8)
-    assert augmenter({})(x) is x
+    assert augmenter({}, (0.5,), (0.25,))(x) is x
 
 
 def test_values_are_not_clipped() -> None:
     """Standardised pixels lie beyond 0 to 1, and augmentation leaves them there."""
     x = torch.randn(64, 1, 16, 16) * 3
-    y = augmenter({"brightness": 0.3, "contrast": 0.3})(x)
+    y = changed({"brightness": 0.3, "contrast": 0.3}, x)
     assert y.min() < -4
     assert y.max() > 4
 
@@ -188,7 +295,7 @@ def test_values_are_not_clipped() -> None:
 def test_sizes_are_shares_of_the_side(size: int) -> None:
     """Cutout blanks the same share of half of the images at any resolution."""
     torch.manual_seed(0)
-    y = augmenter({"cutout": 0.5})(torch.ones(200, 1, size, size))
+    y = changed({"cutout": 0.5}, torch.ones(200, 1, size, size))
     blank = (y == 0).float().mean((1, 2, 3))
     assert (blank > 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
     assert blank[blank > 0].mean().item() == pytest.approx(0.25, abs=0.05)

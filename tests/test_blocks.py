@@ -24,7 +24,7 @@ from nas.cost import Tape
 from nas.errors import NasError, SpaceError
 from nas.export import Facts
 from nas.export.python import export
-from nas.latency.operators import features
+from nas.latency.table import features
 
 FACTS = Path(__file__).parents[2] / "shared/reference/facts.json"
 

@@ -35,7 +35,8 @@ from nas.store.trials import Trials
 from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.images import gather
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipe import Recipe
+from nas.training.recipes import default_recipe
 from nas.training.trainer import Control
 
 EPOCHS = st.integers(1, 300)
@@ -426,7 +427,7 @@ def search(folder: Path, **options: Any) -> searching.Study:
     space, images = write_inputs(folder)
     chosen = {
         "study": "tiny", "store": store_of(folder), "out": str(folder / "studies"), "workers": 0,
-        "epochs": 4, "reduction": 2, "sampler": "random",
+        "epochs": 4, "reduction": 2, "sampler": "random", "finalists": 0,
     }  # fmt: skip
     return searching.search(space, images, "50k", **(chosen | options))  # type: ignore[arg-type]
 

@@ -23,8 +23,7 @@ from nas.commands import studies as commands
 from nas.cost import Cost, Kind, Limits, TimedCost
 from nas.errors import UserError
 from nas.latency import learn, measure
-from nas.latency.operators import ANY, features
-from nas.latency.table import Error, LatencyTable, read
+from nas.latency.table import ANY, Error, LatencyTable, features, read
 from nas.objective import Objective, latency_objective
 from nas.search_space.preflight import Subject, draw_near, survey
 
@@ -201,7 +200,7 @@ def test_the_setting_says_how_it_was_measured() -> None:
 
 def test_an_objective_is_about_one_cost() -> None:
     """About latency, amount, distance and score are those of milliseconds; 2T scores 2^-0.07."""
-    goal = latency_objective(5.0, "abc")
+    goal = latency_objective(5.0, "abc", "soft")
     cost = TimedCost(10**6, 1, 1, 1, 10.0)
     assert (goal.amount(cost), goal.score(0.5, 10.0)) == (10.0, pytest.approx(0.5 * 2**-0.07))
     assert goal.distance(cost) == pytest.approx(math.log(2))
@@ -305,7 +304,7 @@ def test_a_search_is_about_latency_and_goes_on_with_its_own_table(
 ) -> None:
     """Scores are accuracy x (latency / T)^w; the store alone is enough to go on."""
     target = middle(tiny)
-    words = about_latency(tmp_path, target_latency=f"{target}ms", trials=2)
+    words = about_latency(tmp_path, target_latency=f"{target}ms", trials=2, objective="soft")
     run = CliRunner().invoke(app, ["search", *words, "--latency-table", str(tiny), "--json"])
     assert json.loads(run.stdout)["best"]["measured_latency_ms"] > 0
     store = f"sqlite:///{tmp_path}/nas.db"

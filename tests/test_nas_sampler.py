@@ -21,7 +21,7 @@ from benchmarks.search.oracle import PoolSampler, TableOracle
 from nas.cli import app
 from nas.cost import Limits
 from nas.objective import Objective
-from nas.samplers._acquisition import CAPS, Observation, chosen, growth, stairs
+from nas.samplers._acquisition import CAPS, Observation, capped, growth, stairs
 from nas.samplers._oracle import StudyOracle
 from nas.samplers._space import SpaceOracle
 from nas.samplers.nas import NasSampler, _observe
@@ -255,7 +255,7 @@ def test_a_promoted_network_is_seen_where_it_went_furthest() -> None:
 def test_what_the_model_sees_does_not_grow_without_bound() -> None:
     """Of 10,000 trials the best, the most recent and some others are taken, each once."""
     scores = np.random.default_rng(0).random(10_000)
-    kept = chosen(scores, CAPS, random.Random(0))
+    kept = capped(scores, CAPS, random.Random(0))
     assert len(set(kept)) == len(kept) == sum(CAPS)
     assert {int(scores.argmax()), 9_999} <= set(kept)
 

@@ -49,7 +49,8 @@ def test_a_weight_of_zero_leaves_the_metric_alone() -> None:
 
 def test_the_formula_is_printed_with_its_numbers() -> None:
     """The printed formula holds target and weight, and says where a hard one is flat."""
-    assert objective(2e6).describe() == "accuracy x (FLOPs / T)^w, T = 2,000,000, w = -0.07"
+    soft = objective(2e6, "soft").describe()
+    assert soft == "accuracy x (FLOPs / T)^w, T = 2,000,000, w = -0.07"
     assert objective(5, "hard").describe("auroc") == (
         "auroc x (FLOPs / T)^w, T = 5, w = -1, 0 at or under T"
     )

@@ -33,6 +33,8 @@ BAD: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "warm_start": [("perhaps", {})],
     "prefilter": [("naswott", {})],
     "features": [("macs,x", {}), ("naswot", {"sampler": "tpe"})],
+    "recipe": [("shrot", {}), ("missing.toml", {})],
+    "set": [("optimiser.lr=1", {}), ("loss.name=focul", {}), ("x", {})],
     "metric": [("acc", {})],
     "epochs": [(0, {}), (-3, {})],
     "pruner": [("mean", {})],
@@ -41,6 +43,9 @@ BAD: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "seed": [(-1, {}), (2**32, {})],
     "trials": [(0, {})],
     "time": [("soon", {})],
+    "finalists": [(-1, {}), ("few", {})],
+    "final_seeds": [(0, {}), (101, {})],
+    "no_finalists": [("perhaps", {})],
     "workers": [(-1, {}), (2, {"executor": "in-process"})],
     "executor": [("slurm", {})],
     "address": [("head:6379", {"executor": "local"})],
@@ -177,7 +182,7 @@ def test_python_knows_the_options() -> None:
     """`nas.search` and `nas.resume` show the declared options in signature and docstring."""
     shown = list(inspect.signature(nas.search).parameters)
     assert shown == [*options.declared(), "say", "watch"]
-    assert inspect.signature(nas.search).parameters["metric"].default == "accuracy"
+    assert inspect.signature(nas.search).parameters["sampler"].default == "nas"
     assert set(options.resumable()) < set(inspect.signature(nas.resume).parameters)
     for name, option in options.declared().items():
         assert f"    {name}: {option.help}" in (nas.search.__doc__ or "")

@@ -29,16 +29,16 @@ HOT = [
     queries.counts,
     queries.fidelities,
     queries.running,
-    queries.untold,
+    queries.ended_elsewhere,
     queries.failures,
     queries.epoch_seconds,
     queries.total,
     queries.spent,
     queries.best,
-    lambda connection, study: leases.has_free(connection, Claimant("w", study, 60.0)),
+    lambda connection, study: leases.free(connection, Claimant("w", study, 60.0)),
     lambda connection, study: queries.trial(connection, study, 7),
     lambda connection, study: queries.tried(connection, study, 250),
-    lambda connection, study: queries.seen(connection, study, 250),
+    lambda connection, study: queries.rung_trials(connection, study, 250),
 ]
 
 

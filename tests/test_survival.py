@@ -22,12 +22,14 @@ from nas.commands import search as searching
 from nas.commands import studies as commands
 from nas.errors import DiskFull, StoreAway, UserError
 from nas.store import queries
-from nas.store.retry import patiently
+from nas.store.engine import patient
 from nas.study import worker as study
 from nas.study.options import read
 from nas.training import checkpoint, trainer
 from nas.training.checkpoint import Checkpoints
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.losses import Classes
+from nas.training.recipe import Recipe
+from nas.training.recipes import default_recipe
 from nas.training.trainer import Control
 
 
@@ -99,9 +101,10 @@ def test_accumulated_gradients_are_the_batchs(recipe: Recipe) -> None:
     for accumulation_steps in (1, 2, 3):
         torch.manual_seed(0)
         module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 10))
-        training = trainer._begin(module, recipe, accumulation_steps)
+        training = trainer.begin(module, recipe, accumulation_steps)
         x, labels = torch.randn(17, 1, 8, 8), torch.arange(17) % 10
-        loss = trainer._step(training, x, labels, torch.rand(10) + 0.5, recipe, 0)
+        classes = Classes(torch.rand(10) + 0.5, torch.zeros(10))
+        loss = trainer.train_step(training, x, [(labels, 1.0)], classes, recipe, 0)
         moved.append((loss, [each.grad for each in module.parameters()]))
     for loss, gradients in moved[1:]:
         assert torch.allclose(loss, moved[0][0], rtol=1e-5)
@@ -229,25 +232,20 @@ def test_a_trial_whose_workers_die_one_after_another_is_given_up(tmp_path: Path)
 
 
 def test_a_step_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is tried again with growing pauses, is told that it was tried, and gives up in the end."""
+    """It is tried again with growing pauses, and gives up in the end."""
     pauses: list[float] = []
-    monkeypatch.setattr("nas.store.retry.time.sleep", pauses.append)
-    tries: list[bool] = []
+    monkeypatch.setattr("nas.store.engine.time.sleep", pauses.append)
 
-    def step(again: bool) -> str:
-        tries.append(again)
-        if len(tries) < 4:
+    @patient
+    def step(tries: int) -> str:
+        if len(pauses) < tries:
             raise StoreAway("restarting")
         return "done"
 
-    assert patiently(step) == "done"
-    assert tries == [False, True, True, True]
+    assert step(3) == "done"
     assert all(
         0.5 * p <= found <= 1.5 * p for p, found in zip((0.1, 0.2, 0.4), pauses, strict=True)
     )
+    monkeypatch.setattr("nas.store.engine.PATIENCE", 0.0)
     with pytest.raises(StoreAway):
-        patiently(lambda _: _away(), patience=0.0)
-
-
-def _away() -> None:
-    raise StoreAway("gone")
+        step(4)

@@ -23,7 +23,8 @@ from nas.errors import DataError, Diverged, Interrupted, OutOfMemory, Unreadable
 from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.images import normalisation, shuffled, standardised
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipe import Recipe
+from nas.training.recipes import default_recipe
 from nas.training.schedules import learning_rate
 from nas.training.trainer import Control
 
@@ -194,7 +195,7 @@ from test_training import TINY, told
 from nas import data
 from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
-from nas.training.recipe import default_recipe
+from nas.training.recipes import default_recipe
 from nas.training.trainer import Control
 def steady():
     if len(sys.argv) > 3: print("batch", flush=True)
@@ -304,14 +305,14 @@ def test_recipe_of_other_data(digits: DataSet, recipe: Recipe) -> None:
 @pytest.mark.parametrize(("count", "size"), [(3, 2), (65, 64), (129, 64), (2, 64), (1079, 64)])
 def test_no_batch_of_one(count: int, size: int) -> None:
     """Every image is in one batch, and batch norm never sees a single image."""
-    batches = shuffled(count, size)
+    batches = shuffled(np.zeros(count, np.int64), size)
     assert sorted(np.concatenate(batches).tolist()) == list(range(count))
     assert min(len(batch) for batch in batches) >= 2
 
 
 def test_bias_and_norm_do_not_decay(recipe: Recipe) -> None:
     """Weight decay is for the weights of convolutions and linear layers alone."""
-    training = trainer._begin(trainer.build(TINY), recipe)
+    training = trainer.begin(trainer.build(TINY), recipe)
     decayed, others = training.optimiser.param_groups
     assert decayed["weight_decay"] == recipe.weight_decay
     assert others["weight_decay"] == 0

@@ -52,11 +52,7 @@ class TableOracle:
     def _key(self, values: Assignment) -> Any:
         return tuple(values.get(name) for name in self._names)
 
-    def begin(self, rng: random.Random) -> Assignment:
-        """Draw a row."""
-        return self.draw(rng)
-
-    def draw(self, rng: random.Random) -> Assignment:
+    def draw(self, rng: random.Random, *, near_target: bool = False) -> Assignment:  # noqa: ARG002
         """Draw a row."""
         return rng.choice(self.rows)
 
@@ -100,7 +96,7 @@ class PoolSampler(NasSampler):
         model: Acquisition,
         oracle: Oracle,
         observed: list[Observation],  # noqa: ARG002
-        known: set[Any],
+        tried: set[Any],
         rng: random.Random,
     ) -> Candidates:
         """Return the rows that have no trial, or some of them where there are many."""
@@ -108,7 +104,7 @@ class PoolSampler(NasSampler):
         looks = [look for values in pool if (look := oracle.look(values)) is not None]
         if self._points is None:
             self._points = model.encoder.encode(pool, looks)
-        left = [index for index, look in enumerate(looks) if look.key not in known]
+        left = [index for index, look in enumerate(looks) if look.key not in tried]
         if len(left) > ROWS:
             left = sorted(rng.sample(left, ROWS))
         return Candidates(

@@ -54,15 +54,17 @@ class Option(NamedTuple):
     """A block's option: its default, the rule for a value (in words and as a test).
 
     `structural` marks options that can make a block impossible at some widths (more kernel groups
-    than channels, say), so that a search space is checked for it beforehand. `canonical` writes a
-    valid value the one way that stands for all that mean the same.
+    than channels, say), so that a search space is checked for it beforehand.
+
+    `canonical(value, place, arguments)` returns the value that stands for all that give the block
+    these arguments. Without it the default stands for every value that gives the same arguments.
     """
 
     default: Value
     rule: str
     valid: Callable[[Any], bool]
     structural: bool = False
-    canonical: Callable[[Any], Value] = lambda value: value
+    canonical: Callable[[Any, Place, Arguments], Value] | None = None
 
 
 def ceil_size(size: int, stride: int, options: Options | None = None) -> int:  # noqa: ARG001
@@ -76,8 +78,8 @@ class Block:
 
     `arguments(options, place)` gives the literal keyword arguments of the module's constructor,
     which are also the attributes of `args` in `cost(tape, args)`; it raises SpaceError where the
-    widths do not allow the options. `canonical(options, place)` drops what has no effect: it
-    returns a block's name and options; without it every option has its effect everywhere.
+    widths do not allow the options. `canonical(options, place)` returns the name and the options of
+    the block that this one is at these widths: another one where a simpler block is the same.
     `out_size(size, stride, options)` is the height and width of the output.
     """
 
@@ -194,19 +196,40 @@ def transcript(row: Row, in_channels: int, size: int) -> Transcript:
 
 
 def canonical_row(row: Row, in_channels: int) -> Row:
-    """Check a row and drop the options that have no effect at these widths."""
-    block, options = get(row.block), {}
+    """Check a row; write it the one way that stands for all rows of the same block."""
+    block, place = get(row.block), Place(in_channels, row.out_channels, row.stride)
     for name, value in row.options:
         block.check(name, value)
-        options[name] = block.options[name].canonical(value)
-    place, name = Place(in_channels, row.out_channels, row.stride), row.block
-    options = block.complete(options)
-    block.arguments(options, place)
-    if block.canonical:
+    options = block.complete(dict(row.options))
+    arguments = block.arguments(options, place)
+    while block.canonical:
         name, options = block.canonical(options, place)
-    defaults = get(name).defaults
-    effective = ((key, value) for key, value in options.items() if value != defaults[key])
-    return Row(name, row.out_channels, row.stride, tuple(sorted(effective)))
+        if name == block.name:
+            break
+        block = get(name)
+        options = {name: options.get(name, value) for name, value in block.defaults.items()}
+        arguments = block.arguments(options, place)
+    for name, default in block.defaults.items():
+        if options[name] != default and _has_no_effect(block, name, options, place, arguments):
+            options = {**options, name: default}
+    for name, option in block.options.items():
+        if option.canonical:
+            options[name] = option.canonical(options[name], place, arguments)
+    effective = {name: options[name] for name in options if options[name] != block.defaults[name]}
+    return Row(block.name, row.out_channels, row.stride, tuple(sorted(effective.items())))
+
+
+def _has_no_effect(
+    block: Block, name: str, options: Options, place: Place, arguments: Arguments
+) -> bool:
+    """Whether an option's default gives the same arguments of the same block."""
+    plain = {**options, name: block.defaults[name]}
+    if block.canonical and block.canonical(plain, place)[0] != block.name:
+        return False
+    try:
+        return block.arguments(plain, place) == arguments
+    except SpaceError:
+        return False
 
 
 def canonical(architecture: Architecture) -> Architecture:

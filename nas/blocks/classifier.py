@@ -54,19 +54,9 @@ def _arguments(values: Options, place: Place) -> Arguments:
         )
     if values["layer_norm"] and place.in_channels == 1:
         raise SpaceError("classifier.layer_norm needs more than 1 channel: of 1 it leaves nothing.")
-    hidden = values["hidden_channels"]
-    return {
-        "in_channels": place.in_channels,
-        "classes": place.out_channels,
-        "dropout": values["dropout"],
-        "hidden_channels": hidden,
-        "activation": options.ACTIVATIONS[values["activation"]] if hidden else nn.ReLU,
-        "layer_norm": values["layer_norm"],
-    }
-
-
-def _canonical(values: Options, _: Place) -> tuple[str, Options]:
-    return "classifier", values if values["hidden_channels"] else values | {"activation": "relu"}
+    given = options.plain_arguments(Classifier, values, place)
+    activation = given["activation"] if values["hidden_channels"] else nn.ReLU
+    return given | {"classes": place.out_channels, "activation": activation}
 
 
 OPTIONS = {
@@ -77,4 +67,4 @@ OPTIONS = {
     "activation": options.activation(),
     "layer_norm": options.flag(False, structural=True),
 }
-BLOCK = Block("classifier", Classifier, OPTIONS, _arguments, cost, _canonical)
+BLOCK = Block("classifier", Classifier, OPTIONS, _arguments, cost)

@@ -132,22 +132,10 @@ def cost(tape: Tape, args: Args) -> None:
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
+    hidden_channels = options.hidden_channels(values, place)
     return {
-        **place.sizes(),
-        "hidden_channels": hidden_channels,
-        "kernel": int(values["kernels"]),
+        **options.plain_arguments(CondMBConv, values, place, hidden_channels),
         "experts": Experts(values["experts"], values["routing"] == "convolution"),
-        **options.se_and_skip_arguments(values, place, hidden_channels),
-    }
-
-
-def _canonical(values: Options, place: Place) -> tuple[str, Options]:
-    """An expansion of 1 stays: its 1x1 convolution is another one for each image."""
-    hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
-    return "condconv", {
-        **options.canonical_se_and_skip(values, place, hidden_channels),
-        "expansion": options.canonical_expansion(float(values["expansion"]), place.in_channels),
     }
 
 
@@ -160,4 +148,4 @@ OPTIONS = {
     **options.squeeze_excite(),
     **options.residual(),
 }
-BLOCK = Block("condconv", CondMBConv, OPTIONS, _arguments, cost, _canonical)
+BLOCK = Block("condconv", CondMBConv, OPTIONS, _arguments, cost)

@@ -37,12 +37,7 @@ def cost(tape: Tape, args: Args) -> None:
 
 def _arguments(values: Options, place: Place) -> Arguments:
     options.check_groups("conv.groups", values["groups"], place.in_channels, place.out_channels)
-    return {
-        **place.sizes(),
-        "kernel": int(values["kernels"]),
-        "groups": values["groups"],
-        "activation": options.ACTIVATIONS[values["activation"]],
-    }
+    return options.plain_arguments(ConvNormAct, values, place)
 
 
 OPTIONS = {

@@ -109,9 +109,8 @@ def cost(tape: Tape, args: Args) -> None:
 
 def _arguments(values: Options, place: Place) -> Arguments:
     return {
-        **place.sizes(),
-        "hidden_channels": options.hidden_channels(values["expansion"], place.out_channels),
-        "kernel": int(values["kernels"]),
+        **options.plain_arguments(ConvNeXt, values, place),
+        "hidden_channels": int(values["expansion"] * place.out_channels),
         "layers": Layers(
             named_norm(values, place.in_channels, place.out_channels),
             options.ACTIVATIONS[values["activation"]],
@@ -119,17 +118,6 @@ def _arguments(values: Options, place: Place) -> Arguments:
             values["activations"] == "every",
         ),
         "downsample": values["downsample"] if place.changes else "none",
-        "layer_scale": values["layer_scale"],
-        "drop_path": values["drop_path"],
-    }
-
-
-def _canonical(values: Options, place: Place) -> tuple[str, Options]:
-    """Drop how the image is made smaller or wider where it is not."""
-    return "convnext", {
-        **values,
-        "expansion": options.canonical_expansion(float(values["expansion"]), place.out_channels),
-        "downsample": values["downsample"] if place.changes else "separate",
     }
 
 
@@ -140,7 +128,7 @@ def _out_size(size: int, stride: int, values: Options) -> int:
 
 OPTIONS = {
     "kernels": options.kernel("7"),
-    "expansion": options.expansion(4),
+    "expansion": options.expansion(4, of_output=True),
     "activation": options.activation("gelu"),
     "norm": options.one_of("layer", NORMS, structural=True),
     "norms": options.one_of("one", OFTEN),
@@ -149,4 +137,4 @@ OPTIONS = {
     "layer_scale": options.flag(True),
     "drop_path": options.rate(),
 }
-BLOCK = Block("convnext", ConvNeXt, OPTIONS, _arguments, cost, _canonical, out_size=_out_size)
+BLOCK = Block("convnext", ConvNeXt, OPTIONS, _arguments, cost, out_size=_out_size)

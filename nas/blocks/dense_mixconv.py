@@ -10,6 +10,7 @@ from math import gcd
 import torch
 from torch import Tensor, nn
 
+from nas.blocks import options
 from nas.blocks.widening_mixconv import WideningMixConv2d
 from nas.cost import Tape
 
@@ -45,6 +46,7 @@ class DenseMixConv2d(nn.Module):
 
 # The two kinds of MixConv: their modules take the same arguments.
 MIXCONVS: dict[str, type[nn.Module]] = {"depthwise": WideningMixConv2d, "dense": DenseMixConv2d}
+MIXCONV = options.one_of("depthwise", MIXCONVS, structural=True)
 
 
 def mix_conv(

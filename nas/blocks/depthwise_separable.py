@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
-from nas.blocks.mixconv import canonical_partition, depthwise, partition_channels
+from nas.blocks.mixconv import depthwise
 from nas.blocks.skip import Skip, SkipConnection, add_skip
 from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
 from nas.cost import Tape
@@ -52,35 +52,20 @@ def cost(tape: Tape, args: Args) -> None:
         add_skip(tape, held, args.skip, args.stride)
 
 
-def separable_arguments(values: Options, place: Place, hidden_channels: int) -> Arguments:
-    """Return what a depthwise-separable block and MBConv have in common, after the expansion."""
-    kernels = options.kernel_sizes(values["kernels"])
+def separable_arguments(
+    module: type[nn.Module], values: Options, place: Place, hidden_channels: int
+) -> Arguments:
+    """Return the arguments that a depthwise-separable block and MBConv have in common."""
     groups = values["project_groups"]
     options.check_groups("project_groups", groups, hidden_channels, place.out_channels)
     return {
-        **place.sizes(),
-        "group_channels": partition_channels(hidden_channels, len(kernels), values["partition"]),
-        "kernels": kernels,
-        **options.se_and_skip_arguments(values, place, hidden_channels),
-    }
-
-
-def separable_canonical(values: Options, place: Place, hidden_channels: int) -> Options:
-    """Drop what has no effect: partition of one group, a skip where shapes differ."""
-    groups = len(options.kernel_sizes(values["kernels"]))
-    return {
-        **options.canonical_se_and_skip(values, place, hidden_channels),
-        "partition": canonical_partition(hidden_channels, groups, values["partition"]),
+        "group_channels": options.group_channels(values, hidden_channels),
+        **options.plain_arguments(module, values, place, hidden_channels),
     }
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    shared = separable_arguments(values, place, place.in_channels)
-    return shared | {"project_groups": values["project_groups"]}
-
-
-def _canonical(values: Options, place: Place) -> tuple[str, Options]:
-    return "depthwise_separable", separable_canonical(values, place, place.in_channels)
+    return separable_arguments(DepthwiseSeparable, values, place, place.in_channels)
 
 
 OPTIONS = {
@@ -91,4 +76,4 @@ OPTIONS = {
     "project_groups": options.groups(),
     **options.residual(),
 }
-BLOCK = Block("depthwise_separable", DepthwiseSeparable, OPTIONS, _arguments, cost, _canonical)
+BLOCK = Block("depthwise_separable", DepthwiseSeparable, OPTIONS, _arguments, cost)

@@ -5,8 +5,6 @@ convolution become in EfficientNetV2, arXiv:2104.00298.
 from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
-from nas.blocks.residual_conv import OPTIONS as RESIDUAL_CONV
-from nas.blocks.residual_conv import canonical as canonical_residual_conv
 from nas.blocks.skip import Skip, SkipConnection, add_skip
 from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
 from nas.cost import Tape
@@ -57,32 +55,19 @@ def cost(tape: Tape, args: Args) -> None:
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
+    hidden_channels = options.hidden_channels(values, place)
     if _is_one_convolution(values, place):  # its squeeze has rules of its own
         options.read_squeeze(values, place.in_channels, place.out_channels)
-    return {
-        **place.sizes(),
-        "hidden_channels": hidden_channels,
-        "kernel": int(values["kernels"]),
-        **options.se_and_skip_arguments(values, place, hidden_channels),
-    }
+    return options.plain_arguments(FusedMBConv, values, place, hidden_channels)
 
 
 def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """Without an expansion, and where none is asked for, there is no projection either."""
-    if _is_one_convolution(values, place):
-        return canonical_residual_conv({name: values[name] for name in RESIDUAL_CONV}, place)
-    hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
-    return "fused_mbconv", {
-        **options.canonical_se_and_skip(values, place, hidden_channels),
-        "expansion": options.canonical_expansion(float(values["expansion"]), place.in_channels),
-        "project": hidden_channels == place.in_channels,
-    }
+    return "residual_conv" if _is_one_convolution(values, place) else "fused_mbconv", values
 
 
 def _is_one_convolution(values: Options, place: Place) -> bool:
-    hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
-    return hidden_channels == place.in_channels and not values["project"]
+    return options.hidden_channels(values, place) == place.in_channels and not values["project"]
 
 
 OPTIONS = {

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Option, Options, Place, options
 from nas.blocks.dense_mixconv import mix_conv
-from nas.blocks.mixconv import partition_channels
 from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
 from nas.blocks.stochastic_depth import StochasticDepth
 from nas.blocks.widening_mixconv import WideningMixConv2d
@@ -160,8 +159,7 @@ def ghost_channels(values: Options, channels: int) -> tuple[int, ...]:
         raise SpaceError(
             f"A ghost ratio divides the module's {channels} channels; {shares} does not."
         )
-    groups = len(options.kernel_sizes(values["cheap_kernels"]))
-    primary = partition_channels(channels // shares, groups, values["partition"])
+    primary = options.group_channels(values, channels // shares, "cheap_kernels")
     return tuple((shares - 1) * share for share in primary)
 
 
@@ -175,29 +173,12 @@ def read_ghost(
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
+    hidden_channels = options.hidden_channels(values, place)
     return {
-        **place.sizes(),
-        "hidden_channels": hidden_channels,
         "ghost": read_ghost(values, hidden_channels, place.out_channels, WideningMixConv2d),
+        **options.plain_arguments(GhostBottleneck, values, place, hidden_channels),
+        # Without a stride and with equal widths no convolution has the kernel.
         "kernel": int(values["kernels"]) if place.changes else 3,
-        "activation": options.ACTIVATIONS[values["activation"]],
-        "se": options.read_squeeze(values, place.in_channels, hidden_channels),
-        "drop_path": values["drop_path"],
-    }
-
-
-def _canonical(values: Options, place: Place) -> tuple[str, Options]:
-    """Without a stride and with equal widths no convolution has the kernel."""
-    arguments = _arguments(values, place)
-    equal = values | {"partition": "equal"}
-    if _arguments(equal, place) == arguments:
-        values = equal
-    return "ghost", {
-        **values,
-        "kernels": str(arguments["kernel"]),
-        "expansion": options.canonical_expansion(float(values["expansion"]), place.in_channels),
-        **options.canonical_squeeze(values, place.in_channels, arguments["hidden_channels"]),
     }
 
 
@@ -211,4 +192,4 @@ OPTIONS = {
     **options.squeeze_excite(),
     "drop_path": options.rate(),
 }
-BLOCK = Block("ghost", GhostBottleneck, OPTIONS, _arguments, cost, _canonical)
+BLOCK = Block("ghost", GhostBottleneck, OPTIONS, _arguments, cost)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.depthwise_separable import OPTIONS as SEPARABLE
-from nas.blocks.depthwise_separable import separable_arguments, separable_canonical
+from nas.blocks.depthwise_separable import separable_arguments
 from nas.blocks.mixconv import depthwise
 from nas.blocks.skip import Skip, SkipConnection, add_skip
 from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
@@ -65,31 +65,23 @@ def cost(tape: Tape, args: Args) -> None:
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
+    hidden_channels = options.hidden_channels(values, place)
     groups = values["expand_groups"]
     options.check_groups("mbconv.expand_groups", groups, place.in_channels, hidden_channels)
-    shared = separable_arguments(values, place, hidden_channels)
+    shared = separable_arguments(MBConv, values, place, hidden_channels)
     return shared | {"groups_1x1": (groups, values["project_groups"])}
 
 
 def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """Without an expansion there is no expanding convolution: a depthwise-separable block."""
-    hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
-    effective = separable_canonical(values, place, hidden_channels)
-    if hidden_channels == place.in_channels:
-        return "depthwise_separable", {name: effective[name] for name in SEPARABLE}
-    expansion = options.canonical_expansion(float(values["expansion"]), place.in_channels)
-    return "mbconv", effective | {"expansion": expansion}
+    hidden_channels = options.hidden_channels(values, place)
+    expands = hidden_channels != place.in_channels
+    return "mbconv" if expands else "depthwise_separable", values
 
 
 OPTIONS = {
-    "kernels": options.kernels(),
-    "partition": options.partition(),
+    **SEPARABLE,
     "expansion": options.expansion(),
-    "activation": options.activation(),
-    **options.squeeze_excite(),
     "expand_groups": options.groups(),
-    "project_groups": options.groups(),
-    **options.residual(),
 }
 BLOCK = Block("mbconv", MBConv, OPTIONS, _arguments, cost, _canonical)

@@ -61,9 +61,3 @@ def partition_channels(channels: int, groups: int, partition: str = "equal") -> 
             f"{groups} exponential kernel groups of {channels} channels leave none for the first."
         )
     return (channels - sum(rest), *rest)
-
-
-def canonical_partition(channels: int, groups: int, partition: str) -> str:
-    """Return "equal" wherever the exponential partition gives the same groups."""
-    equal = partition_channels(channels, groups, "equal")
-    return "equal" if partition_channels(channels, groups, partition) == equal else partition

@@ -5,9 +5,8 @@ late block.
 from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
-from nas.blocks.dense_mixconv import MIXCONVS, mix_conv
+from nas.blocks.dense_mixconv import MIXCONV, MIXCONVS, mix_conv
 from nas.blocks.ghost import Ghost, GhostModule, count_ghost, ratio, read_ghost
-from nas.blocks.mixconv import partition_channels
 from nas.blocks.shuffled_skip import (
     Shuffle,
     ShuffledSkip,
@@ -68,38 +67,27 @@ def cost(tape: Tape, args: Args) -> None:
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    hidden_channels = options.hidden_channels(values["expansion"], place.in_channels)
-    kernels, mixconv = options.kernel_sizes(values["kernels"]), MIXCONVS[values["mixconv"]]
+    hidden_channels = options.hidden_channels(values, place)
+    mixconv = MIXCONVS[values["mixconv"]]
     return {
-        **place.sizes(),
-        "group_channels": partition_channels(hidden_channels, len(kernels), values["partition"]),
-        "kernels": kernels,
+        "group_channels": options.group_channels(values, hidden_channels),
         "ghost": read_ghost(values, hidden_channels, place.out_channels, mixconv),
         "shuffle": read_shuffle(values, place.out_channels),
-        "activation": options.ACTIVATIONS[values["activation"]],
-        "se": options.read_squeeze(values, place.in_channels, hidden_channels),
+        **options.plain_arguments(MixConvSEGhost, values, place, hidden_channels),
     }
 
 
-def _canonical(values: Options, place: Place) -> tuple[str, Options]:
+def _canonical_mixconv(mixconv: str, _: Place, arguments: Arguments) -> str:
     """With one kernel size everywhere a dense branch is a depthwise convolution."""
-    arguments = _arguments(values, place)
-    if len(arguments["kernels"]) == len(arguments["ghost"].kernels) == 1:
-        values = values | {"mixconv": "depthwise"}
-        arguments = _arguments(values, place)
-    equal = values | {"partition": "equal"}
-    if _arguments(equal, place) == arguments:
-        values = equal
-    return "mixconv_se_ghost", {
-        **values,
-        "expansion": options.canonical_expansion(float(values["expansion"]), place.in_channels),
-        **options.canonical_squeeze(values, place.in_channels, sum(arguments["group_channels"])),
-        "shuffle_groups": arguments["shuffle"].groups,
-    }
+    return (
+        "depthwise"
+        if len(arguments["kernels"]) == len(arguments["ghost"].kernels) == 1
+        else mixconv
+    )
 
 
 OPTIONS = {
-    "mixconv": options.one_of("depthwise", MIXCONVS, structural=True),
+    "mixconv": MIXCONV._replace(canonical=_canonical_mixconv),
     "kernels": options.kernels(),
     "cheap_kernels": options.kernels(),
     "partition": options.partition(),
@@ -109,4 +97,4 @@ OPTIONS = {
     **options.squeeze_excite(),
     **shuffle_options(),
 }
-BLOCK = Block("mixconv_se_ghost", MixConvSEGhost, OPTIONS, _arguments, cost, _canonical)
+BLOCK = Block("mixconv_se_ghost", MixConvSEGhost, OPTIONS, _arguments, cost)

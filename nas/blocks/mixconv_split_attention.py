@@ -3,8 +3,7 @@
 from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
-from nas.blocks.dense_mixconv import MIXCONVS, mix_conv
-from nas.blocks.mixconv import partition_channels
+from nas.blocks.dense_mixconv import MIXCONV, MIXCONVS, mix_conv
 from nas.blocks.shuffled_skip import (
     Shuffle,
     ShuffledSkip,
@@ -55,53 +54,40 @@ def cost(tape: Tape, args: Args) -> None:
     add_shuffled_skip(tape, held, args.stride, args.shuffle)
 
 
-def _expanding_mixconv(values: Options, in_channels: int) -> Arguments:
-    """Return the MixConv that expands; a depthwise one gives each channel as many outputs."""
-    hidden_channels = options.hidden_channels(values["expansion"], in_channels)
-    kernels = options.kernel_sizes(values["kernels"])
-    kind, partition = values["mixconv"], values["partition"]
-    if kind == "dense":
-        group_channels = partition_channels(hidden_channels, len(kernels), partition)
-    elif hidden_channels % in_channels:
+def _group_channels(values: Options, place: Place) -> tuple[int, ...]:
+    """Return the branches' widths; a depthwise MixConv gives each channel as many outputs."""
+    in_channels, hidden_channels = place.in_channels, options.hidden_channels(values, place)
+    if values["mixconv"] == "dense":
+        return options.group_channels(values, hidden_channels)
+    if hidden_channels % in_channels:
         raise SpaceError(
             f"A depthwise MixConv widens {in_channels} channels by a whole number, not to"
             f" {hidden_channels}."
         )
-    else:
-        shares = partition_channels(in_channels, len(kernels), partition)
-        group_channels = tuple(hidden_channels // in_channels * share for share in shares)
-    return {"mixconv": MIXCONVS[kind], "group_channels": group_channels, "kernels": kernels}
+    shares = options.group_channels(values, in_channels)
+    return tuple(hidden_channels // in_channels * share for share in shares)
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    expanding = _expanding_mixconv(values, place.in_channels)
-    kernel, width = int(values["attention_kernels"]), sum(expanding["group_channels"])
+    group_channels = _group_channels(values, place)
+    kernel, width = int(values["attention_kernels"]), sum(group_channels)
     return {
-        **place.sizes(),
-        **expanding,
+        **options.plain_arguments(MixConvSplitAttention, values, place),
+        "mixconv": MIXCONVS[values["mixconv"]],
+        "group_channels": group_channels,
         "attention": read_attention(values, width, place.out_channels, kernel),
-        "activation": options.ACTIVATIONS[values["activation"]],
         "shuffle": read_shuffle(values, place.out_channels),
     }
 
 
-def _canonical(values: Options, place: Place) -> tuple[str, Options]:
+def _canonical_mixconv(mixconv: str, place: Place, arguments: Arguments) -> str:
     """One dense branch that gives each channel as many outputs is a depthwise convolution."""
-    expanding = _expanding_mixconv(values, place.in_channels)
-    equal = values | {"partition": "equal"}
-    if _expanding_mixconv(equal, place.in_channels) == expanding:
-        values = equal
-    if len(expanding["kernels"]) == 1 and sum(expanding["group_channels"]) % place.in_channels == 0:
-        values = values | {"mixconv": "depthwise"}
-    return "mixconv_split_attention", {
-        **values,
-        "expansion": options.canonical_expansion(float(values["expansion"]), place.in_channels),
-        "shuffle_groups": read_shuffle(values, place.out_channels).groups,
-    }
+    widths = arguments["group_channels"]
+    return "depthwise" if len(widths) == 1 and sum(widths) % place.in_channels == 0 else mixconv
 
 
 OPTIONS = {
-    "mixconv": options.one_of("depthwise", MIXCONVS, structural=True),
+    "mixconv": MIXCONV._replace(canonical=_canonical_mixconv),
     "kernels": options.kernels(),
     "partition": options.partition(),
     "expansion": options.expansion(4),
@@ -111,6 +97,4 @@ OPTIONS = {
     "activation": options.activation("mish"),
     **shuffle_options(),
 }
-BLOCK = Block(
-    "mixconv_split_attention", MixConvSplitAttention, OPTIONS, _arguments, cost, _canonical
-)
+BLOCK = Block("mixconv_split_attention", MixConvSplitAttention, OPTIONS, _arguments, cost)

@@ -1,12 +1,15 @@
 """Options that several blocks share, and the arithmetic that turns ratios into widths."""
 
-from collections.abc import Iterable
-from functools import lru_cache
+import inspect
+from collections.abc import Callable, Iterable
+from functools import cache, lru_cache
+from typing import Any
 
 from torch import nn
 
 from nas.architecture import Value
 from nas.blocks import Arguments, Option, Options, Place
+from nas.blocks.mixconv import partition_channels
 from nas.blocks.rounding import round_channels
 from nas.blocks.skip import Skip
 from nas.blocks.squeeze_excite import Squeeze
@@ -42,7 +45,7 @@ def kernel_sizes(kernels: str) -> tuple[int, ...]:
     return tuple(int(size) for size in kernels.split("."))
 
 
-def canonical_kernels(kernels: str) -> str:
+def _canonical_kernels(kernels: str, _place: Place, _arguments: Arguments) -> str:
     """Write kernel groups the one way that stands for all ("03" is "3"); order and repeats stay."""
     return ".".join(map(str, kernel_sizes(kernels)))
 
@@ -63,13 +66,13 @@ def kernel(default: str = "3") -> Option:
     """Return the option for the one kernel size of a plain convolution."""
     rule = 'one odd kernel size such as "3"'
     valid = lambda value: _are_kernels(value) and "." not in str(value)  # noqa: E731 - a field
-    return Option(default, rule, valid, canonical=canonical_kernels)
+    return Option(default, rule, valid, canonical=_canonical_kernels)
 
 
 def kernels() -> Option:
     """Return the option that lists the kernel groups."""
     rule = 'odd kernel sizes such as "3" or "3.5.7"'
-    return Option("3", rule, _are_kernels, structural=True, canonical=canonical_kernels)
+    return Option("3", rule, _are_kernels, structural=True, canonical=_canonical_kernels)
 
 
 def partition() -> Option:
@@ -109,9 +112,17 @@ def rate() -> Option:
     return Option(0.0, rule, lambda value: _is_number(value) and 0 <= float(value) < 1)
 
 
-def expansion(default: float = 6) -> Option:
-    """Return the option that says how many times as wide as its input a block is inside."""
-    return ratio(default, low=1, high=MAX_RATIO, structural=True)
+def expansion(default: float = 6, *, of_output: bool = False) -> Option:
+    """Return the option that says how many times as wide as its input a block is inside.
+
+    With `of_output` the expansion is of the output's width.
+    """
+    rule = ratio(default, low=1, high=MAX_RATIO, structural=True)
+    return rule._replace(
+        canonical=lambda value, place, _: canonical_expansion(
+            float(value), place.out_channels if of_output else place.in_channels
+        )
+    )
 
 
 def squeeze_excite() -> dict[str, Option]:
@@ -120,10 +131,11 @@ def squeeze_excite() -> dict[str, Option]:
     The squeeze has int(se_ratio x width) channels, at least 1: the width of the block's input, or
     the expanded one. Where `se_divisor` is not 1 it is rounded to a multiple of it instead.
     """
+    share = ratio(0.0, high=MAX_RATIO, structural=True)
     return {
-        "se_ratio": ratio(0.0, high=MAX_RATIO, structural=True),
-        "se_from": one_of("input", SE_FROM, structural=True),
-        "se_divisor": count(1, structural=True),
+        "se_ratio": share._replace(canonical=_canonical_se_ratio),
+        "se_from": one_of("input", SE_FROM, structural=True)._replace(canonical=lambda *_: "input"),
+        "se_divisor": count(1, structural=True)._replace(canonical=lambda *_: 1),
         "se_gate": one_of("sigmoid", GATES),
         "se_activation": one_of("same", ("same", *ACTIVATIONS)),
     }
@@ -146,18 +158,13 @@ def read_squeeze(values: Options, in_channels: int, hidden_channels: int) -> Squ
     return Squeeze(channels, activation, GATES[values["se_gate"]])
 
 
-def canonical_squeeze(values: Options, in_channels: int, hidden_channels: int) -> Options:
-    """Write every squeeze as a share of the input's width, and drop options without effect."""
-    se = read_squeeze(values, in_channels, hidden_channels)
-    share: Options = {"se_ratio": 0.0, "se_from": "input", "se_divisor": 1}
-    if not se:
-        return share | {"se_gate": "sigmoid", "se_activation": "same"}
-    of_input = (values["se_from"], values["se_divisor"]) == ("input", 1)
-    ratio = float(values["se_ratio"]) if of_input else se.channels / in_channels
-    share["se_ratio"] = canonical_ratio(ratio, in_channels, se.channels)
-    same = values["se_activation"] == values["activation"]
-    activation = "same" if same else values["se_activation"]
-    return share | {"se_gate": values["se_gate"], "se_activation": activation}
+def _canonical_se_ratio(ratio: float, place: Place, arguments: Arguments) -> float:
+    """Write every squeeze as a share of the input's width."""
+    if not (se := arguments["se"]):
+        return 0.0
+    if max(1, int(ratio * place.in_channels)) != se.channels:  # of the expanded width, or rounded
+        ratio = se.channels / place.in_channels
+    return canonical_ratio(float(ratio), place.in_channels, se.channels)
 
 
 def residual() -> dict[str, Option]:
@@ -176,28 +183,36 @@ def read_skip(values: Options, place: Place) -> Skip | None:
     return Skip(values["skip"], values["drop_path"])
 
 
-def canonical_skip(values: Options, place: Place) -> Options:
-    """Drop a skip that the shapes do not allow, and stochastic depth without a skip."""
-    if read_skip(values, place):
-        return {"skip": values["skip"], "drop_path": values["drop_path"]}
-    return {"skip": "identity" if place.changes else "none", "drop_path": 0.0}
+@cache
+def _parameters(module: Callable[..., nn.Module]) -> tuple[str, ...]:
+    return tuple(inspect.signature(module).parameters)
 
 
-def se_and_skip_arguments(values: Options, place: Place, hidden_channels: int) -> Arguments:
-    """Return a module's arguments for its activation, its squeeze-and-excitation and its skip."""
+# Arguments of a constructor that are not an option of the same name, or one as it is.
+READ: dict[str, Callable[[Options, Place], Any]] = {
+    "kernel": lambda values, _: int(values["kernels"]),
+    "kernels": lambda values, _: kernel_sizes(values["kernels"]),
+    "activation": lambda values, _: ACTIVATIONS[values["activation"]],
+    "skip": read_skip,
+}
+
+
+def plain_arguments(
+    module: Callable[..., nn.Module], values: Options, place: Place, hidden_channels: int = 0
+) -> Arguments:
+    """Return the arguments of a module that are a width, the stride, or one option.
+
+    An option is passed under its own name, as it is or as `READ` reads it. With `hidden_channels`,
+    the width that squeeze-and-excitation sees, that width and the squeeze are arguments too.
+    """
+    given = {**values, **place._asdict()}
+    if hidden_channels:
+        se = read_squeeze(values, place.in_channels, hidden_channels)
+        given |= {"hidden_channels": hidden_channels, "se": se}
     return {
-        "activation": ACTIVATIONS[values["activation"]],
-        "se": read_squeeze(values, place.in_channels, hidden_channels),
-        "skip": read_skip(values, place),
-    }
-
-
-def canonical_se_and_skip(values: Options, place: Place, hidden_channels: int) -> Options:
-    """Drop the options of squeeze-and-excitation and of the skip that have no effect."""
-    return {
-        **values,
-        **canonical_squeeze(values, place.in_channels, hidden_channels),
-        **canonical_skip(values, place),
+        name: READ[name](values, place) if name in READ else given[name]
+        for name in _parameters(module)
+        if name in READ or name in given
     }
 
 
@@ -208,9 +223,14 @@ def check_groups(what: str, groups: int, *widths: int) -> None:
         raise SpaceError(f"{what} divides the channels, {numbers}; {groups} does not.")
 
 
-def hidden_channels(expansion: float, in_channels: int) -> int:
+def hidden_channels(values: Options, place: Place) -> int:
     """Width after the expansion: int(expansion x block input)."""
-    return int(expansion * in_channels)
+    return int(values["expansion"] * place.in_channels)
+
+
+def group_channels(values: Options, channels: int, kernels: str = "kernels") -> tuple[int, ...]:
+    """Share channels among the kernel groups of an option."""
+    return partition_channels(channels, len(kernel_sizes(values[kernels])), values["partition"])
 
 
 @lru_cache(maxsize=65536)
@@ -229,9 +249,9 @@ def canonical_ratio(given: float, in_channels: int, width: int) -> float:
 @lru_cache(maxsize=65536)
 def canonical_expansion(expansion: float, in_channels: int) -> float:
     """Return the one expansion that stands for all that give int(expansion x in_channels)."""
-    width = hidden_channels(expansion, in_channels)
+    width = int(expansion * in_channels)
     for digits in range(9):
         candidate = float(-(-width * 10**digits // in_channels) / 10**digits)
-        if hidden_channels(candidate, in_channels) == width:
+        if int(candidate * in_channels) == width:
             return int(candidate) if candidate.is_integer() else candidate
     return expansion

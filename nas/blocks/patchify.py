@@ -60,13 +60,11 @@ def floor_size(size: int, stride: int, options: Options) -> int:  # noqa: ARG001
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    norm_first = values["norm_first"]
+    width = place.in_channels if values["norm_first"] else place.out_channels
     return {
-        "in_channels": place.in_channels,
-        "out_channels": place.out_channels,
+        **options.plain_arguments(Patchify, values, place),
         "patch": place.stride,
-        "norm": named_norm(values, place.in_channels if norm_first else place.out_channels),
-        "norm_first": norm_first,
+        "norm": named_norm(values, width),
     }
 
 

@@ -46,21 +46,13 @@ def cost(tape: Tape, args: Args) -> None:
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    return {
-        **place.sizes(),
-        "kernel": int(values["kernels"]),
-        **options.se_and_skip_arguments(values, place, place.out_channels),
-    }
+    return options.plain_arguments(ResidualConv, values, place, place.out_channels)
 
 
-def canonical(values: Options, place: Place) -> tuple[str, Options]:
+def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """Without SE and skip it is a plain convolution."""
-    if not values["se_ratio"] and not options.read_skip(values, place):
-        plain = {name: values[name] for name in ("kernels", "activation")}
-        return "conv", plain | {"groups": 1}
-    return "residual_conv", {
-        **options.canonical_se_and_skip(values, place, place.out_channels),
-    }
+    plain = not values["se_ratio"] and not options.read_skip(values, place)
+    return "conv" if plain else "residual_conv", values
 
 
 OPTIONS = {
@@ -69,4 +61,4 @@ OPTIONS = {
     **options.squeeze_excite(),
     **options.residual(),
 }
-BLOCK = Block("residual_conv", ResidualConv, OPTIONS, _arguments, cost, canonical)
+BLOCK = Block("residual_conv", ResidualConv, OPTIONS, _arguments, cost, _canonical)

@@ -7,7 +7,6 @@ from nas.blocks.conv import ConvNormAct
 from nas.blocks.projection import shortcut
 from nas.blocks.resnet_bottleneck import (
     bottleneck_arguments,
-    bottleneck_canonical,
     bottleneck_options,
     end_bottleneck,
     width_inside,
@@ -74,15 +73,12 @@ def _whole_width_inside(values: Options, out_channels: int) -> int:
 def _arguments(values: Options, place: Place) -> Arguments:
     mid = _whole_width_inside(values, place.out_channels)
     attention = read_attention(values, mid, mid, int(values["kernels"]))
-    return {**bottleneck_arguments(values, place, mid), "attention": attention}
+    return bottleneck_arguments(ResNeStBottleneck, values, place, mid) | {"attention": attention}
 
 
-def _canonical(values: Options, place: Place) -> tuple[str, Options]:
-    mid = _whole_width_inside(values, place.out_channels)
-    return "resnest_bottleneck", bottleneck_canonical(values, place, mid, downsample="pool")
-
-
-OPTIONS = bottleneck_options(
-    "pool", radix=options.count(2, structural=True), cardinality=options.groups()
-)
-BLOCK = Block("resnest_bottleneck", ResNeStBottleneck, OPTIONS, _arguments, cost, _canonical)
+OPTIONS = {
+    **bottleneck_options("pool"),
+    "radix": options.count(2, structural=True),
+    "cardinality": options.groups(),
+}
+BLOCK = Block("resnest_bottleneck", ResNeStBottleneck, OPTIONS, _arguments, cost)

@@ -49,18 +49,8 @@ def cost(tape: Tape, args: Args) -> None:
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    return {
-        **place.sizes(),
-        "kernel": int(values["kernels"]),
-        "activation": options.ACTIVATIONS[values["activation"]],
-        "downsample": values["downsample"] if place.stride > 1 else "conv",
-        "drop_path": values["drop_path"],
-    }
-
-
-def _canonical(values: Options, place: Place) -> tuple[str, Options]:
-    """Drop how the image is made smaller where it is not."""
-    return "basic", values if place.stride > 1 else values | {"downsample": "conv"}
+    downsample = values["downsample"] if place.stride > 1 else "conv"
+    return options.plain_arguments(BasicBlock, values, place) | {"downsample": downsample}
 
 
 OPTIONS = {
@@ -69,4 +59,4 @@ OPTIONS = {
     "downsample": options.one_of("conv", DOWNSAMPLE),
     "drop_path": options.rate(),
 }
-BLOCK = Block("basic", BasicBlock, OPTIONS, _arguments, cost, _canonical)
+BLOCK = Block("basic", BasicBlock, OPTIONS, _arguments, cost)

@@ -72,60 +72,49 @@ def width_inside(values: Options, out_channels: int) -> int:
     return max(1, int(values["ratio"] * out_channels))
 
 
-def bottleneck_options(downsample: str, **own: Option) -> dict[str, Option]:
-    """Return the options that all bottlenecks have in common, and their `own`."""
+def bottleneck_options(downsample: str) -> dict[str, Option]:
+    """Return the options that all bottlenecks have in common."""
+    ratio = options.ratio(0.25, low=0.01, high=options.MAX_RATIO, structural=True)
     return {
-        "ratio": options.ratio(0.25, low=0.01, high=options.MAX_RATIO, structural=True),
+        "ratio": ratio._replace(canonical=_canonical_ratio),
         "kernels": options.kernel(),
-        **own,
         "activation": options.activation(),
         "downsample": options.one_of(downsample, DOWNSAMPLE),
         "drop_path": options.rate(),
     }
 
 
-def bottleneck_arguments(values: Options, place: Place, mid_channels: int) -> Arguments:
+def _canonical_ratio(ratio: float, place: Place, arguments: Arguments) -> float:
+    return options.canonical_ratio(float(ratio), place.out_channels, arguments["mid_channels"])
+
+
+def bottleneck_arguments(
+    module: type[nn.Module], values: Options, place: Place, mid_channels: int
+) -> Arguments:
     """Return the arguments that all bottlenecks have in common."""
     return {
-        **place.sizes(),
+        **options.plain_arguments(module, values, place),
         "mid_channels": mid_channels,
-        "activation": options.ACTIVATIONS[values["activation"]],
         "downsample": values["downsample"] if place.stride > 1 else "conv",
-        "drop_path": values["drop_path"],
     }
-
-
-def bottleneck_canonical(
-    values: Options, place: Place, mid_channels: int, *, downsample: str
-) -> Options:
-    """Write one ratio for all that give the same width, and drop options without effect.
-
-    Where the image is not made smaller, how it would be is `downsample`, the default.
-    """
-    ratio = options.canonical_ratio(float(values["ratio"]), place.out_channels, mid_channels)
-    if place.stride > 1:
-        downsample = values["downsample"]
-    return {**values, "ratio": ratio, "downsample": downsample}
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
     mid = width_inside(values, place.out_channels)
     groups = values["groups"] or mid
     options.check_groups("bottleneck.groups", groups, mid, mid)
-    shared = bottleneck_arguments(values, place, mid)
-    return shared | {"kernel": int(values["kernels"]), "groups": groups}
+    return bottleneck_arguments(Bottleneck, values, place, mid) | {"groups": groups}
 
 
-def _canonical(values: Options, place: Place) -> tuple[str, Options]:
-    """As many groups as channels is depthwise."""
-    mid = width_inside(values, place.out_channels)
-    effective = bottleneck_canonical(values, place, mid, downsample="conv")
-    depthwise = (values["groups"] or mid) == mid > 1
-    return "bottleneck", effective | {"groups": 0 if depthwise else values["groups"] or mid}
+def _canonical_groups(_: int, __: Place, arguments: Arguments) -> int:
+    """Write 0 for as many groups as channels, which is depthwise."""
+    depthwise = arguments["groups"] == arguments["mid_channels"] > 1
+    return 0 if depthwise else int(arguments["groups"])
 
 
-OPTIONS = bottleneck_options(
-    "conv",
-    groups=options.count(1, "a number of groups, or 0 for depthwise", least=0, structural=True),
-)
-BLOCK = Block("bottleneck", Bottleneck, OPTIONS, _arguments, cost, _canonical)
+GROUPS = options.count(1, "a number of groups, or 0 for depthwise", least=0, structural=True)
+OPTIONS = {
+    **bottleneck_options("conv"),
+    "groups": GROUPS._replace(canonical=_canonical_groups),
+}
+BLOCK = Block("bottleneck", Bottleneck, OPTIONS, _arguments, cost)

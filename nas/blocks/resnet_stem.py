@@ -55,14 +55,13 @@ def cost(tape: Tape, args: Args) -> None:
 def _arguments(values: Options, place: Place) -> Arguments:
     if place.stride not in STRIDES:
         raise SpaceError(f"A resnet_stem's stride is 1, 2 or 4, not {place.stride}.")
-    activation = options.ACTIVATIONS[values["activation"]]
-    return {**place.sizes(), "deep": values["deep"], "activation": activation}
+    return options.plain_arguments(ResNetStem, values, place)
 
 
 def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """One convolution without a pool is a plain convolution."""
     if place.stride < 4 and not values["deep"]:
-        return "conv", {"kernels": "7", "groups": 1, "activation": values["activation"]}
+        return "conv", {**values, "kernels": "7"}
     return "resnet_stem", values
 
 

@@ -11,7 +11,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ Ask = Callable[[str], str | None]  # asks a person for the token of an address
 
 
 @dataclass(frozen=True)
-class Seen:
+class JobStatus:
     """What a head says of a job: pending, running, succeeded, failed or stopped, and why."""
 
     state: str
@@ -89,7 +89,7 @@ class Head:
 
     def __init__(self, address: str, token: str | None) -> None:
         self.address, self._token = address, token
-        self._client = _client(address, self._headers)
+        self._client = _client(address, _headers(token))
 
     @classmethod
     def connect(cls, address: str | None, ask: Ask = lambda _: None) -> "Head":
@@ -108,25 +108,20 @@ class Head:
             )
         return cls(where, token)
 
-    @property
-    def _headers(self) -> dict[str, str]:
-        return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
-
     def is_here(self) -> bool:
         """Tell whether the head runs on this machine, and not only answers through a tunnel."""
         if not _is_local(urlsplit(self.address).hostname or ""):
             return False
         deadline = time.monotonic() + PATIENCE
         try:
-            while not (names := self._host_names()) and time.monotonic() < deadline:
+            while True:
+                nodes = _get(f"{self.address}/nodes?view=hostNameList", self._token)
+                names = list(nodes["data"]["hostNameList"])
+                if names or time.monotonic() >= deadline:
+                    return socket.gethostname() in names
                 time.sleep(0.5)  # it has just started and does not know its own name yet
-            return socket.gethostname() in names
         except (OSError, ValueError, LookupError, TypeError):  # another Ray: take it for far away
             return False
-
-    def _host_names(self) -> list[str]:
-        found = _get(f"{self.address}/nodes?view=hostNameList", self._token)
-        return list(found["data"]["hostNameList"])
 
     def submit(self, job_id: str, entrypoint: str, folder: Path) -> bool:
         """Submit a job that runs in a copy of `folder`; return False if the id was used before."""
@@ -143,21 +138,19 @@ class Head:
             raise self._failed("run the job", error) from None
         return True
 
-    def look(self, job_id: str) -> Seen | None:
+    def look(self, job_id: str) -> JobStatus | None:
         """Return what the head says of a job; None if it knows none of that id."""
         try:  # not through Ray's client, which would wait for ever where a machine is gone
             info = _get(f"{self.address}/api/jobs/{quote(job_id)}", self._token)
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return None
-            raise self._failed(f"tell of job {job_id}", error) from None
         except (OSError, ValueError) as error:
+            if isinstance(error, urllib.error.HTTPError) and error.code == 404:
+                return None
             raise self._failed(f"tell of job {job_id}", error) from None
         state, code = info["status"].lower(), info.get("driver_exit_code")
         message = info.get("message") if state == "failed" else None
         if message and code is not None:  # it ran: the message is the end of its log once more
             message = f"exit code {code}"
-        return Seen(state, message)
+        return JobStatus(state, message)
 
     def stop(self, job_id: str) -> None:
         """Ask a job to stop, as Ctrl-C does; it is killed if it takes longer than `STOPPING`."""
@@ -191,8 +184,7 @@ class Head:
         tail = asyncio.ensure_future(self._tail(job_id, write))
         try:
             while not (await asyncio.wait({tail}, timeout=WATCHED))[0]:
-                seen = await asyncio.to_thread(self.look, job_id)
-                if seen is None:
+                if await asyncio.to_thread(self.look, job_id) is None:
                     break
             else:
                 tail.result()
@@ -211,7 +203,7 @@ class Head:
         return ClusterError(f"The head at {self.address} did not {doing}: {reason}.")
 
 
-def _client(address: str, headers: Mapping[str, str]) -> "JobSubmissionClient":
+def _client(address: str, headers: dict[str, str]) -> "JobSubmissionClient":
     try:
         from ray.job_submission import JobSubmissionClient
     except ImportError:
@@ -220,7 +212,7 @@ def _client(address: str, headers: Mapping[str, str]) -> "JobSubmissionClient":
         logging.getLogger(name).setLevel(logging.WARNING)
     with _only(address):
         try:
-            return JobSubmissionClient(address, headers=dict(headers))
+            return JobSubmissionClient(address, headers=headers)
         except Exception as error:
             reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
             raise ClusterError(f"The head at {address} does not take jobs: {reason}.") from None
@@ -259,10 +251,13 @@ def _refused(address: str, token: str | None) -> str | None:
     return None
 
 
+def _headers(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
 def _get(url: str, token: str | None) -> Any:
     """Return the JSON at a URL of a head."""
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    request = urllib.request.Request(url, headers=headers)
+    request = urllib.request.Request(url, headers=_headers(token))
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return json.load(answer)
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from nas.credentials import is_url
 from nas.errors import ClusterError, DataError, StoreError, UserError
 from nas.store import engine as engines
@@ -60,7 +58,12 @@ def pack(given: Given, *, here: bool) -> Packed:
     if search.space not in spaces():
         sent["space"] = _file(packed, "space", json.dumps(space.to_json()))
     if search.latency_table is not None:
-        sent["latency_table"] = _file(packed, "latency", _text(search.latency_table))
+        text = _text("--latency-table", search.latency_table)
+        sent["latency_table"] = _file(packed, "latency", text)
+    if search.recipe is not None and search.recipe.endswith(".toml"):
+        sent["recipe"] = _file(packed, "recipe", _text("--recipe", search.recipe), ".toml")
+    if search.set:
+        sent["set"] = search.set
     sent["data"] = _data(search.data, here, packed)
     out = given.get("out")
     sent["out"] = _folder("out", search.out if here and out is None else out, here)
@@ -77,24 +80,26 @@ def words_of(given: Given) -> list[str]:
         option = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
+        elif options.declared()[name].repeats:
+            words += [word for each in value for word in (f"--{option}", each)]
         else:
             text = ",".join(value) if isinstance(value, list | tuple) else str(value)
             words += [f"--{option}", text]
     return words
 
 
-def _file(packed: Packed, kind: str, text: str) -> str:
+def _file(packed: Packed, kind: str, text: str, ending: str = ".json") -> str:
     """Add a file whose name follows from its content, and return the name."""
-    name = f"{kind}-{_digest(text, 8)}.json"
+    name = f"{kind}-{_digest(text, 8)}{ending}"
     packed.files[name] = text
     return name
 
 
-def _text(path: str) -> str:
+def _text(flag: str, path: str) -> str:
     try:
         return Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--latency-table {path} can't be read: {error}.") from None
+        raise UserError(f"{flag} {path} can't be read: {error}.") from None
 
 
 def _data(given: str, here: bool, packed: Packed) -> str:
@@ -166,14 +171,13 @@ def name_of(name: str | None, packed: Packed, sent: str | None) -> str:
                 f"--name is made of letters, digits, - and _, at most 100, not {name!r}."
             )
         return name
-    where = "" if sent is None else _without_password(engines.parse(sent))
+    where = ""
+    if sent is not None:
+        url = engines.parse(sent)
+        query = {key: value for key, value in url.query.items() if "password" not in key}
+        where = url.set(password=None, query=query).render_as_string()
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", packed.title)
     return f"nas-{plain[:40].strip('-')}-{_digest(json.dumps([where, packed.words]), 10)}"
-
-
-def _without_password(url: sa.URL) -> str:
-    shown = {key: value for key, value in url.query.items() if "password" not in key}
-    return url.set(password=None, query=shown).render_as_string()
 
 
 def _digest(text: str, length: int) -> str:

@@ -5,6 +5,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,26 +54,23 @@ def submit(
     name = name_of(name, packed, sent)
     for warning in packed.warnings:
         say(warning)
-    own = Store.open(_own_store(store, sent))
-    try:
-        job, known = _next_attempt(own, head, name, packed, say)
-        if known:
+    with closing(Store.open(_own_store(store, sent))) as own:
+        job, is_there = _next_attempt(own, head, name, packed, say)
+        if is_there:
             return Submitted(job, begun=False)
         begun = _send(own, head, job, packed)
         return Submitted(_heard(own, job, head), begun)
-    finally:
-        own.close()
 
 
 def _own_store(store: str | None, sent: str | None) -> str:
     """Return where a job is recorded; with a store of the cluster's own this has to be said."""
-    found = store or sent or os.environ.get("NAS_STORE")
-    if not found:
+    url = store or sent or os.environ.get("NAS_STORE")
+    if not url:
         raise StoreError(
             "With --store-on-cluster, --store before -- (or NAS_STORE) says where the job is "
             "recorded: that same store as this machine reaches it."
         )
-    return found
+    return url
 
 
 def _next_attempt(
@@ -96,7 +94,8 @@ def _next_attempt(
         if last.ended:
             say(f"job {last.id} at {last.address} was {last.state}; it goes on as a new attempt")
     with own.write() as connection:
-        rows.add(connection, rows.attempt_id(name, attempt), head.address, packed.words)
+        job_id = name if attempt == 1 else f"{name}.{attempt}"
+        rows.add(connection, job_id, head.address, packed.words)
         return rows.attempts(connection, name)[-1], False
 
 
@@ -127,21 +126,15 @@ def jobs(
     """
     heads: dict[str, Head | ClusterError] = {}
     with queries.connect(engines.resolve(store)) as connection:
-        known = rows.jobs(connection)
-    if all(job.ended for job in known):
-        return [(job, job.state) for job in known]
-    own = Store.open(engines.resolve(store))
-    try:
-        return [_now(own, job, heads, head_of) for job in known]
-    finally:
-        own.close()
+        stored = rows.jobs(connection)
+    if all(job.ended for job in stored):
+        return [(job, job.state) for job in stored]
+    with closing(Store.open(engines.resolve(store))) as own:
+        return [_now(own, job, heads, head_of) for job in stored]
 
 
 def _now(
-    own: Store,
-    job: Job,
-    heads: dict[str, Head | ClusterError],
-    head_of: Callable[[str], Head],
+    own: Store, job: Job, heads: dict[str, Head | ClusterError], head_of: Callable[[str], Head]
 ) -> tuple[Job, str]:
     if job.ended:
         return job, job.state
@@ -160,12 +153,11 @@ def _now(
 def find(job_id: str, *, store: str | None = None) -> Job:
     """Return an attempt by its id, or the newest of a job; ClusterError with the ids there are."""
     with queries.connect(engines.resolve(store)) as connection:
-        known = rows.jobs(connection)
-    exact = [job for job in known if job.id == job_id]
-    newest = sorted((job for job in known if job.name == job_id), key=lambda job: job.attempt)
-    if newest or exact:
-        return (newest or exact)[-1]
-    names = list(dict.fromkeys(job.name for job in known))
+        stored = rows.jobs(connection)
+    newest = sorted((job for job in stored if job.name == job_id), key=lambda job: job.attempt)
+    if matching := newest or [job for job in stored if job.id == job_id]:
+        return matching[-1]
+    names = list(dict.fromkeys(job.name for job in stored))
     listed = f"it has {', '.join(names)}" if names else "nas submit makes one"
     raise ClusterError(f"The store has no job {job_id!r}: {listed}.")
 
@@ -195,7 +187,7 @@ def stop(job: Job, ask: Ask = lambda _: None, *, store: str | None = None) -> Jo
     head = _head_of(job, ask)
     head.stop(job.id)
     deadline = time.monotonic() + STOPPING + 10
-    while time.monotonic() < deadline and (seen := head.look(job.id)) and not seen.ended:
+    while time.monotonic() < deadline and (answer := head.look(job.id)) and not answer.ended:
         time.sleep(TICK)
     return _record(job, head, store)
 
@@ -217,11 +209,8 @@ def _head_of(job: Job, ask: Ask) -> Head:
 
 
 def _record(job: Job, head: Head, store: str | None) -> Job:
-    own = Store.open(engines.resolve(store))
-    try:
+    with closing(Store.open(engines.resolve(store))) as own:
         return _heard(own, job, head)
-    finally:
-        own.close()
 
 
 def _refreshed(own: Store, job: Job, head: Head) -> Job:
@@ -238,9 +227,9 @@ def _refreshed(own: Store, job: Job, head: Head) -> Job:
 
 def _heard(own: Store, job: Job, head: Head) -> Job:
     """Ask a head of a job and record what it says."""
-    seen = head.look(job.id)
-    if seen is not None:
-        return _store_state(own, job, seen.state, seen.message)
+    answer = head.look(job.id)
+    if answer is not None:
+        return _store_state(own, job, answer.state, answer.message)
     if job.state == rows.SENDING:  # whoever was to submit it did not come so far
         return job
     return _store_state(own, job, rows.LOST, "its head does not know it any more")
@@ -250,7 +239,7 @@ def _store_state(own: Store, job: Job, state: str, message: str | None) -> Job:
     with own.write() as connection:
         if (state, message) != (job.state, job.message):
             rows.set_state(connection, job.id, state, message)
-        return next(one for one in rows.attempts(connection, job.name) if one.id == job.id)
+        return next(each for each in rows.attempts(connection, job.name) if each.id == job.id)
 
 
 def follow_ups(job: Job, store_option: str) -> Iterable[str]:

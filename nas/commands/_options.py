@@ -1,4 +1,4 @@
-"""How a verb's parameters are explained: a Help beside the type makes an option of a parameter.
+"""The options of verbs: a Help beside a parameter's type makes an option of the parameter.
 
 A command line needs no more than the verb's signature; a parameter without Help (a callback) is
 Python's alone.
@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypedDict
 
 @dataclass(frozen=True)
 class Help:
-    """What an option says; its flag is the parameter's name unless `flags` are given.
+    """The text of an option; its flag is the parameter's name unless `flags` are given.
 
     `default` is the command line's where it differs from the function's; `argument` makes it a word
     without a flag.
@@ -41,3 +41,7 @@ class Images(TypedDict, total=False):
     resolution: Annotated[int | None, Help("Image size in pixels.")]
     classes: Annotated[int | None, Help("Number of classes.")]
     in_channels: Annotated[int | None, Help("Channels of the images.")]
+
+
+def silent(_: object) -> None:
+    """Take a line or a snapshot that nobody wants to see."""

@@ -6,19 +6,19 @@ torch.
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from nas import quantities
-from nas.commands._options import Help, Images, Store, argument
+from nas.commands._options import Help, Images, Store, argument, silent
 from nas.commands.networks import architecture_of
 from nas.commands.search import search
 from nas.commands.studies import reading, trial_of
 from nas.errors import StoreError, UserError
-from nas.files import write_json
+from nas.files import check_folder, write_json
 from nas.report import tables
 
 if TYPE_CHECKING:
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
 MAX_PHI = 16.0
 FINEST = 0.01  # between two values of phi, when the member nearest a target is looked for
 PHIS = "0,1,2,3"
-SEARCHED = (  # the options of a search for the coefficients
-    "data", "step", "tolerance", "trials", "time", "epochs", "workers", "sampler", "metric", "seed",
-    "study", "folder",
-)  # fmt: skip
+FACTORS = ("alpha", "beta", "gamma")
+PASSED = ("trials", "time", "epochs", "workers", "sampler", "metric", "seed")  # on to nas.search
+SEARCHED = ("data", "step", "tolerance", *PASSED, "study", "folder")  # options of a search alone
 
 
 class ScaleOptions(Images, total=False):
@@ -101,10 +100,9 @@ class Family:
 
     def to_json(self) -> dict[str, Any]:
         """Return the family as plain data."""
-        names = ("alpha", "beta", "gamma")
         return {
             "source": self.source,
-            "coefficients": {name: getattr(self.by, name) for name in names},
+            "coefficients": {name: getattr(self.by, name) for name in FACTORS},
             "product": self.by.product,
             "study": self.study,
             "members": [member.to_json() for member in self.members],
@@ -145,13 +143,12 @@ def scale(
     from nas.search_space.coefficients import Rounding
 
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    factors = coefficients or [options.get("alpha"), options.get("beta"), options.get("gamma")]
     images = {name: given[name] for name in Images.__annotations__ if name in given}
     rounded = {name: given[name] for name in ("divisor", "resolution_multiple") if name in given}
     quantities.check_positive(**rounded, **images)
     phis = read_phis(phi)
     target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
-    by, study = read_coefficients(factors), None
+    by, study = read_coefficients(coefficients or [given.get(name) for name in FACTORS]), None
     if phi is not None and target is not None:
         raise UserError("--phi and --target-flops each say which members; give one of them.")
     searched = [name for name in SEARCHED if name in given]
@@ -168,10 +165,9 @@ def scale(
     if target is not None:
         check_target(network, target)
     if by is None:
-        wanted = phis if target is None else ()
         network, by, study = _search_coefficients(
-            (source, network, config), (rounding, wanted), store, say or _silent,
-            watch or _silent, options,
+            Path(source).stem, network, config, given, rounding, phis if target is None else (),
+            store=store, say=say or silent, watch=watch,
         )  # fmt: skip
     if target is None:
         members = [member(network, by._replace(phi=each), rounding) for each in phis]
@@ -203,12 +199,13 @@ def _source(source: str, store: str | None) -> "tuple[Architecture, Config | Non
 
 
 def _search_coefficients(
-    source: "tuple[str, Architecture, Config | None]",
-    scaling: "tuple[Rounding, Sequence[float]]",
-    store: str | None,
-    say: Callable[[str], None],
-    watch: "Watch",
-    options: ScaleOptions,
+    name: str,
+    architecture: "Architecture",
+    config: "Config | None",
+    given: Mapping[str, Any],
+    rounding: "Rounding",
+    phis: Sequence[float],
+    **how: Any,
 ) -> "tuple[Architecture, Coefficients, str]":
     """Train the candidates at phi = 1; return the source for this data, the best, the study's name.
 
@@ -216,51 +213,52 @@ def _search_coefficients(
     objective, with the tolerance of the product on the target.
     """
     from nas import network
+    from nas.config import CACHE
     from nas.data import load
     from nas.search_space import coefficients as family
-    from nas.study.preparation import CACHE, taken_back
+    from nas.study.preparation import taken_back
 
-    (name, architecture, config), (rounding, phis) = source, scaling
-    data = options.get("data") or (config.data if config else None)
+    data = given.get("data", config and config.data)
     if data is None:
         raise UserError(
             "Without --alpha, --beta and --gamma they are searched, which needs --data."
         )
-    folder = options.get("folder") or "studies"
-    step, tolerance = options.get("step"), options.get("tolerance")
-    grid = family.candidates(step, tolerance)
-    with taken_back(Path(folder, CACHE)):
-        images = load(data, cache_dir=Path(folder, CACHE), say=say)
+    folder, tolerance = given.get("folder", "studies"), given.get("tolerance", family.TOLERANCE)
+    grid = family.candidates(given.get("step"), tolerance)
+    with taken_back(folder):
+        images = load(data, cache_dir=Path(folder, CACHE), say=how["say"])
         architecture = architecture.at(classes=len(images.classes), in_channels=images.in_channels)
         distinct = family.distinct(grid, architecture, rounding)
-        for by in distinct.values():  # a member that is impossible is said before hours of training
+        for by in distinct.values():  # an impossible member is refused before hours of training
             for phi in phis:
                 rounding.scale(architecture, by._replace(phi=phi))
-    title = f"{Path(name).stem}-scaling"
-    space = family.coefficient_space(title, architecture, list(distinct.values()), rounding)
+    title = f"{name}-scaling"
+    candidates = [rounding.scale(architecture, by) for by in distinct.values()]
     settings: dict[str, Any] = {"trials": len(distinct), "sampler": "grid", "pruner": "none"}
+    settings["no_finalists"] = True  # every candidate is trained alike
     if config:
-        recipe = config.recipe
-        settings |= {"epochs": recipe.epochs, "metric": recipe.metric, "seed": recipe.seed}
-    names = ("trials", "time", "epochs", "workers", "sampler", "metric", "seed")
-    settings |= {key: value for key, value in options.items() if key in names and value is not None}
-    room = 1 + (family.TOLERANCE if tolerance is None else tolerance)
+        settings |= {"seed": config.recipe.seed, "set": _recipe_of(config, given)}
     result = search(
-        space,
+        family.coefficient_space(title, architecture, list(distinct.values()), rounding),
         data,
-        round(family.TOTAL * room * network.cost(architecture).macs),
+        round(family.TOTAL * (1 + tolerance) * network.cost(architecture).macs),
         objective="hard",
-        max_flops=max(
-            network.cost(rounding.scale(architecture, by)).macs for by in distinct.values()
-        ),
-        study=options.get("study") or title,
-        store=store,
+        max_flops=max(network.cost(each).macs for each in candidates),
+        study=given.get("study", title),
         out=folder,
-        say=say,
-        watch=watch,
-        **settings,
+        **settings | {key: given[key] for key in PASSED if key in given},
+        **how,
     )
     return architecture, distinct[result.best.architecture.id], result.name
+
+
+def _recipe_of(config: "Config", given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a study's recipe with the epochs and the metric that are given."""
+    from nas.training.recipe_file import values
+
+    changes = {f"training.{key}": given[key] for key in ("epochs", "metric") if key in given}
+    passes = {"training.epoch_updates": 0} if "epochs" in given else {}
+    return values(config.recipe) | passes | changes
 
 
 def read_phis(text: str | None) -> tuple[float, ...]:
@@ -279,7 +277,7 @@ def read_coefficients(coefficients: Sequence[float | None]) -> "Coefficients | N
     """Return coefficients that were given, None where none was; raises UserError for a part."""
     if all(factor is None for factor in coefficients):
         return None
-    for name, factor in zip(("alpha", "beta", "gamma"), coefficients, strict=True):
+    for name, factor in zip(FACTORS, coefficients, strict=True):
         if factor is None or not 1 <= factor <= MAX_PHI:
             raise UserError(
                 f"--alpha, --beta and --gamma are given together, each a number from 1 to"
@@ -339,9 +337,7 @@ def check_out(out: Path) -> None:
 
     Files without weights can be written again; trained weights can't.
     """
-    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise UserError(f"--out is a folder to write to, not {str(out)!r}.")
+    check_folder(out)
     weights = sorted(out.glob("phi_*/model.safetensors"))
     if weights:
         raise UserError(
@@ -385,7 +381,3 @@ def write(family: Family, out: Path) -> Family:
             target.parent.mkdir(exist_ok=True)
             os.replace(path, target)
     return family
-
-
-def _silent(_: object) -> None:
-    return

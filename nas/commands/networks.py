@@ -4,21 +4,25 @@ Importing this module imports no torch.
 """
 
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Unpack
 
 from nas import quantities
-from nas.commands._options import Help, Images, Names
-from nas.errors import SpaceError
+from nas.commands._options import Help, Images, Names, silent
+from nas.commands._values import Several
+from nas.errors import SpaceError, UserError
 from nas.files import check_file
 from nas.report import tables
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
     from nas.latency.table import LatencyTable
+    from nas.objective import Objective
     from nas.search_space import SearchSpace
+    from nas.search_space.preflight import Subject
 
 MEASURING = 5.0  # seconds for each network whose latency is measured
 BatchSize = Annotated[int, Help("Images at once.")]
@@ -32,7 +36,11 @@ class Counted(NamedTuple):
     architecture: "Architecture"
     numbers: dict[str, Any]
 
-    def lines(self, *, blocks: bool) -> tables.Lines:
+    def to_json(self) -> dict[str, Any]:
+        """Return the cost as plain data."""
+        return self.numbers
+
+    def lines(self, *, blocks: bool = False) -> tables.Lines:
         """Show the cost block by block or by stage."""
         network, numbers = self
         size = f"{network.in_channels}x{network.resolution}x{network.resolution}"
@@ -41,33 +49,21 @@ class Counted(NamedTuple):
         yield f"peak activation memory {numbers['peak_activation_bytes']:,} bytes"
 
 
-class NetworkCosts(list[Counted]):
-    """What networks cost."""
-
-    by_block = False
-
-    def to_json(self) -> Any:
-        """Return the costs as plain data, of a single network without a list."""
-        return _one_or_all([counted.numbers for counted in self])
-
-    def lines(self) -> tables.Lines:
-        """Compare several networks; show one by stage, any block by block where that is asked."""
-        if len(self) > 1:
-            yield tables.comparison_table([counted.numbers for counted in self])
-        for counted in self if self.by_block or len(self) == 1 else ():
-            yield from counted.lines(blocks=self.by_block)
-
-
 def cost(
     names: Names,
     *,
     blocks: Annotated[bool, Help("Block by block.")] = False,
     **images: Unpack[Images],
-) -> NetworkCosts:
+) -> Several[Counted]:
     """Count a network's macs, parameters, activations and memory, by stage; compare several."""
-    costs = NetworkCosts(cost_of(name, **images) for name in names)
-    costs.by_block = blocks
-    return costs
+
+    def text(costs: Sequence[Counted]) -> tables.Lines:
+        if len(costs) > 1:
+            yield tables.comparison_table([counted.numbers for counted in costs])
+        for counted in costs if blocks or len(costs) == 1 else ():
+            yield from counted.lines(blocks=blocks)
+
+    return Several([cost_of(name, **images) for name in names], text, single=len(names) == 1)
 
 
 def cost_of(name: str, **images: Unpack[Images]) -> Counted:
@@ -96,24 +92,6 @@ def cost_of(name: str, **images: Unpack[Images]) -> Counted:
     return Counted(architecture, numbers)
 
 
-class Latencies(list[dict[str, Any]]):
-    """What networks were measured to take: median, quartiles, setting."""
-
-    def to_json(self) -> Any:
-        """Return the measurements, of a single network without a list."""
-        return _one_or_all(self)
-
-    def lines(self) -> tables.Lines:
-        """Show the measurements, and how they were taken."""
-        yield tables.latency_table(self)
-        setting = self[0]["setting"].items()
-        yield ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in setting)
-
-
-def _one_or_all(values: list[Any]) -> Any:
-    return values[0] if len(values) == 1 else list(values)
-
-
 def latency_of(
     names: Names,
     *,
@@ -121,7 +99,7 @@ def latency_of(
     threads: Threads = 1,
     device: Device = "cpu",
     **images: Unpack[Images],
-) -> Latencies:
+) -> Several[dict[str, Any]]:
     """Measure how long networks take on this machine, in turns."""
     from nas import network
     from nas.latency import measure
@@ -134,7 +112,7 @@ def latency_of(
         for each in networks
     ]
     measured = measure.measure(cases, setting, seconds=MEASURING * len(cases), every=True)
-    return Latencies(
+    values = [
         {
             "name": name,
             "architecture_id": each.id,
@@ -146,7 +124,9 @@ def latency_of(
             "setting": setting.to_json(),
         }
         for name, each, latency in zip(names, networks, measured, strict=True)
-    )
+    ]
+    how = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in setting.to_json().items())
+    return Several(values, lambda rows: [tables.latency_table(rows), how], single=len(names) == 1)
 
 
 class TableOptions(Images, total=False):
@@ -196,29 +176,63 @@ def latency_table(
     Raises UserError, before anything is measured, for what can't be.
     """
     from nas.latency import learn, measure
-    from nas.study.latency_table import check_seconds, table_goal
-    from nas.study.preparation import table_subject
 
-    subject = table_subject(
-        space, options.get("data"), options.get("resolution"), options.get("classes"),
-        options.get("in_channels"),
-    )  # fmt: skip
-    goal = table_goal(options.get("target_flops"), options.get("target_latency"))
+    of: Any = {name: options.get(name) for name in ("data", *Images.__annotations__)}
+    subject = subject_of(space, **of)
+    goal = _table_goal(options.get("target_flops"), options.get("target_latency"))
     setting = measure.setting(
         options.get("batch_size", 1), options.get("threads", 1), options.get("device", "cpu")
     )
-    seconds = check_seconds("--seconds", options.get("seconds", 90.0))
+    seconds = options.get("seconds", 90.0)
+    if not 1 <= seconds < math.inf:
+        raise UserError(f"--seconds is a number of seconds of at least 1, not {seconds:g}.")
     check_file(Path(out))
-    table = learn.make(
-        subject, setting, goal=goal, seconds=seconds, seed=options.get("seed", 0),
-        say=options.get("say", _silent),
-    )  # fmt: skip
+    say, seed = options.get("say", silent), options.get("seed", 0)
+    table = learn.make(subject, setting, goal=goal, seconds=float(seconds), seed=seed, say=say)
     table.write(Path(out))
     return TableFile(table, out)
 
 
-def _silent(_: object) -> None:
-    return
+def _table_goal(
+    target_flops: str | float | None, target_latency: str | float | None
+) -> "Objective | None":
+    """Read near which target a table is made; None without one."""
+    from nas.objective import latency_objective, objective
+
+    if target_flops is not None and target_latency is not None:
+        raise UserError("--target-flops and --target-latency each say where; give one of them.")
+    if target_latency is not None:
+        return latency_objective(quantities.milliseconds(target_latency, "--target-latency"), None)
+    if target_flops is not None:
+        return objective(quantities.count(target_flops, "--target-flops"))
+    return None
+
+
+def subject_of(
+    name: str,
+    data: str | None = None,
+    resolution: int | None = None,
+    classes: int | None = None,
+    in_channels: int | None = None,
+) -> "Subject":
+    """Return a space for a data set's images, or for the given ones, or for its own."""
+    from nas import search_space
+    from nas.search_space.preflight import Subject
+
+    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
+    space = search_space.load(name)
+    if resolution is not None:
+        space = space.at_resolution(resolution)
+    if data is None:
+        return Subject(space, in_channels or space.in_channels, classes or space.classes)
+    if classes is not None or in_channels is not None:
+        raise UserError("--data says how many classes and channels there are; give no others.")
+    from nas.config import CACHE
+    from nas.data import load
+
+    loaded = load(data, cache_dir=Path("studies", CACHE))
+    space, _ = space.for_images(loaded.native_resolution)
+    return Subject(space, loaded.in_channels, len(loaded.classes))
 
 
 def architecture_of(name: str) -> "Architecture":

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from nas.commands._options import Help, Picture, Store, StudyName
+from nas.commands._options import Help, Picture, Store, StudyName, silent
 from nas.commands.studies import reading, study_of
 from nas.errors import UserError
 from nas.files import check_picture, writing
@@ -56,7 +56,7 @@ def compare_proxies(
     macs = [trial.cost.macs for trial in trials.values()]
     truth = [float(trial.metrics[metric] or 0.0) for trial in trials.values()]
     names = dict.fromkeys((*wanted, *registry.BASELINES))
-    compared = compare(_measured(names, networks, info.config, say or _silent), truth)
+    compared = compare(_measured(names, networks, info.config, say or silent), truth)
     report = ProxyReport(info.name, metric, macs, truth, compared, Path(out) if out else None)
     if report.picture is not None:
         with writing(report.picture):
@@ -88,7 +88,3 @@ def _measured(
         measured[name] = timed(partial(batches.measure, name), networks)
         say(f"{name}: {len(networks)} networks, {measured[name].seconds:.2g} s each")
     return measured
-
-
-def _silent(_: object) -> None:
-    return

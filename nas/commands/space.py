@@ -1,11 +1,13 @@
 """The verbs about search spaces. Importing this module imports no torch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Unpack
 
 from nas import quantities
 from nas.commands._options import Help, Images, SpaceName, Target, argument
-from nas.commands.networks import network_or_space
+from nas.commands._values import Several
+from nas.commands.networks import network_or_space, subject_of
 from nas.errors import UserError
 from nas.files import check_picture, writing
 from nas.report.tables import Lines, Table
@@ -16,29 +18,18 @@ if TYPE_CHECKING:
     from nas.search_space.preflight import Preflight
 
 
-class Spaces(list[dict[str, Any]]):
-    """Search spaces and family members: `name`, `kind`, `size`, number of `parameters`."""
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the list itself: it is plain data."""
-        return self
-
-    def lines(self) -> Lines:
-        """Show the spaces in a table."""
-        rows = [[space["name"], space["kind"], f"{space['size']:.3g}"] for space in self]
-        return [Table(["name", "kind", "#size"], rows)]
-
-
-def spaces() -> Spaces:
+def spaces() -> Several[dict[str, Any]]:
     """List the search spaces and family members that come with nas."""
     from nas import search_space
 
     shipped = [("space", *item) for item in search_space.spaces().items()]
     shipped += [("member", *item) for item in search_space.members().items()]
-    return Spaces(
+    values = [
         {"name": name, "kind": kind, "size": space.size(), "parameters": len(space.parameters())}
         for kind, name, space in shipped
-    )
+    ]
+    rows = [[each["name"], each["kind"], f"{each['size']:.3g}"] for each in values]
+    return Several(values, lambda _: [Table(["name", "kind", "#size"], rows)])
 
 
 class Surveyed(NamedTuple):
@@ -80,43 +71,17 @@ def space_preflight(
 ) -> Surveyed:
     """Show a space: its parameters, size, cost range, and the share of it near a target."""
     from nas.objective import objective
-    from nas.search_space import load
-    from nas.search_space.preflight import Subject, survey
+    from nas.search_space.preflight import survey
     from nas.study import options
 
-    quantities.check_positive(**images)
-    space = load(name)
-    if (resolution := images.get("resolution")) is not None:
-        space = space.at_resolution(resolution)
-    subject = Subject(
-        space,
-        images.get("in_channels") or space.in_channels,
-        images.get("classes") or space.classes,
-    )
+    subject = subject_of(name, **images)
     target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
-    goal = None if target is None else objective(target)
     flight = survey(
         subject,
-        objective=goal,
+        objective=None if target is None else objective(target),
         limits=options.read({"max_flops": max_flops, "max_params": max_params}).limits,
     )
-    return Surveyed(space, flight)
-
-
-class Samples(list["Architecture"]):
-    """Architectures that were drawn."""
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the architectures as plain data."""
-        return [architecture.to_json() for architecture in self]
-
-    def lines(self) -> Lines:
-        """Say each architecture in a line."""
-        from nas.blocks.notation import notation
-
-        for architecture in self:
-            words = " | ".join(notation(architecture))
-            yield f"{architecture.id} {architecture.resolution} px: {words}"
+    return Surveyed(subject.space, flight)
 
 
 def space_sample(
@@ -124,7 +89,7 @@ def space_sample(
     *,
     n: Annotated[int, Help("How many.", ("--n", "-n"))] = 1,
     seed: Annotated[int, Help("Seed of the draws.")] = 0,
-) -> Samples:
+) -> "Several[Architecture]":
     """Draw random architectures of a space, within its limits."""
     import random
 
@@ -133,7 +98,14 @@ def space_sample(
     if n < 1:
         raise UserError(f"--n is a whole number of at least 1, not {n}.")
     space, rng = load(name), random.Random(seed)
-    return Samples(space.decode(space.sample(rng)) for _ in range(n))
+    return Several((space.decode(space.sample(rng)) for _ in range(n)), _sample_lines)
+
+
+def _sample_lines(samples: "Sequence[Architecture]") -> Lines:
+    from nas.blocks.notation import notation
+
+    for each in samples:
+        yield f"{each.id} {each.resolution} px: {' | '.join(notation(each))}"
 
 
 class Diagram(NamedTuple):

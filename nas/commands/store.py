@@ -5,37 +5,21 @@ Importing this module does not import the store.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 from nas.commands._options import Help, Store, argument
+from nas.commands._values import Answer
 from nas.commands.studies import reading
 from nas.errors import NasError, UserError
-from nas.report.tables import Lines, Table
+from nas.report.tables import Table
 
 if TYPE_CHECKING:
-    from nas.store.checking import Finding, Health
-    from nas.store.copying import Copied, Watch
+    from nas.store.checking import Finding
+    from nas.store.copying import Watch
     from nas.store.records import Score
 
 
-class Made(NamedTuple):
-    """A store that is ready: its name without credentials, and the tables that were made now."""
-
-    store: str
-    tables: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the store as plain data."""
-        return self._asdict()
-
-    def lines(self) -> Lines:
-        """Say which tables were made."""
-        made = f"made {len(self.tables)} tables" if self.tables else "its tables were there already"
-        yield f"{self.store}: {made}"
-        yield from (f"  {name}" for name in self.tables)
-
-
-def init(store: Store = None) -> Made:
+def init(store: Store = None) -> Answer:
     """Make a store's tables where they are missing."""
     from nas.store import engine
     from nas.store.store import Store as Writable
@@ -43,39 +27,37 @@ def init(store: Store = None) -> Made:
     url = engine.resolve(store)
     before = _tables(url)
     Writable.open(url).close()
-    return Made(engine.masked(url), tuple(sorted(_tables(url) - before)))
+    name, tables = engine.masked(url), sorted(_tables(url) - before)
+    made = f"made {len(tables)} tables" if tables else "its tables were there already"
+    lines = [f"{name}: {made}", *(f"  {table}" for table in tables)]
+    return Answer({"store": name, "tables": tables}, lines)
 
 
-class Checked(NamedTuple):
-    """A store's health, and how many trials were told when it was repaired first, if it was."""
+def check(
+    store: Store = None, *, repair: Annotated[bool, Help("Mend first what can be.")] = False
+) -> Answer:
+    """Look a store over: versions, tables, and whether its rows agree; exit code 1 if not."""
+    from nas.store import checking
+    from nas.store.engine import resolve
 
-    health: "Health"
-    mended: int | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the health as plain data."""
-        findings = [vars(finding) for finding in self.health.findings]
-        well = {"well": self.health.is_well, "mended": self.mended or 0}
-        return {**vars(self.health), "findings": findings, **well}
-
-    def lines(self) -> Lines:
-        """Say which versions the tables have, how many rows, and what was found."""
-        health = self.health
-        journal = "" if health.journal is None else f", journal mode {health.journal}"
-        yield f"{health.store}: {health.server}{journal}"
-        yield f"nas's tables: revision {health.revision[0]}; Optuna's: {health.optuna[0]}"
-        yield Table(["table", "#rows"], [[name, f"{n:,}"] for name, n in health.rows.items()])
-        for finding in sorted(health.findings, key=lambda each: not each.wrong):
-            yield _line(finding)
-        yield "nothing is wrong" if health.is_well else "the store needs mending"
-        if self.mended is not None:
-            yield f"mended: {self.mended} trials told"
-
-    @property
-    def failure(self) -> NasError | None:
-        """Why the command fails: something is wrong."""
-        wrong = [finding.what for finding in self.health.findings if finding.wrong]
-        return NasError(f"wrong in {self.health.store}: {'; '.join(wrong)}") if wrong else None
+    url = resolve(store)
+    mended = _repair(url) if repair else None
+    health = checking.check(url, _score_of)
+    journal = "" if health.journal is None else f", journal mode {health.journal}"
+    lines: list[str | Table] = [
+        f"{health.store}: {health.server}{journal}",
+        f"nas's tables: revision {health.revision[0]}; Optuna's: {health.optuna[0]}",
+        Table(["table", "#rows"], [[name, f"{n:,}"] for name, n in health.rows.items()]),
+        *map(_line, sorted(health.findings, key=lambda finding: not finding.wrong)),
+        "nothing is wrong" if health.is_well else "the store needs mending",
+    ]
+    if mended is not None:
+        lines.append(f"mended: {mended} trials told")
+    findings = [vars(finding) for finding in health.findings]
+    data = {**vars(health), "findings": findings, "well": health.is_well, "mended": mended or 0}
+    wrong = [finding.what for finding in health.findings if finding.wrong]
+    failure = NasError(f"wrong in {health.store}: {'; '.join(wrong)}") if wrong else None
+    return Answer(data, lines, failure)
 
 
 def _line(finding: "Finding") -> str:
@@ -84,62 +66,17 @@ def _line(finding: "Finding") -> str:
     return f"{sign}: {finding.count:,} {finding.what}{some}; helps: {finding.cure}"
 
 
-def check(
-    store: Store = None, *, repair: Annotated[bool, Help("Mend first what can be.")] = False
-) -> Checked:
-    """Look a store over: versions, tables, and whether its rows agree; exit code 1 if not."""
-    from nas.store import checking
-    from nas.store.engine import resolve
-
-    url = resolve(store)
-    mended = _repair(url) if repair else None
-    return Checked(checking.check(url, _score_of), mended)
-
-
-class Upgrade(NamedTuple):
-    """The revisions (before, after) of nas's tables and of Optuna's."""
-
-    ours: tuple[str | None, str]
-    optuna: tuple[str, str]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the revisions as plain data."""
-        return self._asdict()
-
-    def lines(self) -> Lines:
-        """Say which revision each has now."""
-        for whose, (before, after) in {"nas": self.ours, "Optuna": self.optuna}.items():
-            became = "is up to date" if before == after else f"upgraded from {before}"
-            yield f"{whose}: revision {after}, {became}"
-
-
-def upgrade(store: Store = None) -> Upgrade:
+def upgrade(store: Store = None) -> Answer:
     """Bring the tables of an older store up to date, Optuna's too; rows are kept."""
     from nas.store import migrate
     from nas.store.engine import resolve
 
-    return Upgrade(*migrate.upgrade(resolve(store)))
-
-
-class CopyReport(NamedTuple):
-    """What was copied."""
-
-    copied: "Copied"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the counts as plain data."""
-        return vars(self.copied)
-
-    def lines(self) -> Lines:
-        """Say which studies were copied, and how many rows of each table."""
-        copied = self.copied
-        yield f"copied {', '.join(copied.studies) or 'no study'}"
-        yield from (f"  {count:>9,} {table}" for table, count in copied.rows.items() if count)
-        if copied.known:
-            yield (
-                f"{copied.known:,} evaluations were there already; of {copied.improved:,} the"
-                " copied end was better and is kept"
-            )
+    ours, optuna = migrate.upgrade(resolve(store))
+    lines = []
+    for whose, (before, after) in {"nas": ours, "Optuna": optuna}.items():
+        became = "is up to date" if before == after else f"upgraded from {before}"
+        lines.append(f"{whose}: revision {after}, {became}")
+    return Answer({"ours": ours, "optuna": optuna}, lines)
 
 
 def copy(
@@ -151,7 +88,7 @@ def copy(
     ] = None,
     rename: Annotated[str | None, Help("The one study's name in the target.", ("--as",))] = None,
     watch: "Watch | None" = None,
-) -> CopyReport:
+) -> Answer:
     """Copy studies whole into another store, of any kind, all or nothing."""
     from nas.store import copying
 
@@ -159,22 +96,15 @@ def copy(
     if rename is not None and len(names) != 1:
         raise UserError(f"--as {rename} names one study: say which with one --study NAME.")
     renamed = {names[0]: rename} if rename is not None else None
-    return CopyReport(copying.copy(source, target, studies=names, rename=renamed, watch=watch))
-
-
-class Backup(NamedTuple):
-    """A copy of a whole store: its file, and how it was made."""
-
-    backup: str
-    how: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the file as plain data."""
-        return self._asdict()
-
-    def lines(self) -> Lines:
-        """Say where the copy is."""
-        return [f"{self.backup}: the whole store, copied {self.how}"]
+    copied = copying.copy(source, target, studies=names, rename=renamed, watch=watch)
+    lines = [f"copied {', '.join(copied.studies) or 'no study'}"]
+    lines += [f"  {count:>9,} {table}" for table, count in copied.rows.items() if count]
+    if copied.known:
+        lines.append(
+            f"{copied.known:,} evaluations were there already; of {copied.improved:,} the copied"
+            " end was better and is kept"
+        )
+    return Answer(vars(copied), lines)
 
 
 def backup(
@@ -183,12 +113,13 @@ def backup(
     *,
     force: Annotated[bool, Help("Overwrite the file.")] = False,
     watch: "Watch | None" = None,
-) -> Backup:
+) -> Answer:
     """Write a store to a SQLite file, at one instant, while workers go on writing."""
     from nas.store import backup as backups
     from nas.store.engine import resolve
 
-    return Backup(path, backups.backup(resolve(store), Path(path), force=force, watch=watch))
+    how = backups.backup(resolve(store), Path(path), force=force, watch=watch)
+    return Answer({"backup": path, "how": how}, [f"{path}: the whole store, copied {how}"])
 
 
 def _tables(url: str) -> set[str]:

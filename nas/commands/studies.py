@@ -3,7 +3,7 @@
 Importing this module imports neither torch nor the store.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nas import quantities
 from nas.commands._options import Help, Picture, Store, StudyName, argument
+from nas.commands._values import Several
 from nas.errors import StoreError, UserError
 from nas.files import check_picture, writing
 from nas.report import tables
@@ -25,31 +26,23 @@ if TYPE_CHECKING:
     from nas.study.ranking import Front, Rescored
 
 
-class Statuses(list["Progress"]):
-    """How far studies are; `named` is one that was asked for by its name."""
-
-    named = False
-
-    def to_json(self) -> Any:
-        """Return the statuses as plain data, of a study that was named without a list."""
-        statuses = [status.to_json() for status in self]
-        return statuses[0] if self.named else statuses
-
-    def lines(self) -> tables.Lines:
-        """Say how far each study is, with each worker and each failure."""
-        from nas.commands.watch import lines
-
-        return (line for status in self for line in lines(status))
-
-
-def status(study: str | None = None, *, store: str | None = None) -> Statuses:
+def status(study: str | None = None, *, store: str | None = None) -> "Several[Progress]":
     """Return how far one study is, or all of them."""
     from nas.store import queries
     from nas.study.progress import progress
 
     with reading(store) as connection:
         infos = [queries.study(connection, study)] if study else queries.studies(connection)
-        return Statuses(progress(connection, info) for info in infos)
+        return _statuses(progress(connection, info) for info in infos)
+
+
+def _statuses(statuses: "Iterable[Progress]", *, single: bool = False) -> "Several[Progress]":
+    def text(shown: "Sequence[Progress]") -> tables.Lines:
+        from nas.commands.watch import lines
+
+        return (line for status in shown for line in lines(status))
+
+    return Several(statuses, text, single=single)
 
 
 def status_or_watch(
@@ -60,7 +53,7 @@ def status_or_watch(
     every: Annotated[float | None, Help("With --watch, seconds: 2.")] = None,
     until_done: Annotated[bool, Help("With --watch, end when the budget is spent.")] = False,
     store: Store = None,
-) -> "Statuses | Iterator[Reading]":
+) -> "Several[Progress] | Iterator[Reading]":
     """Show how far a study is, or all of them, who works on it and how fast; --watch goes on."""
     names = [*(studies or ()), *([study] if study else ())]
     if watch:
@@ -71,26 +64,11 @@ def status_or_watch(
     for option, given in (("--every", every is not None), ("--until-done", until_done)):
         if given:
             raise UserError(f"{option} is for --watch; give --watch too.")
-    statuses = Statuses(each for name in names or [None] for each in status(name, store=store))
-    statuses.named = len(names) == 1
-    return statuses
+    statuses = [each for name in names or [None] for each in status(name, store=store)]
+    return _statuses(statuses, single=len(names) == 1)
 
 
-class Top(list["TrialInfo"]):
-    """A study's best trials of different architectures, scored by `metric`."""
-
-    metric = ""
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the trials as plain data."""
-        return [trial.to_json() for trial in self]
-
-    def lines(self) -> tables.Lines:
-        """Show each trial beside the majority-class rate."""
-        return [tables.top_table(self, self.metric)]
-
-
-def top(study: StudyName = None, *, store: Store = None, n: int = 5) -> Top:
+def top(study: StudyName = None, *, store: Store = None, n: int = 5) -> "Several[TrialInfo]":
     """Return the n best trials of different architectures of a study, by default the newest."""
     from nas.store import queries
 
@@ -98,9 +76,8 @@ def top(study: StudyName = None, *, store: Store = None, n: int = 5) -> Top:
         raise UserError(f"The number of trials to show is at least 1, not {n}.")
     with reading(store) as connection:
         info = study_of(connection, study)
-        trials = Top(queries.best(connection, info.id, n))
-    trials.metric = info.metric
-    return trials
+        trials = queries.best(connection, info.id, n)
+    return Several(trials, lambda shown: [tables.top_table(shown, info.metric)])
 
 
 def front(
@@ -135,7 +112,7 @@ def top_or_front(
     cost: Annotated[str | None, Help("With --pareto, macs or params: macs.")] = None,
     out: Picture = None,
     store: Store = None,
-) -> "Top | Front":
+) -> "Several[TrialInfo] | Front":
     """Show a study's best trials, or with --pareto those that no other beats in metric and cost.
 
     Raises UserError for options that could have no effect beside the others.
@@ -231,7 +208,7 @@ def study_of(connection: "sa.Connection", name: str | None) -> "StudyInfo":
 
     if name is not None:
         return queries.study(connection, name)
-    studies = queries.studies(connection)
+    studies = [each for each in queries.studies(connection) if each.search is None]
     if not studies:
         raise StoreError("The store has no study yet; nas search makes one.")
     return studies[-1]

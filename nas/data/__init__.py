@@ -42,7 +42,7 @@ def _named(name: str) -> DataSet:
 
 
 def absent(source: str) -> DataError:
-    """Return the error of a source that is no name, no path and no URL."""
+    """Return the error for a source that is neither a name, a path nor a URL."""
     return DataError(
         f"No such file or folder: {source}. {unknown('data set', source, names())} "
         "Or give the path of an .npz file or of a folder of images per class, or a URL."

@@ -1,7 +1,7 @@
-"""An archive of a folder of images: its images are written below one folder, and nothing else is.
+"""An archive of a folder of images: only its images are unpacked, below one folder.
 
-What is in it is read member by member and written under a name that was checked, as a plain file:
-no link, no device, no owner and no mode of the archive's gets onto the disk.
+Each is written under a name that was checked, as a plain file: no link, no device, no owner and no
+mode of the archive gets onto the disk.
 """
 
 import os
@@ -48,7 +48,7 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
 
 
 def top(folder: Path) -> Path:
-    """Return where the classes or splits are: archives often hold one folder with all in it."""
+    """Return the folder of the classes or splits: archives often hold one folder with all in it."""
     inner = list(folder.iterdir())
     splits = {name for names in FOLDERS.values() for name in names}
     if len(inner) != 1 or inner[0].is_file() or inner[0].name.lower() in splits:
@@ -78,8 +78,8 @@ def _tarred(archive: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
 
 
 def _image(member: _Member, archive: str) -> PurePosixPath | None:
-    """Return the path of an image below the folder; None for what a data set has no use for."""
-    given = PureWindowsPath(member.name)  # whose rules are the stricter ones
+    """Return the path of an image below the folder; None for a file that is no image."""
+    given = PureWindowsPath(member.name)  # Windows has the stricter rules
     if given.anchor or ".." in given.parts:
         raise DataError(f"An archive holds paths below one folder; {archive} has {member.name!r}.")
     path = PurePosixPath(given.as_posix())

@@ -1,4 +1,4 @@
-"""What a data set is: labelled images in three splits, resized once per resolution.
+"""A data set: labelled images in three splits, resized once per resolution.
 
 Everything here is numpy and Pillow, so that reading a data set never imports torch.
 """
@@ -108,8 +108,8 @@ def stratified(
         while sum(counts) >= len(members):
             counts[int(np.argmax(counts))] -= 1
         bounds = np.cumsum([len(members) - sum(counts), *counts])[:-1]
-        for part, chosen in zip(parts, np.split(members, bounds), strict=True):
-            part.append(chosen)
+        for part, indices in zip(parts, np.split(members, bounds), strict=True):
+            part.append(indices)
     return [np.sort(np.concatenate(part)) for part in parts]
 
 
@@ -129,7 +129,7 @@ def share_of(labels: Labels, share: float, seed: int) -> npt.NDArray[np.intp]:
 def fill_splits(
     given: Mapping[str, npt.NDArray[np.intp]], labels: Labels, names: Sequence[str]
 ) -> dict[str, npt.NDArray[np.intp]]:
-    """Carve what is not given out of the train split: 15 % of it, or 20 % twice."""
+    """Carve missing splits out of the train split: 15 % of it, or 20 % twice."""
     missing = [name for name in SPLITS[1:] if name not in given]
     if not missing:
         return dict(given)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -62,15 +62,15 @@ class _File:
 def load_folder(root: Path, *, cache_dir: Path | None = None) -> DataSet:
     """Read a folder of images. Raises DataError that names the file when an image is unreadable."""
     cache = cache_dir or user_cache()
-    found = list(_find(root))
-    if not found:
+    images = list(_find(root))
+    if not images:
         raise DataError(
             f"A folder data set needs one folder of images per class; {root} has no images. "
             f"Readable: {', '.join(sorted(EXTENSIONS))}."
         )
-    if not any(file.split in ("", "train") for file in found):
+    if not any(file.split in ("", "train") for file in images):
         raise DataError(f"{root} has split folders but no images in a train folder.")
-    files = _examined(root, found, cache)
+    files = _examined(root, images, cache)
     classes = tuple(sorted({file.label for file in files}))
     labels = np.array([classes.index(file.label) for file in files], np.int64)
     given = {
@@ -114,7 +114,7 @@ def _data_set(
 
 
 def user_cache() -> Path:
-    """Return the folder for what can be made again or fetched again."""
+    """Return the folder of files that can be made or fetched again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nas"
 
 
@@ -143,7 +143,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _split_of(name: str) -> str:
-    return next((split for split, known in FOLDERS.items() if name.lower() in known), "")
+    return next((split for split, names in FOLDERS.items() if name.lower() in names), "")
 
 
 def _of_class(root: Path, folder: Path, split: str) -> Iterator[_File]:
@@ -152,31 +152,27 @@ def _of_class(root: Path, folder: Path, split: str) -> Iterator[_File]:
             yield _File(path.relative_to(root).as_posix(), folder.name, split)
 
 
-def _examined(root: Path, found: list[_File], cache: Path) -> list[_File]:
+def _examined(root: Path, files: list[_File], cache: Path) -> list[_File]:
     """Fill in every file's content, from the manifest where size and time are the same."""
     manifest = cache / f"{content_hash([str(root.resolve()).encode()])}.json"
-    known = _read_manifest(manifest)
-    entries: dict[str, list[int | str | bool]] = {}
-    for file in found:
+    stored = _read_manifest(manifest)
+    entries: dict[str, list[Any]] = {}
+    for file in files:
         status = (root / file.path).stat()
         key = [status.st_size, status.st_mtime_ns]
-        entry = known.get(file.path)
+        entry = stored.get(file.path)
         entries[file.path] = entry if entry and entry[:2] == key else [*key, *_examine(root, file)]
-    if entries != known:
+    if entries != stored:
         _write(manifest, lambda file: file.write(json.dumps(entries).encode()), anew=True)
-    return [
-        _File(f.path, f.label, f.split, str(sha256), int(side), bool(gray))
-        for f in found
-        for _, _, sha256, side, gray in [entries[f.path]]
-    ]
+    return [_File(file.path, file.label, file.split, *entries[file.path][2:]) for file in files]
 
 
-def _read_manifest(path: Path) -> dict[str, list[int | str | bool]]:
+def _read_manifest(path: Path) -> dict[str, list[Any]]:
     try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):  # none yet, or damaged: then everything is examined anew
+        stored = json.loads(path.read_text())
+    except (OSError, ValueError):  # missing or damaged: then everything is examined anew
         return {}
-    return known if isinstance(known, dict) else {}
+    return stored if isinstance(stored, dict) else {}
 
 
 def _examine(root: Path, file: _File) -> tuple[str, int, bool]:

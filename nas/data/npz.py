@@ -82,12 +82,12 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _has(arrays: dict[str, npt.NDArray[Any]], key: str) -> bool:
-    found = [name for name in (f"{key}_images", f"{key}_labels") if name in arrays]
-    if len(found) == 1:
+    names = [name for name in (f"{key}_images", f"{key}_labels") if name in arrays]
+    if len(names) == 1:
         raise DataError(
-            f"A split needs both images and labels; of {key!r} there is only {found[0]!r}."
+            f"A split needs both images and labels; of {key!r} there is only {names[0]!r}."
         )
-    return bool(found)
+    return bool(names)
 
 
 def _images(arrays: dict[str, npt.NDArray[Any]], key: str) -> Images:

@@ -2,10 +2,10 @@
 
     <cache>/remote/<hash of the URL>/<version>/scans.npz
 
-The version is what the server says of the file: its content tag, else its size and time. Where it
-says neither, the file is fetched each time, and the hash of its content is the version. A version
-is never changed or removed: a search that uses it may be running. Of an archive its images are
-kept, in a folder of its name.
+The version is the server's content tag of the file, else its size and time. Where the server states
+neither, the file is fetched each time, and the hash of its content is the version. A version is
+never changed or removed: a search that uses it may be running. An archive is kept as a folder of
+its images.
 """
 
 import errno
@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -37,18 +37,18 @@ T = TypeVar("T")
 
 log = logging.getLogger("nas")
 TYPES = (".npz", *archive.TYPES)
-SCHEMES = ("az", "gs", "http", "https", "s3")  # of those that fsspec knows, what most people use
+SCHEMES = ("az", "gs", "http", "https", "s3")  # the usual ones of those that fsspec opens
 PAUSES = (1.0, 4.0)  # seconds, before a server that is away is asked again
 QUIET = 10.0  # seconds between two lines about a download
 SILENCE = 60.0  # seconds without a byte after which a web server is taken to be away
-# What servers call a file's content, and its time, in small letters without - and _.
+# Servers' names for a file's content tag and its time, in small letters without - and _.
 _CONTENT = ("etag", "contentmd5", "digest", "md5hash", "generation", "blobid", "sha")
 _TIMES = ("lastmodified", "mtime", "modified", "modify", "updated", "created")
 
 
 @dataclass(frozen=True)
 class _Remote:
-    """A file as its file system knows it, and where versions of it are kept here."""
+    """A file in its file system, and the folder of its versions here."""
 
     url: str
     fs: Any
@@ -56,22 +56,20 @@ class _Remote:
     folder: Path
 
     def version(self) -> str | None:
-        """Ask the server for what changes with the file; None where it does not say."""
+        """Return a hash of the server's facts about the content; None where it states none."""
         self.fs.invalidate_cache(self.path)
         info = self.fs.info(self.path)
         if info.get("type") == "directory":
             raise DataError(f"A data URL needs to be that of one file; {self.url} is a folder.")
-        found = {re.sub("[-_]", "", str(key)).lower(): value for key, value in info.items()}
-        told = _told(found, _CONTENT) or _told(found, _TIMES)
-        return content_hash([repr([*told, found.get("size")]).encode()])[:16] if told else None
-
-    def get(self, file: Path, progress: Callback) -> None:
-        """Copy the file to a path here."""
-        self.fs.get_file(self.path, str(file), callback=progress)
+        facts = {re.sub("[-_]", "", str(key)).lower(): value for key, value in info.items()}
+        for keys in (_CONTENT, _TIMES):
+            if stated := [(key, str(facts[key])) for key in keys if facts.get(key)]:
+                return content_hash([repr([*stated, facts.get("size")]).encode()])[:16]
+        return None
 
 
 def check(url: str) -> None:
-    """Refuse what is no URL of a data file, or has a secret in it, without opening it."""
+    """Refuse a URL that is not that of a data file, or has a secret in it, without opening it."""
     check_no_secret(url, "--data")
     if url.startswith(("file:", "local:")):
         raise DataError(f"A file on a disk is given by its path; {url} is a URL.")
@@ -87,9 +85,9 @@ def check(url: str) -> None:
 def fetch(url: str, cache: Path, say: Callable[[str], None] = log.info) -> Path:
     """Return the file behind a URL as it is now, or the folder of an archive's images.
 
-    What has not changed comes from the cache. A server that does not answer is forgiven where there
-    is a copy, with a warning: a study holds on to its data by their fingerprint. Raises DataError
-    with the reason for what can't be fetched.
+    An unchanged file comes from the cache. When the server does not answer, the last copy is used
+    with a warning: a study knows its data by their fingerprint. Raises DataError with the reason
+    where nothing can be fetched.
     """
     check(url)
     folder = cache / "remote" / content_hash([url.encode()])[:16]
@@ -99,31 +97,31 @@ def fetch(url: str, cache: Path, say: Callable[[str], None] = log.info) -> Path:
     except DataError:
         raise
     except Exception as error:  # the file systems of fsspec raise nearly anything
-        kept = _forgiven(url, folder, error)
+        copy = _last_copy(url, folder, error)
     else:
-        kept = _kept(remote, version, say)
-    return archive.top(kept) if kept.is_dir() else kept
+        copy = _copy_of(remote, version, say)
+    return archive.top(copy) if copy.is_dir() else copy
 
 
-def _forgiven(url: str, folder: Path, error: Exception) -> Path:
-    """Return the last copy where the server is away, else say why nothing can be fetched."""
-    copies = list(folder.glob(f"*/{glob.escape(_kept_name(url))}"))
+def _last_copy(url: str, folder: Path, error: Exception) -> Path:
+    """Return the last copy where the server is away, else raise DataError with the reason."""
+    copies = list(folder.glob(f"*/{glob.escape(_copy_name(url))}"))
     if not copies or not _is_away(error):
         raise DataError(f"{url} can't be fetched: {_why(error)}.") from error
-    kept = max(copies, key=lambda path: path.stat().st_mtime)
-    log.warning("%s is not there now (%s); its last copy is used: %s", url, _why(error), kept)
-    return kept
+    latest = max(copies, key=lambda path: path.stat().st_mtime)
+    log.warning("%s is not there now (%s); its last copy is used: %s", url, _why(error), latest)
+    return latest
 
 
-def _kept(remote: _Remote, version: str | None, say: Callable[[str], None]) -> Path:
+def _copy_of(remote: _Remote, version: str | None, say: Callable[[str], None]) -> Path:
     """Return the copy of this version; one process of a machine makes it, the others wait."""
     try:
         remote.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(remote.folder / "lock"):
             if version is not None:
-                found = remote.folder / version / _kept_name(remote.url)
-                if found.exists():
-                    return found
+                copy = remote.folder / version / _copy_name(remote.url)
+                if copy.exists():
+                    return copy
             return _fetched(remote, version, say)
     except DataError:
         raise
@@ -137,12 +135,17 @@ def _fetched(remote: _Remote, version: str | None, say: Callable[[str], None]) -
     name, temporary = _name(remote.url), remote.folder / "tmp"
     say(f"fetching {remote.url}")
     try:
-        _patiently(lambda: remote.get(temporary, _Progress(name, say)))
+        _patiently(
+            lambda: remote.fs.get_file(remote.path, str(temporary), callback=_Progress(name, say))
+        )
         if version is not None and _patiently(remote.version) != version:
             raise DataError(f"{remote.url} changed while it was fetched: try again.")
-        target = remote.folder / (version or _content(temporary)) / _kept_name(remote.url)
+        if version is None:
+            with temporary.open("rb") as file:
+                version = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        target = remote.folder / version / _copy_name(remote.url)
         target.parent.mkdir(exist_ok=True)
-        if target.exists():  # of a server that names no version
+        if target.exists():  # the server states no version, and the file is as before
             return target
         is_archive = name.lower().endswith(archive.TYPES)
         os.replace(_unpacked(temporary, name) if is_archive else temporary, target)
@@ -160,16 +163,16 @@ def _unpacked(file: Path, name: str) -> Path:
 
 
 class _Progress(Callback):
-    """Say now and then how much of a file is here."""
+    """Report now and then how much of a file is here."""
 
     def __init__(self, name: str, say: Callable[[str], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.name, self.say, self.told = name, say, time.monotonic()
+        self.name, self.say, self.reported = name, say, time.monotonic()
 
     def call(self, *_: Any, **__: Any) -> None:
-        """Hear that there is more; fsspec calls this after each chunk."""
-        if time.monotonic() - self.told >= QUIET:
-            self.told = time.monotonic()
+        """Report the size; fsspec calls this after each chunk."""
+        if time.monotonic() - self.reported >= QUIET:
+            self.reported = time.monotonic()
             whole = f" of {short(self.size)}B" if self.size else ""
             self.say(f"{self.name}: {short(self.value)}B{whole}")
 
@@ -198,20 +201,13 @@ def _name(url: str) -> str:
     return re.sub(r"[\x00-\x1f\\]", "_", PurePosixPath(path).name)[-60:]
 
 
-def _kept_name(url: str) -> str:
-    """Return the name of the copy: an archive's folder is called as the archive."""
+def _copy_name(url: str) -> str:
+    """Return the name of the copy; an archive's folder has the archive's name without suffix."""
     name = _name(url)
-    found = [name[: -len(each)] for each in archive.TYPES if name.lower().endswith(each)]
-    return (found[0] or "images") if found else name
-
-
-def _told(info: Mapping[str, Any], keys: tuple[str, ...]) -> list[tuple[str, str]]:
-    return [(key, str(info[key])) for key in keys if info.get(key)]
-
-
-def _content(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    for suffix in archive.TYPES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)] or "images"
+    return name
 
 
 def _patiently(ask: Callable[[], T]) -> T:
@@ -227,7 +223,7 @@ def _patiently(ask: Callable[[], T]) -> T:
 
 
 def _is_away(error: Exception) -> bool:
-    """Tell a server that may be back soon from one that has an answer, and from a full disk."""
+    """Tell whether the server may be back soon: it has not refused, and no disk here is full."""
     cause = _cause(error)
     if (status := _status(cause)) is not None:
         return status >= 500
@@ -239,7 +235,7 @@ def _is_away(error: Exception) -> bool:
 
 
 def _cause(error: Exception) -> BaseException:
-    """Return what has happened: to fsspec each failure of the web is a missing file."""
+    """Return the error behind fsspec's: it reports each failure of the web as a missing file."""
     hidden = isinstance(error, ImportError) or str(error).startswith("http")
     return error.__cause__ if hidden and error.__cause__ else error
 

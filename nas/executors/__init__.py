@@ -35,12 +35,12 @@ class Handle(Protocol):
         ...
 
     def kill(self) -> None:
-        """End a worker that did not stop when asked, where that is possible."""
-        ...
+        """End a worker that did not stop when asked; by default its lease expires."""
+        return
 
     def last_words(self) -> str:
         """Return the message a worker died with, if it left one."""
-        ...
+        return ""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what the executor holds; workers that still run are ended."""
-        ...
+        """Let go of what the executor holds; workers that still run are ended, or see it."""
+        return
 
 
 @dataclass(frozen=True)

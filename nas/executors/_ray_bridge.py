@@ -82,8 +82,8 @@ class Bridge:
     def forget(self, number: int) -> None:
         """Drop what belongs to a worker that is over."""
         self.actors.pop(number, None)
-        self.placing = {ref: one for ref, one in self.placing.items() if one != number}
-        self.running = {ref: one for ref, one in self.running.items() if one != number}
+        self.placing = {ref: worker for ref, worker in self.placing.items() if worker != number}
+        self.running = {ref: worker for ref, worker in self.running.items() if worker != number}
 
     def look(self) -> None:
         """Tell which workers have found a place and which are over."""
@@ -153,8 +153,8 @@ class Bridge:
 def _why(error: BaseException) -> str:
     """Return a Ray error in one line; what it says of itself comes first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith("The actor is dead because")]
-    return textwrap.shorten(" ".join(told or lines), LONGEST, placeholder=" ...")
+    reasons = [line for line in lines if line.startswith("The actor is dead because")]
+    return textwrap.shorten(" ".join(reasons or lines), LONGEST, placeholder=" ...")
 
 
 def _log_to(path: str) -> None:

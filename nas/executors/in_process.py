@@ -4,7 +4,7 @@ import threading
 from importlib import import_module
 
 from nas.errors import StoreError, UserError
-from nas.executors import MISTAKE, Request, Work, check_local
+from nas.executors import MISTAKE, Executor, Handle, Request, Work, check_local
 from nas.executors.local import cores
 
 
@@ -16,7 +16,7 @@ def make(request: Request) -> "InProcess":
     return InProcess()
 
 
-class InProcess:
+class InProcess(Executor):
     """Runs one worker as a thread."""
 
     workers = 1
@@ -26,9 +26,6 @@ class InProcess:
         """All cores' worth."""
         return cores()
 
-    def close(self) -> None:
-        """Do nothing: a thread ends with its process."""
-
     def start(self, work: Work) -> "WorkerThread":
         """Start a worker and return at once."""
         handle = WorkerThread(work)
@@ -36,7 +33,7 @@ class InProcess:
         return handle
 
 
-class WorkerThread:
+class WorkerThread(Handle):
     """A worker in a thread; what it raises is raised again by `wait`'s caller through `poll`."""
 
     def __init__(self, work: Work) -> None:
@@ -69,10 +66,3 @@ class WorkerThread:
     def wait(self, seconds: float) -> None:
         """Wait for the worker's end, at most this long."""
         self.thread.join(seconds)
-
-    def kill(self) -> None:
-        """Leave the thread to the end of the process; its lease expires."""
-
-    def last_words(self) -> str:
-        """Return nothing: errors are raised by `poll`."""
-        return ""

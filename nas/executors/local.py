@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from nas.errors import UserError
-from nas.executors import Request, Work, check_local
+from nas.executors import Executor, Request, Work, check_local
 
 MAX_DEFAULT_WORKERS = 8
 
@@ -26,7 +26,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class LocalProcesses:
+class LocalProcesses(Executor):
     """Runs workers as processes of their own, so that one that dies takes nothing with it.
 
     Python's -P keeps the current folder off their path: a `random.py` there is the user's.
@@ -48,9 +48,6 @@ class LocalProcesses:
     def threads(self) -> int:
         """Each worker's share of the cores."""
         return max(1, cores() // self.workers)
-
-    def close(self) -> None:
-        """Do nothing: the processes are ended by their handles, or see that we are gone."""
 
     def start(self, work: Work) -> "WorkerProcess":
         """Start a worker and return at once; the order goes in through a pipe, as JSON."""

@@ -64,13 +64,13 @@ class RayCluster:
     ) -> None:
         self.address, self.cpus, self.asked, self.most = address, cpus, gpus, max_concurrent
         self.handles: list[RayWorker] = []
-        self.told = 0.0  # when a person last heard of workers that wait
+        self.warned = 0.0  # when a person last heard of workers that wait
         self.pause = WAITING
 
     @cached_property
     def bridge(self) -> "BridgeProcess":
         """The process that speaks to Ray, connected when it is first needed."""
-        return BridgeProcess(self.address)
+        return BridgeProcess(self.address, self.handles)
 
     @cached_property
     def gpus(self) -> float:
@@ -101,7 +101,6 @@ class RayCluster:
         """Ask Ray for a worker and return at once; the order goes to it as JSON text."""
         handle = RayWorker(self, len(self.handles), work.deadline)
         self.handles.append(handle)
-        self.bridge.workers[handle.number] = handle
         self.bridge.order(
             "start",
             handle.number,
@@ -122,17 +121,17 @@ class RayCluster:
 
     def tell_waiting(self) -> None:
         """Say which workers wait for room, first after a while and then seldom."""
-        waiting = [one for one in self.handles if one.is_waiting]
+        waiting = [worker for worker in self.handles if worker.is_waiting]
         if not waiting:
             return
-        since = max(self.told, min(one.begun for one in waiting))
+        since = max(self.warned, min(worker.begun for worker in waiting))
         if time.monotonic() - since < self.pause:
             return
-        self.told, self.pause = time.monotonic(), 8 * WAITING
+        self.warned, self.pause = time.monotonic(), 8 * WAITING
         log.warning("%s", self._why_waiting(len(waiting)))
 
     def _why_waiting(self, count: int) -> str:
-        running = sum(one.status is None and one.placed for one in self.handles)
+        running = sum(worker.status is None and worker.placed for worker in self.handles)
         each = f"{self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
         text = f"{count} of {count + running} workers wait for Ray to find {each} for each"
         nodes = self.bridge.nodes
@@ -211,9 +210,9 @@ class RayWorker:
 class BridgeProcess:
     """The process that speaks to Ray: orders go in and news come out as lines of JSON."""
 
-    def __init__(self, address: str | None) -> None:
+    def __init__(self, address: str | None, workers: list["RayWorker"]) -> None:
+        self.workers = workers
         self.where = f"at {address}" if address else "on this machine"
-        self.workers: dict[int, RayWorker] = {}
         self.nodes: list[dict[str, float]] = []
         self.failure = ""
         self.heard = time.monotonic()
@@ -238,9 +237,9 @@ class BridgeProcess:
             if self.failure or not self.nodes:
                 self.close()
                 errors.seek(0)
-                said = errors.read().decode(errors="replace").strip().splitlines()
+                printed = errors.read().decode(errors="replace").strip().splitlines()
                 raise UserError(
-                    f"Can't use Ray {self.where}: {self.failure or (said or ['no node'])[-1]}"
+                    f"Can't use Ray {self.where}: {self.failure or (printed or ['no node'])[-1]}"
                 )
 
     def _listen(self) -> None:

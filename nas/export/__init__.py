@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Facts:
-    """What an exported file says of itself and can't be read off the architecture.
+    """Facts that an exported file states and the architecture does not have.
 
     `validation` and `test` are metrics by name. `mean` and `std` are per channel, of pixel values
-    from 0 to 1, as the network was trained with them; empty where it was not trained on images
-    that we know. `date` is ISO 8601.
+    from 0 to 1, as the network was trained with them; empty where its training images are
+    unknown. `date` is ISO 8601.
     """
 
     score: float | None = None

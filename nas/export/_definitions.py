@@ -56,13 +56,13 @@ class Definitions:
         """Return the import statements, sorted as isort sorts them: the standard library first."""
         sections: tuple[list[str], list[str]] = ([], [])
         for modules in (False, True):  # `import a` stands before `from a import b`
-            found: dict[str, list[tuple[str, str]]] = {}
+            names: dict[str, list[tuple[str, str]]] = {}
             for module, name, alias in self._imports:
                 if bool(name) == modules:
-                    found.setdefault(module, []).append((name, alias))
-            for module in sorted(found):
+                    names.setdefault(module, []).append((name, alias))
+            for module in sorted(names):
                 section = sections[module.partition(".")[0] not in sys.stdlib_module_names]
-                section.extend(_import_lines(module, found[module]))
+                section.extend(_import_lines(module, names[module]))
         return "\n\n".join("\n".join(section) for section in sections if section)
 
     def _add_imported(self, module: ModuleType, node: Import, name: str) -> None:
@@ -83,13 +83,13 @@ class Definitions:
 
 @cache
 def _top_level(module: ModuleType) -> tuple[str, dict[str, ast.stmt]]:
-    """Return a module's text and what stands at its top level, by name."""
+    """Return a module's text and its top-level statements by the names they define."""
     text = inspect.getsource(module)
     return text, {name: node for node in ast.parse(text).body for name in _names(node)}
 
 
 def _names(node: ast.stmt) -> Iterator[str]:
-    """Yield the names a statement at top level defines."""
+    """Yield the names that a top-level statement defines."""
     match node:
         case ast.Import(names) | ast.ImportFrom(names=names):
             yield from (name.asname or name.name for name in names)

@@ -1,7 +1,7 @@
 """Export as Python source: one `model.py` that needs torch alone, and its weights beside it.
 
 The classes are the blocks' own source, taken with what they refer to; the network is written out
-with its literal numbers. Whatever is printed here is printed as `ruff format` would print it.
+with its literal numbers. The text is laid out as `ruff format` would do it.
 """
 
 import ast
@@ -96,8 +96,8 @@ def export(
 ) -> Path:
     """Write model.py and, where there is a state, model.safetensors; return the path of model.py.
 
-    They are written in a temporary folder, proven there and moved. Raises NasError where what the
-    emitted file computes is not what the built network computes.
+    They are written in a temporary folder, proven there and moved. Raises NasError where the
+    emitted file's outputs are not the built network's.
     """
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,9 +141,9 @@ def prove(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -
             loaded.load_state_dict(dict(state))
     except (RuntimeError, KeyError) as error:
         raise NasError(f"The weights do not fit the network: {error}") from error
-    for what, (found, stated) in emitted["check"](loaded).items():
-        if found != stated:
-            raise NasError(f"The emitted network's {what}: {found}; stated: {stated}.")
+    for fact, (counted, stated) in emitted["check"](loaded).items():
+        if counted != stated:
+            raise NasError(f"The emitted network's {fact}: {counted}; stated: {stated}.")
     shape = (2, architecture.in_channels, architecture.resolution, architecture.resolution)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -239,7 +239,7 @@ def _written(kind: type, arguments: Mapping[str, Any]) -> list[tuple[Any, str]]:
 
 
 def _fitted(value: Any, indent: str, before: str) -> str:
-    """Write a value that stands on a line of its own, broken up where it is too long for it."""
+    """Write a value on a line of its own, broken up where it is too long."""
     flat = _literal(value)
     if len(f"{indent}{before}{flat},") <= WIDTH:
         return flat
@@ -280,7 +280,7 @@ def _own_classes(values: Iterable[Any]) -> Iterator[type]:
 
 
 def _is_own(value: Any) -> bool:
-    """Say whether a value is a class of a block file."""
+    """Tell whether a value is a class of a block file."""
     return isinstance(value, type) and value.__module__.startswith(f"{blocks.__name__}.")
 
 
@@ -344,15 +344,10 @@ def _metrics(facts: Facts) -> list[str]:
     width = max(map(len, names))
     lines = [" " * width + "".join(f"{split:>12}" for split in columns)]
     for name in names:
-        cells = (_cell(metrics.get(name)) for metrics in columns.values())
+        values = (metrics.get(name, "") for metrics in columns.values())
+        cells = (f"{value:.4f}" if isinstance(value, float) else value for value in values)
         lines.append(f"{_plain(name):{width}}" + "".join(f"{cell:>12}" for cell in cells))
     return [line.rstrip() for line in lines] + [""]
-
-
-def _cell(value: float | None) -> str:
-    if value is None:
-        return ""
-    return str(value) if isinstance(value, int) else f"{value:.4f}"
 
 
 def _plain(text: str) -> str:

@@ -3,8 +3,8 @@
 import math
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,8 +17,16 @@ from scipy.stats import spearmanr
 from nas import blocks, network
 from nas.architecture import Architecture
 from nas.latency.measure import Case, Setting, measure
-from nas.latency.operators import ANY, Feature, PlacedRow, features, of_any
-from nas.latency.table import LEAST_MS, Error, LatencyTable, summed
+from nas.latency.table import (
+    ANY,
+    LEAST_MS,
+    Error,
+    Feature,
+    LatencyTable,
+    PlacedRow,
+    features,
+    summed,
+)
 from nas.objective import Objective
 from nas.search_space.preflight import Subject, draw_near
 
@@ -106,21 +114,26 @@ def _distinct(draw: Draw, count: int) -> list[Architecture]:
     return list(networks.values())
 
 
+def _times(cases: Sequence[Case], kind: str, how: Setting, seconds: float, say: Say) -> list[float]:
+    """Measure networks or blocks; return the milliseconds of those that the time was enough for."""
+    say(f"latency: measuring {len(cases)} {kind}, for about {seconds:.0f} s")
+    printed = time.monotonic()
+
+    def progress(share: float) -> None:
+        nonlocal printed
+        if time.monotonic() - printed > QUIET:
+            printed = time.monotonic()
+            say(f"latency: {kind} measured to {share:.0%}")
+
+    return [each.median_ms for each in measure(cases, how, seconds=seconds, progress=progress)]
+
+
 def _measured(
-    architectures: Sequence[Architecture], how: Setting, seconds: float, what: str, say: Say
+    architectures: Sequence[Architecture], how: Setting, seconds: float, kind: str, say: Say
 ) -> list[Timing]:
-    cases = [
-        Case(
-            partial(network.build, architecture), architecture.in_channels, architecture.resolution
-        )
-        for architecture in architectures
-    ]
-    say(f"latency: measuring {len(cases)} {what}, for about {seconds:.0f} s")
-    times = measure(cases, how, seconds=seconds, progress=_now_and_then(what, say))
-    pairs = zip(architectures, times, strict=False)  # the time may not have been enough for all
-    return [
-        Timing(tuple(network.walk(architecture)), time.median_ms) for architecture, time in pairs
-    ]
+    cases = [Case(partial(network.build, a), a.in_channels, a.resolution) for a in architectures]
+    times = _times(cases, kind, how, seconds, say)
+    return [Timing(tuple(network.walk(a)), ms) for a, ms in zip(architectures, times, strict=False)]
 
 
 def _alone(
@@ -130,24 +143,8 @@ def _alone(
     cases = [
         Case(partial(blocks.build, row, channels), channels, size) for row, channels, size in placed
     ]
-    say(f"latency: measuring {len(cases)} blocks, for about {BLOCK_SHARE * seconds:.0f} s")
-    progress = _now_and_then("blocks", say)
-    times = measure(cases, how, seconds=BLOCK_SHARE * seconds, progress=progress)
-    pairs = zip(placed, times, strict=False)
-    return {block: time.median_ms for block, time in pairs if time.median_ms > 0}
-
-
-def _now_and_then(what: str, say: Say) -> Callable[[float], None]:
-    """Return what tells progress every ten seconds."""
-    told = time.monotonic()
-
-    def progress(share: float) -> None:
-        nonlocal told
-        if time.monotonic() - told > QUIET:
-            told = time.monotonic()
-            say(f"latency: {what} measured to {share:.0%}")
-
-    return progress
+    times = _times(cases, "blocks", how, BLOCK_SHARE * seconds, say)
+    return {block: ms for block, ms in zip(placed, times, strict=False) if ms > 0}
 
 
 def fit(alone: Mapping[PlacedRow, float], networks: Sequence[Timing]) -> Fit:
@@ -160,25 +157,26 @@ def fit(alone: Mapping[PlacedRow, float], networks: Sequence[Timing]) -> Fit:
     low where measurements scatter upwards: at last all is scaled to the networks' median.
     """
     inside: dict[PlacedRow, float] = {}
+    taken = np.array([timing.ms for timing in networks])
     if alone:
         operators = _operators([Timing((block,), ms) for block, ms in alone.items()], [])
-        known = {
+        inner = {
             b: alone.get(b) or summed(b, operators) for timing in networks for b in timing.blocks
         }
-        rows = [[sum(known[b] for b in timing.blocks), len(timing.blocks)] for timing in networks]
-        scale, overhead = _non_negative(
-            np.array(rows), np.array([timing.ms for timing in networks])
-        )
+        rows = [[sum(inner[b] for b in timing.blocks), len(timing.blocks)] for timing in networks]
+        scale, overhead = _non_negative(np.array(rows), taken, np.ones(len(networks)))
         inside = {block: scale * ms + overhead for block, ms in alone.items()}
-    single = [Timing((block,), ms) for block, ms in inside.items()]
-    fitted = Fit(inside, _operators(single, networks))
-    ratios = [timing.ms / sum(_predicted(b, fitted) for b in timing.blocks) for timing in networks]
-    factor = float(np.median(ratios))
-    return Fit(*({name: factor * ms for name, ms in part.items()} for part in fitted))  # type: ignore[arg-type]
+    operators = _operators([Timing((block,), ms) for block, ms in inside.items()], networks)
 
+    def predicted(block: PlacedRow) -> float:
+        return max(LEAST_MS, inside.get(block) or summed(block, operators))
 
-def _predicted(block: PlacedRow, fitted: Fit) -> float:
-    return max(LEAST_MS, fitted.blocks.get(block) or summed(block, fitted.operators))
+    sums = [sum(map(predicted, timing.blocks)) for timing in networks]
+    factor = float(np.median(taken / sums))
+    return Fit(
+        {block: factor * ms for block, ms in inside.items()},
+        {feature: factor * ms for feature, ms in operators.items()},
+    )
 
 
 def _operators(single: Sequence[Timing], networks: Sequence[Timing]) -> dict[Feature, float]:
@@ -186,17 +184,16 @@ def _operators(single: Sequence[Timing], networks: Sequence[Timing]) -> dict[Fea
     targets = [*single, *networks]
     ms = np.array([timing.ms for timing in targets])
     weights = np.array([1.0] * len(single) + [WEIGHT] * len(networks))
-    own = [_sum([features(block) for block in timing.blocks]) for timing in targets]
-    pooled = [_sum([of_any(features(block)) for block in timing.blocks]) for timing in targets]
+    own = [_sum(item for b in timing.blocks for item in features(b).items()) for timing in targets]
+    pooled = [_sum((counted, number) for (_, counted), number in row.items()) for row in own]
     any_other = {(ANY, counted): value for counted, value in _solved(pooled, ms, weights).items()}
     return _solved(own, ms, weights) | any_other
 
 
-def _sum(parts: Sequence[Mapping[Any, float]]) -> dict[Any, float]:
-    total: dict[Any, float] = {}
-    for part in parts:
-        for name, number in part.items():
-            total[name] = total.get(name, 0.0) + number
+def _sum(items: Iterable[tuple[Any, float]]) -> dict[Any, float]:
+    total: dict[Any, float] = defaultdict(float)
+    for name, number in items:
+        total[name] += number
     return total
 
 
@@ -209,12 +206,9 @@ def _solved(
 
 
 def _non_negative(
-    matrix: NDArray[np.float64],
-    wanted: NDArray[np.float64],
-    weights: NDArray[np.float64] | None = None,
+    matrix: NDArray[np.float64], wanted: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Solve `matrix x = wanted` for x of at least 0, in the least squares of relative errors."""
-    weights = np.ones(len(wanted)) if weights is None else weights
     units = np.maximum(matrix.max(axis=0), 1e-12)  # columns differ by nine orders of magnitude
     scaled = matrix / units * (weights / wanted)[:, None]
     solution, _ = nnls(scaled, weights, maxiter=100 * matrix.shape[1])

@@ -8,7 +8,6 @@ wants the core. Everything else is timed by the clock.
 import math
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,10 +15,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nas.errors import UserError
+from nas.quantities import check_positive
 
 WARM_UP = 1  # runs before the first that counts: memory is taken, kernels are chosen
 MOST_ROUNDS = 50
@@ -71,9 +72,7 @@ class Setting:
 
 def setting(batch_size: int = 1, threads: int = 1, device: str = "cpu") -> Setting:
     """Return a setting on this machine; raises UserError for one that it can't offer."""
-    for option, number in (("--batch-size", batch_size), ("--threads", threads)):
-        if number < 1:
-            raise UserError(f"{option} is a whole number of at least 1, not {number}.")
+    check_positive(batch_size=batch_size, threads=threads)
     if device not in DEVICES:
         raise UserError(f"--device is {' or '.join(DEVICES)}, not {device!r}.")
     if device == "cuda" and not torch.cuda.is_available():
@@ -104,9 +103,7 @@ class RunTimes:
     @classmethod
     def of(cls, times: Sequence[float]) -> "RunTimes":
         """Sum up runs, of which there is at least one."""
-        first, median, third = (
-            statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else 3 * [*times]
-        )
+        median, first, third = np.quantile(times, (0.5, 0.25, 0.75)).tolist()
         return cls(median, first, third, len(times))
 
 

@@ -2,26 +2,33 @@
 
 A table per block is ProxylessNAS's way, arXiv:1812.00332, and MnasNet's objective is what it is
 for, arXiv:1807.11626. A block that was not measured is summed up from its operators, so that every
-network has a finite, positive latency.
+network has a finite, positive latency. nn-Meter (MobiSys 2021) sums up kernels likewise; here they
+are the framework's operators, which the block's own `cost` lists, so no fusion rule looks for them.
 """
 
 import hashlib
 import json
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from nas import blocks as registry
 from nas import network
 from nas.architecture import Architecture, Row
 from nas.errors import SpaceError, UserError
 from nas.latency.measure import Setting
-from nas.latency.operators import ANY, Feature, PlacedRow, features
 
 FORMAT = "nas.latency/1"
 LEAST_MS = 1e-4  # of a block
+Feature = tuple[str, str]  # an operator, and what is counted of it
+COUNTED = ("calls", "macs", "params", "read", "written")
+ANY = "any"  # stands for operators that were never measured
+PlacedRow = tuple[Row, int, int]  # a row with its input's channels and size
 
 
 @dataclass(frozen=True)
@@ -74,15 +81,15 @@ class LatencyTable:
 
     def of(self, blocks: Iterable[PlacedRow]) -> float:
         """Sum up blocks."""
-        known, total = self._known, 0.0
-        for block in blocks:
-            ms = known.get(block)
-            if ms is None:
-                measured = self.blocks.get(block)
-                ms = max(LEAST_MS, summed(block, self.operators) if measured is None else measured)
-                known[block] = ms
-            total += ms
-        return total
+        return sum(map(self._block_ms, blocks))
+
+    def _block_ms(self, block: PlacedRow) -> float:
+        ms = self._known.get(block)
+        if ms is None:
+            measured = self.blocks.get(block)
+            ms = max(LEAST_MS, summed(block, self.operators) if measured is None else measured)
+            self._known[block] = ms
+        return ms
 
     @cached_property
     def hash(self) -> str:
@@ -154,12 +161,31 @@ def read(path: str | Path) -> LatencyTable:
         raise UserError(f"{path}: {error}") from None
 
 
+@lru_cache(maxsize=100_000)
+def features(block: PlacedRow) -> Mapping[Feature, float]:
+    """Return the sums of a block's operators for one image, by operator and count.
+
+    Every activation of a block counts as its own function's, be it a gate. Raises NasError where
+    the block counts something that is no operator.
+    """
+    row = block[0]
+    activation = registry.get(row.block).complete(dict(row.options)).get("activation", "none")
+    sums: dict[Feature, float] = defaultdict(float)
+    for step in registry.transcript(*block).steps:
+        operator = f"act.{activation}" if step.kind == "act" else step.kind
+        for counted in COUNTED:
+            number = getattr(step, counted)
+            if number > 0:
+                sums[operator, counted] += number
+    return MappingProxyType(sums)
+
+
 def summed(block: PlacedRow, operators: Mapping[Feature, float]) -> float:
     """Sum up a block's operators; one that was never measured counts as any operator would."""
     total = 0.0
     for (operator, counted), number in features(block).items():
-        known = (operator, "calls") in operators
-        total += number * operators.get((operator if known else ANY, counted), 0.0)
+        measured = (operator, "calls") in operators
+        total += number * operators.get((operator if measured else ANY, counted), 0.0)
     return total
 
 

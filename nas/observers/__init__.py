@@ -1,7 +1,7 @@
-"""Who is told what happens to a trial, by the worker that trains it, wherever that runs.
+"""Observers: the worker that trains a trial, wherever it runs, tells them of each event.
 
-An observer shows what happens: in a log, in the dashboard, as numbers for a monitor. It decides
-nothing: one that fails is reported in the worker's log, and the trial goes on.
+An observer shows events: in a log, in the dashboard, as numbers for a monitor. It decides nothing:
+an observer that fails is reported in the worker's log, and the trial goes on.
 """
 
 import logging
@@ -42,15 +42,15 @@ class Observer:
 
 
 class Observers:
-    """Several observers told as one; what they raise never reaches the trial."""
+    """Several observers told as one; an error of theirs never reaches the trial."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
 
-    def tell(self, event: str, *what: Any) -> None:
+    def tell(self, event: str, *facts: Any) -> None:
         """Call the method named `event` of every observer."""
         for observer in self._observers:
             try:
-                getattr(observer, event)(*what)
+                getattr(observer, event)(*facts)
             except Exception:
                 log.exception("%s: %s", type(observer).__name__, event)

@@ -1,4 +1,4 @@
-"""A log per trial as JSON lines: what happened to it, on which machine, in which attempt.
+"""A log per trial as JSON lines: each event with its machine and its attempt.
 
 Each event is one line and one write at the file's end, so workers on several machines that share a
 folder add to the same file, and a kill tears the last line at worst. Nothing in it is a secret: a
@@ -8,9 +8,8 @@ password in a URL, in an error's text say, is left out.
 import json
 import math
 import os
-import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from nas.observers import Observer
 from nas.store.records import CurvePoint, Evaluation, Lease, Metrics
 
 FOLDER = "logs"  # in the study's
-_NAME = re.compile(r"trial-(\d+)\.jsonl")
 
 
 def path_of(folder: str | Path, number: int) -> Path:
@@ -29,7 +27,7 @@ def path_of(folder: str | Path, number: int) -> Path:
 
 
 class Journal(Observer):
-    """Writes what happens to each trial into its log in the study's folder."""
+    """Writes the events of each trial into its log in the study's folder."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder, self.host = Path(folder), socket.gethostname()
@@ -39,14 +37,12 @@ class Journal(Observer):
         self._write(
             lease,
             "started",
-            {
-                "architecture_id": evaluation.architecture_id,
-                "notation": evaluation.notation,
-                "macs": lease.cost.macs,
-                "params": lease.cost.params,
-                "epochs": lease.fidelity,
-                "deaths": evaluation.deaths,
-            },
+            architecture_id=evaluation.architecture_id,
+            notation=evaluation.notation,
+            macs=lease.cost.macs,
+            params=lease.cost.params,
+            epochs=lease.fidelity,
+            deaths=evaluation.deaths,
         )
 
     def epoch(self, lease: Lease, point: CurvePoint, value: float) -> None:
@@ -54,25 +50,23 @@ class Journal(Observer):
         self._write(
             lease,
             "epoch",
-            {
-                "epoch": point.epoch,
-                "score": _finite(value),
-                "metrics": _plain(point.metrics),
-                "train_loss": _finite(point.train_loss),
-                "seconds": point.seconds,
-                "learning_rate": _finite(point.learning_rate),
-            },
+            epoch=point.epoch,
+            score=_finite(value),
+            metrics=_plain(point.metrics),
+            train_loss=_finite(point.train_loss),
+            seconds=point.seconds,
+            learning_rate=_finite(point.learning_rate),
         )
 
     def ended(self, lease: Lease, state: str, metrics: Metrics, reason: str | None) -> None:
         """Log that the trial is told."""
-        self._write(lease, state, {"metrics": _plain(metrics), "reason": reason and hidden(reason)})
+        self._write(lease, state, metrics=_plain(metrics), reason=reason and hidden(reason))
 
     def left(self, lease: Lease, reason: str) -> None:
         """Log that the trial was let go."""
-        self._write(lease, "left", {"reason": hidden(reason)})
+        self._write(lease, "left", reason=hidden(reason))
 
-    def _write(self, lease: Lease, event: str, what: Mapping[str, Any]) -> None:
+    def _write(self, lease: Lease, event: str, **facts: Any) -> None:
         head = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "event": event,
@@ -81,7 +75,7 @@ class Journal(Observer):
             "worker": lease.worker,
             "host": self.host,
         }
-        line = json.dumps({**head, **what}, allow_nan=False)
+        line = json.dumps({**head, **facts}, allow_nan=False)
         path = path_of(self.folder, lease.number)
         path.parent.mkdir(parents=True, exist_ok=True)
         _append(path, line.encode())
@@ -123,16 +117,14 @@ class Reader:
         if self.number is not None:
             path = path_of(self.folder, self.number)
             return [path] if path.is_file() else []
-        try:
-            found = [Path(one.path) for one in os.scandir(self.folder / FOLDER)]
-        except FileNotFoundError:
-            return []
-        return sorted((one for one in found if _NAME.fullmatch(one.name)), key=_number)
+        paths = (self.folder / FOLDER).glob("trial-*.jsonl")
+        numbers = {path: path.stem.removeprefix("trial-") for path in paths}
+        return sorted((p for p in numbers if numbers[p].isdecimal()), key=lambda p: int(numbers[p]))
 
     def read(self) -> list[dict[str, Any]]:
         """Return the new events of all files, in the order of their times."""
-        found = [event for path in self.files() for event in self._new(path)]
-        return sorted(found, key=lambda event: str(event["time"]))
+        events = [event for path in self.files() for event in self._new(path)]
+        return sorted(events, key=lambda event: str(event["time"]))
 
     def _new(self, path: Path) -> Iterator[dict[str, Any]]:
         begun = self._read.get(path, 0)
@@ -148,15 +140,10 @@ class Reader:
                 yield event
 
 
-def _number(path: Path) -> int:
-    match = _NAME.fullmatch(path.name)
-    return int(match[1]) if match else -1
-
-
 def _event(line: bytes) -> dict[str, Any] | None:
     """Return a line's event; None for one that was torn by a kill."""
     try:
-        found = json.loads(line)
+        event = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and {"time", "event", "trial"} <= set(found) else None
+    return event if isinstance(event, dict) and {"time", "event", "trial"} <= set(event) else None

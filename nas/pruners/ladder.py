@@ -1,26 +1,27 @@
-"""Multi-fidelity: a ladder of short trainings, and who may climb it. Pure rules over plain rows.
+"""Multi-fidelity: a ladder of short trainings, and the rules of promotion over plain rows.
 
-A network is trained up to a rung; the best of each rung are promoted: they go on to the next. All
-is asked of what is stored, so that any worker can ask at any time and none has to wait.
+A network is trained up to a rung; the best of each rung are promoted to the next. Promotions follow
+from the stored trials alone, so that any worker can ask at any time and none has to wait.
 Successive halving: Li et al., "A System for Massively Parallel Hyperparameter Tuning",
 arXiv:1810.05934. Hyperband: Li et al., arXiv:1603.06560.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from nas.errors import UserError, unknown
 
 FIDELITIES = ("epochs", "data", "resolution")
 DEFAULT = "epochs"
 REDUCTION = 3
-MAX_RUNGS = 4  # the lowest is a 27th of a training: one that is shorter says nothing
+MAX_RUNGS = 4  # the lowest is a 27th of a training: a shorter one tells nothing
 
 
 @dataclass(frozen=True)
 class Rung:
-    """A part of a training: up to epoch `epochs` it sees less than it sees in the end.
+    """The part of a training that ends at epoch `epochs`.
 
     `data` is the share of the train split's images, `resolution` that of the network's own.
     """
@@ -31,7 +32,7 @@ class Rung:
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether nothing is left out."""
+        """Tell whether it uses all images at full resolution."""
         return self.data == self.resolution == 1.0
 
     def pixels(self, resolution: int) -> int:
@@ -42,7 +43,7 @@ class Rung:
 
 
 def check(fidelity: str, reduction: int) -> None:
-    """Refuse an unknown fidelity, and a reduction factor that reduces nothing or all."""
+    """Refuse an unknown fidelity and a reduction factor out of range."""
     if fidelity not in FIDELITIES:
         raise UserError(unknown("fidelity", fidelity, FIDELITIES))
     if not 2 <= reduction <= 10:
@@ -52,9 +53,9 @@ def check(fidelity: str, reduction: int) -> None:
 def ladder(epochs: int, fidelity: str = DEFAULT, reduction: int = REDUCTION) -> tuple[Rung, ...]:
     """Return the rungs of a training of this many epochs, the lowest first, the whole one last.
 
-    Training up to a rung costs about 1 / reduction of training up to the next. Where data or
-    resolution is what is saved, it is saved half on that and half on epochs: a cost of c is
-    sqrt(c) of the epochs on sqrt(c) of the images, or of the pixels.
+    Training up to a rung costs about 1 / reduction of training up to the next. With the fidelity
+    `data` or `resolution` a cost of c is sqrt(c) of the epochs on sqrt(c) of the images, or of the
+    pixels.
     """
     check(fidelity, reduction)
     rungs = [Rung(epochs)]
@@ -64,23 +65,18 @@ def ladder(epochs: int, fidelity: str = DEFAULT, reduction: int = REDUCTION) -> 
         last = round(epochs * share)
         if epochs * share < 1 or last >= rungs[-1].epochs:
             break
-        rungs.append(_rung(last, fidelity, share))
+        data = round(share, 4) if fidelity == "data" else 1.0
+        # Pixels grow with the square of the side.
+        resolution = round(share**0.5, 4) if fidelity == "resolution" else 1.0
+        rungs.append(Rung(last, data, resolution))
     return tuple(reversed(rungs))
-
-
-def _rung(epochs: int, fidelity: str, share: float) -> Rung:
-    if fidelity == "data":
-        return Rung(epochs, data=round(share, 4))
-    if fidelity == "resolution":  # pixels grow with the square of the side
-        return Rung(epochs, resolution=round(share**0.5, 4))
-    return Rung(epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RungTrial:
-    """A network at one fidelity, in epochs, as a study has it.
+    """A study's trial of a network at one fidelity, in epochs.
 
-    `score` is None while it runs, and where it failed.
+    `score` is None while the trial runs, and where it failed.
     """
 
     architecture_id: str
@@ -93,10 +89,10 @@ class RungTrial:
 
 @dataclass(frozen=True)
 class Schedule:
-    """At which epochs trainings stop (`rungs`, the whole training last), and which of them go on.
+    """The epochs at which trainings stop (`rungs`, the whole training last), and the promotions.
 
-    With `brackets` it is Hyperband: networks begin at different rungs and compete with those that
-    began at the same. Without, all begin at the lowest: successive halving. One rung is neither.
+    With `brackets` it is Hyperband: networks begin at different rungs and compete with others of
+    the same first rung. Without, all begin at the lowest: successive halving. One rung is neither.
     """
 
     rungs: tuple[int, ...]
@@ -105,7 +101,7 @@ class Schedule:
 
     @property
     def shares(self) -> list[int]:
-        """How many networks of a round of Hyperband begin at each rung: about equal cost each.
+        """The number of networks in a round of Hyperband that begin at each rung, of equal cost.
 
         Algorithm 1 of arXiv:1603.06560: with s rungs above, (s_max + 1) eta^s / (s + 1).
         """
@@ -114,7 +110,7 @@ class Schedule:
         return [-(-(highest + 1) * self.reduction**s // (s + 1)) for s in above]
 
     def describe(self) -> str:
-        """Say where trainings stop and who goes on."""
+        """Describe the rungs and the promotions."""
         if len(self.rungs) == 1:
             return f"no rung below {self.rungs[0]} epochs: every network is trained to the end"
         *lower, top = self.rungs
@@ -124,60 +120,53 @@ class Schedule:
             f"best 1 in {self.reduction} of a rung go on"
         )
 
-    def base(self, seen: Sequence[RungTrial]) -> int:
+    def base(self, trials: Sequence[RungTrial]) -> int:
         """Return the fidelity at which the next new network begins.
 
         Of the brackets, the one that is furthest behind its share.
         """
         if not self.brackets:
             return self.rungs[0]
-        begun = Counter(_begun_at(seen).values())
+        begun = Counter(lowest for lowest, _ in _spans(trials).values())
         shares = dict(zip(self.rungs, self.shares, strict=True))
         return min(self.rungs, key=lambda rung: ((begun[rung] + 1) / shares[rung], rung))
 
     def promotion(
-        self, seen: Sequence[RungTrial], *, closing: bool = False
+        self, trials: Sequence[RungTrial], *, closing: bool = False
     ) -> tuple[RungTrial, int] | None:
-        """Return which network goes on now and up to which epoch; None where none may.
+        """Return the trial whose network is promoted now, and its next rung; None without one.
 
-        It is among the best 1 / reduction of its rung so far, and was not promoted yet; what failed
-        counts, but its place is another's. The highest rung is asked first. When the search is
-        `closing`, the best of a rung may go on however few they are: somebody reaches the top.
+        The network is among the best 1 / reduction of its rung so far, and was not promoted yet;
+        failed ones count towards the quota but take no place in it. The highest rung is asked
+        first. When the search is `closing`, the best of each rung may go on, so that a network
+        reaches the top.
         """
-        begun, reached = _begun_at(seen), _reached(seen)
-        failed = {one.architecture_id for one in seen if one.ended and one.score is None}
-        for rung, following in reversed(list(zip(self.rungs, self.rungs[1:], strict=False))):
-            free: list[RungTrial] = []
-            for base in self.rungs[: self.rungs.index(rung) + 1]:
-                pool = [
-                    one
-                    for one in seen
-                    if one.fidelity == rung and begun[one.architecture_id] == base and one.ended
-                ]
-                sound = [one for one in pool if one.architecture_id not in failed]
+        spans = _spans(trials)
+        failed = {t.architecture_id for t in trials if t.ended and t.score is None}
+        for rung, following in reversed(list(pairwise(self.rungs))):
+            pools: dict[int, list[RungTrial]] = defaultdict(list)  # by bracket
+            for trial in trials:
+                if trial.fidelity == rung and trial.ended:
+                    pools[spans[trial.architecture_id][0]].append(trial)
+            promotable: list[RungTrial] = []
+            for pool in pools.values():
+                sound = [trial for trial in pool if trial.architecture_id not in failed]
                 quota = max(len(pool) // self.reduction, int(closing))
                 best = sorted(sound, key=_rank)[:quota]
-                free += [one for one in best if reached[one.architecture_id] == rung]
-            if free:
-                return min(free, key=_rank), following
+                promotable += [t for t in best if spans[t.architecture_id][1] == rung]
+            if promotable:
+                return min(promotable, key=_rank), following
         return None
 
 
-def _rank(one: RungTrial) -> tuple[float, int]:
-    """Order the best first; of equals, who was first."""
-    return -(one.score or 0.0), one.number
+def _rank(trial: RungTrial) -> tuple[float, int]:
+    """Order by score, the best first, then by number."""
+    return -(trial.score or 0.0), trial.number
 
 
-def _begun_at(seen: Iterable[RungTrial]) -> dict[str, int]:
-    """Return each network's bracket: the lowest fidelity that the study has of it."""
-    begun: dict[str, int] = {}
-    for one in seen:
-        begun[one.architecture_id] = min(one.fidelity, begun.get(one.architecture_id, one.fidelity))
-    return begun
-
-
-def _reached(seen: Iterable[RungTrial]) -> dict[str, int]:
-    reached: dict[str, int] = {}
-    for one in seen:
-        reached[one.architecture_id] = max(one.fidelity, reached.get(one.architecture_id, 0))
-    return reached
+def _spans(trials: Iterable[RungTrial]) -> dict[str, tuple[int, int]]:
+    """Return each network's lowest fidelity, which is its bracket, and its highest."""
+    fidelities: dict[str, list[int]] = defaultdict(list)
+    for trial in trials:
+        fidelities[trial.architecture_id].append(trial.fidelity)
+    return {network: (min(each), max(each)) for network, each in fidelities.items()}

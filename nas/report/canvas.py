@@ -1,7 +1,7 @@
-"""What a diagram is drawn on, in inches from the lower left: vectors by matplotlib, or pixels.
+"""The sheets of a diagram, in inches from the lower left: vectors by matplotlib, or pixels.
 
-Pixels, by Pillow, are for a picture beside every trial: they cost a twentieth of what matplotlib
-takes and do not import it.
+Pixels, by Pillow, are for a picture beside every trial: they take a twentieth of matplotlib's time
+and do not import it.
 """
 
 from collections.abc import Callable, Sequence
@@ -56,13 +56,13 @@ Point = tuple[float, float]
 
 
 class Canvas(Protocol):
-    """A sheet; what has a higher `zorder` lies above."""
+    """A sheet; a mark with a higher `zorder` lies above the others."""
 
     def text(self, at: Point, text: str, style: Style) -> None:
-        """Write a text, of several lines perhaps, at a place that its alignment refers to."""
+        """Write a text of one or more lines; its alignment refers to the place."""
 
     def area(self, corners: Sequence[Point], fill: Fill) -> None:
-        """Fill a polygon; two corners are those of a rectangle, the lower left and upper right."""
+        """Fill a polygon; two corners are the lower left and upper right of a rectangle."""
 
     def line(self, ends: tuple[Point, Point], stroke: Stroke) -> None:
         """Draw a straight line."""
@@ -191,11 +191,9 @@ class Pixels:
 
 @cache
 def _font(size: float, bold: bool) -> "ImageFont.FreeTypeFont":
-    """Return the font that matplotlib brings, in which it would write as well."""
-    found = find_spec("matplotlib")
-    folder = Path(found.submodule_search_locations[0] if found and found.submodule_search_locations
-                  else "")  # fmt: skip
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    path = folder / "mpl-data" / "fonts" / "ttf" / name
+    """Return matplotlib's own font, so that both kinds of sheet look alike."""
+    matplotlib = find_spec("matplotlib")  # which is not imported
+    folder = Path(str(matplotlib and matplotlib.origin)).parent / "mpl-data" / "fonts" / "ttf"
+    path = folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
     pixels = size * SHARP / POINTS
     return ImageFont.truetype(str(path), pixels, layout_engine=ImageFont.Layout.BASIC)

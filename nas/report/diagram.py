@@ -1,8 +1,7 @@
 """One architecture at a glance: a slice per layer, kernel groups as coloured bars, widths to scale.
 
-Rows of equal layers stand together as one box, boxes under their stage, and what a box's options
-are stands below it. Nothing here knows a block by name: what is drawn of a block are its arguments
-and its options, so a block that is added is drawn without an edit.
+Equal layers in a row are one box, boxes stand under their stage, and a table below lists their
+options. Only a block's arguments and options are drawn, so that a new block needs no edit here.
 """
 
 import math
@@ -10,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,13 +36,13 @@ DARK_TEXT_ON = {1, 3, 5, 19, 21}
 TALLEST, SLICE, THINNEST, SLICES, GAP, NARROWEST, MARGIN = 2.2, 0.3, 0.06, 7.5, 0.14, 0.36, 0.12
 LINE, BARS, GUTTER, WIDEST_MIN, CUT = 0.19, 0.42, 1.0, 7.4, 1.12
 SMALL, NORMAL, LARGE = 7.0, 8.0, 13.0
-TRAINING = ("drop_path", "dropout")  # they change how a network is trained, not what it looks like
-DRAWN = ("kernels", "partition", *TRAINING)  # seen in the bars, so not in the table as well
+TRAINING = ("drop_path", "dropout")  # they change a training and leave the network as it is
+DRAWN = ("kernels", "partition", *TRAINING)  # the bars show them, so the table does not
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One row as it is drawn: its kernel groups, whether it has a skip, its output and its cost."""
+    """One row with its kernel groups, its skip, its output's size in pixels, and its cost."""
 
     row: Row
     in_channels: int
@@ -80,7 +80,7 @@ class Box:
 
 
 class Line(NamedTuple):
-    """One line of the table below the boxes: a cell for each box, and which of them stand out.
+    """One line of the table below the boxes: a cell for each box; `strong` ones stand out.
 
     In a line that `joins`, equal neighbours share one cell.
     """
@@ -100,24 +100,22 @@ class Span(NamedTuple):
 
 
 def layers(architecture: Architecture) -> list[tuple[str, Layer]]:
-    """Return every row as it is drawn, with the name of its part."""
+    """Return every row as a layer, with the name of its part."""
     parts = [part for part, rows in architecture.parts() for _ in rows]
-    found = []
-    for part, (row, channels, size, cost) in zip(
-        parts, network.block_costs(architecture), strict=True
-    ):
+    drawn = []
+    for row, channels, size, cost in network.block_costs(architecture):
         groups = kernel_groups(row, channels)
         out = blocks.out_size(row, size)
         skip = blocks.transcript(row, channels, size).skip
-        found.append((part, Layer(row, channels, out, groups, skip, cost)))
-    return found
+        drawn.append(Layer(row, channels, out, groups, skip, cost))
+    return list(zip(parts, drawn, strict=True))
 
 
 def layout(architecture: Architecture) -> tuple[Box, ...]:
-    """Return the boxes from the image to the logits: heights to the square root of the width."""
+    """Return the boxes from the image to the logits; heights go with the square root of widths."""
     runs: list[tuple[str, list[Layer]]] = []
     for part, layer in layers(architecture):
-        if runs and runs[-1][0] == part and _alike(runs[-1][1][0].row, layer.row):
+        if runs and runs[-1][0] == part and _continues(runs[-1][1][0].row, layer.row):
             runs[-1][1].append(layer)
         else:
             runs.append((part, [layer]))
@@ -133,22 +131,23 @@ def layout(architecture: Architecture) -> tuple[Box, ...]:
 
 
 def scale(architecture: Architecture) -> int:
-    """Return the channels that are drawn at full height: the body's widest."""
+    """Return the number of channels at full height: the body's widest."""
     rows = architecture.stem + architecture.body
     return max(row.out_channels for row in rows or architecture.head)
 
 
-def _alike(first: Row, row: Row) -> bool:
-    """Say whether a row goes on with a run; the run's stride is its first row's."""
-    return row.stride == 1 and _drawn(replace(first, stride=1)) == _drawn(row)
+def _continues(first: Row, row: Row) -> bool:
+    """Tell whether a row belongs to a run; only a run's first row has a stride."""
 
+    def plain(row: Row) -> Row:
+        options = tuple(pair for pair in row.options if pair[0] not in TRAINING)
+        return replace(row, stride=1, options=options)
 
-def _drawn(row: Row) -> Row:
-    return replace(row, options=tuple(pair for pair in row.options if pair[0] not in TRAINING))
+    return row.stride == 1 and plain(first) == plain(row)
 
 
 def _placed(boxes: list[Box]) -> tuple[Box, ...]:
-    """Widen columns until every text has its room, then put them side by side."""
+    """Widen columns until every text fits, then put them side by side."""
     pitches = [box.pitch for box in boxes]
     spans = [(span, NORMAL) for span in stages(boxes)]
     spans += [(span, SMALL) for line in table(boxes) for span in joined(line)]
@@ -158,17 +157,12 @@ def _placed(boxes: list[Box]) -> tuple[Box, ...]:
         if lack > 0:
             each = lack / len(pitches[inside])
             pitches[inside] = [pitch + each for pitch in pitches[inside]]
-    x, placed = gutter(boxes), []
+    labels = [_text_width(line.label, NORMAL) for line in table(boxes)]
+    x, placed = max(GUTTER, *labels) + 2 * MARGIN, []  # the labels stand left of the boxes
     for box, pitch in zip(boxes, pitches, strict=True):
         placed.append(replace(box, x=x, pitch=pitch))
         x += pitch
     return tuple(placed)
-
-
-def gutter(boxes: Sequence[Box]) -> float:
-    """Return the room left of the boxes for the names of the table's lines, in inches."""
-    labels = [_text_width(line.label, NORMAL) for line in table(boxes)]
-    return max(GUTTER, *labels) + 2 * MARGIN
 
 
 def _text_width(text: str, points: float) -> float:
@@ -178,23 +172,22 @@ def _text_width(text: str, points: float) -> float:
 
 def spans_of(keys: Iterable[object], texts: Sequence[str]) -> list[Span]:
     """Join neighbours with equal keys; the text is the first one's."""
-    found: list[tuple[object, Span]] = []
-    for index, key in enumerate(keys):
-        if found and found[-1][0] == key:
-            found[-1] = (key, found[-1][1]._replace(last=index))
-        else:
-            found.append((key, Span(index, index, texts[index])))
-    return [span for _, span in found]
+    spans: list[Span] = []
+    for _, run in groupby(enumerate(keys), key=lambda pair: pair[1]):
+        indices = [index for index, _ in run]
+        spans.append(Span(indices[0], indices[-1], texts[indices[0]]))
+    return spans
 
 
 def stages(boxes: Sequence[Box]) -> list[Span]:
-    """Return the parts: which boxes each has, its name and the size of its output."""
-    found = []
-    for span in spans_of([box.part for box in boxes], [box.part for box in boxes]):
+    """Return each part's boxes under its name and the size of its output."""
+    parts = [box.part for box in boxes]
+    spans = []
+    for span in spans_of(parts, parts):
         size = boxes[span.last].layers[-1].size
         name = span.text.replace("stage", "stage ")
-        found.append(span._replace(text=f"{name}\n{size} × {size}"))
-    return found
+        spans.append(span._replace(text=f"{name}\n{size} × {size}"))
+    return spans
 
 
 def joined(line: Line) -> list[Span]:
@@ -222,38 +215,31 @@ def _shown(rows: Sequence[Row]) -> list[str]:
     """Return the options that the table shows, expansion and SE before the others."""
     names = {name for row in rows for name, _ in row.options}
     names |= {"expansion"} if any("expansion" in _values(row) for row in rows) else set()
+    names -= {*DRAWN, *(name for name, _ in throughout(rows))}
     first = ("expansion", "se_ratio")
-    hidden = (*DRAWN, *(name for name, _ in throughout(rows)))
-    ordered = sorted(names, key=lambda name: (first.index(name) if name in first else 9, name))
-    return [name for name in ordered if name not in hidden]
+    return sorted(names, key=lambda name: (first.index(name) if name in first else 9, name))
 
 
 def throughout(rows: Sequence[Row]) -> list[tuple[str, Value]]:
     """Return the options, other than expansion and SE, that are the same wherever they exist."""
-    names = sorted({name for row in rows for name, _ in row.options})
-    found = []
-    for name in names:
-        if name in ("expansion", "se_ratio", *DRAWN):
-            continue
+    names = {name for row in rows for name, _ in row.options}
+    common = []
+    for name in sorted(names - {"expansion", "se_ratio", *DRAWN}):
         values = [_values(row)[name] for row in rows[:-1] if name in _values(row)]
         values += [value for other, value in rows[-1].options if other == name]
         if len(values) > 1 and len(set(values)) == 1:
-            found.append((name, values[0]))
-    return found
+            common.append((name, values[0]))
+    return common
 
 
 def _option_line(name: str, rows: Sequence[Row]) -> Line:
     values = [_values(row).get(name) for row in rows]
     cells = tuple("" if value is None else _worded(value) for value in values)
     if rows[-1].block == "classifier" and name not in dict(rows[-1].options):
-        cells = (*cells[:-1], "")  # what it could have and has not is no news at the end
+        cells = (*cells[:-1], "")  # a classifier's defaults are left out
     strong = tuple(name in dict(row.options) or name == "expansion" for row in rows)
-    return Line(
-        _label(name),
-        cells,
-        strong,
-        joins=any(isinstance(v, str) for v in values) and max(map(len, cells)) > 4,
-    )
+    joins = any(isinstance(v, str) for v in values) and max(map(len, cells)) > 4
+    return Line(_label(name), cells, strong, joins)
 
 
 def _label(name: str) -> str:
@@ -262,7 +248,7 @@ def _label(name: str) -> str:
 
 
 def _values(row: Row) -> dict[str, Value]:
-    """Return a row's options, defaults too; those of squeeze and excite only where it is used."""
+    """Return a row's options with defaults; squeeze and excite's only where it is used."""
     values = blocks.get(row.block).complete(dict(row.options))
     if values.get("se_ratio"):
         return values
@@ -312,7 +298,7 @@ def figure(architecture: Architecture, *, title: str = "") -> "Figure":
 
 
 def png(architecture: Architecture, *, title: str = "") -> bytes:
-    """Return the picture of an architecture as a PNG file, in a few milliseconds."""
+    """Return the picture of an architecture as a PNG file; it takes a few milliseconds."""
     plan = _plan(architecture)
     canvas = Pixels(*plan.size)
     _compose(Sheet(canvas, plan), architecture, title or architecture.id)
@@ -321,9 +307,9 @@ def png(architecture: Architecture, *, title: str = "") -> bytes:
 
 @dataclass(frozen=True)
 class Plan:
-    """What stands where, in inches: the boxes stand on `floor`, bands and notes end at `page_end`.
+    """The places in a picture, in inches: boxes stand on `floor`, bands end above the notes.
 
-    `size` is the sheet's width and height.
+    `size` is the sheet's width and height; `page_end` is the upper edge of the notes.
     """
 
     boxes: tuple[Box, ...]
@@ -346,7 +332,7 @@ def _plan(architecture: Architecture) -> Plan:
 
 
 def _compose(sheet: "Sheet", architecture: Architecture, title: str) -> None:
-    """Draw all of a picture."""
+    """Draw a picture."""
     plan = sheet.plan
     _heading(sheet, architecture, title, plan.size[1])
     _bands(sheet, plan.page_end, architecture.resolution)
@@ -367,9 +353,9 @@ def _compose(sheet: "Sheet", architecture: Architecture, title: str) -> None:
 
 
 def _notes(boxes: Sequence[Box], width: float) -> list[str]:
-    """Say which options are the same throughout, in lines that fit into the width."""
-    found = throughout([box.layers[0].row for box in boxes])
-    words = ", ".join(f"{_label(name)} {_worded(value)}" for name, value in found)
+    """List the options that are the same throughout, in lines that fit into the width."""
+    common = throughout([box.layers[0].row for box in boxes])
+    words = ", ".join(f"{_label(name)} {_worded(value)}" for name, value in common)
     letters = int((width - 2 * MARGIN) / _text_width("x", SMALL))
     return textwrap.wrap(f"throughout: {words}", letters) if words else []
 
@@ -476,10 +462,10 @@ def _box(sheet: Sheet, box: Box) -> None:
             height = group.share * box.height
             edge = GREY if group.kernel is None else "white"
             sheet.bar(x, y, (box.slice, height), Fill(colour(group.kernel), 2, edge))
-            if number == 0 and group.kernel is not None:
-                _digit(
-                    sheet, group.kernel, (x + box.slice / 2, y + height / 2), (box.slice, height)
-                )
+            digits = str(group.kernel or "")
+            if number == 0 and box.slice > _text_width(digits, SMALL) + 0.02 and height > 0.1:
+                dark = INK if group.kernel in DARK_TEXT_ON else "white"
+                sheet.text(x + box.slice / 2, y + height / 2, digits, color=dark, zorder=4)
             y += height
         if layer.skip:
             size = (box.slice * 0.8, 0.12)
@@ -502,14 +488,8 @@ def _cut(sheet: Sheet, box: Box) -> None:
         sheet.line(xs, ys, Stroke(GREY, 0.8, zorder=6))
 
 
-def _digit(sheet: Sheet, kernel: int, at: tuple[float, float], room: tuple[float, float]) -> None:
-    """Write a kernel's size into its bar where there is room."""
-    if room[0] > _text_width(str(kernel), SMALL) + 0.02 and room[1] > 0.1:
-        sheet.text(*at, str(kernel), color=INK if kernel in DARK_TEXT_ON else "white", zorder=4)
-
-
 def colour(kernel: int | None) -> str:
-    """Return a kernel size's own colour; those beyond the palette begin anew at 3."""
+    """Return a kernel size's colour; sizes beyond the palette begin anew at 3."""
     if kernel is None:
         return NO_KERNEL
     return COLOURS.get(kernel) or list(COLOURS.values())[1 + (kernel // 2) % (len(COLOURS) - 1)]
@@ -547,13 +527,12 @@ def _shares(sheet: Sheet, y: float, name: tuple[str, str], count: "Callable[[Cos
         sum(count(layer.cost) for box in sheet.boxes[s.first : s.last + 1] for layer in box.layers)
         for s in spans
     ]
-    whole = max(1, sum(counts))
-    tallest = max(1, *counts)
+    total, tallest = max(1, sum(counts)), max(1, *counts)
     sheet.text(sheet.boxes[0].x - 0.08, y + 0.1, label, ha="right", size=NORMAL, color=GREY)
     for span, number in zip(spans, counts, strict=True):
         begin, end = sheet.range(span)
         height = (BARS - 0.16) * number / tallest
         sheet.bar(begin + 0.06, y, (end - begin - 0.12, height), Fill(colour, zorder=2))
-        share = number / whole
+        share = number / total
         text = f"{share:.0%}" if share >= 0.01 else "<1%" if number else "0"
         sheet.text((begin + end) / 2, y + height + 0.075, text)

@@ -1,4 +1,4 @@
-"""The trials' logs as people read them. Imports no torch."""
+"""The trials' logs as lines for people. Imports no torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,11 +9,11 @@ FEW = ("accuracy", "balanced_accuracy", "loss")
 
 
 def event_line(event: Mapping[str, Any]) -> str:
-    """Say one event of a trial's log in a line."""
-    said = _WHAT.get(event["event"], _ended)(event)
+    """Return one event of a trial's log as a line."""
+    words = {"started": _started, "epoch": _epoch}.get(event["event"], _ended)(event)
     day, _, clock = str(event["time"])[:19].partition("T")
-    who = f"{event.get('worker')}, attempt {event.get('attempt')}"
-    return f"{day} {clock} trial {event['trial']} {said} ({who})"
+    worker = f"{event.get('worker')}, attempt {event.get('attempt')}"
+    return f"{day} {clock} trial {event['trial']} {words} ({worker})"
 
 
 def _started(event: Mapping[str, Any]) -> str:
@@ -36,8 +36,8 @@ def _epoch(event: Mapping[str, Any]) -> str:
 
 def _ended(event: Mapping[str, Any]) -> str:
     parts = [*_metrics(event), event.get("reason")]
-    said = ", ".join(str(part) for part in parts if part)
-    return f"{event['event']}: {said}" if said else str(event["event"])
+    words = ", ".join(str(part) for part in parts if part)
+    return f"{event['event']}: {words}" if words else str(event["event"])
 
 
 def _metrics(event: Mapping[str, Any]) -> list[str]:
@@ -47,6 +47,3 @@ def _metrics(event: Mapping[str, Any]) -> list[str]:
 
 def _named(name: str, value: float | None) -> str:
     return "" if value is None else f"{name} {value:.4g}"
-
-
-_WHAT = {"started": _started, "epoch": _epoch}

@@ -1,4 +1,4 @@
-"""Proxies beside what trainings showed: a table, and a scatter for each proxy."""
+"""Proxies beside the metrics of trained networks: a table, and a scatter for each proxy."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +19,7 @@ COLUMNS = 3
 
 
 class ProxyReport(NamedTuple):
-    """What proxies are worth on a study's networks, whose `macs` and `metrics` these are."""
+    """The worth of proxies on a study's networks, which have these `macs` and `metrics`."""
 
     study: str
     metric: str
@@ -35,7 +35,7 @@ class ProxyReport(NamedTuple):
         return {**self._asdict(), "comparisons": compared, "picture": picture}
 
     def lines(self) -> tables.Lines:
-        """Show how proxies rank the networks, the one that follows the metric best first."""
+        """Show how proxies rank the networks, the best one first."""
         rows = [
             [
                 proxy.name,
@@ -66,23 +66,23 @@ def draw_proxies(report: ProxyReport, path: Path) -> None:
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
-    found = report.comparisons
-    columns = min(COLUMNS, len(found))
-    rows = -(-len(found) // columns)
+    count = len(report.comparisons)
+    columns = min(COLUMNS, count)
+    rows = -(-count // columns)
     size = (3.4 * columns + 0.9, 3.1 * rows + 0.7)
     figure = Figure(figsize=size, layout="constrained", dpi=120)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     low, high = min(report.macs), max(report.macs)
     norm = LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
     drawn = None
-    for axes, one in zip(grid.flat, found, strict=False):
-        ranks = rankdata(one.values)
+    for axes, comparison in zip(grid.flat, report.comparisons, strict=False):
+        ranks = rankdata(comparison.values)
         drawn = axes.scatter(
             ranks, report.metrics, c=report.macs, norm=norm, cmap="viridis", s=34,
             edgecolors="white", linewidths=0.6, zorder=3,
         )  # fmt: skip
-        _say(axes, one)
-    for axes in grid.flat[len(found) :]:
+        _label(axes, comparison)
+    for axes in grid.flat[count:]:
         axes.set_visible(False)
     if drawn is not None:
         bar = figure.colorbar(drawn, ax=grid, shrink=0.6, aspect=30, pad=0.02)
@@ -93,20 +93,21 @@ def draw_proxies(report: ProxyReport, path: Path) -> None:
         bar.outline.set_visible(False)
     figure.supxlabel("rank by the proxy, the most promising at the right", color=INK, fontsize=10)
     figure.supylabel(f"validation {report.metric.replace('_', ' ')}", color=INK, fontsize=10)
-    count = len(report.metrics)
-    figure.suptitle(f"{report.study}: what proxies promised of {count} trained networks", color=INK)
+    title = f"{report.study}: what proxies promised of {len(report.metrics)} trained networks"
+    figure.suptitle(title, color=INK)
     figure.savefig(path)
 
 
-def _say(axes: "Axes", one: Comparison) -> None:
+def _label(axes: "Axes", comparison: Comparison) -> None:
     """Write the proxy's name, its correlation with the interval, and the verdict."""
     from matplotlib.ticker import MaxNLocator
 
-    words = f"Spearman {_interval(one.spearman)}" if one.spearman else "nothing to rank"
-    color = {"helps": GOOD, "misleads": BEST}.get(one.verdict, INK)
-    axes.set_title(one.name, color=INK, fontsize=11, fontweight="bold", loc="left", pad=32)
+    correlation = comparison.spearman
+    words = f"Spearman {_interval(correlation)}" if correlation else "nothing to rank"
+    color = {"helps": GOOD, "misleads": BEST}.get(comparison.verdict, INK)
+    axes.set_title(comparison.name, color=INK, fontsize=11, fontweight="bold", loc="left", pad=32)
     axes.text(0, 1.1, words, transform=axes.transAxes, fontsize=8.5, color=INK)
-    axes.text(0, 1.02, one.verdict, transform=axes.transAxes, fontsize=8.5, color=color)
+    axes.text(0, 1.02, comparison.verdict, transform=axes.transAxes, fontsize=8.5, color=color)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(PALE)

@@ -39,9 +39,9 @@ def kernel_groups(row: Row, in_channels: int) -> tuple[Group, ...]:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a network: how often it has each block, its sizes, its width, its cost.
+    """One part of a network: the number of each of its blocks, its sizes, width and cost.
 
-    The sizes in and out are in pixels; `kernels` are those of all its layers, the smallest first.
+    Sizes are in pixels; `kernels` are the kernel sizes of all layers, the smallest first.
     """
 
     name: str

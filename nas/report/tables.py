@@ -1,4 +1,4 @@
-"""Tables and lines of what verbs return: plain data until they are printed.
+"""Tables and lines for the values that verbs return: plain data until they are printed.
 
 Importing this module imports neither torch nor rich.
 """
@@ -110,18 +110,18 @@ def comparison_table(networks: Sequence[Mapping[str, Any]]) -> Table:
     first = networks[0]
     rows = [
         [
-            one["name"],
-            one["resolution"],
-            one["classes"],
-            len(one["blocks"]),
-            short(one["macs"]),
-            f"{one['macs'] / max(1, first['macs']):.2f}x",
-            short(one["params"]),
-            f"{one['params'] / max(1, first['params']):.2f}x",
-            short(one["activations"]),
-            f"{one['peak_activation_bytes'] / 2**20:.3g} MiB",
+            network["name"],
+            network["resolution"],
+            network["classes"],
+            len(network["blocks"]),
+            short(network["macs"]),
+            f"{network['macs'] / max(1, first['macs']):.2f}x",
+            short(network["params"]),
+            f"{network['params'] / max(1, first['params']):.2f}x",
+            short(network["activations"]),
+            f"{network['peak_activation_bytes'] / 2**20:.3g} MiB",
         ]
-        for one in networks
+        for network in networks
     ]
     columns = ["name", "#pixels", "#classes", "#blocks", "#macs", "#", "#params", "# "]
     return Table([*columns, "#activations", "#peak memory"], rows)
@@ -131,14 +131,14 @@ def latency_table(measured: Sequence[Mapping[str, Any]]) -> Table:
     """Show measured latencies: median and quartiles in milliseconds, and images per second."""
     rows = [
         [
-            one["name"],
-            one["resolution"],
-            *(f"{one[name]:.3f}" for name in ("median_ms", "q1_ms", "q3_ms")),
-            one["runs"],
-            f"{1000 * one['setting']['batch_size'] / one['median_ms']:.0f}",
-            short(one["macs"]),
+            network["name"],
+            network["resolution"],
+            *(f"{network[name]:.3f}" for name in ("median_ms", "q1_ms", "q3_ms")),
+            network["runs"],
+            f"{1000 * network['setting']['batch_size'] / network['median_ms']:.0f}",
+            short(network["macs"]),
         ]
-        for one in measured
+        for network in measured
     ]
     columns = ["name", "#pixels", "#median ms", "#quartiles", "#", "#runs", "#images/s", "#macs"]
     return Table(columns, rows)
@@ -147,11 +147,11 @@ def latency_table(measured: Sequence[Mapping[str, Any]]) -> Table:
 def family_table(members: Iterable[Mapping[str, Any]]) -> Table:
     """Show a scaled family: what each member costs, its FLOPs over the source's and the ideal."""
     rows = []
-    for one in members:
-        ratios = (f"{one[name]:.2f}" for name in ("ratio", "ideal_ratio"))
-        counted = (f"{one[name]:,}" for name in ("macs", "params"))
-        numbers = (one["resolution"], one["layers"], *counted, *ratios)
-        rows.append([f"{one['phi']:g}", *numbers, one["file"] or ""])
+    for network in members:
+        ratios = (f"{network[name]:.2f}" for name in ("ratio", "ideal_ratio"))
+        counted = (f"{network[name]:,}" for name in ("macs", "params"))
+        numbers = (network["resolution"], network["layers"], *counted, *ratios)
+        rows.append([f"{network['phi']:g}", *numbers, network["file"] or ""])
     columns = ["#phi", "#px", "#layers", "#macs", "#params", "#ratio", "#ideal", "file"]
     return Table(columns, rows)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 INK, BEST, PALE = "#334155", "#d1495b", "#94a3b8"
 MACS, LATENCY = "multiply-accumulates", "predicted latency, ms"  # an axis of costs
-SHOWN = 2000  # trials of a kind in the dashboard, the newest; all that are on the front
+SHOWN = 2000  # trials of a kind in the dashboard, the newest
 MARGIN = 0.06  # of an axis, on either side of its trials
 APART = (0.035, 0.045)  # of the axes: labels nearer than both would touch
 MARKERS = {"x": "x", "circle-open": "o", "circle": "o", "triangle-up-open": "^", "star": "*"}
@@ -65,9 +65,9 @@ class TradeOff:
     """A study's trials by metric and cost.
 
     `front` has the complete trials that no other beats in both, the cheapest first, `dominated` the
-    other complete ones. Pruned trials were measured after fewer epochs, so they are on no front:
-    `promising` are those that lie beyond it already. `best` is the number of the trial with the
-    best score, `majority` the rate of the most frequent class.
+    other complete ones. Pruned trials were measured after fewer epochs, so they are on no front;
+    `promising` ones lie beyond it already. `best` is the number of the trial with the best score,
+    `majority` the rate of the most frequent class.
     """
 
     metric: str
@@ -104,7 +104,7 @@ class TradeOff:
 
     @property
     def costs(self) -> tuple[float, float]:
-        """Return the range of costs to show: all of them, and the target."""
+        """Return the range of costs to show: all trials' and the target."""
         costs = [spot.cost for layer in self.layers for spot in layer.spots]
         costs += [self.target] if self.target is not None else []
         ratio = (max(costs) / min(costs)) ** MARGIN * 1.01
@@ -112,7 +112,7 @@ class TradeOff:
 
     @property
     def values(self) -> tuple[float, float]:
-        """Return the range of metrics to show: the front's and the better others'."""
+        """Return the range of metrics to show: the front's and the better ones of the others."""
         others = sorted(spot.value for spot in self.dominated)
         values = [spot.value for spot in (*self.front, *self.promising)]
         values += others[len(others) // 4 :]
@@ -157,8 +157,8 @@ def longest(trainings: Iterable[T]) -> list[T]:
     """Return each architecture's longest training, of equal ones the first."""
     by_architecture: dict[str, T] = {}
     for training in trainings:
-        known = by_architecture.setdefault(training.architecture_id, training)
-        if training.fidelity > known.fidelity:
+        longest_one = by_architecture.setdefault(training.architecture_id, training)
+        if training.fidelity > longest_one.fidelity:
             by_architecture[training.architecture_id] = training
     return list(by_architecture.values())
 
@@ -170,6 +170,7 @@ def words(name: str) -> str:
 
 def to_plotly(figure: TradeOff) -> dict[str, Any]:
     """Return the figure as plotly's JSON; a drag shows the metrics beyond its range."""
+    steps = {"color": INK, "width": 1.5, "shape": "hv"}
     data = [
         {
             "type": "scatter",
@@ -181,7 +182,7 @@ def to_plotly(figure: TradeOff) -> dict[str, Any]:
             "text": [_hover(spot) for spot in layer.spots[-SHOWN:]],
             "hovertemplate": "%{text}<br>%{y:.4f} at %{x:,.4s}<extra></extra>",
         }
-        | ({"mode": "lines+markers", "line": _STEPS} if layer.label == "front" else {})
+        | ({"mode": "lines+markers", "line": steps} if layer.label == "front" else {})
         for layer in figure.layers
         if layer.spots
     ]
@@ -201,9 +202,6 @@ def to_plotly(figure: TradeOff) -> dict[str, Any]:
         layout["shapes"] = [line | {"line": {"color": BEST, "width": 1, "dash": "dash"}}]
         layout["annotations"] = [text | place]
     return {"data": data, "layout": layout}
-
-
-_STEPS = {"color": INK, "width": 1.5, "shape": "hv"}
 
 
 def _hover(spot: Spot) -> str:
@@ -235,7 +233,7 @@ def draw(axes: "Axes", figure: TradeOff) -> None:
 
 
 def _scatter(axes: "Axes", layer: Markers, zorder: int) -> None:
-    """Draw trials; those under the picture's end stand on it, as triangles that point down."""
+    """Draw trials; those below the picture stand on its edge, as triangles that point down."""
     floor, ceiling = axes.get_ylim()
     paint: dict[str, Any] = {"color": layer.color}
     if layer.symbol.endswith("-open"):
@@ -287,13 +285,13 @@ def round_ticks(axes: "Axes") -> None:
     """Mark a logarithmic axis of costs at round numbers that do not run into each other."""
     low, high = axes.get_xlim()
     axes.set_xticks(_ticks(low, high))
-    axes.set_xlim(low, high)
+    axes.set_xlim(low, high)  # set_xticks widens it
     axes.xaxis.set_major_formatter(lambda value, _: short(value))
     axes.minorticks_off()
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers between two, about as far apart on a logarithmic axis as can be."""
+    """Return round numbers between two, about equally far apart on a logarithmic axis."""
     from matplotlib.ticker import MaxNLocator
 
     if high / low < NARROW:

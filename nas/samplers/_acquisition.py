@@ -1,4 +1,4 @@
-"""What a candidate promises: expected improvement of a score of which the cost's part is known."""
+"""Expected improvement of a score whose cost's part is known exactly."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ FARTHEST = 2.0  # standard deviations at which a description is cut off, since i
 
 @dataclass(frozen=True)
 class Observation:
-    """What a trial showed, higher being better; `extra` is the variance of what it did not show."""
+    """A trial's score, higher is better; `extra` is the variance of a score that is estimated."""
 
     values: Assignment
     look: Preview
@@ -33,9 +33,9 @@ class Observation:
 class Encoder:
     """Turns assignments into the rows that the model compares.
 
-    A choice has a column per value and one for not existing. Beside them, the encoder counts the
-    choices with equal options that have each of these: the number of layers that are skipped, say.
-    With `described`, the looks' own numbers come beside these counts.
+    A choice has a column per value and one for not existing. Of choices with equal options, each
+    option is counted: the number of layers that are skipped, say. With `described`, the previews'
+    own numbers stand before these counts.
     """
 
     def __init__(
@@ -70,19 +70,18 @@ class Encoder:
             for option in range(options)
         ]
         width = len(looks[0].numbers) if looks and self.described else 0
-        told = np.array([look.numbers[:width] for look in looks], dtype=float)
-        told = told.reshape(len(looks), width)
-        numbers = np.column_stack([told, *counts]) if counts else told
+        described = np.array([look.numbers[:width] for look in looks], dtype=float)
+        numbers = np.column_stack([described.reshape(len(looks), width), *counts])
         group = np.append(np.arange(width), np.full(len(counts), width)).astype(np.intp)
         return Points(values, numbers, self.owner, group)
 
 
 class Acquisition:
-    """What is expected of candidates: improvement on the best so far, or on the front.
+    """The expected improvement of candidates on the best so far, or on the front.
 
-    The metric is modelled, and each look's factor turns it into the score. How bad the worst are
-    says little about the best: far under the median, differences count less and less (after the
-    warping in Google Vizier, arXiv:2408.11527).
+    The metric is modelled, and each preview's factor turns it into the score. Scores far under the
+    median say little about the best: there differences count less and less (after the warping in
+    Google Vizier, arXiv:2408.11527).
     """
 
     def __init__(
@@ -95,16 +94,16 @@ class Acquisition:
         front: bool = False,
     ) -> None:
         self.encoder, self.is_front = encoder, front
-        looks = [seen.look for seen in observations]
-        known = np.array([look.factor for look in looks])
+        looks = [each.look for each in observations]
+        scaling = np.array([look.factor for look in looks])
         factors = self._factors(looks)
-        scores = np.array([seen.score for seen in observations]) / known * factors
-        extra = np.array([seen.extra for seen in observations]) / known**2
-        points = encoder.encode([seen.values for seen in observations], looks)
+        scores = np.array([each.score for each in observations]) / scaling * factors
+        extra = np.array([each.extra for each in observations]) / scaling**2
+        points = encoder.encode([each.values for each in observations], looks)
         self.centre = points.numbers.mean(axis=0)
         self.scale = np.maximum(points.numbers.std(axis=0), 1e-9)
         points = self._scaled(points)
-        fitted = sorted(chosen(scores, (FITTED // 2, FITTED // 4, FITTED // 4), rng))
+        fitted = sorted(capped(scores, (FITTED // 2, FITTED // 4, FITTED // 4), rng))
         self.surrogate = Surrogate(points, levelled(scores) / factors, extra, fitted)
         means = self.surrogate.predict(points)[0] * factors
         whole = extra == 0 if (extra == 0).any() else np.full(len(extra), True)
@@ -114,7 +113,7 @@ class Acquisition:
             self.surrogate.believe(self._points(*zip(*pending, strict=True)))
 
     def _factors(self, looks: Sequence[Preview]) -> Floats:
-        """Return what turns the metric into what is improved: on a front, that is the metric."""
+        """Return what the metric is multiplied by to be improved: 1 where the aim is a front."""
         return np.array([1.0 if self.is_front else look.factor for look in looks])
 
     def _scaled(self, points: Points) -> Points:
@@ -127,7 +126,7 @@ class Acquisition:
     def improvement(
         self, points: Points, looks: Sequence[Preview]
     ) -> tuple[Floats, Floats, Floats]:
-        """Return how promising each is (for sorting), and its metric's mean and spread."""
+        """Return each candidate's worth (for sorting), and its metric's mean and spread."""
         mean, spread = self.surrogate.predict(self._scaled(points))
         if self.is_front:
             costs = np.array([look.cost for look in looks])
@@ -139,31 +138,31 @@ class Acquisition:
         return expected, mean, spread
 
     def _beyond_front(self, mean: Floats, spread: Floats, costs: Floats) -> Floats:
-        """Return the expected growth of the area under the front, from the worst metric seen."""
+        """Return the expected growth of the area under the front, from the worst metric."""
         floor = self.surrogate.mean + self.surrogate.spread * float(self.surrogate.scaled.min())
         end = max(float(self.stairs[0][-1]), float(costs.max(initial=-np.inf))) + EDGE
         return growth(self.stairs, floor, end, np.array([mean, spread, costs]))
 
 
 def expected_improvement(mean: Floats, spread: Floats, best: float | Floats) -> Floats:
-    """Return by how much a normal variable is expected to exceed the best."""
+    """Return the expected excess of a normal variable over the best."""
     z = (mean - best) / spread
     return np.asarray(spread * (z * ndtr(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)))
 
 
 def stairs(costs: Floats, heights: Floats) -> tuple[Floats, Floats]:
-    """Return where each step of a front begins, by rising cost, and its height."""
+    """Return the cost at which each step of a front begins, rising, and the step's height."""
     points = [pareto.Point(*pair) for pair in zip(heights.tolist(), costs.tolist(), strict=True)]
-    kept = pareto.front(points)
-    return costs[kept], heights[kept]
+    members = pareto.front(points)
+    return costs[members], heights[members]
 
 
 def growth(front: tuple[Floats, Floats], floor: float, end: float, candidates: Floats) -> Floats:
     """Return the expected growth of the area under a front, from `floor` up and to the cost `end`.
 
-    `candidates` (3, n) are the metric's mean and spread, and the cost, which is certain: over each
-    step of the front that a candidate reaches, the step's width times the improvement on its
-    height. Emmerich et al. (CEC 2006) have the general form.
+    `candidates` (3, n) are the metric's mean and spread, and the cost, which is certain. The growth
+    is the sum, over the steps of the front that a candidate reaches, of the step's width times the
+    expected improvement on its height: Emmerich et al. (CEC 2006) have the general form.
     """
     mean, spread, costs = candidates
     first = min(float(front[0][0]), float(costs.min(initial=np.inf)))
@@ -175,10 +174,7 @@ def growth(front: tuple[Floats, Floats], floor: float, end: float, candidates: F
 
 
 def levelled(scores: Floats) -> Floats:
-    """Bring scores far under the median nearer: beyond two spreads of the upper half, logarithms.
-
-    What lies within them is left as it is.
-    """
+    """Bring outliers under the median nearer: beyond two spreads of the upper half, logarithms."""
     middle = float(np.median(scores))
     spread = float(np.sqrt(np.mean((scores[scores >= middle] - middle) ** 2)))
     if spread <= 0:
@@ -189,8 +185,11 @@ def levelled(scores: Floats) -> Floats:
     return result
 
 
-def chosen(scores: Floats, caps: tuple[int, int, int], rng: random.Random) -> list[int]:
-    """Choose the best, the most recent and any others, so that a model stays fast."""
+def capped(scores: Floats, caps: tuple[int, int, int], rng: random.Random) -> list[int]:
+    """Return the indices of the best, of the most recent and of some others, up to these numbers.
+
+    A model of all trials would be slow.
+    """
     count = len(scores)
     if count <= sum(caps):
         return list(range(count))

@@ -1,8 +1,8 @@
-"""What the nas sampler keeps of a study's trials: each ended one is read once.
+"""The record that the nas sampler keeps of a study's trials: each ended one is read once.
 
-An ended trial never changes, so a proposal costs what is new since the last one, and a few
-operations on arrays with an entry per trial. What comes out depends on the trials alone, not on the
-order in which they were read: a resumed search proposes what it would have proposed.
+An ended trial never changes, so a proposal costs the reading of the trials since the last one, and
+a few operations on arrays with an entry per trial. The result depends on the trials alone, not on
+the order in which they were read: a resumed search proposes as if it had not been interrupted.
 """
 
 import math
@@ -16,23 +16,20 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 Floats = NDArray[np.float64]
-GAINS = 3  # complete trials it takes to know what the epochs that a pruned trial missed bring
+GAINS = 3  # complete trials from which the gain in the epochs after a pruned trial's last is known
 WHOLE, CUT = 1, 2  # trained to the end; cut short
 FIRST = 1_024  # entries to begin with
 ROW = np.dtype(
     [
         ("kind", np.uint8),  # WHOLE, CUT or neither
-        ("score", np.float64),  # the value; of one that was cut short, what it reported last
-        ("step", np.int64),  # at which that was
-        # Trials that say the same have a head, the first of them, and the last speaks for all.
-        ("head", np.uint8),
-        ("speaks", np.intp),
+        ("score", np.float64),  # the value; of a trial that was cut short, its last report
+        ("step", np.int64),  # the step of that report
     ]
 )
 
 
 class Shown(NamedTuple):
-    """What trials showed: their numbers, scores (higher is better), and the scores' variances."""
+    """Results: the trials' numbers, scores (higher is better), and the scores' variances."""
 
     numbers: NDArray[np.intp]
     scores: Floats
@@ -40,7 +37,7 @@ class Shown(NamedTuple):
 
 
 class Record:
-    """The ended trials of one study by their numbers, and those that have not ended yet."""
+    """The ended trials of one study by their numbers, and the trials that have not ended yet."""
 
     def __init__(self) -> None:
         self._forget("")
@@ -53,14 +50,17 @@ class Record:
         self.keys: set[Any] = set()
         self._settled = 0  # all trials below this number have ended
         self._rows = np.zeros(FIRST, dtype=ROW)
-        self._heads: dict[Any, int] = {}
-        self._whole: set[Any] = set()  # keys
-        self._at: dict[int, Floats] = {}  # by step, of those at which trials were cut short
+        # The first and the last number of the trials with the same result: by architecture and
+        # value, and by architecture for those that were only ever cut short.
+        self._whole: dict[tuple[Any, float], tuple[int, int]] = {}
+        self._cut: dict[Any, tuple[int, int]] = {}
+        self._trained: set[Any] = set()  # keys of architectures that were trained to the end
+        self._at: dict[int, Floats] = {}  # each trial's report by step, for the last steps of cuts
 
     def read(
         self, study: Study, trials: Sequence[FrozenTrial], identify: Callable[[FrozenTrial], Any]
     ) -> None:
-        """Read what is new; `trials` are in the order of their numbers."""
+        """Read the trials that have ended since; `trials` are in the order of their numbers."""
         name = study.study_name
         if name != self.study or len(trials) < self._settled:
             self._forget(name)
@@ -69,8 +69,7 @@ class Record:
         begin = self._settled
         if begin and trials[begin - 1].number != begin - 1:
             begin = 0
-        for index in range(begin, len(trials)):
-            trial = trials[index]
+        for trial in trials[begin:]:
             if trial.number not in self.ended:
                 if trial.state.is_finished():
                     self._add(trial, identify(trial))
@@ -90,28 +89,17 @@ class Record:
         if trial.state == TrialState.COMPLETE and math.isfinite(value):
             row["kind"], row["score"] = WHOLE, self.sign * value
             if trial.params:
-                self._whole.add(key)
-                self._say(number, (WHOLE, key, value), WHOLE)
-                cut = self._heads.pop((CUT, key), None)
-                if cut is not None:
-                    self._rows[cut]["head"] = 0
+                self._trained.add(key)
+                self._cut.pop(key, None)
+                _join(self._whole, (key, value), number)
         elif trial.state == TrialState.PRUNED and trial.intermediate_values:
             step = max(trial.intermediate_values)
             reached = self.sign * trial.intermediate_values[step]
             row["kind"], row["score"], row["step"] = CUT, reached, step
-            if trial.params and math.isfinite(reached) and key not in self._whole:
-                self._say(number, (CUT, key), CUT)
+            if trial.params and math.isfinite(reached) and key not in self._trained:
+                _join(self._cut, key, number)
         for step, values in self._at.items():
             values[number] = self.sign * trial.intermediate_values.get(step, math.nan)
-
-    def _say(self, number: int, what: Any, kind: int) -> None:
-        """Let a trial speak for those that say the same, where it is the last of them."""
-        rows, head = self._rows, self._heads.setdefault(what, number)
-        last = number if head == number else max(number, int(rows[head]["speaks"]))
-        if number < head:
-            rows[head]["head"] = 0
-            self._heads[what] = head = number
-        rows[head]["head"], rows[head]["speaks"] = kind, last
 
     def _grow(self) -> None:
         size = len(self._rows)
@@ -120,25 +108,27 @@ class Record:
         self._at = {step: np.append(values, more) for step, values in self._at.items()}
 
     def shown(self) -> Shown:
-        """Return what was trained to its end, the same once, then what was only ever cut short.
+        """Return the different results of whole trainings, then those of architectures without one.
 
-        Of several trials that were, on the rungs of a ladder, the last one went furthest.
+        Of several trials on the rungs of a ladder, the last one went furthest.
         """
-        rows = self._rows
-        whole, cut = (rows["speaks"][rows["head"] == kind] for kind in (WHOLE, CUT))
+        whole, cut = (
+            np.array([last for _, last in sorted(spans.values())], dtype=np.intp)
+            for spans in (self._whole, self._cut)
+        )
         scores, extra = self._expected(cut)
         return Shown(
             np.append(whole, cut),
-            np.append(rows["score"][whole], scores),
+            np.append(self._rows["score"][whole], scores),
             np.append(np.zeros(len(whole)), extra),
         )
 
     def _expected(self, cut: NDArray[np.intp]) -> tuple[Floats, Floats]:
-        """Add to what a pruned trial reached the gain of others from the same step on.
+        """Add to a pruned trial's last report the gain of others from the same step on.
 
-        That is what complete trials gained on average; its variance is that of the sum's error.
-        Where too few of them show it, all that reached the step are laid over all the last values:
-        the middles are made equal, and the doubt is as large as they are spread.
+        That is the mean gain of complete trials; its variance is that of the sum's error. Where too
+        few of them reported at the step, all reports at the step are laid over all final scores:
+        the medians are made equal, and the variance is the sum of both.
         """
         rows = self._rows
         scores, extra = rows["score"][cut], np.zeros(len(cut))
@@ -150,34 +140,40 @@ class Record:
         steps = rows["step"][cut]
         for step in np.unique(steps).tolist():
             at = self._reached(step)
-            gain, doubt = _gain(finals, at[complete], at[pruned])
+            gain, variance = _gain(finals, at[complete], at[pruned])
             here = steps == step
             scores[here] += gain
-            extra[here] = doubt + 1e-6 * spread + 1e-12
+            extra[here] = variance + 1e-6 * spread + 1e-12
         return scores, extra
 
     def _reached(self, step: int) -> Floats:
-        """Return what each trial had at a step; NaN where it had nothing."""
-        values = self._at.get(step)
-        if values is None:
+        """Return each trial's report at a step; NaN where there is none."""
+        if step not in self._at:
             values = np.full(len(self._rows), math.nan)
             for number, trial in self.ended.items():
                 values[number] = self.sign * trial.intermediate_values.get(step, math.nan)
             self._at[step] = values
-        return values
+        return self._at[step]
+
+
+def _join(spans: dict[Any, tuple[int, int]], result: Any, number: int) -> None:
+    """Widen the span of the trials with a result to this number."""
+    first, last = spans.get(result, (number, number))
+    spans[result] = min(first, number), max(last, number)
 
 
 def _gain(finals: Floats, complete: Floats, pruned: Floats) -> tuple[float, float]:
-    """Return how much is gained after a step, and the variance of that; see `_expected`.
+    """Return the gain after a step and its variance; see `_expected`.
 
-    `complete` and `pruned` are what trials had at the step, `finals` what the former had at last.
+    `complete` and `pruned` are the reports at the step, `finals` the complete trials' last scores.
     """
     gains = finals - complete
     gains = gains[np.isfinite(gains)]
     if len(gains) >= GAINS:
         return float(np.mean(gains)), float(np.var(gains))
-    at = np.append(complete, pruned)
-    there = at[np.isfinite(at)]
+    reports = np.append(complete, pruned)
+    reports = reports[np.isfinite(reports)]
     if not len(finals):
-        return 0.0, float(np.var(there))
-    return float(np.median(finals) - np.median(there)), float(np.var(there) + np.var(finals))
+        return 0.0, float(np.var(reports))
+    gain = float(np.median(finals) - np.median(reports))
+    return gain, float(np.var(reports) + np.var(finals))

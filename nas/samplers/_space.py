@@ -1,4 +1,4 @@
-"""What a search space, limits and an objective tell a sampler about candidates."""
+"""The facts about candidates that follow from a search space, limits and an objective."""
 
 import math
 import random
@@ -15,13 +15,13 @@ from nas.samplers._oracle import Assignment, Preview
 from nas.samplers._record import Record
 from nas.search_space.preflight import Subject, draw_near, repair
 
-KEPT = 50_000  # looks that are remembered
+REMEMBERED = 50_000  # previews
 
 
 class SpaceOracle:
-    """Knows networks: the canonical one, its cost, the cost's part in the score, the limits.
+    """Knows architectures: the canonical one, its cost, the cost's part in the score, the limits.
 
-    `features`, where given, are what costs more to know of a network than to count it: proxies.
+    `features`, where given, measure proxies, which take longer than counting a cost.
     """
 
     def __init__(
@@ -41,39 +41,35 @@ class SpaceOracle:
         self.record = Record()
         self._looks: dict[tuple[tuple[str, Any], ...], Preview] = {}
 
-    def begin(self, rng: random.Random) -> Assignment:
-        """Draw an assignment near the target, within the limits where they can be kept."""
-        return self._within(draw_near(self.subject, self.objective, rng), rng)
-
-    def draw(self, rng: random.Random) -> Assignment:
+    def draw(self, rng: random.Random, *, near_target: bool = False) -> Assignment:
         """Draw an assignment, cut down to the limits where they can be kept."""
-        return self._within(self.subject.space.draw(rng), rng)
-
-    def _within(self, values: Assignment, rng: random.Random) -> Assignment:
+        if near_target:
+            values = draw_near(self.subject, self.objective, rng)
+        else:
+            values = self.subject.space.draw(rng)
         if self.look(values).allowed:
             return values
-        return repair(self.subject, dict(values), self.limits, rng) or values
+        return repair(self.subject, values, self.limits, rng) or values
 
     def change(self, values: Assignment, rng: random.Random) -> Assignment:
-        """Change one active parameter; those that thereby come to exist take any value."""
+        """Change one active parameter; draw a value for each that the change activates."""
         free = [p for p in self.parameters if p.name in values and len(p.choices) > 1]
         if not free:
             return values
         changed = rng.choice(free)
         others = [choice for choice in changed.choices if choice != values[changed.name]]
         wanted = {**values, changed.name: rng.choice(others)}
-        kept: dict[str, Any] = {}
+        completed: dict[str, Any] = {}
         for parameter in self.parameters:
-            if parameter.is_active(kept):
+            if parameter.is_active(completed):
                 name = parameter.name
-                kept[name] = wanted[name] if name in wanted else rng.choice(parameter.choices)
-        return kept
+                completed[name] = wanted[name] if name in wanted else rng.choice(parameter.choices)
+        return completed
 
     def look(self, values: Assignment) -> Preview:
-        """Return what is known of a network."""
+        """Preview an assignment's architecture."""
         at = tuple(values.items())
-        found = self._looks.get(at)
-        if found is None:
+        if at not in self._looks:
             architecture = self.subject.decode(values)
             cost = self.subject.price(architecture)
             numbers = (
@@ -83,17 +79,13 @@ class SpaceOracle:
             )
             factor = self.objective.score(1.0, self.objective.amount(cost))
             allowed = self.limits.violation(cost) is None
-            if len(self._looks) >= KEPT:
+            if len(self._looks) >= REMEMBERED:
                 self._looks.clear()
-            found = Preview(architecture.id, factor, numbers, allowed, cost=numbers[0])
-            self._looks[at] = found
-        return found
+            self._looks[at] = Preview(architecture.id, factor, numbers, allowed, cost=numbers[0])
+        return self._looks[at]
 
     def describe(self, values: Assignment) -> tuple[float, ...]:
-        """Return a network's features; () when none are asked for.
-
-        The first time a network takes as long as its proxies do; then they are remembered.
-        """
+        """Return an architecture's features; () without any. They are measured once."""
         return () if self.features is None else self.features(self.subject.decode(values))
 
     def identify(self, trial: FrozenTrial) -> Any:

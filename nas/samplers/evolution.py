@@ -6,14 +6,10 @@ them, drawn at random, the best one is the parent; its child differs in one choi
 
 import math
 import random
-from typing import Any
 
-from optuna import Study
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial
 
-from nas.samplers._history import Params, TrialsBefore, distributions, draw, generator, mutate
+from nas.samplers._history import HistorySampler, Params, TrialsBefore, mutate
 from nas.samplers._oracle import Oracle
 
 LEARNS = True
@@ -23,49 +19,22 @@ SAMPLE = 5  # of the population, for one tournament; an individual may be drawn 
 TRIES = 100  # of a child that exists already; after half of them, children's children
 
 
-class EvolutionSampler(BaseSampler):
+class EvolutionSampler(HistorySampler):
     """Propose a mutation of the best of a sample of the last trials.
 
-    It keeps nothing: the same trials and seed give the same proposal. With several objectives each
-    tournament weighs them anew. What a mutation activates is drawn at random.
+    With several objectives each tournament weighs them anew. A choice that a mutation activates is
+    drawn at random.
     """
 
     def __init__(
         self, seed: int, *, population_size: int = POPULATION, sample_size: int = SAMPLE
     ) -> None:
-        self.seed = seed
+        super().__init__(seed)
         self.population_size = population_size
         self.sample_size = sample_size
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return every choice that any trial had."""
-        return dict(distributions(study, trial))
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> Params:
-        """Propose a child, or a random assignment while the population is not full."""
-        if not search_space:
-            return {}
-        history = TrialsBefore(study, trial)
-        rng = generator(self.seed, study, trial)
-        proposal = self._unknown(history, rng)
-        return {name: value for name, value in proposal.items() if name in search_space}
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Draw one parameter at random; see Optuna's BaseSampler."""
-        return draw(param_distribution, generator(self.seed, study, trial, param_name))
-
-    def _unknown(self, history: TrialsBefore, rng: random.Random) -> Params:
-        """Return a proposal that no trial had, where one is found."""
+    def propose(self, history: TrialsBefore, rng: random.Random) -> Params:
+        """Return a child that no trial had; a random one while the population is not full."""
         proposal: Params = {}
         for attempt in range(TRIES):
             if len(history.finished()) < self.population_size:
@@ -81,8 +50,8 @@ class EvolutionSampler(BaseSampler):
     def _parent(self, history: TrialsBefore, rng: random.Random) -> Params:
         fitness = history.fitness(rng)
         population = history.finished()[-self.population_size :]
-        drawn = rng.choices(population, k=self.sample_size)
-        best = max(drawn, key=lambda place: (not math.isnan(fitness[place]), fitness[place]))
+        sample = rng.choices(population, k=self.sample_size)
+        best = max(sample, key=lambda index: (not math.isnan(fitness[index]), fitness[index]))
         return history.choices_of(history.trials[best])
 
 

@@ -5,74 +5,43 @@ Walk to the first neighbour that is better; where none is, begin anew at a rando
 
 import math
 import random
-from typing import Any
 
-from optuna import Study
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial
 
-from nas.samplers._history import (
-    Change,
-    Params,
-    TrialsBefore,
-    distributions,
-    draw,
-    generator,
-    mutate,
-)
+from nas.samplers._history import HistorySampler, Params, TrialsBefore, mutate
 from nas.samplers._oracle import Oracle
 
 LEARNS = True
 OPENING = 10
-TRIES = 100  # of a random place that was tried before
+TRIES = 100  # draws of a random place without a trial
 
 
-class LocalSearchSampler(BaseSampler):
-    """Propose an untried neighbour of where the walk stands.
+class LocalSearchSampler(HistorySampler):
+    """Propose an untried neighbour of the walk's place.
 
-    It keeps nothing: where the walk stands is read from the trials, in the order in which they
-    ended. With several objectives each proposal weighs them anew.
+    The place is read from the trials, in the order in which they ended. With several objectives
+    each proposal weighs them anew.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return every choice that any trial had."""
-        return dict(distributions(study, trial))
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> Params:
-        """Propose a neighbour in random order, or a random place when all were tried."""
-        if not search_space:
-            return {}
-        history = TrialsBefore(study, trial)
-        rng = generator(self.seed, study, trial)
-        stand = standing(history, history.fitness(rng))
-        proposal = None if stand is None else neighbour(history, stand, rng)
-        if proposal is None:
-            proposal = restart(history, rng)
-        return {name: value for name, value in proposal.items() if name in search_space}
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Draw one parameter at random; see Optuna's BaseSampler."""
-        return draw(param_distribution, generator(self.seed, study, trial, param_name))
+    def propose(self, history: TrialsBefore, rng: random.Random) -> Params:
+        """Return a random neighbour without a trial, or a random place when all have one."""
+        place = standing(history, history.fitness(rng))
+        if place is not None:
+            tried = history.first_tried(place)
+            untried = [change for change in history.changes(place) if change not in tried]
+            if untried:
+                return mutate(place, untried, rng)
+        for _ in range(TRIES):
+            proposal = history.random(rng)
+            if not history.is_known(proposal):
+                break
+        return proposal
 
 
 def standing(history: TrialsBefore, fitness: list[float]) -> Params | None:
-    """Return where the walk stands after the trials so far; None: it is to begin anew."""
+    """Return the walk's place after the trials so far; None: it begins anew."""
     place: int | None = None
-    over = -1.0  # the trial that was the last of the neighbours
+    over = -1.0  # the trial of the place's last neighbour
     for trial in history.finished():
         if math.isnan(fitness[trial]):
             continue
@@ -85,28 +54,12 @@ def standing(history: TrialsBefore, fitness: list[float]) -> Params | None:
 
 
 def _all_tried(history: TrialsBefore, params: Params) -> float:
-    """Return the trial with which the last neighbour was tried; infinite while one is left."""
+    """Return the trial of the last neighbour; infinite while a neighbour has no trial."""
     changes = history.changes(params)
     if len(changes) >= len(history.trials):
         return math.inf
     tried = history.first_tried(params)
     return max((tried.get(change, math.inf) for change in changes), default=-1)
-
-
-def neighbour(history: TrialsBefore, params: Params, rng: random.Random) -> Params | None:
-    """Return a neighbour that was not tried; None where there is none."""
-    tried = history.first_tried(params)
-    left: list[Change] = [change for change in history.changes(params) if change not in tried]
-    return mutate(params, left, rng) if left else None
-
-
-def restart(history: TrialsBefore, rng: random.Random) -> Params:
-    """Return a random place, one without a trial where one is found."""
-    for _ in range(TRIES):
-        place = history.random(rng)
-        if not history.is_known(place):
-            break
-    return place
 
 
 def make(seed: int, oracle: Oracle | None = None) -> BaseSampler:  # noqa: ARG001

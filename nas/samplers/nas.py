@@ -1,15 +1,15 @@
 """A sampler made for architectures: a Gaussian process over choices, expected improvement.
 
-After White et al., BANANAS (AAAI 2021, arXiv:1910.11858), who look at mutations of the best, and
-Jones et al. (1998), whose improvement it is. The metric is modelled; what is known of a score
-beforehand (its cost's part) is applied exactly; what breaks a limit or was tried before is no
-candidate. A proposal depends on the seed and on the study's trials alone, so that a resumed study
-goes on as it would have.
+The candidates are mutations of the best, after White et al., BANANAS (AAAI 2021,
+arXiv:1910.11858); the expected improvement is that of Jones et al. (1998). The metric is modelled;
+the cost's part in the score is applied exactly; an architecture that breaks a limit or has a trial
+is no candidate. A proposal depends on the seed and on the study's trials alone, so that a resumed
+study proposes as if it had not been interrupted.
 """
 
-import dataclasses
 import random
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas import pareto
-from nas.samplers._acquisition import CAPS, Acquisition, Encoder, Observation, chosen
+from nas.samplers._acquisition import CAPS, Acquisition, Encoder, Observation, capped
 from nas.samplers._history import draw
 from nas.samplers._oracle import Assignment, Oracle, Preview, StudyOracle
 from nas.samplers._surrogate import Points
@@ -33,45 +33,41 @@ DRAWS, CHANGES, AGAIN = 20, 80, 40  # candidates: drawn; mutations of the best; 
 LIKELIEST = 6
 LISTED = 12  # candidates of which proxies are measured
 SEVERAL = (1, 1, 1, 2, 2, 3)  # how many choices a mutation changes
-PENDING = 64  # trials being evaluated that are believed
+PENDING = 64  # running trials, the latest, whose predictions the model takes for results
 TRIES = 2_000  # draws until a space is taken for exhausted
 
 
 class Prediction(NamedTuple):
-    """What was expected of a proposal: its score's mean and spread, as the study counts scores."""
+    """The mean and spread of a proposal's expected score, as the study counts scores."""
 
     mean: float
     spread: float
 
 
 class Candidates(NamedTuple):
-    """Assignments that may be proposed, what is known of them, and their rows for the model."""
+    """Assignments that may be proposed, their previews, and their rows for the model."""
 
     values: list[Assignment]
     looks: list[Preview]
     points: Points
 
     def take(self, rows: Iterable[int]) -> "Candidates":
-        """Return some of them, in this order."""
-        chosen = [int(row) for row in rows]
-        values, looks = [self.values[i] for i in chosen], [self.looks[i] for i in chosen]
-        return Candidates(values, looks, self.points.take(chosen))
+        """Return the candidates of these rows, in this order."""
+        order = [int(row) for row in rows]
+        values, looks = [self.values[i] for i in order], [self.looks[i] for i in order]
+        return Candidates(values, looks, self.points.take(order))
 
 
 class NasSampler(BaseSampler):
-    """Propose the candidate that is expected to improve most on the best so far.
+    """Propose the candidate with the largest expected improvement on the best so far.
 
-    With an `oracle` it knows costs, limits and which assignments are one architecture; alone it
-    knows the choices of the study's trials. Parameters that are no choices are drawn at random.
-    `last_prediction` is None where a proposal was drawn at random.
+    An `oracle` tells costs, limits and which assignments are one architecture; without one the
+    sampler knows the choices of the study's trials. Numbers are drawn at random. `last_prediction`
+    is None where a proposal was drawn at random.
     """
 
     def __init__(
-        self,
-        seed: int | None = None,
-        *,
-        oracle: Oracle | None = None,
-        startup: int = STARTUP,
+        self, seed: int | None = None, *, oracle: Oracle | None = None, startup: int = STARTUP
     ) -> None:
         self.oracle = oracle
         self.startup = startup
@@ -85,10 +81,9 @@ class NasSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return every choice that is known; see Optuna's BaseSampler."""
-        if self.oracle is not None:
-            return dict(self.oracle.distributions)
-        return dict(StudyOracle(_others(study, trial)).distributions)
+        """Return every known choice; see Optuna's BaseSampler."""
+        oracle = self.oracle or StudyOracle(_others(study, trial))
+        return dict(oracle.distributions)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -99,7 +94,7 @@ class NasSampler(BaseSampler):
         if not search_space:
             return {}
         trials = _others(study, trial)
-        oracle = self.oracle if self.oracle is not None else StudyOracle(trials, search_space)
+        oracle = self.oracle or StudyOracle(trials, search_space)
         values = self._propose(study, trials, oracle)
         return {name: values[name] for name in search_space if name in values}
 
@@ -110,7 +105,7 @@ class NasSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Draw a parameter that no trial had so far; see Optuna's BaseSampler."""
+        """Draw a parameter that no trial has had; see Optuna's BaseSampler."""
         _check(study, self.oracle)
         rng = random.Random(f"{self.seed}:{len(_others(study, trial))}:{param_name}")
         return draw(param_distribution, rng)
@@ -118,17 +113,17 @@ class NasSampler(BaseSampler):
     def _propose(self, study: Study, trials: list[FrozenTrial], oracle: Oracle) -> Assignment:
         rng = random.Random(f"{self.seed}:{len(trials)}")
         oracle.record.read(study, trials, oracle.identify)
-        known = oracle.record.keys | {oracle.identify(trial) for trial in oracle.record.open}
+        tried = oracle.record.keys | {oracle.identify(trial) for trial in oracle.record.open}
         observed = _observe(oracle, rng)
         if len(trials) < self.startup or len(observed) < 2:
-            return _unseen(oracle, known, rng, opening=True)
+            return _untried(oracle, tried, rng, opening=True)
         encoder = Encoder(oracle.distributions)
         if not encoder.starts:
             return oracle.draw(rng)
         model = Acquisition(observed, _pending(oracle), encoder, rng, front=oracle.front)
-        candidates = self.candidates(model, oracle, observed, known, rng)
+        candidates = self.candidates(model, oracle, observed, tried, rng)
         if not candidates.values:
-            return _unseen(oracle, known, rng)
+            return _untried(oracle, tried, rng)
         worth, mean, spread = model.improvement(candidates.points, candidates.looks)
         if oracle.describe(observed[0].values):
             listed = candidates.take(np.argsort(-worth, kind="stable")[:LISTED])
@@ -136,8 +131,9 @@ class NasSampler(BaseSampler):
             worth, mean, spread = model.improvement(candidates.points, candidates.looks)
         best = int(np.argmax(worth))
         factor = candidates.looks[best].factor
-        expected = oracle.record.sign * float(mean[best]) * factor, float(spread[best]) * factor
-        self.last_prediction = Prediction(*expected)
+        self.last_prediction = Prediction(
+            oracle.record.sign * float(mean[best]) * factor, float(spread[best]) * factor
+        )
         return candidates.values[best]
 
     def candidates(
@@ -145,12 +141,12 @@ class NasSampler(BaseSampler):
         model: Acquisition,
         oracle: Oracle,
         observed: list[Observation],
-        known: set[Any],
+        tried: set[Any],
         rng: random.Random,
     ) -> Candidates:
         """Return draws and mutations of the best, and mutations of the likeliest of these."""
-        best = [seen.values for seen in _parents(observed, rng, front=oracle.front)]
-        taken = set(known)
+        best = [parent.values for parent in _parents(observed, rng, front=oracle.front)]
+        taken = set(tried)
         values: list[Assignment] = []
         looks: list[Preview] = []
 
@@ -173,30 +169,27 @@ class NasSampler(BaseSampler):
 
 
 def _described(
-    oracle: Oracle,
-    observed: list[Observation],
-    listed: Candidates,
-    rng: random.Random,
+    oracle: Oracle, observed: list[Observation], listed: Candidates, rng: random.Random
 ) -> tuple[Acquisition, Candidates]:
-    """Model once more with what is too dear to be known of all: of a short list and of trials."""
+    """Model trials and a short list of candidates with the oracle's descriptions of them."""
 
-    def known(values: Assignment, look: Preview) -> Preview:
+    def described(values: Assignment, look: Preview) -> Preview:
         return look._replace(numbers=look.numbers + oracle.describe(values))
 
     encoder = Encoder(oracle.distributions, described=True)
-    seen = [dataclasses.replace(o, look=known(o.values, o.look)) for o in observed]
-    pending = [(values, known(values, look)) for values, look in _pending(oracle)]
-    model = Acquisition(seen, pending, encoder, rng, front=oracle.front)
-    looks = [known(*pair) for pair in zip(listed.values, listed.looks, strict=True)]
+    trials = [replace(each, look=described(each.values, each.look)) for each in observed]
+    pending = [(values, described(values, look)) for values, look in _pending(oracle)]
+    model = Acquisition(trials, pending, encoder, rng, front=oracle.front)
+    looks = [described(*pair) for pair in zip(listed.values, listed.looks, strict=True)]
     return model, Candidates(listed.values, looks, encoder.encode(listed.values, looks))
 
 
 def _parents(observed: list[Observation], rng: random.Random, *, front: bool) -> list[Observation]:
-    """Return the best; where the front is the aim, its members, of many some that are drawn."""
-    allowed = [seen for seen in observed if seen.look.allowed]
+    """Return the trials with the best scores, or a random sample of those on the front."""
+    allowed = [each for each in observed if each.look.allowed]
     if not front:
-        return sorted(allowed, key=lambda seen: -seen.score)[:BEST]
-    points = [pareto.Point(seen.score / seen.look.factor, seen.look.cost) for seen in allowed]
+        return sorted(allowed, key=lambda each: -each.score)[:BEST]
+    points = [pareto.Point(each.score / each.look.factor, each.look.cost) for each in allowed]
     members = [allowed[index] for index in pareto.front(points)]
     return rng.sample(members, min(len(members), FRONT))
 
@@ -212,26 +205,26 @@ def _mutations(
         yield values
 
 
-def _unseen(
-    oracle: Oracle, known: set[Any], rng: random.Random, *, opening: bool = False
+def _untried(
+    oracle: Oracle, tried: set[Any], rng: random.Random, *, opening: bool = False
 ) -> Assignment:
-    """Draw until there is something new; anything allowed where there is not."""
+    """Draw until an architecture is new; return any that keeps the limits where none is."""
     fallback = None
     for _ in range(TRIES):
-        values = oracle.begin(rng) if opening else oracle.draw(rng)
-        opening = opening and fallback is None  # the opening may have nothing new to give
+        values = oracle.draw(rng, near_target=opening)
+        opening = opening and fallback is None  # all architectures near the target may have a trial
         look = oracle.look(values)
         if look is not None and look.allowed:
-            if look.key not in known:
+            if look.key not in tried:
                 return values
             fallback = fallback or values
     return fallback or oracle.draw(rng)
 
 
 def _others(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
-    """Return the study's trials but this one."""
+    """Return the study's trials without this one."""
     trials = study.get_trials(deepcopy=False)
-    if not 0 <= trial.number < len(trials):  # one that is not stored yet
+    if not 0 <= trial.number < len(trials):  # it is not stored yet
         return trials
     return [other for other in trials if other.number != trial.number]
 
@@ -245,23 +238,41 @@ def _check(study: Study, oracle: Oracle | None) -> None:
 
 
 def _pending(oracle: Oracle) -> list[tuple[Assignment, Preview]]:
-    """Return what is being evaluated, the most recent of it."""
+    """Return the running trials' assignments and previews, the latest."""
     running = [t for t in oracle.record.open if t.state == TrialState.RUNNING and t.params]
     looks = [(trial.params, oracle.look(trial.params)) for trial in running[-PENDING:]]
     return [(values, look) for values, look in looks if look is not None]
 
 
 def _observe(oracle: Oracle, rng: random.Random) -> list[Observation]:
-    """Return what complete and pruned trials showed, the same once; of many trials some."""
+    """Return the results of complete and pruned trials, equal ones once; of many trials some."""
     shown = oracle.record.shown()
-    found = []
-    for index in chosen(shown.scores, CAPS, rng):
+    observed = []
+    for index in capped(shown.scores, CAPS, rng):
         params = oracle.record.ended[int(shown.numbers[index])].params
         look = oracle.look(params)
         if look is not None:
             score, extra = float(shown.scores[index]), float(shown.extra[index])
-            found.append(Observation(params, look, score, extra))
-    return found
+            observed.append(Observation(params, look, score, extra))
+    return observed
+
+
+def expectations(study: Study, oracle: Oracle, rng: random.Random) -> dict[Any, float]:
+    """Return the score that the model expects of each network with a result, by the oracle's keys.
+
+    It is the network's score without the noise of a single training. Empty while there are too few
+    results for a model.
+    """
+    oracle.record.read(study, study.get_trials(deepcopy=False), oracle.identify)
+    observed = _observe(oracle, rng)
+    encoder = Encoder(oracle.distributions)
+    if len(observed) < STARTUP or not encoder.starts:
+        return {}
+    looks = [each.look for each in observed]
+    model = Acquisition(observed, [], encoder, rng)
+    points = encoder.encode([each.values for each in observed], looks)
+    mean = model.improvement(points, looks)[1]
+    return {look.key: float(m) * look.factor for look, m in zip(looks, mean, strict=True)}
 
 
 def make(seed: int, oracle: Oracle | None = None) -> BaseSampler:

@@ -44,9 +44,16 @@ class PerLayer:
     choice: Choice
 
 
+def literals(value: Any) -> tuple[Any, ...]:
+    """Return the values that may stand where a value, a choice or a choice per layer stands."""
+    if isinstance(value, PerLayer):
+        value = value.choice
+    return value.options if isinstance(value, Choice) else (value,)
+
+
 @dataclass(frozen=True)
 class Scaled:
-    """A width as a multiple of a base, rounded to a multiple of `divisor`."""
+    """A width as a multiple of a base, rounded to a multiple of `divisor` as scaling rounds."""
 
     base: int
     multiplier: Any
@@ -78,8 +85,7 @@ class Stage:
 
     def blocks(self) -> tuple[BlockSpec, ...]:
         """Return the blocks that the stage may consist of."""
-        chosen = self.block.choice if isinstance(self.block, PerLayer) else self.block
-        return tuple(chosen.options) if isinstance(chosen, Choice) else (chosen,)
+        return literals(self.block)
 
     @property
     def has_block_choice(self) -> bool:
@@ -140,13 +146,16 @@ class Description:
                 yield part, named if alone else f"{named}{number}", stage
 
 
+per_layer, scaled = PerLayer, Scaled
+
+
 def _limits(given: Any) -> Limits:
     """Check limits, given as Limits or as a mapping; a float such as 1e6 becomes a whole number."""
-    found = given._asdict() if isinstance(given, Limits) else given
-    if not isinstance(found, Mapping):
+    limits = given._asdict() if isinstance(given, Limits) else given
+    if not isinstance(limits, Mapping):
         raise SpaceError(f"limits is Limits(...), not {given!r}.")
     try:
-        return Limits.checked(**found)
+        return Limits.checked(**limits)
     except UserError as error:
         raise SpaceError(f"limits: {error}") from None
 
@@ -160,16 +169,6 @@ def choice(*options: Any, name: str | None = None, labels: Sequence[Value] | Non
     if labels is not None and (isinstance(labels, str) or not isinstance(labels, Sequence)):
         raise SpaceError(f"A choice's labels are a list or a tuple, not {labels!r}.")
     return Choice(tuple(options), name, None if labels is None else tuple(labels))
-
-
-def per_layer(chosen: Choice) -> PerLayer:
-    """Let every layer of the stage choose for itself."""
-    return PerLayer(chosen)
-
-
-def scaled(base: int, multiplier: Any, divisor: int = 8) -> Scaled:
-    """Give a width as a multiple of a base, rounded as compound scaling rounds."""
-    return Scaled(base, multiplier, divisor)
 
 
 def block(name: str, /, **options: Any) -> BlockSpec:

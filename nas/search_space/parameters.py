@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from math import prod
+from typing import Self
 
 from nas.architecture import Value
 
@@ -33,30 +35,32 @@ class Parameter:
         """Names of the parameters this one depends on."""
         return {name for conjunction in self.when for name, _ in conjunction}
 
-    def given(self, parent: str, value: Value) -> "Parameter | None":
+    def given(self, parent: str, value: Value) -> Self | None:
         """Return the parameter once `parent` has this value; None if it can't exist any more."""
-        when = _given(self.when, parent, value)
-        return replace(self, when=when) if when else None
+        when = []
+        for conjunction in self.when:
+            allowed = dict(conjunction).get(parent)
+            if allowed is None or value in allowed:
+                when.append(tuple(pair for pair in conjunction if pair[0] != parent))
+        return replace(self, when=either(when, ())) if when else None
 
 
 def both(left: Iterable[Conjunction], right: Iterable[Conjunction]) -> tuple[Conjunction, ...]:
     """Return the condition that holds where both do; empty where that can't be."""
-    right = tuple(right)
-    return tuple(
-        joined for one in left for other in right if (joined := _join(one, other)) is not None
-    )
+    joined = (_join(first, second) for first, second in product(left, right))
+    return tuple(conjunction for conjunction in joined if conjunction is not None)
 
 
 def either(left: Iterable[Conjunction], right: Iterable[Conjunction]) -> tuple[Conjunction, ...]:
     """Return the condition that holds where one of them does."""
-    found = tuple(dict.fromkeys((*left, *right)))
-    return ALWAYS if () in found else found
+    conjunctions = tuple(dict.fromkeys((*left, *right)))
+    return ALWAYS if () in conjunctions else conjunctions
 
 
-def _join(one: Conjunction, other: Conjunction) -> Conjunction | None:
+def _join(first: Conjunction, second: Conjunction) -> Conjunction | None:
     """Return the conjunction of two, each parent in it once; None where they exclude each other."""
-    joined = dict(one)
-    for name, allowed in other:
+    joined = dict(first)
+    for name, allowed in second:
         joined[name] = joined.get(name, allowed) & allowed
     return tuple(joined.items()) if all(joined.values()) else None
 
@@ -84,33 +88,26 @@ def count(parameters: Iterable[Parameter]) -> int:
     for parameter in every:
         if parameter.name not in parents:
             weights[parameter.when] = weights.get(parameter.when, 1) * len(parameter.choices)
-    leaves = [_Leaf(weight, when) for when, weight in weights.items()]
+    leaves = [_Leaf(weight=weight, when=when) for when, weight in weights.items()]
     return _count([parameter for parameter in every if parameter.name in parents], leaves)
 
 
-@dataclass(frozen=True)
-class _Leaf:
+@dataclass(frozen=True, kw_only=True)
+class _Leaf(Parameter):
     """Parameters that nothing depends on and that exist together: how many values they have.
 
     With a weight of 0 it forbids what its condition says.
     """
 
+    name: str = ""
+    choices: tuple[Value, ...] = ()
     weight: int
-    when: tuple[Conjunction, ...]
-
-    @property
-    def parents(self) -> set[str]:
-        return {name for conjunction in self.when for name, _ in conjunction}
 
     @property
     def is_scattered(self) -> bool:
         """Whether it exists under conditions that have no parent in common."""
         names = ({name for name, _ in conjunction} for conjunction in self.when)
         return not set.intersection(*names)
-
-    def given(self, parent: str, value: Value) -> "_Leaf | None":
-        when = _given(self.when, parent, value)
-        return _Leaf(self.weight, when) if when else None
 
 
 def _count(parents: list[Parameter], leaves: list[_Leaf]) -> int:
@@ -128,7 +125,7 @@ def _count(parents: list[Parameter], leaves: list[_Leaf]) -> int:
     shared = next((leaf for leaf in leaves if leaf.is_scattered), None)
     if total and shared:
         rest = [leaf for leaf in leaves if leaf is not shared]
-        forbidden = [_Leaf(0, (conjunction,)) for conjunction in shared.when]
+        forbidden = [_Leaf(weight=0, when=(conjunction,)) for conjunction in shared.when]
         without = _count(parents, rest + forbidden)
         return total * (shared.weight * _count(parents, rest) - (shared.weight - 1) * without)
     return total * _count_by_value(parents, leaves) if total else 0
@@ -136,7 +133,7 @@ def _count(parents: list[Parameter], leaves: list[_Leaf]) -> int:
 
 def _count_by_value(parents: list[Parameter], leaves: list[_Leaf]) -> int:
     """Give the parent that most depends on each of its values."""
-    items: list[Parameter | _Leaf] = [*parents, *leaves]
+    items: list[Parameter] = [*parents, *leaves]
     uses = Counter(name for item in items for name in item.parents)
     pivot = max((p for p in parents if p.when == ALWAYS), key=lambda p: uses[p.name])
     total = 0
@@ -145,18 +142,6 @@ def _count_by_value(parents: list[Parameter], leaves: list[_Leaf]) -> int:
         below = [leaf.given(pivot.name, value) for leaf in leaves]
         total += _count([p for p in left if p], [leaf for leaf in below if leaf])
     return total
-
-
-def _given(when: tuple[Conjunction, ...], parent: str, value: Value) -> tuple[Conjunction, ...]:
-    """Return a condition once `parent` has this value; empty if it can't hold any more."""
-    left: list[Conjunction] = []
-    for conjunction in when:
-        allowed = dict(conjunction).get(parent)
-        if allowed is None:
-            left.append(conjunction)
-        elif value in allowed:
-            left.append(tuple(pair for pair in conjunction if pair[0] != parent))
-    return either(left, ())
 
 
 def _groups(
@@ -170,9 +155,9 @@ def _groups(
             leader[name] = name = leader[leader[name]]
         return name
 
-    items: list[Parameter | _Leaf] = [*parents, *leaves]
+    items: list[Parameter] = [*parents, *leaves]
     for item in items:
-        own = item.name if isinstance(item, Parameter) else min(item.parents)
+        own = item.name or min(item.parents)
         for parent in item.parents:
             leader[find(own)] = find(parent)
     groups: dict[str, tuple[list[Parameter], list[_Leaf]]] = {}

@@ -135,9 +135,12 @@ def survey(
 
 
 def draw_near(subject: Subject, objective: Objective, rng: random.Random) -> dict[str, Value]:
-    """Draw the assignment nearest the target of a few: how a search opens."""
+    """Draw a few assignments and return the nearest to the target: how a search opens.
+
+    Under a hard objective that is the dearest one at or below the target.
+    """
     draws = [subject.space.draw(rng) for _ in range(OPENING_DRAWS)]
-    return min(draws, key=lambda values: abs(objective.distance(subject.cost(values))))
+    return min(draws, key=lambda values: objective.nearness(subject.cost(values)))
 
 
 def repair(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from math import prod
@@ -22,6 +23,7 @@ from nas.search_space.nodes import (
     PerLayer,
     Scaled,
     Stage,
+    literals,
 )
 from nas.search_space.parameters import ALWAYS, Conjunction, Parameter, both, either
 from nas.search_space.scaling import MAX_DEPTH, MAX_WIDTH, Coefficients
@@ -33,13 +35,6 @@ FACTOR = "a number over 0, to 16"
 WIDTH_SCALE = ("beta", "phi")
 DEPTH_SCALE = ("alpha", "phi")
 Place = tuple[Choice, str, tuple[Conjunction, ...]]
-
-
-def literals(value: Any) -> tuple[Any, ...]:
-    """Return the values that may stand here."""
-    if isinstance(value, PerLayer):
-        value = value.choice
-    return value.options if isinstance(value, Choice) else (value,)
 
 
 def coefficients(
@@ -91,13 +86,13 @@ def max_depth(depth: Any, space: Description) -> int:
 
 def declare(space: Description) -> list[Parameter]:
     """List the parameters of a space in the order of their places; shared ones once."""
-    found: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = {}
     unnamed: set[str] = set()
     for chosen, path, when in choices(space):
         name = chosen.name or path
-        before = found.get(name)
+        before = parameters.get(name)
         if before is None:
-            found[name] = Parameter(name, chosen.labels, when)
+            parameters[name] = Parameter(name, chosen.labels, when)
         elif chosen.name is None or name in unnamed:
             raise SpaceError(f"{path}: {name!r} is both a place and the name of a shared choice.")
         elif _typed(before.choices) != _typed(chosen.labels):
@@ -106,10 +101,10 @@ def declare(space: Description) -> list[Parameter]:
                 f" {names(before.choices)}, not {names(chosen.labels)}."
             )
         else:
-            found[name] = Parameter(name, chosen.labels, either(before.when, when))
+            parameters[name] = replace(before, when=either(before.when, when))
         if chosen.name is None:
             unnamed.add(name)
-    return list(found.values())
+    return list(parameters.values())
 
 
 def _typed(labels: tuple[Value, ...]) -> list[tuple[bool, Value]]:
@@ -221,28 +216,21 @@ def _check_scaling(space: Description) -> None:
                 )
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_phi(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 16
-
-
-def _is_factor(value: Any) -> bool:
-    return _is_number(value) and 0 < value <= 16
-
-
 def _is_count(value: Any, largest: int = MAX_WIDTH) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= largest
 
 
-def _is_size(value: Any) -> bool:
-    return _is_count(value, MAX_RESOLUTION)
+_is_size = partial(_is_count, largest=MAX_RESOLUTION)
+_is_depth = partial(_is_count, largest=MAX_DEPTH)
 
 
-def _is_depth(value: Any) -> bool:
-    return _is_count(value, MAX_DEPTH)
+def _is_phi(value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 0 <= value <= 16
+
+
+def _is_factor(value: Any) -> bool:
+    return _is_phi(value) and value > 0
 
 
 def _options(

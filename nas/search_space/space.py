@@ -83,28 +83,28 @@ class SearchSpace(Description):
 
     def encode(self, architecture: Architecture) -> dict[str, Value]:
         """Return an assignment that decodes to this architecture; SpaceError if there is none."""
-        found = self._match(blocks.canonical(architecture))
-        if found is None:
+        values = self._match(blocks.canonical(architecture))
+        if values is None:
             raise SpaceError(f"Architecture {architecture.id} is not in space {self.name!r}.")
-        return found
+        return values
 
     def sample(self, rng: random.Random, *, limits: Limits = NO_LIMITS) -> dict[str, Value]:
         """Draw an assignment uniformly choice by choice, within the space's limits and these.
 
         Raises SpaceError when 10,000 draws give none, with the draw that comes closest.
         """
-        kept = self.limits.tightest(limits)
-        if kept == NO_LIMITS:
+        limits = self.limits.tightest(limits)
+        if limits == NO_LIMITS:
             return self.draw(rng)
         closest: Cost | None = None
         for _ in range(MAX_DRAWS):
             values = self.draw(rng)
             cost = network.cost(self.decode(values))
-            if kept.violation(cost) is None:
+            if limits.violation(cost) is None:
                 return values
-            if closest is None or kept.excess(cost) < kept.excess(closest):
+            if closest is None or limits.excess(cost) < limits.excess(closest):
                 closest = cost
-        violation = kept.violation(closest) if closest else "there was none"
+        violation = limits.violation(closest) if closest else "there was none"
         raise SpaceError(
             f"None of {MAX_DRAWS:,} samples of {self.name} keeps the limits; the closest has"
             f" {violation}."
@@ -132,11 +132,11 @@ class SearchSpace(Description):
 
     def complete(self, values: Assignment) -> dict[str, Value]:
         """Drop inactive parameters; give active ones without a value their first choice."""
-        kept: dict[str, Value] = {}
+        active: dict[str, Value] = {}
         for parameter in self._parameters:
-            if parameter.is_active(kept):
-                kept[parameter.name] = values.get(parameter.name, parameter.choices[0])
-        return kept
+            if parameter.is_active(active):
+                active[parameter.name] = values.get(parameter.name, parameter.choices[0])
+        return active
 
     def for_images(self, native: int) -> tuple["SearchSpace", tuple[int, ...]]:
         """Leave out resolutions that do not suit images of this size; return the rest, and those.
@@ -185,12 +185,12 @@ class SearchSpace(Description):
     @cached_property
     def _meanings(self) -> dict[str, list[str]]:
         """What each label of a parameter stands for, at every place that has labels."""
-        found: dict[str, list[str]] = {}
+        meanings: dict[str, list[str]] = {}
         for chosen, path, _ in rules.choices(self):
             if chosen.written is not None:
-                values = replace(chosen, written=None).labels
-                found.setdefault(chosen.name or path, []).append(f"{path} {_alternatives(values)}")
-        return found
+                meant = f"{path} {_alternatives(replace(chosen, written=None).labels)}"
+                meanings.setdefault(chosen.name or path, []).append(meant)
+        return meanings
 
     def _condition(self, conjunction: Conjunction) -> str:
         choices = {parameter.name: parameter.choices for parameter in self._parameters}
@@ -278,14 +278,15 @@ class SearchSpace(Description):
 
     def _agrees(self, target: Architecture, ask: Ask, asked: set[str]) -> bool:
         """Say whether the walk gives the target; keep in `asked` what its last step depends on."""
-        expected = [("stem", row) for row in target.stem]
-        expected += [("stages", row) for row in target.body]
-        expected += [("head", row) for row in target.head]
+        parts = {"stem": target.stem, "stages": target.body, "head": target.head}
+        expected = [(part, row) for part, rows in parts.items() for row in rows]
         if self._resolution(ask) != target.resolution:
             return False
         reached, before = 0, set(asked)
         for part, item in self._walk(ask, target.in_channels, target.classes):
-            if reached == len(expected) or not _fits(item, part, *expected[reached]):
+            if reached == len(expected) or part != expected[reached][0]:
+                return False
+            if not _fits(item, expected[reached][1]):
                 return False
             reached += isinstance(item, Row)
             before |= asked
@@ -311,12 +312,9 @@ def _back_up(
     return False
 
 
-def _fits(item: Row | Outline, part: str, expected_part: str, expected: Row) -> bool:
-    if part != expected_part:
-        return False
-    if isinstance(item, Row):
-        return item == expected
-    return item == (expected.out_channels, expected.stride)
+def _fits(item: Row | Outline, expected: Row) -> bool:
+    outline = (expected.out_channels, expected.stride)
+    return item == (expected if isinstance(item, Row) else outline)
 
 
 def _reader(values: Assignment, asked: set[str] | None = None) -> Ask:
@@ -351,18 +349,17 @@ def _width(width: Any, path: str, ask: Ask) -> int:
 def _layer_row(stage: Stage, path: str, layer: int, ask: Ask) -> Row:
     """Return the row of one layer, without its width and stride."""
     layer_path = f"{path}.layer{layer}"
-    if isinstance(stage.block, PerLayer):
-        path = layer_path
-        spec = _value(stage.block.choice, f"{path}.block", ask)
-    else:
-        spec = _value(stage.block, f"{path}.block", ask)
+    block = stage.block
+    if isinstance(block, PerLayer):
+        path, block = layer_path, block.choice
+    spec = _value(block, f"{path}.block", ask)
     own, own_layer = (spec.at(place, chosen=stage.has_block_choice) for place in (path, layer_path))
-    options = []
-    for name, value in spec.options:
-        if isinstance(value, PerLayer):
-            options.append((name, _value(value.choice, f"{own_layer}.{name}", ask)))
-        else:
-            options.append((name, _value(value, f"{own}.{name}", ask)))
+    options = (
+        (name, _value(value.choice, f"{own_layer}.{name}", ask))
+        if isinstance(value, PerLayer)
+        else (name, _value(value, f"{own}.{name}", ask))
+        for name, value in spec.options
+    )
     return Row(spec.name, 1, 1, tuple(options))
 
 

@@ -10,18 +10,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nas.store import dialects, queries
-from nas.store import engine as engines
+from nas.store import dialects, queries, schema
+from nas.store.dialects import DatabaseSeconds
 
 WINDOW = 900.0  # seconds that "the last while" is
 NEWEST = 1000  # trainings that tell of the last while and of pauses: no look reads all of them
 SHORTEST_PAUSE = 60.0  # seconds; below it, proposing and loading data look like a pause
 LONG_EPOCHS = 3.0  # times the longest epoch without any progress: nobody was at work
 
-_NEWEST = (
-    "WITH newest AS (SELECT id, state, fidelity, architecture_id, recipe_hash, created, finished"
-    " FROM nas_evaluations WHERE study_id = :study ORDER BY id DESC LIMIT :newest)"
-)
+_t, _e, _c = schema.TRIALS.c, schema.EVALUATIONS.c, schema.CURVE_POINTS.c
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,15 +109,14 @@ class Activity:
 
 def activity(connection: sa.Connection, info: queries.StudyInfo) -> Activity:
     """Read the activity of a study."""
-    now = _now(connection)
-    holders = tuple(_holders(connection, info.id))
-    totals, newest = _totals(connection, info.id), _newest(connection, info.id)
+    seconds = connection.execute(sa.select(DatabaseSeconds())).scalar_one()
+    now = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    holders, pauses = _holders(connection, info.id), _pauses(connection, info.id)
+    newest = _summary(connection, info.id)
     last = max((time for time in (newest.ended, newest.stored) if time is not None), default=None)
-    pauses = tuple(_pauses(connection, info.id))
     began = pauses[-1].until if pauses else info.created
     works = any(holder.lives for holder in holders)
     whole = between(info.created, now if works or last is None else last)
-    worked = max(0.0, whole - sum(pause.seconds for pause in pauses))
     since = max(now - timedelta(seconds=WINDOW), began)
     if newest.trainings == NEWEST:  # before the first of them others ended
         since = max(since, newest.begun)
@@ -129,7 +125,9 @@ def activity(connection: sa.Connection, info: queries.StudyInfo) -> Activity:
         began=began,
         holders=holders,
         recent=_recent(connection, info.id, since, now),
-        overall=_overall(connection, info.id, totals, worked),
+        overall=_overall(
+            connection, info.id, max(0.0, whole - sum(pause.seconds for pause in pauses))
+        ),
         pauses=pauses,
         last_progress=last,
     )
@@ -140,122 +138,124 @@ def between(since: datetime, until: datetime) -> float:
     return max(0.0, (until - since).total_seconds())
 
 
-def _now(connection: sa.Connection) -> datetime:
-    seconds = connection.execute(sa.select(engines.database_seconds(connection))).scalar_one()
-    return datetime.fromtimestamp(float(seconds), UTC).replace(tzinfo=None)
-
-
-def _holders(connection: sa.Connection, study_id: int) -> list[Holder]:
-    statement = sa.text(
-        "SELECT e.worker, e.number, e.fidelity, e.attempt,"
-        f" e.expires_at - {engines.database_seconds(connection)} AS lease_left,"
-        " (SELECT max(c.epoch) FROM nas_curve_points c WHERE c.evaluation_id = e.id) AS epoch"
-        " FROM nas_evaluations e WHERE e.study_id = :study AND e.state = 'running'"
-        " ORDER BY e.number, e.id"
+def _holders(connection: sa.Connection, study_id: int) -> tuple[Holder, ...]:
+    epoch = sa.select(sa.func.max(_c.epoch)).where(_c.evaluation_id == _e.id).scalar_subquery()
+    lease_left = _e.expires_at - DatabaseSeconds()
+    statement = (
+        sa.select(_e.worker.label("name"), _e.number.label("trial"), _e.fidelity.label("epochs"))
+        .add_columns(_e.attempt, sa.func.coalesce(epoch, 0).label("epoch"))
+        .add_columns(sa.func.coalesce(lease_left, 0.0).label("lease_left"))
+        .where(_e.study_id == study_id, _e.state == "running")
+        .order_by(_e.number, _e.id)
     )
-    return [
-        Holder(
-            name=row.worker,
-            trial=row.number,
-            epoch=row.epoch or 0,
-            epochs=row.fidelity,
-            attempt=row.attempt,
-            lease_left=float(row.lease_left or 0.0),
-        )
-        for row in connection.execute(statement, {"study": study_id})
-    ]
+    return tuple(Holder(**row._mapping) for row in connection.execute(statement))
 
 
-def _totals(connection: sa.Connection, study_id: int) -> Any:
-    """Count the trainings that ended, and return the lowest and the highest fidelity of all."""
-    statement = sa.text(
-        "SELECT min(fidelity) AS lowest, max(fidelity) AS highest,"
-        " sum(CASE WHEN state = 'running' THEN 0 ELSE 1 END) AS ended"
-        " FROM nas_evaluations WHERE study_id = :study"
+def _newest(study_id: int) -> sa.CTE:
+    """Return the newest trainings of a study."""
+    columns = (_e.id, _e.state, _e.fidelity, _e.architecture_id, _e.recipe_hash)
+    mine = sa.select(*columns, _e.created, _e.finished).where(_e.study_id == study_id)
+    return mine.order_by(_e.id.desc()).limit(NEWEST).cte("newest")
+
+
+def _summary(connection: sa.Connection, study_id: int) -> Any:
+    """Count the newest trainings; say when the first began, the last ended and stored an epoch."""
+    newest = _newest(study_id).c
+    stored = (
+        sa.select(sa.func.max(_c.created))
+        .join_from(schema.EVALUATIONS, schema.CURVE_POINTS)
+        .where(_e.study_id == study_id, _e.state == "running")
+        .scalar_subquery()
     )
-    return connection.execute(statement, {"study": study_id}).one()
+    statement = sa.select(
+        sa.func.count(newest.id).label("trainings"),
+        sa.func.min(newest.created).label("begun"),
+        sa.func.max(newest.finished).label("ended"),
+        stored.label("stored"),
+    )
+    return connection.execute(statement).one()
 
 
-def _newest(connection: sa.Connection, study_id: int) -> Any:
-    """Return of the newest trainings: how many, when the first began and the last came further."""
-    statement = sa.text(
-        f"{_NEWEST} SELECT count(*) AS trainings, min(created) AS begun, max(finished) AS ended,"
-        " (SELECT max(c.created) FROM nas_evaluations e JOIN nas_curve_points c"
-        " ON c.evaluation_id = e.id WHERE e.study_id = :study AND e.state = 'running') AS stored"
-        " FROM newest"
-    ).columns(begun=sa.DateTime(), ended=sa.DateTime(), stored=sa.DateTime())
-    return connection.execute(statement, {"study": study_id, "newest": NEWEST}).one()
-
-
-_AGAIN = (  # a training that goes on from a shorter one of the same network
-    " EXISTS (SELECT 1 FROM nas_evaluations s WHERE s.architecture_id = e.architecture_id"
-    " AND s.recipe_hash = e.recipe_hash AND s.fidelity < e.fidelity AND s.state = 'complete'"
-)
-
-
-def _overall(connection: sa.Connection, study_id: int, totals: Any, seconds: float) -> Pace:
+def _overall(connection: sa.Connection, study_id: int, seconds: float) -> Pace:
     """Return the pace of a whole study; a promoted network's trainings and epochs count once.
 
-    What is complete has as many epochs as its fidelity says: their rows need no counting.
+    A complete training has as many epochs as its fidelity says: their rows need no counting.
     """
-    key = {"study": study_id}
-    epochs = connection.execute(
-        sa.text(
-            "SELECT (SELECT coalesce(sum(fidelity), 0) FROM nas_evaluations"
-            " WHERE study_id = :study AND state = 'complete')"
-            " + (SELECT count(*) FROM nas_evaluations e JOIN nas_curve_points c"
-            " ON c.evaluation_id = e.id WHERE e.study_id = :study AND e.state <> 'complete')"
-        ),
-        key,
-    ).scalar_one()
-    trials, brought = totals.ended or 0, 0
-    if totals.lowest != totals.highest:  # what a promotion brings along was counted before
-        row = connection.execute(
-            sa.text(
-                "SELECT sum(f.fidelity) AS epochs, sum(CASE WHEN e.state <> 'running' THEN 1"
-                " ELSE 0 END) AS trials FROM nas_trials t"
-                " JOIN nas_evaluations e ON e.id = t.evaluation_id"
-                " JOIN nas_trials o ON o.study_id = t.study_id AND o.number = t.promoted_from"
-                " JOIN nas_evaluations f ON f.id = o.evaluation_id WHERE t.study_id = :study"
-                " AND t.promoted_from IS NOT NULL AND t.reused_from IS NULL"
-            ),
-            key,
-        ).one()
-        trials, brought = trials - (row.trials or 0), row.epochs or 0
-    return Pace(seconds=seconds, trials=int(trials), epochs=max(0, int(epochs - brought)))
+    mine, ended = _e.study_id == study_id, sa.func.count().filter(_e.state != "running")
+    trained = sa.func.sum(_e.fidelity).filter(_e.state == "complete")
+    total = connection.execute(
+        sa.select(ended.label("trials"), trained.label("epochs")).where(mine)
+    )
+    points = (
+        sa.select(sa.func.count())
+        .join_from(schema.EVALUATIONS, schema.CURVE_POINTS)
+        .where(mine, _e.state != "complete")
+    )
+    lower, shorter = schema.TRIALS.alias("lower").c, schema.EVALUATIONS.alias("shorter").c
+    promoted = (
+        sa.select(ended.label("trials"), sa.func.sum(shorter.fidelity).label("epochs"))
+        .join_from(schema.TRIALS, schema.EVALUATIONS)
+        .join(
+            lower.number.table,
+            sa.and_(lower.study_id == _t.study_id, lower.number == _t.promoted_from),
+        )
+        .join(shorter.id.table, shorter.id == lower.evaluation_id)
+        .where(_t.study_id == study_id, _t.promoted_from.is_not(None), _t.reused_from.is_(None))
+    )
+    own, twice = total.one(), connection.execute(promoted).one()
+    epochs = (own.epochs or 0) + connection.execute(points).scalar_one() - (twice.epochs or 0)
+    return Pace(seconds=seconds, trials=own.trials - twice.trials, epochs=max(0, int(epochs)))
 
 
 def _recent(connection: sa.Connection, study_id: int, since: datetime, now: datetime) -> Pace:
     """Return the pace since a time, from the newest trainings and those that run."""
-    statement = sa.text(
-        f"{_NEWEST}, touched AS (SELECT * FROM newest WHERE finished >= :since UNION"
-        " SELECT id, state, fidelity, architecture_id, recipe_hash, created, finished"
-        " FROM nas_evaluations WHERE study_id = :study AND state = 'running')"
-        " SELECT (SELECT count(*) FROM touched e WHERE e.state <> 'running'"
-        f" AND NOT {_AGAIN} AND s.study_id = :study)) AS trials,"
-        " (SELECT count(*) FROM touched e JOIN nas_curve_points c ON c.evaluation_id = e.id"
-        f" WHERE c.created >= :since AND NOT {_AGAIN} AND s.fidelity >= c.epoch)) AS epochs"
-    ).bindparams(sa.bindparam("since", since, sa.DateTime()))
-    row = connection.execute(statement, {"study": study_id, "newest": NEWEST}).one()
-    return Pace(seconds=between(since, now), trials=row.trials, epochs=row.epochs)
-
-
-def _pauses(connection: sa.Connection, study_id: int) -> list[Pause]:
-    """Return the times without any progress that were too long for an epoch."""
-    points = (
-        f"{_NEWEST}, points AS (SELECT c.created, c.seconds FROM newest n"
-        " JOIN nas_curve_points c ON c.evaluation_id = n.id)"
+    newest = _newest(study_id)
+    columns = [_e[column.name] for column in newest.c]
+    touched = sa.union_all(
+        sa.select(newest).where(newest.c.finished >= since),
+        sa.select(*columns).where(_e.study_id == study_id, _e.state == "running"),
+    ).cte("touched")
+    of, shorter = touched.c, schema.EVALUATIONS.alias("shorter").c
+    again = sa.exists().where(  # it goes on from a shorter training of the same network
+        shorter.architecture_id == of.architecture_id,
+        shorter.recipe_hash == of.recipe_hash,
+        shorter.fidelity < of.fidelity,
+        shorter.state == "complete",
     )
-    key = {"study": study_id, "newest": NEWEST}
-    longest = sa.text(f"{points} SELECT max(seconds) FROM points")
-    epoch = float(connection.execute(longest, key).scalar() or 0.0)
-    statement = sa.text(
-        f"{points}, happened AS (SELECT created AS moment FROM newest UNION ALL SELECT finished"
-        " FROM newest WHERE finished IS NOT NULL UNION ALL SELECT created FROM points),"
-        " gaps AS (SELECT moment AS ended, LAG(moment) OVER (ORDER BY moment) AS begun"
-        f" FROM happened) SELECT begun, ended FROM gaps WHERE {dialects.of(connection).gap} > :long"
-        " ORDER BY ended"
-    ).columns(begun=sa.DateTime(), ended=sa.DateTime())
-    long = max(SHORTEST_PAUSE, LONG_EPOCHS * epoch)
-    rows = connection.execute(statement, {**key, "long": long})
-    return [Pause(since=row.begun, until=row.ended) for row in rows]
+    trials = sa.select(sa.func.count(of.id)).where(
+        of.state != "running", ~again.where(shorter.study_id == study_id)
+    )
+    epochs = (
+        sa.select(sa.func.count(of.id))
+        .join_from(touched, schema.CURVE_POINTS, _c.evaluation_id == of.id)
+        .where(_c.created >= since, ~again.where(shorter.fidelity >= _c.epoch))
+    )
+    counts = sa.select(trials.scalar_subquery(), epochs.scalar_subquery())
+    ended, trained = connection.execute(counts).one()
+    return Pace(seconds=between(since, now), trials=ended, epochs=trained)
+
+
+def _pauses(connection: sa.Connection, study_id: int) -> tuple[Pause, ...]:
+    """Return the times without any progress that were too long for an epoch."""
+    newest = _newest(study_id)
+    points = (
+        sa.select(_c.created, _c.seconds)
+        .join_from(newest, schema.CURVE_POINTS, _c.evaluation_id == newest.c.id)
+        .cte("points")
+    )
+    moments = sa.union_all(
+        sa.select(newest.c.created.label("moment")),
+        sa.select(newest.c.finished).where(newest.c.finished.is_not(None)),
+        sa.select(points.c.created),
+    ).subquery("moments")
+    moment = moments.c.moment
+    begun = sa.func.lag(moment, type_=sa.DateTime()).over(order_by=moment)
+    gaps = sa.select(begun.label("begun"), moment.label("ended")).subquery("gaps")
+    gap: sa.ColumnElement[float] = sa.literal_column(dialects.of(connection).gap, sa.Double())
+    epoch = sa.select(sa.func.coalesce(sa.func.max(points.c.seconds), 0.0)).scalar_subquery()
+    statement = (
+        sa.select(gaps.c.begun.label("since"), gaps.c.ended.label("until"))
+        .where(gap > SHORTEST_PAUSE, gap > LONG_EPOCHS * epoch)
+        .order_by(gaps.c.ended)
+    )
+    return tuple(Pause(**row._mapping) for row in connection.execute(statement))

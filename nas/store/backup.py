@@ -3,7 +3,6 @@
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -55,23 +54,21 @@ def backup(store: str, path: str | Path, *, force: bool = False, watch: Watch | 
 def _copy_pages(source: Path, target: Path, watch: Watch | None) -> None:
     """Copy a SQLite database by its online backup, from one view of it."""
     uri = f"{source.resolve().as_uri()}?mode=ro"
-    timeout = BUSY_TIMEOUT
+
+    def progress(_status: int, remaining: int, total: int) -> None:
+        if watch is not None:
+            watch("pages", total - remaining, total)
+
     try:
         with (
-            closing(sqlite3.connect(uri, uri=True, timeout=timeout)) as old,
+            closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT)) as old,
             closing(sqlite3.connect(target)) as new,
         ):
             old.execute("BEGIN")
             old.execute("SELECT 1 FROM sqlite_master").fetchone()  # what comes later is not seen
-            old.backup(new, pages=_PAGES, progress=_shown(watch))
+            old.backup(new, pages=_PAGES, progress=progress)
     except sqlite3.Error as error:
         raise StoreError(f"Can't back up {source}: {error}.") from None
-
-
-def _shown(watch: Watch | None) -> Callable[[int, int, int], object] | None:
-    if watch is None:
-        return None
-    return lambda _status, remaining, total: watch("pages", total - remaining, total)
 
 
 def _finish(path: Path) -> None:

@@ -65,7 +65,7 @@ class _Rule(NamedTuple):
 _REPAIR = "nas store check --repair"
 _PERSON = "a person"
 _s, _e, _t, _c = schema.STUDIES.c, schema.EVALUATIONS.c, schema.TRIALS.c, schema.CURVE_POINTS.c
-_o, _p, _i = schema.OPTUNA_TRIALS.c, schema.OPTUNA_STUDIES.c, schema.OPTUNA_STEPS.c
+_o, _p, _i = schema.OPTUNA_TRIALS.c, schema.OPTUNA_STUDIES.c, history.STEPS.c
 _NO_NUMBER = sa.null().label("number")
 _SAME_STUDY = (_p.study_id == _s.id) & (_p.study_name == _s.name)
 _OF_TRIALS = schema.TRIALS.join(schema.STUDIES, _s.id == _t.study_id).join(
@@ -87,9 +87,7 @@ _in_optuna = sa.select(_p.study_name.label("study"))
 _of_optuna = schema.OPTUNA_TRIALS.join(schema.OPTUNA_STUDIES, _p.study_id == _o.study_id)
 # The epoch of a point of the curve is shown to Optuna; the step of an intermediate value is stored.
 _SHOWN = sa.exists().where(_i.trial_id == _t.trial_id, _i.step == _c.epoch)
-_SHOWN = _SHOWN.correlate_except(schema.OPTUNA_STEPS)
 _STORED = sa.exists().where(_c.evaluation_id == _e.id, _c.epoch == _i.step)
-_STORED = _STORED.correlate_except(schema.CURVE_POINTS)
 _RULES = (
     _Rule(
         "trials without evaluation", _PERSON,
@@ -136,11 +134,13 @@ _RULES = (
     ),
     _Rule(
         "trials whose intermediate values lack epochs of their curve", _PERSON,
-        _owned.where(sa.exists().where(_c.evaluation_id == _e.id, ~_SHOWN)),
+        _owned.where(sa.exists().where(
+            _c.evaluation_id == _e.id, ~_SHOWN.correlate_except(history.STEPS))),
     ),
     _Rule(
         "trials with intermediate values that their curve lacks", _PERSON,
-        _owned.where(sa.exists().where(_i.trial_id == _t.trial_id, ~_STORED)),
+        _owned.where(sa.exists().where(
+            _i.trial_id == _t.trial_id, ~_STORED.correlate_except(schema.CURVE_POINTS))),
     ),
     _Rule(
         "trials with another number in our tables than in Optuna's", _REPAIR,
@@ -178,7 +178,7 @@ def check(url: str, score_of: Callable[[Mapping[str, Any]], Score | None]) -> He
     """
     with queries.connect(url, frozen=True) as connection:
         database = dialects.of(connection)
-        optuna = (_optuna_revision(connection), _optuna_head())
+        optuna = (migrate.revision(connection, "alembic_version"), _optuna_head())
         revision = (migrate.revision(connection), migrate.head())
         missing = [name for name in _TABLES if not sa.inspect(connection).has_table(name)]
         findings = list(_versions(optuna, revision, missing))
@@ -188,25 +188,19 @@ def check(url: str, score_of: Callable[[Mapping[str, Any]], Score | None]) -> He
         findings += _of_the_file(connection)
         return Health(
             store=engines.masked(url),
-            server=database.server(connection),
+            server=f"{database.name} {connection.exec_driver_sql(database.version).scalar_one()}",
             journal=database.journal(connection),
             optuna=optuna,
             revision=revision,
-            rows={name: _count(connection, name) for name in _TABLES if name not in missing},
+            rows={
+                name: _count(connection, sa.table(name)) for name in _TABLES if name not in missing
+            },
             findings=tuple(findings),
         )
 
 
-def _count(connection: sa.Connection, table: str) -> int:
-    rows = sa.select(sa.func.count()).select_from(sa.table(table))
-    return int(connection.execute(rows).scalar_one())
-
-
-def _optuna_revision(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table("alembic_version"):
-        return None
-    version = sa.table("alembic_version", sa.column("version_num", sa.String()))
-    return connection.execute(sa.select(version.c.version_num)).scalar()
+def _count(connection: sa.Connection, of: sa.FromClause) -> int:
+    return int(connection.execute(sa.select(sa.func.count()).select_from(of)).scalar_one())
 
 
 @cache
@@ -231,8 +225,7 @@ def _broken(connection: sa.Connection, rules: Iterable[_Rule]) -> Iterator[Findi
     """Yield a finding for every rule that rows break."""
     for rule in rules:
         broken = rule.select.subquery("broken")
-        count = connection.execute(sa.select(sa.func.count()).select_from(broken)).scalar_one()
-        if count:
+        if count := _count(connection, broken):
             some = sa.select(broken).order_by(*broken.c).limit(EXAMPLES)
             names = tuple(_named(row.study, row.number) for row in connection.execute(some))
             yield Finding(rule.what, count, names, rule.cure, rule.wrong)
@@ -260,42 +253,34 @@ def _misshown(
 
 def _differing(connection: sa.Connection, info: queries.StudyInfo, score: Score) -> Iterator[int]:
     """Yield the number of a trial for each intermediate value that is not its metrics' score."""
-    a, has_say = schema.ARCHITECTURES.c, info.latency
+    a = schema.ARCHITECTURES.c
     statement = (
         sa.select(_t.number, _c.metrics, _i.intermediate_value, _i.intermediate_value_type)
-        .add_columns(a.macs, a.params, a.activations, a.peak_activation_bytes)
-        .add_columns((a.json if has_say else sa.null()).label("architecture"))
+        .add_columns(*(a[name] for name in Cost._fields))
+        .add_columns((a.json if info.latency else sa.null()).label("architecture"))
         .select_from(
             _OWNED.join(schema.ARCHITECTURES, a.id == _e.architecture_id)
             .join(schema.CURVE_POINTS, _c.evaluation_id == _e.id)
-            .join(schema.OPTUNA_STEPS, (_i.trial_id == _t.trial_id) & (_i.step == _c.epoch))
+            .join(history.STEPS, (_i.trial_id == _t.trial_id) & (_i.step == _c.epoch))
         )
         .where(_t.study_id == info.id)
     )
     for row in connection.execute(statement.execution_options(yield_per=plain.BATCH)):
-        cost = Cost(row.macs, row.params, row.activations, row.peak_activation_bytes)
+        cost = Cost(*(row._mapping[name] for name in Cost._fields))
         of = StoredArchitecture(cost=cost, architecture_json=row.architecture or {})
-        if not _is_same(
-            row.intermediate_value_type, row.intermediate_value, score(row.metrics, of)
-        ):
+        wanted = score(row.metrics, of)
+        shown = history.step_of(row.intermediate_value, row.intermediate_value_type)
+        both_missing = math.isnan(shown) and math.isnan(wanted)
+        if not both_missing and not math.isclose(shown, wanted, rel_tol=1e-9, abs_tol=1e-12):
             yield row.number
-
-
-def _is_same(kind: str, stored: float | None, value: float) -> bool:
-    if kind == "FINITE":
-        return stored is not None and math.isclose(stored, value, rel_tol=1e-9, abs_tol=1e-12)
-    infinite = {"INF_POS": math.inf, "INF_NEG": -math.inf}.get(kind)
-    return math.isnan(value) if infinite is None else value == infinite
 
 
 def _of_the_file(connection: sa.Connection) -> Iterator[Finding]:
     database = dialects.of(connection)
-    damage, orphans = database.damage(connection), database.orphans(connection)
-    if damage:
-        yield Finding(
-            "SQLite finds damage", len(damage), tuple(damage), "a backup: the file is damaged"
-        )
-    if orphans:
+    if damage := database.damage(connection):
+        cure = "a backup: the file is damaged"
+        yield Finding("SQLite finds damage", len(damage), tuple(damage), cure)
+    if orphans := database.orphans(connection):
         some = tuple(dict.fromkeys(orphans))[:EXAMPLES]
         yield Finding("rows that refer to rows that are gone", len(orphans), some, _PERSON)
     if database.journal(connection) not in ("wal", None):

@@ -31,6 +31,7 @@ _RANK = {"failed": 0, "running": 1, "pruned": 2, "complete": 3}
 _STUDIES, _TRIALS, _LINKS = _OPTUNA["studies"], _OPTUNA["trials"], schema.TRIALS
 _NAS_STUDIES, _EVALUATIONS, _CURVES = schema.STUDIES, schema.EVALUATIONS, schema.CURVE_POINTS
 _KEY = (_EVALUATIONS.c.architecture_id, _EVALUATIONS.c.recipe_hash, _EVALUATIONS.c.fidelity)
+_OF_STUDIES = ("study_directions", "study_user_attributes", "study_system_attributes")
 _OF_TRIALS = (
     *("trial_params", "trial_values", "trial_intermediate_values"),
     *("trial_user_attributes", "trial_system_attributes", "trial_heartbeats"),
@@ -74,39 +75,31 @@ def copy(
     with queries.connect(source, frozen=True) as old:
         require_current(old, source)
         ids = _ids(old, studies)
-        made = Store.open(target)
-        try:
+        with closing(Store.open(target)) as made:
             names = {name: (rename or {}).get(name, name) for name in ids}
-            _refuse_taken(made, names)
+            _refuse_taken(made, list(names.values()))
             with reported(parsed, "write"), made.engine.begin() as new:
-                whole = not studies
-                return _Copy(made, old, new, (ids, names), watch or _unwatched).run(whole=whole)
-        finally:
-            made.close()
-
-
-def _unwatched(_table: str, _done: int, _total: int) -> None:
-    """Show nothing."""
+                tables = _Copy(made, old, new, (ids, names), watch or (lambda *_: None))
+                return tables.run(whole=not studies)
 
 
 def _ids(connection: sa.Connection, wanted: Sequence[str]) -> dict[str, int]:
-    """Return the ids of the wanted studies, of all where none is named."""
+    """Return the ids of the wanted studies, of all where none is named, the oldest first."""
     rows = connection.execute(sa.select(_STUDIES.c.study_name, _STUDIES.c.study_id))
-    ids = {row.study_name: row.study_id for row in rows}
+    ids = {row.study_name: row.study_id for row in rows.all()}
     for name in wanted:
         if name not in ids:
             raise StoreError(unknown("study", name, ids))
-    return {name: ids[name] for name in sorted(wanted or ids, key=lambda each: ids[each])}
+    return {name: ids[name] for name in sorted(wanted or ids, key=ids.__getitem__)}
 
 
-def _refuse_taken(target: Store, names: Mapping[str, str]) -> None:
+def _refuse_taken(target: Store, names: list[str]) -> None:
     with target.read() as connection:
-        there = set(connection.execute(sa.select(_STUDIES.c.study_name)).scalars())
-    wanted = list(names.values())
-    taken = [name for name in dict.fromkeys(wanted) if name in there or wanted.count(name) > 1]
-    if taken:
+        present = set(connection.execute(sa.select(_STUDIES.c.study_name)).scalars())
+    taken = next((name for name in names if name in present or names.count(name) > 1), None)
+    if taken is not None:
         raise StoreError(
-            f"{engines.masked(target.url)} has a study named {taken[0]!r} already: give the copied "
+            f"{engines.masked(target.url)} has a study named {taken!r} already: give the copied "
             "one another name with --study NAME --as OTHER, or copy into another store."
         )
 
@@ -135,13 +128,12 @@ class _Copy:
 
     def run(self, *, whole: bool) -> Copied:
         """Copy table by table, each after those it refers to."""
-        evaluations = None if whole else self._evaluations_of_studies()
+        evaluations = sa.true() if whole else self._of_studies()
         by = self._reserve(_STUDIES, self._belongs(_STUDIES))  # all before the first is written
         self.studies = {old: old + by for old in self.ids.values()}
         self.trials_by = self._reserve(_TRIALS, self._belongs(_TRIALS))
         evaluations_by = self._reserve(_EVALUATIONS, evaluations)
-        self._table(_STUDIES, self._belongs(_STUDIES), self._moved)
-        for name in ("study_directions", "study_user_attributes", "study_system_attributes"):
+        for name in ("studies", *_OF_STUDIES):
             self._table(_OPTUNA[name], self._belongs(_OPTUNA[name]), self._moved)
         self._table(_NAS_STUDIES, _NAS_STUDIES.c.id.in_(self.ours), self._our_study)
         self._shared(evaluations, whole=whole)
@@ -149,24 +141,32 @@ class _Copy:
         self._table(_TRIALS, self._belongs(_TRIALS), self._moved)
         children = sa.select(_TRIALS.c.trial_id).where(self._belongs(_TRIALS))
         for name in _OF_TRIALS:
-            table = _OPTUNA[name]
-            self._table(table, table.c.trial_id.in_(children), self._moved)
+            self._table(_OPTUNA[name], _OPTUNA[name].c.trial_id.in_(children), self._moved)
         same = (_TRIALS.c.trial_id == _LINKS.c.trial_id) & (_TRIALS.c.study_id == _LINKS.c.study_id)
         self._table(_LINKS, self._belongs(_LINKS) & sa.exists().where(same), self._moved)
         for table in (schema.TEST_LOOKS, schema.ARTIFACTS):
             self._table(table, self._belongs(table), self._moved)
-        jobs = None if whole else schema.JOBS.c.id.in_(self._jobs())
+        jobs = sa.true() if whole else schema.JOBS.c.id.in_(self._jobs())
         self._table(schema.JOBS, jobs, dict, unless_known=True)
         return Copied(tuple(self.names.values()), self.rows, self.known, self.improved)
 
-    def _reserve(self, table: sa.Table, where: sa.ColumnElement[bool] | None) -> int:
+    def _of_studies(self) -> sa.ColumnElement[bool]:
+        """Choose the evaluations that the studies have trained or reused."""
+        linked = sa.select(_LINKS.c.evaluation_id).where(self._belongs(_LINKS))
+        return _EVALUATIONS.c.id.in_(linked) | self._belongs(_EVALUATIONS)
+
+    def _belongs(self, table: sa.Table) -> sa.ColumnElement[bool]:
+        ours = table.name.startswith("nas_")
+        return table.c.study_id.in_(self.ours if ours else self.ids.values())
+
+    def _reserve(self, table: sa.Table, where: sa.ColumnElement[bool]) -> int:
         """Reserve the target's ids for some rows; return how far they move."""
-        key = next(iter(table.primary_key.columns))
-        bounds = sa.select(sa.func.min(key).label("lowest"), sa.func.max(key).label("highest"))
-        row = self.old.execute(_filtered(bounds, where)).one()
-        if row.lowest is None:
+        (key,) = table.primary_key
+        bounds = sa.select(sa.func.min(key), sa.func.max(key)).where(where)
+        lowest, highest = self.old.execute(bounds).one()
+        if lowest is None:
             return 0
-        ids = range(row.lowest, row.highest + 1)
+        ids = range(lowest, highest + 1)
         return dialects.of(self.new).reserve(self.target.engine, self.new, key, ids)
 
     def _moved(self, row: Row) -> Row:
@@ -208,55 +208,44 @@ class _Copy:
     def _our_study(self, row: Row) -> Row:
         return row | {"id": self.studies[row["id"]], "name": self.names[row["name"]]}
 
-    def _shared(self, evaluations: sa.ColumnElement[bool] | None, *, whole: bool) -> None:
+    def _shared(self, evaluations: sa.ColumnElement[bool], *, whole: bool) -> None:
         """Copy networks and recipes that the target lacks: their ids say what they are."""
         config = sa.select(_NAS_STUDIES.c.config).where(_NAS_STUDIES.c.id.in_(self.ours))
         about_to_use = [each.get("recipe_hash") for each in self.old.execute(config).scalars()]
-        for table, column in (
-            (schema.RECIPES, _EVALUATIONS.c.recipe_hash),
-            (schema.ARCHITECTURES, _EVALUATIONS.c.architecture_id),
+        recipe, network = schema.RECIPES.c.hash, schema.ARCHITECTURES.c.id
+        used = sa.select(_EVALUATIONS.c.recipe_hash).where(evaluations)
+        trained = sa.select(_EVALUATIONS.c.architecture_id).where(evaluations)
+        for table, wanted in (
+            (schema.RECIPES, recipe.in_(used) | recipe.in_([*filter(None, about_to_use)])),
+            (schema.ARCHITECTURES, network.in_(trained)),
         ):
-            key = next(iter(table.primary_key.columns))
-            wanted: sa.ColumnElement[bool] = key.in_(_filtered(sa.select(column), evaluations))
-            if table is schema.RECIPES:
-                wanted |= key.in_([recipe for recipe in about_to_use if recipe])
-            self._table(table, None if whole else wanted, dict, unless_known=True)
+            self._table(table, sa.true() if whole else wanted, dict, unless_known=True)
 
-    def _evaluations_of_studies(self) -> sa.ColumnElement[bool]:
-        """Choose the evaluations that the studies have trained or reused."""
-        linked = sa.select(_LINKS.c.evaluation_id).where(self._belongs(_LINKS))
-        return _EVALUATIONS.c.id.in_(linked) | self._belongs(_EVALUATIONS)
-
-    def _belongs(self, table: sa.Table) -> sa.ColumnElement[bool]:
-        ours = table.name.startswith("nas_")
-        return table.c.study_id.in_(self.ours if ours else self.ids.values())
-
-    def _evaluations(self, where: sa.ColumnElement[bool] | None, move: int) -> dict[int, int]:
+    def _evaluations(self, where: sa.ColumnElement[bool], move: int) -> dict[int, int]:
         """Copy evaluations and their curves; return the target's ids of the source's."""
-        arrived = partial(self._arrived, move=move)
-        self._table(_EVALUATIONS, where, arrived, unless_known=True)
+        self._table(_EVALUATIONS, where, partial(self._arrived, move=move), unless_known=True)
         columns = (_EVALUATIONS.c.id, _EVALUATIONS.c.state, *_KEY)
-        wanted = self.old.execute(_filtered(sa.select(*columns), where)).all()
-        there = self._there([row.architecture_id for row in wanted])
-        ids, known, better = {}, set(), []
-        for row in wanted:
-            stored = there[(row.architecture_id, row.recipe_hash, row.fidelity)]
-            ids[row.id] = stored.id
-            if stored.id != row.id + move:
-                known.add(row.id)
-                if _is_better(row.state, stored.state):
-                    better.append((row.id, stored))
+        wanted = self.old.execute(sa.select(*columns).where(where)).all()
+        stored = self._stored([row.architecture_id for row in wanted])
+        by_id = {
+            row.id: stored[(row.architecture_id, row.recipe_hash, row.fidelity)] for row in wanted
+        }
+        ids = {old: row.id for old, row in by_id.items()}
+        present = {old for old, new in ids.items() if new != old + move}
+        better = {
+            row.id: by_id[row.id]
+            for row in wanted
+            if row.id in present and _is_better(row.state, by_id[row.id].state)
+        }
         improved = self._improve(better, move)
-        self.known, self.improved = len(known), len(improved)
-        left_out = known - improved
+        self.known, self.improved = len(present), len(improved)
+        left_out = present - improved
 
         def point(row: Row) -> Row | None:
             old = row["evaluation_id"]
             return None if old in left_out else row | {"evaluation_id": ids[old]}
 
-        mine = None
-        if where is not None:
-            mine = _CURVES.c.evaluation_id.in_(sa.select(_EVALUATIONS.c.id).where(where))
+        mine = _CURVES.c.evaluation_id.in_(sa.select(_EVALUATIONS.c.id).where(where))
         self._table(_CURVES, mine, point)
         return ids
 
@@ -272,30 +261,27 @@ class _Copy:
             changed |= {"state": "failed", "reason": LEFT_BEHIND, "finished": schema.utc_now()}
         return row | changed
 
-    def _there(self, architectures: Iterable[str]) -> dict[tuple[str, str, int], Any]:
+    def _stored(self, architectures: Iterable[str]) -> dict[tuple[str, str, int], Any]:
         """Return the target's evaluations of these networks by their keys."""
-        columns = (_EVALUATIONS.c.id, _EVALUATIONS.c.state, _EVALUATIONS.c.attempt)
-        there = {}
-        for part in _chunks(list(dict.fromkeys(architectures))):
-            statement = sa.select(*columns, *_KEY)
-            known = statement.where(_EVALUATIONS.c.architecture_id.in_(part))
-            for row in self.new.execute(known):
-                there[(row.architecture_id, row.recipe_hash, row.fidelity)] = row
-        return there
+        columns = (_EVALUATIONS.c.id, _EVALUATIONS.c.state, _EVALUATIONS.c.attempt, *_KEY)
+        return {
+            (row.architecture_id, row.recipe_hash, row.fidelity): row
+            for part in _chunks(list(dict.fromkeys(architectures)))
+            for row in self.new.execute(sa.select(*columns).where(_KEY[0].in_(part)))
+        }
 
-    def _improve(self, better: list[tuple[int, Any]], move: int) -> set[int]:
+    def _improve(self, better: Mapping[int, Any], move: int) -> set[int]:
         """Give the target's evaluations the source's better ends, unless they have moved on."""
-        stored, improved = dict(better), set()
-        for part in _chunks(list(stored)):
-            for row in self.old.execute(sa.select(_EVALUATIONS).where(_EVALUATIONS.c.id.in_(part))):
-                there = stored[row.id]
+        improved, c = set(), _EVALUATIONS.c
+        for part in _chunks(list(better)):
+            for row in self.old.execute(sa.select(_EVALUATIONS).where(c.id.in_(part))):
+                stored = better[row.id]
                 values = self._arrived(dict(row._mapping), move=move)
-                values["attempt"] = max(values["attempt"], there.attempt + 1)  # fences its worker
+                values["attempt"] = max(values["attempt"], stored.attempt + 1)  # fences its worker
                 del values["id"]
-                same = (_EVALUATIONS.c.id == there.id) & (_EVALUATIONS.c.state == there.state)
-                same &= _EVALUATIONS.c.attempt == there.attempt
-                if self.new.execute(_EVALUATIONS.update().where(same).values(values)).rowcount:
-                    self.new.execute(_CURVES.delete().where(_CURVES.c.evaluation_id == there.id))
+                same = (c.id == stored.id, c.state == stored.state, c.attempt == stored.attempt)
+                if self.new.execute(_EVALUATIONS.update().where(*same).values(values)).rowcount:
+                    self.new.execute(_CURVES.delete().where(_CURVES.c.evaluation_id == stored.id))
                     improved.add(row.id)
         return improved
 
@@ -307,24 +293,21 @@ class _Copy:
     def _table(
         self,
         table: sa.Table,
-        where: sa.ColumnElement[bool] | None,
+        where: sa.ColumnElement[bool],
         change: Callable[[Row], Row | None],
         *,
         unless_known: bool = False,
     ) -> None:
         """Copy the selected rows of a table; the target gives the ids that nothing refers to."""
-        counting = sa.select(sa.func.count()).select_from(table)
-        total = self.old.execute(_filtered(counting, where)).scalar_one()
-        key = list(table.primary_key.columns)
-        rows_of = _filtered(plain.select(table), where).order_by(*key)
-        free = _surrogate(table)
-        done = 0
-        read = plain.read(self.old, rows_of)  # a server's cursor is open meanwhile
-        with closing(read) as batches:
+        counting = sa.select(sa.func.count()).select_from(table).where(where)
+        total, done = self.old.execute(counting).scalar_one(), 0
+        rows_of = plain.select(table).where(where).order_by(*table.primary_key)
+        surrogate = _surrogate(table)
+        with closing(plain.read(self.old, rows_of)) as batches:  # a server's cursor is open
             for batch in batches if total else ():
                 rows = [row for row in map(change, batch) if row is not None]
-                for row in rows if free is not None else ():
-                    del row[str(free)]
+                for row in rows if surrogate is not None else ():
+                    del row[str(surrogate)]
                 done += len(rows)
                 plain.insert(self.new, table, rows, unless_known=unless_known)
                 self.watch(table.name, done, total)
@@ -342,10 +325,6 @@ def _surrogate(table: sa.Table) -> str | None:
 def _is_better(state: str, than: str) -> bool:
     """Tell whether an end stands before another; a running one gives way to complete only."""
     return state == "complete" != than if than == "running" else _RANK[state] > _RANK[than]
-
-
-def _filtered(statement: Any, where: sa.ColumnElement[bool] | None) -> Any:
-    return statement if where is None else statement.where(where)
 
 
 def _chunks(items: list[Any]) -> Iterator[list[Any]]:

@@ -14,7 +14,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nas.store import dialects, leases, schema
+from nas.store import history, leases, schema
+from nas.store.dialects import upsert
+from nas.store.optuna_storage import lock_study
 from nas.store.queries import SCORED
 from nas.store.records import Lease
 from nas.store.store import Store
@@ -25,8 +27,7 @@ METRIC_NAMES = "study:metric_names"
 PARTS = 32  # of a note that was edited in the dashboard: 65 kB
 _t, _e, _a = schema.TRIALS.c, schema.EVALUATIONS.c, schema.ARCHITECTURES.c
 _o, _u = schema.OPTUNA_TRIALS.c, schema.OPTUNA_USER_ATTRIBUTES.c
-_STUDY, _TRIAL = schema.OPTUNA_STUDY_ATTRIBUTES, schema.OPTUNA_TRIAL_ATTRIBUTES
-_LOCK = sa.select(schema.STUDIES.c.id).where(schema.STUDIES.c.id == sa.bindparam("key"))
+_STUDY, _TRIAL = history.TABLES["study_system_attributes"], history.SYSTEM_ATTRIBUTES
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,15 @@ def show_study(
     artifacts: Iterable[Artifact] = (),
 ) -> None:
     """Give a study its note, plotly figures by their ids, artifacts, and its score's name."""
-    texts = {ARTIFACT + each.artifact_id: json.dumps(asdict(each)) for each in artifacts}
+    values: dict[str, Any] = {METRIC_NAMES: ["score"]}
+    values |= {ARTIFACT + each.artifact_id: json.dumps(asdict(each)) for each in artifacts}
     with store.write() as connection:
-        dialects.of(connection).lock(connection, _LOCK, study_id)  # one at a time
+        lock_study(connection, study_id)  # one writer at a time
         _write_note(connection, study_id, None, body)
         for name, figure in figures.items():
             _write_figure(connection, study_id, f"dashboard:plot_data:{name}:", json.dumps(figure))
-        for key, text in texts.items():
-            _replace(connection, _STUDY, {"study_id": study_id, "key": key}, text)
-        _replace(connection, _STUDY, {"study_id": study_id, "key": METRIC_NAMES}, ["score"])
+        for key, value in values.items():
+            _replace(connection, _STUDY, {"study_id": study_id, "key": key}, value)
 
 
 def spots(
@@ -147,11 +148,10 @@ def _write_note(connection: sa.Connection, study_id: int, trial_id: int | None, 
     parts = sorted(stored, key=lambda key: int(key.removeprefix(part)))
     _, line, yours = "".join(stored[key] for key in parts).partition(YOURS)
     if stored:
-        connection.execute(sa.delete(_STUDY).where(here))
+        connection.execute(_STUDY.delete().where(here))
     text = f"{body.rstrip()}\n\n---\n{YOURS}{yours if line else ''}"
     for key, value in {version: number, f"{part}0": text}.items():
-        values = {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
-        connection.execute(_STUDY.insert().values(values))
+        _replace(connection, _STUDY, {"study_id": study_id, "key": key}, value)
 
 
 def _write_figure(connection: sa.Connection, study_id: int, part: str, text: str) -> None:
@@ -165,11 +165,7 @@ def _write_figure(connection: sa.Connection, study_id: int, part: str, text: str
 
 
 def _replace(
-    connection: sa.Connection, table: sa.TableClause, key: Mapping[str, Any], value: Any
+    connection: sa.Connection, table: sa.Table, key: Mapping[str, Any], value: Any
 ) -> None:
-    """Write one attribute, whether it is there or not, on any database."""
-    where = [table.c[name] == wanted for name, wanted in key.items()]
-    text = json.dumps(value)
-    updated = connection.execute(sa.update(table).where(*where).values(value_json=text))
-    if updated.rowcount == 0:
-        connection.execute(sa.insert(table).values(**key, value_json=text))
+    """Write one attribute, whether it is there or not."""
+    upsert(connection, table, tuple(key), [{**key, "value_json": json.dumps(value)}])

@@ -39,6 +39,7 @@ def _no_findings(*_: Any) -> list[str]:
 class SQLite:
     """One file in WAL mode, with one writer at a time."""
 
+    name, version = "SQLite", "SELECT sqlite_version()"
     clock = "((julianday('now') - 2440587.5) * 86400.0)"
     gap = "(julianday(ended) - julianday(begun)) * 86400.0"  # seconds between two columns
     insert = staticmethod(sqlite.insert)
@@ -83,10 +84,6 @@ class SQLite:
         connection.exec_driver_sql("BEGIN")  # without it each SELECT has its own view
         return connection
 
-    def server(self, connection: sa.Connection) -> str:
-        """Return the database's name and version."""
-        return f"SQLite {connection.exec_driver_sql('SELECT sqlite_version()').scalar_one()}"
-
     def journal(self, connection: sa.Connection) -> str | None:
         """Return how the file's changes are logged."""
         return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar_one())
@@ -123,6 +120,7 @@ class SQLite:
 class PostgreSQL:
     """A server for several machines."""
 
+    name, version = "PostgreSQL", "SHOW server_version"
     clock = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
     gap = "extract(epoch FROM ended - begun)"
     insert = staticmethod(postgresql.insert)
@@ -165,10 +163,6 @@ class PostgreSQL:
             f"Create it first, as a user who may: createdb --host={url.host or 'localhost'} "
             f"{shlex.quote(str(url.database))}, or in psql: CREATE DATABASE {quoted};"
         )
-
-    def server(self, connection: sa.Connection) -> str:
-        """Return the database's name and version."""
-        return f"PostgreSQL {connection.exec_driver_sql('SHOW server_version').scalar_one()}"
 
     def insert_many(
         self,
@@ -256,8 +250,16 @@ def _inserting(dialect: Dialect, table: sa.Table) -> Any:
     return dialect.insert(table).on_conflict_do_nothing().returning(key)
 
 
-def upsert(dialect: Dialect, table: sa.Table, *key: str) -> Any:
-    """Return the INSERT that updates the row with the same unique key where there is one."""
+def upsert(
+    connection: sa.Connection, table: sa.Table, key: tuple[str, ...], rows: Sequence[Any]
+) -> None:
+    """Insert rows, or update those that have the same unique key."""
+    if rows:
+        connection.execute(_upserting(of(connection), table, key), rows)
+
+
+@cache
+def _upserting(dialect: Dialect, table: sa.Table, key: tuple[str, ...]) -> Any:
     statement = dialect.insert(table)
     names = [each.name for each in table.columns if not each.primary_key and each.name not in key]
     given = {name: statement.excluded[name] for name in names}

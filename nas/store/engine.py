@@ -1,10 +1,18 @@
-"""Database URLs, engines, and the errors of databases in words that hide credentials."""
+"""Database URLs, engines, and errors of databases: in words that hide credentials, or waited out.
 
+A server that restarts, a connection that drops, a lock that is held too long, a full disk: a
+training that took minutes is not to be lost by it, so the worker waits.
+"""
+
+import logging
 import os
-from collections.abc import Iterator
+import random
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -13,6 +21,11 @@ from nas import credentials
 from nas.errors import StoreAway, StoreError
 from nas.store import dialects
 
+P = ParamSpec("P")
+T = TypeVar("T")
+log = logging.getLogger("nas")
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries, twice as long each time
+PATIENCE = 120.0  # seconds that a worker waits for its database
 DEFAULT_URL = "sqlite:///studies/nas.db"
 _ENCODED = "postgresql://user:pass%40word@host:5432/database"
 # SQLSTATE: connection, transaction rollback, resources (a full disk too), operator's intervention.
@@ -145,6 +158,30 @@ def _is_passing(error: BaseException) -> bool:
     return any(sign in text for sign in _PASSING_SIGNS)
 
 
+def patient(step: Callable[P, T]) -> Callable[P, T]:
+    """Make a step repeat itself, ever more slowly, while the database is away.
+
+    An earlier try may have been committed although its answer was lost. Raises StoreAway when the
+    database stays away for `PATIENCE` seconds.
+    """
+
+    @wraps(step)
+    def patiently(*arguments: P.args, **named: P.kwargs) -> T:
+        pause, ends = FIRST_PAUSE, time.monotonic() + PATIENCE
+        while True:
+            try:
+                return step(*arguments, **named)
+            except StoreAway as error:
+                left = ends - time.monotonic()
+                if left <= 0:
+                    raise
+                log.warning("waiting for the database: %s", error)
+                time.sleep(min(left, pause * random.uniform(0.5, 1.5)))
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    return patiently
+
+
 def secrets(url: sa.URL) -> list[str]:
     """Return all that a URL must not show, decoded: its password and its secret options."""
     values = [url.password]
@@ -157,8 +194,3 @@ def secrets(url: sa.URL) -> list[str]:
 def hidden(url: sa.URL, text: str) -> str:
     """Return a text without the secrets of the URL."""
     return credentials.hidden(text, secrets(url))
-
-
-def database_seconds(connection: sa.Connection) -> sa.ColumnElement[float]:
-    """Return SQL for the database's own clock in Unix seconds."""
-    return sa.literal_column(dialects.of(connection).clock, sa.Double())

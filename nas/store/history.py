@@ -8,6 +8,7 @@ choices that takes minutes and gigabytes. Here trials share their distributions.
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
+from functools import cache
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -60,70 +61,61 @@ _SELECTS = {
 }
 
 
-class TrialReader:
-    """Reads trials; remembers the distributions that it has met."""
+def read(
+    connection: sa.Connection,
+    study_id: int,
+    states: Collection[Any] | None,
+    including: Collection[int],
+    after: int,
+) -> list[FrozenTrial]:
+    """Return the trials of a study after an id, and those `including` names, by id."""
+    wanted = _TRIAL.where(TRIALS.c.study_id == study_id)
+    if after > -1:
+        newer = TRIALS.c.trial_id > after
+        named = TRIALS.c.trial_id.in_(sorted(each for each in including if each <= after))
+        wanted = wanted.where(sa.or_(newer, named) if including else newer)
+    if states is not None:
+        wanted = wanted.where(TRIALS.c.state.in_(list(states)))
+    rows = connection.execute(wanted).all()
+    chunks = (rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK))
+    return [trial for chunk in chunks for trial in _frozen(connection, chunk)]
 
-    def __init__(self) -> None:
-        self._met: dict[str, BaseDistribution] = {}
-        self._shared: dict[tuple[tuple[str, str], ...], dict[str, BaseDistribution]] = {}
 
-    def read(
-        self,
-        connection: sa.Connection,
-        study_id: int,
-        states: Collection[Any] | None,
-        including: Collection[int],
-        after: int,
-    ) -> list[FrozenTrial]:
-        """Return the trials of a study after an id, and those `including` names, by id."""
-        wanted = _TRIAL.where(TRIALS.c.study_id == study_id)
-        if after > -1:
-            newer = TRIALS.c.trial_id > after
-            known = TRIALS.c.trial_id.in_(sorted(each for each in including if each <= after))
-            wanted = wanted.where(sa.or_(newer, known) if including else newer)
-        if states is not None:
-            wanted = wanted.where(TRIALS.c.state.in_(list(states)))
-        rows = connection.execute(wanted).all()
-        chunks = (rows[first : first + CHUNK] for first in range(0, len(rows), CHUNK))
-        return [trial for chunk in chunks for trial in self._frozen(connection, chunk)]
+def _frozen(connection: sa.Connection, rows: Collection[Any]) -> Iterator[FrozenTrial]:
+    of = {"trials": [row.trial_id for row in rows]}
+    parts = {name: _grouped(connection.execute(part, of)) for name, part in _SELECTS.items()}
+    for row in rows:
+        trial = row.trial_id
+        choices = parts["params"].get(trial, ())
+        distributions = _distributions(tuple((name, text) for name, _, text in choices))
+        yield FrozenTrial(
+            number=row.number,
+            state=row.state,
+            value=None,
+            values=[value_of(*stored) for stored in parts["values"].get(trial, ())] or None,
+            datetime_start=row.datetime_start,
+            datetime_complete=row.datetime_complete,
+            params={
+                name: distribution.to_external_repr(choice[1])
+                for (name, distribution), choice in zip(distributions.items(), choices, strict=True)
+            },
+            distributions=distributions,
+            user_attrs=_attributes(parts["user"].get(trial, ())),
+            system_attrs=_attributes(parts["system"].get(trial, ())),
+            intermediate_values={
+                step: step_of(*stored) for step, *stored in parts["steps"].get(trial, ())
+            },
+            trial_id=trial,
+        )
 
-    def _frozen(self, connection: sa.Connection, rows: Collection[Any]) -> Iterator[FrozenTrial]:
-        of = {"trials": [row.trial_id for row in rows]}
-        parts = {name: _grouped(connection.execute(part, of)) for name, part in _SELECTS.items()}
-        for row in rows:
-            trial = row.trial_id
-            params, distributions = self._params(parts["params"].get(trial, ()))
-            yield FrozenTrial(
-                number=row.number,
-                state=row.state,
-                value=None,
-                values=[value_of(*stored) for stored in parts["values"].get(trial, ())] or None,
-                datetime_start=row.datetime_start,
-                datetime_complete=row.datetime_complete,
-                params=params,
-                distributions=distributions,
-                user_attrs=_attributes(parts["user"].get(trial, ())),
-                system_attrs=_attributes(parts["system"].get(trial, ())),
-                intermediate_values={
-                    step: step_of(*stored) for step, *stored in parts["steps"].get(trial, ())
-                },
-                trial_id=trial,
-            )
 
-    def _params(self, rows: Collection[Any]) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-        """Return the parameters' values, and the distributions: one dict for equal ones."""
-        key = tuple((name, text) for name, _, text in rows)
-        distributions = self._shared.get(key)
-        if distributions is None:
-            met = {intern(name): self._distribution(text) for name, text in key}
-            distributions = self._shared.setdefault(key, met)
-        values = zip(distributions.items(), rows, strict=True)
-        return {name: each.to_external_repr(row[1]) for (name, each), row in values}, distributions
+_distribution = cache(json_to_distribution)
 
-    def _distribution(self, text: str) -> BaseDistribution:
-        if text not in self._met:
-            self._met[text] = json_to_distribution(text)
-        return self._met[text]
+
+@cache
+def _distributions(choices: tuple[tuple[str, str], ...]) -> dict[str, BaseDistribution]:
+    """Return the distributions of names and JSON texts: one dict for equal ones."""
+    return {intern(name): _distribution(text) for name, text in choices}
 
 
 def _grouped(rows: Any) -> dict[int, list[Any]]:

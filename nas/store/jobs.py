@@ -54,11 +54,6 @@ class Job:
         return fields | times | {"words": list(self.words)}
 
 
-def attempt_id(name: str, attempt: int) -> str:
-    """Return the submission id of an attempt, from 1."""
-    return name if attempt == 1 else f"{name}.{attempt}"
-
-
 def jobs(connection: sa.Connection) -> list[Job]:
     """Return all attempts of all jobs, the oldest first; none in a store that is older than jobs.
 

@@ -3,6 +3,7 @@
 Functions on an open transaction. Time is the database's, so that workers' clocks don't matter.
 """
 
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple, cast
 
@@ -52,7 +53,7 @@ def claim(
     if row.id is None:
         other = _running(connection, worker, proposal, row.now)
         if other is not None:
-            return other
+            return Claim("elsewhere", other.id, other.attempt)
         if is_spent():
             return Claim("budget")
         evaluation_id = _begin(connection, worker, proposal, number, row.now)
@@ -60,19 +61,24 @@ def claim(
             return Claim("run", evaluation_id, 1)
         row = _find(connection, proposal)  # another study's worker was first
     dead = row.state == "running" and row.expires_at < row.now
-    elsewhere = row.study_id != worker.study_id  # where it failed for reasons of that search
+    own = row.study_id == worker.study_id
+    failed_elsewhere = row.state == "failed" and not own  # for reasons of that search
     given_up = row.state == "pruned" and proposal.promoted_from is not None  # by another's pruner
-    if not dead and not given_up and not (row.state == "failed" and elsewhere):
+    if not (dead or failed_elsewhere or given_up):
         return Claim("elsewhere" if row.state == "running" else row.state, row.id, row.attempt)
-    paid = row.study_id == worker.study_id and row.number is not None
+    paid = own and row.number is not None
     if not paid and is_spent():
         return Claim("budget")
-    return _take_over(connection, worker, row)
+    trial = None
+    if paid and row.state == "running":  # a trial of this study goes on
+        mine = sa.select(_t.trial_id).where(_t.study_id == row.study_id, _t.number == row.number)
+        trial = (connection.execute(mine).scalar_one(), row.number)
+    if not _raise_attempt(connection, worker, row, trial[1] if trial else number):
+        return Claim("elsewhere", row.id, row.attempt)
+    return Claim("run", row.id, row.attempt + 1, trial)
 
 
-def _running(
-    connection: sa.Connection, worker: Claimant, proposal: Proposal, now: float
-) -> Claim | None:
+def _running(connection: sa.Connection, worker: Claimant, proposal: Proposal, now: float) -> Any:
     """Find a proposed network at another fidelity, where the study's other workers train it now."""
     if proposal.promoted_from is not None:
         return None
@@ -83,25 +89,25 @@ def _running(
         _e.state == "running",
         _e.expires_at >= now,
     )
-    row = connection.execute(statement).first()
-    return None if row is None else Claim("elsewhere", row.id, row.attempt)
+    return connection.execute(statement).first()
 
 
-def adopt(connection: sa.Connection, worker: Claimant) -> Claim | None:
+def adopt(connection: sa.Connection, worker: Claimant, number: int | None = None) -> Claim | None:
     """Take over the study's oldest running trial that nobody holds; None if there is none.
 
     Its lease has expired, or this very worker holds it: the worker asks for work, so the database
-    must have lost the connection when it gave the lease.
+    must have lost the connection when it gave the lease. `number` wants one trial and no other.
     """
-    for row in connection.execute(_FREE, worker._asdict()).all():
+    for row in free(connection, worker, number):
         if _raise_attempt(connection, worker, row, row.number):
             return Claim("run", row.id, row.attempt + 1, (row.trial_id, row.number))
     return None
 
 
-def has_free(connection: sa.Connection, worker: Claimant) -> bool:
-    """Tell whether there is a running trial that nobody holds; takes no lock."""
-    return connection.execute(_FREE, worker._asdict()).first() is not None
+def free(connection: sa.Connection, worker: Claimant, number: int | None = None) -> Sequence[Any]:
+    """Return the study's running trials that nobody holds, or the one of this number."""
+    statement = _FREE if number is None else _FREE.where(_t.number == number)
+    return connection.execute(statement, worker._asdict()).all()
 
 
 _FREE = (
@@ -177,20 +183,7 @@ def _begin(
     return cast("int | None", insert_new(connection, EVALUATIONS, evaluation))
 
 
-def _take_over(connection: sa.Connection, worker: Claimant, row: Any) -> Claim:
-    """Raise the attempt number; a trial of this study goes on, another study's is left to it."""
-    trial = None
-    if row.study_id == worker.study_id and row.number is not None and row.state == "running":
-        mine = sa.select(_t.trial_id).where(_t.study_id == row.study_id, _t.number == row.number)
-        trial = (connection.execute(mine).scalar_one(), row.number)
-    if not _raise_attempt(connection, worker, row, trial[1] if trial else None):
-        return Claim("elsewhere", row.id, row.attempt)
-    return Claim("run", row.id, row.attempt + 1, trial)
-
-
-def _raise_attempt(
-    connection: sa.Connection, worker: Claimant, row: Any, number: int | None
-) -> bool:
+def _raise_attempt(connection: sa.Connection, worker: Claimant, row: Any, number: int) -> bool:
     """Make an evaluation this worker's if nobody else has done so since `row` was read."""
     free = sa.or_(
         _e.state.in_(("failed", "pruned")),
@@ -217,18 +210,3 @@ def _raise_attempt(
 
 # One more death, unless the holder let go (worker '') or the evaluation had ended.
 _DEATHS = sa.case((_e.state != "running", 0), (_e.worker == "", _e.deaths), else_=_e.deaths + 1)
-
-
-def take(connection: sa.Connection, worker: Claimant, number: int) -> Claim | None:
-    """Take over this running trial of the study; None where it has ended or somebody holds it."""
-    statement = (
-        sa.select(_e.id, _e.attempt, _t.trial_id)
-        .join_from(EVALUATIONS, TRIALS, _t.evaluation_id == _e.id)
-        .where(_t.study_id == worker.study_id, _t.number == number)
-        .where(_e.study_id == worker.study_id, _e.number == number)
-        .where(_e.state == "running")
-    )
-    row = connection.execute(statement).first()
-    if row is None or not _raise_attempt(connection, worker, row, number):
-        return None
-    return Claim("run", row.id, row.attempt + 1, (row.trial_id, number))

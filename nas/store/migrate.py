@@ -1,7 +1,7 @@
 """Bring a store's tables to the revisions of this program and this Optuna; rows are kept."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,18 +18,11 @@ _INDEXES = {
 }
 
 
-class Upgraded(NamedTuple):
-    """The revisions (before, after) of nas's tables and of Optuna's."""
-
-    ours: tuple[str | None, str]
-    optuna: tuple[str, str]
-
-
-def revision(connection: sa.Connection) -> str | None:
+def revision(connection: sa.Connection, table: str = VERSION_TABLE) -> str | None:
     """Return the revision of a store's tables, None where there are none."""
-    if not sa.inspect(connection).has_table(VERSION_TABLE):
+    if not sa.inspect(connection).has_table(table):
         return None
-    version = sa.table(VERSION_TABLE, sa.column("version_num", sa.String()))
+    version = sa.table(table, sa.column("version_num", sa.String()))
     return connection.execute(sa.select(version.c.version_num)).scalar()
 
 
@@ -88,8 +81,11 @@ def index_optunas(engine: sa.Engine) -> None:
                 )
 
 
-def upgrade(url: str) -> Upgraded:
-    """Upgrade nas's and Optuna's tables; raise StoreError for no store or a newer one."""
+def upgrade(url: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Upgrade nas's and Optuna's tables; return the revisions before and after of each.
+
+    Raise StoreError for no store or a newer one.
+    """
     from nas.store.optuna_storage import reported, upgrade_optuna
 
     parsed = engines.parse(url)
@@ -107,7 +103,7 @@ def upgrade(url: str) -> Upgraded:
             make_or_upgrade(engine)
             optuna = upgrade_optuna(parsed)
             index_optunas(engine)
-            return Upgraded((before, head()), optuna)
+            return (before, head()), optuna
         finally:
             engine.dispose()
 

@@ -61,12 +61,7 @@ class BatchedStorage(RDBStorage):
         text = url.render_as_string(hide_password=False)
         super().__init__(_escaped(text), engine_kwargs=engine_options(url))
         self._distributions: dict[tuple[int, str], tuple[BaseDistribution, str]] = {}
-        self._history = history.TrialReader()
-        dialect = dialects.of(url)
-        self._set_attribute = upsert(dialect, history.ATTRIBUTES, "trial_id", "key")
-        self._set_intermediate = upsert(dialect, history.STEPS, "trial_id", "step")
-        self._set_value = upsert(dialect, history.VALUES, "trial_id", "objective")
-        dialect.prepare(self.engine, begin=False)
+        dialects.of(url).prepare(self.engine, begin=False)
         self.engine.dispose()  # the connections made so far are not prepared
 
     def insert_trial(
@@ -95,7 +90,7 @@ class BatchedStorage(RDBStorage):
         """Set the values of a trial at steps, while it runs."""
         if values and connection.execute(_STATE, {"trial": trial_id}).scalar() == _RUNNING:
             rows = [{"trial_id": trial_id, **row} for row in _intermediate(values)]
-            connection.execute(self._set_intermediate, rows)
+            upsert(connection, history.STEPS, ("trial_id", "step"), rows)
 
     def end_trial(
         self,
@@ -109,14 +104,12 @@ class BatchedStorage(RDBStorage):
         ended = {"trial": trial_id, "new_state": state, "now": utc_now()}
         if connection.execute(_END, ended).rowcount != 1:
             return False
-        rows = [{"trial_id": trial_id, **row} for row in _attributes(attributes)]
-        if rows:
-            connection.execute(self._set_attribute, rows)
-        rows = [
-            {"trial_id": trial_id, **row} for row in _values(None if value is None else [value])
-        ]
-        if rows:
-            connection.execute(self._set_value, rows)
+        for table, key, rows in (
+            (history.ATTRIBUTES, "key", _attributes(attributes)),
+            (history.VALUES, "objective", _values([] if value is None else [value])),
+        ):
+            rows = [{"trial_id": trial_id, **row} for row in rows]
+            upsert(connection, table, ("trial_id", key), rows)
         return True
 
     def _get_trials(
@@ -133,7 +126,7 @@ class BatchedStorage(RDBStorage):
             )
         wanted = None if states is None else [state for state in TrialState if state in states]
         with self._reading() as connection:
-            trials = self._history.read(
+            trials = history.read(
                 connection, study_id, wanted, included_trial_ids, trial_id_greater_than
             )
             if not trials and connection.execute(_STUDY, {"key": study_id}).first() is None:
@@ -161,9 +154,9 @@ class BatchedStorage(RDBStorage):
         self, study_id: int, name: str, distribution: BaseDistribution, connection: sa.Connection
     ) -> str:
         """Return a distribution's JSON, once it agrees with the one the study has."""
-        known = self._distributions.get((study_id, name))
-        if known is not None and known[0] == distribution:
-            return known[1]
+        checked = self._distributions.get((study_id, name))
+        if checked is not None and checked[0] == distribution:
+            return checked[1]
         query = (
             sa.select(history.PARAMS.c.distribution_json)
             .join(history.TRIALS, history.TRIALS.c.trial_id == history.PARAMS.c.trial_id)
@@ -242,16 +235,16 @@ def _attributes(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _intermediate(values: Mapping[int, float]) -> list[dict[str, Any]]:
-    rows = []
-    for step, value in values.items():
-        stored, kind = history.stored_step(value)
-        rows.append({"step": step, "intermediate_value": stored, "intermediate_value_type": kind})
-    return rows
+    columns = ("step", "intermediate_value", "intermediate_value_type")
+    return [
+        dict(zip(columns, (step, *history.stored_step(value)), strict=True))
+        for step, value in values.items()
+    ]
 
 
 def _values(values: Sequence[float] | None) -> list[dict[str, Any]]:
-    rows = []
-    for objective, value in enumerate(values or []):
-        stored, kind = history.stored_value(value)
-        rows.append({"objective": objective, "value": stored, "value_type": kind})
-    return rows
+    columns = ("objective", "value", "value_type")
+    return [
+        dict(zip(columns, (objective, *history.stored_value(value)), strict=True))
+        for objective, value in enumerate(values or [])
+    ]

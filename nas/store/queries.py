@@ -5,7 +5,7 @@ The module imports neither Optuna nor Alembic nor SQLAlchemy's ORM: `nas status`
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,6 +56,11 @@ class StudyInfo:
     def objective(self) -> Objective:
         """The study's objective."""
         return Objective(**self.config["objective"])
+
+    @property
+    def search(self) -> str | None:
+        """The name of the study whose finalists this one trains; None for a search."""
+        return self.config.get("search")
 
     @property
     def limits(self) -> Limits:
@@ -167,14 +172,6 @@ class Tried(NamedTuple):
     is_reused: bool
 
 
-class Unfinished(NamedTuple):
-    """A trial that runs in Optuna's eyes though its evaluation has ended."""
-
-    trial_id: int
-    number: int
-    evaluation_id: int
-
-
 @contextmanager
 def connect(url: str, *, frozen: bool = False) -> Iterator[sa.Connection]:
     """Open a store for reading, with `frozen` at one instant; raise StoreError if there is none."""
@@ -256,7 +253,7 @@ def fidelities(connection: sa.Connection, study_id: int) -> dict[int, int]:
     return dict(sorted(totals.items()))
 
 
-def seen(connection: sa.Connection, study_id: int, first: int = 0) -> list[RungTrial]:
+def rung_trials(connection: sa.Connection, study_id: int, first: int = 0) -> list[RungTrial]:
     """Return the networks of a study's trials, from a number on, at their fidelities."""
     return [
         RungTrial(
@@ -267,11 +264,11 @@ def seen(connection: sa.Connection, study_id: int, first: int = 0) -> list[RungT
             number=row.number,
             evaluation_id=row.evaluation_id,
         )
-        for row in connection.execute(_SEEN, {"study": study_id, "first": first})
+        for row in connection.execute(_RUNG_TRIALS, {"study": study_id, "first": first})
     ]
 
 
-_SEEN = (
+_RUNG_TRIALS = (
     sa.select(_t.number, _t.evaluation_id, _e.architecture_id, _e.fidelity, _o.state)
     .add_columns(_v.value.label("score"))
     .select_from(SCORED)
@@ -291,7 +288,7 @@ class Climb:
     def read(self, connection: sa.Connection) -> list[RungTrial]:
         """Return each network that the study has at each fidelity, in the order of the trials."""
         newer: dict[int, RungTrial] = {}
-        for network in seen(connection, self.study_id, self._first):
+        for network in rung_trials(connection, self.study_id, self._first):
             if network.evaluation_id in self._ended:  # a reused trial repeats an evaluation
                 continue
             if network.ended and not newer:
@@ -357,41 +354,49 @@ _TRIALS = sa.select(
 
 
 def best(connection: sa.Connection, study_id: int, n: int = 5) -> list[TrialInfo]:
-    """Return the n best complete trials of different architectures, the best first."""
-    direction = sa.select(schema.OPTUNA_DIRECTIONS.c.direction).where(
-        schema.OPTUNA_DIRECTIONS.c.study_id == study_id
-    )
-    minimise = connection.execute(direction).scalar() == "MINIMIZE"
-    order = (_v.value.asc() if minimise else _v.value.desc(), _v.trial_id)
+    """Return the n best complete trials of different architectures, the best first.
+
+    Of equal scores the cheapest comes first.
+    """
     complete = sa.exists().where(
         _o.trial_id == _v.trial_id, _o.study_id == study_id, _o.state == "COMPLETE"
     )
-    first = sa.select(_v.trial_id).where(_v.objective == 0, complete).order_by(*order)
+    mine = (_v.objective == 0, complete)
+    descending = sa.select(_v.value).where(*mine).order_by(_v.value.desc())
     limit = 4 * n  # reused trials repeat an architecture
     while True:
-        statement = _TRIALS.where(_t.trial_id.in_(first.limit(limit))).order_by(*order)
-        rows = connection.execute(statement).all()
+        last = connection.execute(descending.offset(limit - 1).limit(1)).scalar()
+        ids = sa.select(_v.trial_id).where(*mine, sa.true() if last is None else _v.value >= last)
+        statement = _TRIALS.where(_t.trial_id.in_(ids))
+        rows = connection.execute(statement.order_by(_v.value.desc(), _a.macs, _v.trial_id))
         networks: dict[str, TrialInfo] = {}
         for row in rows:
             networks.setdefault(row.architecture_id, _trial_info(row))
-        if len(networks) >= n or len(rows) < limit:
+        if len(networks) >= n or last is None:
             return list(networks.values())[:n]
         limit *= 8
 
 
 def trial(connection: sa.Connection, study_id: int, number: int) -> TrialInfo:
     """Return one trial by its number; raise StoreError when there is none."""
-    statement = _TRIALS.where(_t.study_id == study_id, _t.number == number)
-    row = connection.execute(statement).one_or_none()
-    if row is None:
-        raise StoreError(f"No trial {number} in this study; it has {counts(connection, study_id)}.")
-    return _trial_info(row)
+    for info in _infos(connection, _t.study_id == study_id, _t.number == number):
+        return info
+    raise StoreError(f"No trial {number} in this study; it has {counts(connection, study_id)}.")
 
 
 def trials(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
     """Return all trials of a study, by number."""
-    statement = _TRIALS.where(_t.study_id == study_id).order_by(_t.number)
-    return [_trial_info(row) for row in connection.execute(statement)]
+    return _infos(connection, _t.study_id == study_id)
+
+
+def running(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
+    """Return the trials that run in Optuna's eyes, by number; some may be `stopped`."""
+    return _infos(connection, _o.study_id == study_id, _o.state == "RUNNING")
+
+
+def _infos(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[TrialInfo]:
+    rows = connection.execute(_TRIALS.where(*conditions).order_by(_t.number))
+    return [_trial_info(row) for row in rows]
 
 
 def endings(connection: sa.Connection, study_id: int) -> list[tuple[int, float]]:
@@ -422,21 +427,12 @@ def endings(connection: sa.Connection, study_id: int) -> list[tuple[int, float]]
     return [(row.number, row.seconds or 0.0) for row in connection.execute(statement)]
 
 
-def running(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
-    """Return the trials that run in Optuna's eyes, by number; some may be `stopped`."""
-    return [_trial_info(row) for row in connection.execute(_RUNNING_TRIALS, {"study": study_id})]
-
-
-_RUNNING_TRIALS = _TRIALS.where(_o.study_id == _STUDY, _o.state == "RUNNING").order_by(_t.number)
-
-
 def _trial_info(row: Any) -> TrialInfo:
     fields = _measured(row)
-    latency = json.loads(row.latency_ms) if row.latency_ms else None
-    stopped = bool(row.stopped)
-    return TrialInfo(
-        **fields | {"state": row.state.lower(), "latency_ms": latency, "stopped": stopped}
-    )
+    fields["state"] = row.state.lower()
+    fields["latency_ms"] = json.loads(row.latency_ms) if row.latency_ms else None
+    fields["stopped"] = bool(row.stopped)
+    return TrialInfo(**fields)
 
 
 def _measured(row: Any) -> dict[str, Any]:
@@ -518,6 +514,31 @@ def test_looks(connection: sa.Connection, study_id: int) -> list[tuple[int, Metr
 test_looks.__test__ = False  # type: ignore[attr-defined]  # its name is no invitation to pytest
 
 
+def test_look_count(connection: sa.Connection, study_id: int) -> int:
+    """Count the looks at the test split: the trainings of a network with several seeds are one."""
+    looks = schema.TEST_LOOKS
+    networks = (
+        sa.select(_e.architecture_id, _e.fidelity)
+        .join_from(looks, schema.EVALUATIONS, _e.id == looks.c.evaluation_id)
+        .where(looks.c.study_id == study_id)
+        .distinct()
+    )
+    count = sa.select(sa.func.count()).select_from(networks.subquery())
+    return int(connection.execute(count).scalar_one())
+
+
+test_look_count.__test__ = False  # type: ignore[attr-defined]
+
+
+def recipe(connection: sa.Connection, recipe_hash: str) -> Mapping[str, Any]:
+    """Return a recipe by its hash; raise KeyError when there is none."""
+    recipes = schema.RECIPES.c
+    stored = connection.execute(sa.select(recipes.json).where(recipes.hash == recipe_hash)).scalar()
+    if stored is None:
+        raise KeyError(f"No recipe {recipe_hash}.")
+    return dict(stored)
+
+
 def spent(connection: sa.Connection, study_id: int) -> int:
     """Count the networks that a study began to train: its budget of trials paid for them.
 
@@ -530,9 +551,7 @@ def _count(*conditions: Any) -> Any:
     return sa.select(sa.func.count(_t.trial_id)).where(_MINE, *conditions).scalar_subquery()
 
 
-_SPENT = sa.select(
-    _count() - _count(_REUSED) - _count(_t.promoted_from.is_not(None), _t.reused_from.is_(None))
-)
+_SPENT = sa.select(_count() - _count(_REUSED) - _count(_t.promoted_from.is_not(None), ~_REUSED))
 
 
 def is_spent(connection: sa.Connection, study_id: int, number: int, budget: int | None) -> bool:
@@ -549,13 +568,15 @@ def number_within(connection: sa.Connection, study_id: int, budget: int | None) 
     return None if is_spent(connection, study_id, number, budget) else number
 
 
-def untold(connection: sa.Connection, study_id: int) -> list[Unfinished]:
-    """Return the trials of which another study has finished the evaluation."""
-    rows = connection.execute(_UNFINISHED, {"study": study_id})
-    return [Unfinished(**row._mapping) for row in rows]
+def ended_elsewhere(connection: sa.Connection, study_id: int) -> Sequence[Any]:
+    """Return `trial_id`, `number` and `evaluation_id` of trials whose end was not told.
+
+    Optuna sees them run, but another study has finished their evaluation.
+    """
+    return connection.execute(_ENDED_ELSEWHERE, {"study": study_id}).all()
 
 
-_UNFINISHED = (
+_ENDED_ELSEWHERE = (
     sa.select(_t.trial_id, _t.number, _t.evaluation_id)
     .select_from(_TOLD)
     .where(_o.study_id == _STUDY, _o.state == "RUNNING", _e.state != "running")

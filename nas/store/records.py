@@ -70,6 +70,7 @@ class Lease(StoredArchitecture):
     """One worker's right to write to one evaluation, until it expires or is taken over."""
 
     evaluation_id: int
+    recipe_hash: str
     attempt: int
     worker: str
     seconds: float
@@ -94,14 +95,14 @@ class Evaluation(StoredArchitecture):
     recipe_hash: str
     fidelity: int
     study: str | None
-    number: int | None
+    number: int | None = None
     worker: str
-    attempt: int
-    deaths: int
-    metrics: Metrics
-    reason: str | None
-    seconds: float | None
-    checkpoint: str | None
+    attempt: int = 1
+    deaths: int = 0
+    metrics: Metrics = field(default_factory=dict)
+    reason: str | None = None
+    seconds: float | None = None
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,11 +169,6 @@ JOBS = sa.Table(
 
 # Optuna's tables, declared here because importing Optuna's own declarations takes a second.
 OPTUNA_STUDIES = sa.table("studies", sa.column("study_id"), sa.column("study_name"))
-OPTUNA_DIRECTIONS = sa.table(
-    "study_directions",
-    sa.column("study_id"),
-    sa.column("direction", sa.Enum("MINIMIZE", "MAXIMIZE", "NOT_SET", name="studydirection")),
-)
 OPTUNA_TRIALS = sa.table(
     "trials",
     *(sa.column(name) for name in ("trial_id", "study_id", "number")),
@@ -185,21 +180,6 @@ OPTUNA_TRIALS = sa.table(
 OPTUNA_VALUES = sa.table(
     "trial_values", sa.column("trial_id"), sa.column("objective"), sa.column("value", sa.Double())
 )
-OPTUNA_STEPS = sa.table(
-    "trial_intermediate_values",
-    *(sa.column(name) for name in ("trial_id", "step", "intermediate_value")),
-    sa.column(
-        "intermediate_value_type",
-        sa.Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype"),
-    ),
+OPTUNA_USER_ATTRIBUTES = sa.table(
+    "trial_user_attributes", *map(sa.column, ("trial_id", "key", "value_json"))
 )
-
-
-def _attributes(of: str, kind: str) -> sa.TableClause:
-    columns = (f"{of}_id", "key", "value_json")
-    return sa.table(f"{of}_{kind}_attributes", *(sa.column(name) for name in columns))
-
-
-OPTUNA_USER_ATTRIBUTES = _attributes("trial", "user")
-OPTUNA_TRIAL_ATTRIBUTES = _attributes("trial", "system")
-OPTUNA_STUDY_ATTRIBUTES = _attributes("study", "system")

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 import sqlalchemy as sa
@@ -13,13 +13,11 @@ from optuna.storages import BaseStorage, get_storage
 from sqlalchemy import exc
 
 from nas.errors import StoreError
-from nas.store import dialects, migrate, queries
+from nas.store import dialects, migrate, queries, schema
 from nas.store import engine as engines
 from nas.store.dialects import finite, insert_new
-from nas.store.forget import forget_deleted
 from nas.store.optuna_storage import BatchedStorage, reported
 from nas.store.records import Metrics
-from nas.store.schema import ARTIFACTS, EVALUATIONS, RECIPES, STUDIES, TEST_LOOKS
 
 _OPENING_ATTEMPTS = 8
 _MADE_BY_ANOTHER = ("already exists", "unique", "duplicate")
@@ -75,7 +73,6 @@ class Store:
         name: str,
         config: Mapping[str, Any],
         *,
-        direction: Literal["maximize", "minimize"] = "maximize",
         fixed: Sequence[str] = (),
         recipes: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> queries.StudyInfo:
@@ -87,20 +84,23 @@ class Store:
         plain = json.loads(json.dumps(config))
         with self.write() as connection:
             forget_deleted(connection)
-            row = {study.name: study for study in queries.studies(connection)}.get(name)
-        if row is not None:
-            _check_same(name, row.config, plain, fixed)
+            for study in queries.studies(connection):
+                if study.name == name:
+                    _check_same(name, study.config, plain, fixed)
         with reported(self.url, "write"), _quiet():
             optuna.create_study(
-                study_name=name, storage=self.storage, direction=direction, load_if_exists=True
+                study_name=name, storage=self.storage, direction="maximize", load_if_exists=True
             )
             study_id = self.storage.get_study_id_from_name(name)
         with self.write() as connection:
             values = {"id": study_id, "name": name, "config": plain}
-            if insert_new(connection, STUDIES, values) is None:
-                _update_config(connection, name, plain, fixed)
+            if insert_new(connection, schema.STUDIES, values) is None:
+                stored = queries.study(connection, name).config
+                _check_same(name, stored, plain, fixed)  # another process may have been first
+                mine = schema.STUDIES.update().where(schema.STUDIES.c.id == study_id)
+                connection.execute(mine.values(config={**stored, **plain}))
             for recipe_hash, recipe in (recipes or {}).items():
-                insert_new(connection, RECIPES, {"hash": recipe_hash, "json": dict(recipe)})
+                insert_new(connection, schema.RECIPES, {"hash": recipe_hash, "json": dict(recipe)})
             return queries.study(connection, name)
 
     def forget_deleted(self) -> None:
@@ -110,31 +110,33 @@ class Store:
 
     def expire(self, study_id: int, is_dead: Callable[[str], bool]) -> int:
         """Let the leases of workers known to be dead expire now; return how many there were."""
-        table = EVALUATIONS.c
+        table = schema.EVALUATIONS.c
         with self.write() as connection:
             held = (table.study_id == study_id) & (table.state == "running")
             workers = connection.execute(sa.select(table.worker).where(held).distinct()).scalars()
             dead = table.worker.in_([name for name in workers.all() if name and is_dead(name)])
-            expired = EVALUATIONS.update().where(held & dead).values(expires_at=0.0)
+            expired = schema.EVALUATIONS.update().where(held & dead).values(expires_at=0.0)
             return connection.execute(expired).rowcount
 
     def look_at_test(self, study_id: int, evaluation_id: int, metrics: Metrics) -> int:
         """Record one look at the test split and return how many the study has had."""
         row = {"study_id": study_id, "evaluation_id": evaluation_id, "metrics": finite(metrics)}
         with self.write() as connection:
-            connection.execute(TEST_LOOKS.insert().values(row))
-            return len(queries.test_looks(connection, study_id))
+            connection.execute(schema.TEST_LOOKS.insert().values(row))
+            return queries.test_look_count(connection, study_id)
 
     def add_artifact(self, study_id: int, kind: str, path: str) -> None:
         """Record a file that a study made; the same file is recorded once."""
         with self.write() as connection:
-            insert_new(connection, ARTIFACTS, {"study_id": study_id, "kind": kind, "path": path})
+            insert_new(
+                connection, schema.ARTIFACTS, {"study_id": study_id, "kind": kind, "path": path}
+            )
 
     def set_checkpoint(self, evaluation_id: int, path: str) -> None:
         """Record where an evaluation's weights lie now."""
-        mine = EVALUATIONS.c.id == evaluation_id
+        mine = schema.EVALUATIONS.c.id == evaluation_id
         with self.write() as connection:
-            connection.execute(EVALUATIONS.update().where(mine).values(checkpoint=path))
+            connection.execute(schema.EVALUATIONS.update().where(mine).values(checkpoint=path))
 
 
 @contextmanager
@@ -158,18 +160,6 @@ def _optuna_storage(url: sa.URL) -> BatchedStorage:
                 raise
             time.sleep(random.uniform(0.01, 0.1))
     return BatchedStorage(url)
-
-
-def _update_config(
-    connection: sa.Connection, name: str, now: Mapping[str, Any], fixed: Sequence[str]
-) -> None:
-    """Give a study the keys of its configuration that may change."""
-    stored = queries.study(connection, name)
-    _check_same(name, stored.config, now, fixed)  # another process may have been first
-    merged = {**stored.config, **now}
-    if merged != stored.config:
-        mine = STUDIES.c.id == stored.id
-        connection.execute(STUDIES.update().where(mine).values(config=merged))
 
 
 def _check_same(
@@ -196,7 +186,7 @@ def _recipe(config: Mapping[str, Any]) -> dict[str, Any]:
 def _difference(was: Any, now: Any, path: str = "") -> str:
     """Say where two JSON values first differ."""
     if isinstance(was, dict) and isinstance(now, dict):
-        for key in [*was, *(key for key in now if key not in was)]:
+        for key in dict.fromkeys([*was, *now]):
             here = f"{path}.{key}" if path else str(key)
             if not was.get(key) and not now.get(key):  # a neutral value may be left out
                 continue
@@ -206,19 +196,58 @@ def _difference(was: Any, now: Any, path: str = "") -> str:
                 return f"{here} is new"
             if was[key] != now[key]:
                 return _difference(was[key], now[key], here)
+    path = path or "it"
     if isinstance(was, list) and isinstance(now, list):
-        if _plain(was) and _plain(now):
-            return f"{path or 'it'} has choices {_listed(was)}, now {_listed(now)}"
+        if not any(isinstance(value, dict | list) for value in was + now):
+            choices = (", ".join(map(str, values)) for values in (was, now))
+            return "{} has choices {}, now {}".format(path, *choices)
         for index, (left, right) in enumerate(zip(was, now, strict=False)):
             if left != right:
                 return _difference(left, right, f"{path}[{index}]")
-        return f"{path or 'it'} has {len(was)} entries, now {len(now)}"
-    return f"{path or 'it'} was {was!r}, now {now!r}"
+        return f"{path} has {len(was)} entries, now {len(now)}"
+    return f"{path} was {was!r}, now {now!r}"
 
 
-def _plain(values: list[Any]) -> bool:
-    return not any(isinstance(value, dict | list) for value in values)
+DELETED = "its study was deleted"
+_t, _e, _s = schema.TRIALS.c, schema.EVALUATIONS.c, schema.STUDIES.c
+_o, _p = schema.OPTUNA_TRIALS.c, schema.OPTUNA_STUDIES.c
+_GONE = sa.select(_s.id).where(~sa.exists().where(_p.study_id == _s.id, _p.study_name == _s.name))
+_IN_OPTUNA = sa.exists().where(
+    _o.trial_id == _t.trial_id, _o.study_id == _t.study_id, _o.number == _t.number
+)
+_HAS_TRIAL = sa.exists().where(
+    _t.study_id == _e.study_id, _t.number == _e.number, _t.evaluation_id == _e.id
+)
 
 
-def _listed(values: list[Any]) -> str:
-    return ", ".join(str(value) for value in values)
+def _ended(column: sa.Column[object], value: object) -> sa.ColumnElement[object]:
+    """Return the value for an evaluation that runs, else the stored one."""
+    return sa.case((_e.state == "running", value), else_=column)
+
+
+_STATEMENTS = (
+    schema.TRIALS.delete().where(_t.study_id.in_(_GONE) | ~_IN_OPTUNA),
+    schema.EVALUATIONS.update()
+    .where(_e.study_id.in_(_GONE) | _e.number.is_not(None) & ~_HAS_TRIAL)
+    .values(
+        study_id=None,
+        number=None,
+        expires_at=None,
+        reason=_ended(_e.reason, DELETED),
+        finished=_ended(_e.finished, sa.bindparam("now", type_=sa.DateTime())),
+        state=_ended(_e.state, "failed"),
+    ),
+    schema.ARTIFACTS.delete().where(schema.ARTIFACTS.c.study_id.in_(_GONE)),
+    schema.TEST_LOOKS.delete().where(schema.TEST_LOOKS.c.study_id.in_(_GONE)),
+    schema.STUDIES.delete().where(_s.id.in_(_GONE)),
+)
+
+
+def forget_deleted(connection: sa.Connection) -> None:
+    """Forget the studies and trials that Optuna no longer has, on an open transaction.
+
+    Its dashboard can delete them, and SQLite gives ids out again. Evaluations stay, for other
+    studies to reuse; they belong to no study any more.
+    """
+    for statement in _STATEMENTS:
+        connection.execute(statement, {"now": schema.utc_now()} if statement.is_update else {})

@@ -7,8 +7,8 @@ the same to Optuna: a crash leaves both or neither. While the database is away i
 import math
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
-from typing import Any, Literal, TypeVar
+from itertools import count
+from typing import Any, Literal, TypeVar, cast
 
 import optuna
 import sqlalchemy as sa
@@ -16,14 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.credentials import hidden
 from nas.store import leases, queries
-from nas.store.dialects import finite, finite_number, insert_new
-from nas.store.forget import forget_deleted
-from nas.store.leases import Claim, Claimant
+from nas.store.dialects import finite, finite_number, upsert
+from nas.store.engine import patient
+from nas.store.leases import Claimant
 from nas.store.optuna_storage import lock_study, reported
 from nas.store.records import CurvePoint, Evaluation, Lease, Metrics, Proposal, Score, Started
-from nas.store.retry import patiently
 from nas.store.schema import CURVE_POINTS, TRIALS, utc_now
-from nas.store.store import Store
+from nas.store.store import Store, forget_deleted
 
 T = TypeVar("T")
 LEASE_SECONDS = 60.0
@@ -72,26 +71,21 @@ class Trials:
                 study_name=name, storage=storage, sampler=sampler, pruner=pruner
             )
 
+    @patient
     def read(self, query: Callable[..., T], *arguments: Any) -> T:
         """Run a query, again while the database is away."""
+        with self.store.read() as connection:
+            return query(connection, *arguments)
 
-        def ask(_: bool) -> T:
-            with self.store.read() as connection:
-                return query(connection, *arguments)
-
-        return patiently(ask)
-
+    @patient
     def shown(self, number: int) -> FrozenTrial:
         """Return a trial as Optuna shows it."""
+        storage = self.store.storage
+        with reported(self.store.url, "read"):
+            trial_id = storage.get_trial_id_from_study_id_trial_number(self.info.id, number)
+            return storage.get_trial(trial_id)
 
-        def ask(_: bool) -> FrozenTrial:
-            storage = self.store.storage
-            with reported(self.store.url, "read"):
-                trial = storage.get_trial_id_from_study_id_trial_number(self.info.id, number)
-                return storage.get_trial(trial)
-
-        return patiently(ask)
-
+    @patient
     def start(
         self,
         proposal: Proposal,
@@ -105,14 +99,6 @@ class Trials:
         workers ask at once. With `by_number` a proposal follows from its trial's number: where
         another worker's trial took that number, the next one's is asked for, while others wait.
         """
-        return patiently(lambda _: self._start(proposal, budget, by_number))
-
-    def _start(
-        self,
-        proposal: Proposal,
-        budget: int | None,
-        by_number: Callable[[int], Proposal] | None,
-    ) -> Started:
         with self.store.write() as connection:
             lock_study(connection, self.info.id)
             number = queries.total(connection, self.info.id)  # of the next trial: they have no gaps
@@ -121,49 +107,40 @@ class Trials:
             claim = leases.claim(connection, self.worker, proposal, number=number, budget=budget)
             if claim.outcome == "budget":
                 return Started(outcome="budget")
-            fresh = claim.outcome == "run" and claim.attempt == 1
-            stored = (
-                self._begun(proposal, claim.evaluation_id)
-                if fresh
-                else queries.evaluation(connection, claim.evaluation_id)
-            )
+            if claim.outcome == "run" and claim.attempt == 1:
+                stored, points = self._begun(proposal, claim.evaluation_id), []
+            else:
+                stored = queries.evaluation(connection, claim.evaluation_id)
+                points = queries.curve(connection, stored.id)
             if claim.outcome == "elsewhere":
                 return Started(outcome="elsewhere", evaluation=stored)
-            if claim.trial is not None:
-                lease = self._lease(stored, claim.attempt, claim.trial)
-                return Started(outcome="run", number=lease.number, lease=lease, evaluation=stored)
-            points = [] if fresh else queries.curve(connection, stored.id)
             if claim.outcome != "run":
                 return self._reuse(connection, proposal, stored, points)
-            trial = self._create(connection, self._template(proposal, stored, "running", points))
-            lease = self._lease(stored, claim.attempt, trial)
-            if not fresh:
-                leases.fenced(connection, lease, number=lease.number)
-        return Started(outcome="run", number=lease.number, lease=lease, evaluation=stored)
+            trial = claim.trial or self._create(
+                connection, self._template(proposal, stored, "running", points)
+            )
+            return self._training(stored, claim.attempt, trial)
 
+    @patient
     def report(self, lease: Lease, point: CurvePoint) -> float:
         """Store one epoch's metrics, renew the lease, and return the value shown to Optuna.
 
         Raises LostLease, and writes nothing, when another worker has taken the trial over.
         """
         row = {
+            "evaluation_id": lease.evaluation_id,
+            "epoch": point.epoch,
             "metrics": finite(point.metrics),
             "train_loss": finite_number(point.train_loss),
             "seconds": point.seconds,
             "learning_rate": finite_number(point.learning_rate),
             "created": utc_now(),
         }
-        key = {"evaluation_id": lease.evaluation_id, "epoch": point.epoch}
         value = self.score(finite(point.metrics), lease)
-
-        def write(_: bool) -> None:
-            with self.store.write() as connection:
-                self._renew(connection, lease, deaths=0)  # the trial has come further
-                if insert_new(connection, CURVE_POINTS, key | row) is None:  # repeated
-                    connection.execute(CURVE_POINTS.update().filter_by(**key).values(row))
-                self.store.batched.show_values(connection, lease.trial_id, {point.epoch: value})
-
-        patiently(write)
+        with self.store.write() as connection:
+            self._renew(connection, lease, deaths=0)  # the trial has come further
+            upsert(connection, CURVE_POINTS, ("evaluation_id", "epoch"), [row])
+            self.store.batched.show_values(connection, lease.trial_id, {point.epoch: value})
         return value
 
     def renew(self, lease: Lease) -> None:
@@ -171,17 +148,14 @@ class Trials:
         with self.store.write() as connection:
             self._renew(connection, lease)  # not patiently: the next one comes in any case
 
+    @patient
     def release(self, lease: Lease) -> None:
         """Let the lease expire now, so that the next worker takes the trial over at once.
 
-        The row names no worker then: whoever takes it over knows that nobody died.
+        The row names no worker then: its successor knows that nobody died.
         """
-
-        def write(_: bool) -> None:
-            with self.store.write() as connection:
-                leases.fenced(connection, lease, expires_at=-1.0, worker="")
-
-        patiently(write)
+        with self.store.write() as connection:
+            leases.fenced(connection, lease, expires_at=-1.0, worker="")
 
     def finish(
         self,
@@ -199,7 +173,8 @@ class Trials:
         nothing, when another worker has taken the trial over.
         """
         if metrics is None and state == "pruned":
-            metrics = self._last_metrics(lease)
+            points = self.read(queries.curve, lease.evaluation_id)
+            metrics = points[-1].metrics if points else None
         measured, reason = finite(metrics or {}), reason and hidden(reason)
         value = self._value(state, measured, lease)
         if state == "complete" and value is None:
@@ -213,42 +188,45 @@ class Trials:
         }
         shown = _STATES[self._shown(state, lease.fidelity)]
         attributes = _attributes(measured, reason)
+        tries = count()
 
-        def write(again: bool) -> None:
+        @patient
+        def write() -> None:
             with self.store.write() as connection:
-                if again and self._is_finished(connection, lease, state):
-                    return
+                if next(tries):  # the try before may be committed, though its answer was lost
+                    row = queries.evaluation(connection, lease.evaluation_id)
+                    if (row.state, row.attempt, row.worker) == (state, lease.attempt, lease.worker):
+                        return
                 leases.fenced(connection, lease, **values, expires_at=None, finished=utc_now())
                 self.store.batched.end_trial(connection, lease.trial_id, shown, value, attributes)
 
-        patiently(write)
+        write()
         return value
 
-    def _is_finished(self, connection: sa.Connection, lease: Lease, state: Final) -> bool:
-        """Tell whether this very lease has ended its evaluation, though the answer was lost."""
-        stored = queries.evaluation(connection, lease.evaluation_id)
-        return (stored.state, stored.attempt, stored.worker) == (state, lease.attempt, lease.worker)
-
+    @patient
     def should_prune(self, lease: Lease, study: optuna.Study) -> bool:
         """Ask the study's pruner about a trial, with the values reported so far."""
+        with reported(self.store.url, "read"):
+            trial = self.store.storage.get_trial(lease.trial_id)
+            return study.pruner.prune(_Own(study), trial)  # type: ignore[arg-type]
 
-        def ask(_: bool) -> bool:
-            with reported(self.store.url, "read"):
-                trial = self.store.storage.get_trial(lease.trial_id)
-                return study.pruner.prune(_Own(study), trial)  # type: ignore[arg-type]
-
-        return patiently(ask)
-
-    def adopt(self) -> Started | None:
-        """Take over a trial whose worker is dead; None when there is none.
+    @patient
+    def adopt(self, number: int | None = None) -> Started | None:
+        """Take over a trial whose worker is dead, or this one if it is; None when there is none.
 
         The evaluation's curve and checkpoint say how far it came; exactly one worker gets it.
         """
-        with self.store.read() as connection:
-            if not leases.has_free(connection, self.worker):
+        with self.store.read() as connection:  # takes no lock
+            if not leases.free(connection, self.worker, number):
                 return None
-        return self._claimed(leases.adopt)
+        with self.store.write() as connection:
+            claim = leases.adopt(connection, self.worker, number)
+            if claim is None or claim.trial is None:
+                return None
+            stored = queries.evaluation(connection, claim.evaluation_id)
+        return self._training(stored, claim.attempt, claim.trial)
 
+    @patient
     def repair(self) -> int:
         """Tell the trials whose evaluation another study has finished; return how many.
 
@@ -258,10 +236,10 @@ class Trials:
             forget_deleted(connection)
             return sum(
                 self._tell_stored(connection, trial)
-                for trial in queries.untold(connection, self.info.id)
+                for trial in queries.ended_elsewhere(connection, self.info.id)
             )
 
-    def _tell_stored(self, connection: sa.Connection, trial: queries.Unfinished) -> bool:
+    def _tell_stored(self, connection: sa.Connection, trial: Any) -> bool:
         stored = queries.evaluation(connection, trial.evaluation_id)
         points = queries.curve(connection, trial.evaluation_id)
         attributes = _attributes(stored.metrics, stored.reason)
@@ -276,30 +254,15 @@ class Trials:
         batched.show_values(connection, trial.trial_id, self._values_of(points, stored))
         return batched.end_trial(connection, trial.trial_id, shown, value, attributes)
 
-    def _shown(self, state: str, fidelity: int) -> str:
-        return "pruned" if state == "complete" and fidelity < self.full else state
+    def _shown(self, state: str, fidelity: int) -> Final:
+        """Return the state that Optuna shows of an evaluation that has ended in `state`."""
+        return "pruned" if state == "complete" and fidelity < self.full else cast(Final, state)
 
-    def _last_metrics(self, lease: Lease) -> Metrics:
-        with self.store.read() as connection:
-            points = queries.curve(connection, lease.evaluation_id)
-        return points[-1].metrics if points else {}
-
-    def take(self, number: int) -> Started | None:
-        """Take over one running trial; None where it has ended or another worker holds it."""
-        return patiently(lambda _: self._claimed(partial(leases.take, number=number)))
-
-    def _claimed(self, take: Callable[[sa.Connection, Claimant], Claim | None]) -> Started | None:
-        with self.store.write() as connection:
-            claim = take(connection, self.worker)
-            if claim is None or claim.trial is None:
-                return None
-            stored = queries.evaluation(connection, claim.evaluation_id)
-        lease = self._lease(stored, claim.attempt, claim.trial)
-        return Started(outcome="run", number=lease.number, lease=lease, evaluation=stored)
-
-    def _lease(self, stored: Evaluation, attempt: int, trial: tuple[int, int]) -> Lease:
-        return Lease(
+    def _training(self, stored: Evaluation, attempt: int, trial: tuple[int, int]) -> Started:
+        """Return the start of a trial, given by its id and number, that this worker trains."""
+        lease = Lease(
             evaluation_id=stored.id,
+            recipe_hash=stored.recipe_hash,
             attempt=attempt,
             worker=self.worker.name,
             seconds=self.worker.seconds,
@@ -309,6 +272,7 @@ class Trials:
             architecture_json=stored.architecture_json,
             fidelity=stored.fidelity,
         )
+        return Started(outcome="run", number=trial[1], lease=lease, evaluation=stored)
 
     def _renew(self, connection: sa.Connection, lease: Lease, **values: Any) -> None:
         leases.fenced(connection, lease, expires_at=lease.seconds, worker=lease.worker, **values)
@@ -321,14 +285,11 @@ class Trials:
         points: list[CurvePoint],
     ) -> Started:
         """Make a trial that is finished from the start, with the stored metrics."""
-        shown = self._shown(stored.state, stored.fidelity)
-        template = self._template(proposal, stored, shown, points)
+        end = self._shown(stored.state, stored.fidelity)
+        template = self._template(proposal, stored, end, points)
         template.user_attrs["reused_from"] = origin = _origin(stored)
         _, number = self._create(connection, template, reused_from=origin)
-        outcome: Final = "complete" if shown == "complete" else "failed"
-        if shown == "pruned":
-            outcome = "pruned"
-        return Started(outcome=outcome, number=number, evaluation=stored, value=template.value)
+        return Started(outcome=end, number=number, evaluation=stored, value=template.value)
 
     def _begun(self, proposal: Proposal, evaluation_id: int) -> Evaluation:
         """Return the evaluation that a claim has just begun."""
@@ -342,14 +303,7 @@ class Trials:
             recipe_hash=proposal.recipe_hash,
             fidelity=proposal.fidelity,
             study=self.info.name,
-            number=None,
             worker=self.worker.name,
-            attempt=1,
-            deaths=0,
-            metrics={},
-            reason=None,
-            seconds=None,
-            checkpoint=None,
         )
 
     def _template(

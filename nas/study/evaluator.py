@@ -1,13 +1,13 @@
-"""Evaluate: the seam between a trial and whatever measures its architecture.
+"""Evaluate: the seam between a trial and the evaluator that measures its architecture.
 
-Training is one evaluator. A supernet, a table of results and Ray Tune are others: whoever has the
-two methods of `Evaluator` is handed to `nas.study.worker`. Nobody subclasses the worker.
+Training is one evaluator. A supernet and a table of results are others: an object with the two
+methods of `Evaluator` is handed to `nas.study.worker`. Nobody subclasses the worker.
 """
 
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Protocol
 
 from nas.architecture import Architecture
@@ -17,6 +17,7 @@ from nas.errors import DiskFull, Interrupted, OutOfMemory
 from nas.store import queries
 from nas.store.records import CurvePoint, Metrics
 from nas.store.trials import Trials
+from nas.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from nas.training.checkpoint import Checkpoints
@@ -31,8 +32,9 @@ log = logging.getLogger("nas")
 
 @dataclass(frozen=True, kw_only=True)
 class TrialControl:
-    """What an evaluator knows of its trial, and whom it tells of its epochs.
+    """The trial of an evaluator: where its files are, and the functions that it calls.
 
+    `recipe` is how the trial is trained, its seed included.
     `report` stores the metrics of an epoch; its second argument says that the epoch was trained
     before, by an earlier attempt or at a lower rung. It raises where the pruner stops the trial and
     where another worker has the lease: the exception passes through the evaluator.
@@ -42,6 +44,7 @@ class TrialControl:
     """
 
     attempt: int
+    recipe: Recipe
     checkpoints: str
     report: Callable[[CurvePoint, bool], None]
     should_stop: Callable[[], bool]
@@ -64,8 +67,7 @@ class Evaluator(Protocol):
     """Measures architectures for one worker."""
 
     def get_ready(self) -> None:
-        """Load what every evaluation needs, before the worker holds its first trial."""
-        ...
+        """Load the data and code of every evaluation, before the worker holds its first trial."""
 
     def evaluate(self, architecture: Architecture, fidelity: int, control: TrialControl) -> Result:
         """Measure an architecture at a fidelity, in epochs, and report each epoch up to it.
@@ -73,7 +75,6 @@ class Evaluator(Protocol):
         Raises TrialError where the architecture can't be measured: the trial fails. A NasError or
         an OSError of another kind leaves the trial to other workers and ends this one.
         """
-        ...
 
 
 class _RungReached(Exception):
@@ -98,44 +99,50 @@ class Training:
         from nas.training.trainer import Control
 
         checkpoints = Checkpoints(control.checkpoints, control.attempt)
-        epochs: dict[int, EpochResult] = {}
+        epochs: dict[int, CurvePoint] = {}
 
         def on_epoch(result: "EpochResult") -> None:
-            epochs[result.epoch] = result
-            control.report(_point(result), result.restored)
-            if result.epoch == fidelity < result.epochs:
+            names = [each.name for each in fields(CurvePoint)]
+            point = CurvePoint(**{name: getattr(result, name) for name in names})
+            epochs[point.epoch] = point
+            control.report(point, result.restored)
+            if point.epoch == fidelity < result.epochs:
                 raise _RungReached
 
         def on_full(error: DiskFull) -> None:
             _wait_for_space(error, control.should_stop)
 
-        self._take_over(architecture.id, checkpoints)
+        recipe = control.recipe
+        self._take_over(architecture.id, recipe, checkpoints)
         training = Control(checkpoints, on_epoch, control.should_stop, on_full)
         try:
-            result = self._train(architecture, training)
+            result = self._train(architecture, recipe, training)
         except _RungReached:
-            seconds = sum(epoch.seconds for epoch in epochs.values())
+            seconds = sum(point.seconds for point in epochs.values())
             return Result(metrics=epochs[fidelity].metrics, seconds=seconds)
+        if fidelity < recipe.epochs:  # stopped early, before it came to its rung
+            return Result(metrics=result.metrics, seconds=result.seconds)
         while True:
             try:
                 checkpoints.save_weights(result.state)
                 break
             except DiskFull as error:
                 on_full(error)
+        steps = result.accumulation_steps
         return Result(
             metrics=result.metrics,
             seconds=result.seconds,
-            note=ACCUMULATED.format(result.accumulation_steps)
-            if result.accumulation_steps > 1
-            else None,
+            note=ACCUMULATED.format(steps) if steps > recipe.accumulation_steps else None,
             clean_up=lambda: self._clean_up(checkpoints),
         )
 
-    def _train(self, architecture: Architecture, control: "Control") -> "TrainResult":
+    def _train(
+        self, architecture: Architecture, recipe: Recipe, control: "Control"
+    ) -> "TrainResult":
         """Train; once more with accumulated gradients where a whole batch exceeds the memory."""
         from nas.training import trainer
 
-        of = (architecture, self.images(), self.config.recipe)
+        of = (architecture, self.images(), recipe)
         try:
             return trainer.train(*of, control=control)
         except OutOfMemory as error:
@@ -143,11 +150,11 @@ class Training:
         _free_memory()  # outside of the handler, whose traceback holds the tensors
         return trainer.train(*of, control=control, accumulation_steps=PARTS)
 
-    def _take_over(self, architecture_id: str, checkpoints: "Checkpoints") -> None:
+    def _take_over(self, architecture_id: str, recipe: Recipe, checkpoints: "Checkpoints") -> None:
         """Copy the checkpoint that another study has of the same training, if we have none."""
         from nas.training.checkpoint import Checkpoints
 
-        trained = self.trials.read(queries.trained, architecture_id, self.config.recipe.hash)
+        trained = self.trials.read(queries.trained, architecture_id, recipe.hash)
         for _, folder in trained:
             if folder is not None and checkpoints.take_over(Checkpoints(folder)):
                 return
@@ -157,7 +164,12 @@ class Training:
         self.drop_weights()
 
     def drop_weights(self) -> None:
-        """Delete the weights of trials that are not among the best any more."""
+        """Delete the weights of trials that are not among the best any more.
+
+        Finalists are few: each keeps its weights.
+        """
+        if self.config.finalists:
+            return
         from nas.training.checkpoint import with_weights
 
         best = self.trials.read(queries.best, self.trials.info.id, WEIGHTS_KEPT)
@@ -168,16 +180,6 @@ class Training:
         for training in with_weights(self.config.checkpoint_root):
             if training.url not in needed:
                 training.drop_weights()
-
-
-def _point(result: "EpochResult") -> CurvePoint:
-    return CurvePoint(
-        epoch=result.epoch,
-        metrics=result.metrics,
-        train_loss=result.train_loss,
-        seconds=result.seconds,
-        learning_rate=result.learning_rate,
-    )
 
 
 def _wait_for_space(error: DiskFull, should_stop: Callable[[], bool]) -> None:

@@ -21,8 +21,9 @@ from nas import executors, proxies, pruners, quantities, samplers
 from nas.cost import Limits
 from nas.credentials import check_no_secret, is_url
 from nas.errors import UserError, unknown
-from nas.objective import DEFAULT_WEIGHT, Objective, latency_objective, objective
+from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
 from nas.pruners import ladder
+from nas.training import recipe_file, recipes
 from nas.training.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 OVER_TARGET = 1.5  # times the target: the hard limit on its cost where none is given
 DEFAULT_BUDGET = 24, 1800.0  # trials and seconds, where neither is given
+FINALISTS, FINAL_SEEDS = 4, 3
 # The panels of --help.
 WHAT, PROPOSE, TRAIN = "What to search", "How to propose", "How to train"
 BUDGET, WHERE, WRITTEN = "Budget", "Where it runs", "What is written"
@@ -46,8 +48,9 @@ class Declared:
     `read(value, flag)` turns a value as people write it into the field's type, `names` lists the
     values there are, and `kind` is the word for one of them where that is not the option's name.
     The keys `fixes` of a stored configuration may not change under a study's name; a `recipe`
-    option is the recipe's field of that name. `nas resume` takes the options that are `resumes`;
-    Ray Tune decides those that are not `tunes`. The last three fields are filled in.
+    option is the recipe's field of that name, and one that `repeats` is given several times. `nas
+    resume` takes the options that are `resumes`; Ray Tune decides those that are not `tunes`. The
+    last three fields are filled in.
     """
 
     help: str
@@ -62,6 +65,7 @@ class Declared:
     at_most: int | None = None
     fixes: str = ""
     recipe: bool = False
+    repeats: bool = False
     resumes: bool = False
     tunes: bool = True
     name: str = ""
@@ -72,6 +76,12 @@ class Declared:
     def flag(self) -> str:
         """The option's name on the command line."""
         return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The words on the command line: a choice of yes or no has one for each."""
+        both = self.type is bool and not self.name.startswith("no_")
+        return (self.flag, f"--no-{self.flag[2:]}") if both else (self.flag,)
 
     @property
     def type(self) -> Any:
@@ -112,6 +122,19 @@ def _proxies(value: Any, flag: str) -> tuple[str, ...]:
     if not all(isinstance(name, str) for name in names):
         raise UserError(f"{flag} are names of proxies such as naswot,synflow, not {value!r}.")
     return proxies.read(value)
+
+
+def _recipe(recipe: str, _: str) -> str:
+    recipes.check(recipe)
+    return recipe
+
+
+def _settings(value: Any, flag: str) -> tuple[str, ...]:
+    """Read values of a recipe: words such as key=value, or tables as a recipe's file has them."""
+    if isinstance(value, Mapping):
+        return tuple(recipe_file.word(*pair) for pair in recipe_file.read(value, flag).items())
+    words = value if isinstance(value, list | tuple) else [value]
+    return tuple(recipe_file.word(*recipe_file.read_word(str(word), flag)) for word in words)
 
 
 def _data(source: str, _: str) -> str:
@@ -189,11 +212,12 @@ class SearchOptions:
         None, "Latency target T instead, such as 5ms.", WHAT, unit="time", page="latency",
         read=quantities.milliseconds, fixes="objective")
     objective: str = _option(
-        "soft", f"{_listed(DEFAULT_WEIGHT)}: how cost counts; pareto is after the front.", WHAT,
-        page="pareto", names=lambda: DEFAULT_WEIGHT, fixes="objective")
+        DEFAULT, f"{_listed(DEFAULT_WEIGHT)}: how cost counts. hard pays for accuracy alone up to "
+        "the target, soft also for being cheaper; pareto is after the front.", WHAT,
+        page="../reference/objective", names=lambda: DEFAULT_WEIGHT, fixes="objective")
     w: float | None = _option(
         None, "Weight of cost / T in the score.", WHAT, page="../reference/objective",
-        unset="-0.07; hard: -1", fixes="objective")
+        unset="hard: -1; soft: -0.07", fixes="objective")
     max_flops: int | None = _option(
         None, "Limit that no trial may break.", WHAT, unit="FLOPs", read=quantities.count,
         unset=f"{OVER_TARGET} times the target", fixes="limits")
@@ -224,12 +248,19 @@ class SearchOptions:
     features: tuple[str, ...] = _option(
         (), "Proxies that --sampler nas sees, such as naswot,synflow.", PROPOSE, page="proxies",
         read=_proxies, fixes="features")
-    metric: str = _option(
-        "accuracy", f"Metric of the objective: {_listed(METRICS)}.", TRAIN, names=lambda: METRICS,
-        fixes="recipe_hash", recipe=True)
+    recipe: str | None = _option(
+        None, f"How a trial is trained: {', '.join(recipes.names())}, or a TOML file.", TRAIN,
+        page="recipes", read=_recipe, unset=recipes.DEFAULT, fixes="recipe_hash")
+    set: tuple[str, ...] = _option(
+        (), "A value of the recipe, such as optimiser.learning_rate=3e-3; may be given again and "
+        "again, and wins over all else.", TRAIN, unit="key=value", page="recipes", read=_settings,
+        repeats=True, fixes="recipe_hash")
+    metric: str | None = _option(
+        None, f"Metric of the objective: {_listed(METRICS)}.", TRAIN, names=lambda: METRICS,
+        unset="accuracy, or the recipe's", fixes="recipe_hash", recipe=True)
     epochs: int | None = _option(
-        None, "Epochs of a trial.", TRAIN, unit="epochs", at_least=1,
-        unset="by the size of the data", fixes="recipe_hash", recipe=True)
+        None, "Passes of a trial over the train images.", TRAIN, unit="epochs", at_least=1,
+        unset="by the recipe", fixes="recipe_hash", recipe=True)
     pruner: str = _option(
         pruners.DEFAULT, f"What gives trials up early: {_listed(pruners.names())}.", TRAIN,
         page="fidelity", names=pruners.names, fixes="pruner", tunes=False)
@@ -249,6 +280,16 @@ class SearchOptions:
     time: float | None = _option(
         None, "Time limit, such as 30m, 2h or 90s.", BUDGET, unit="time", read=_seconds,
         unset="30m, unless --trials is given", resumes=True, tunes=False)
+    finalists: int | None = _option(
+        None, "Networks that are trained in full at the end; the winner is the best of them.",
+        BUDGET, page="finalists", unit="networks", at_least=0, unset=str(FINALISTS), resumes=True,
+        tunes=False)
+    final_seeds: int | None = _option(
+        None, "Trainings of each finalist, each with another seed.", BUDGET, page="finalists",
+        unit="seeds", at_least=1, at_most=100, unset=str(FINAL_SEEDS), resumes=True, tunes=False)
+    no_finalists: bool = _option(
+        False, "Hand over the best trial as it was trained in the search.", BUDGET,
+        page="finalists", resumes=True, tunes=False)
     workers: int | None = _option(
         None, "Worker processes; 0: one worker inside the command's own process.", WHERE,
         at_least=0, unset="one per core, at most 8; 1 with a GPU", resumes=True, tunes=False)
@@ -368,6 +409,8 @@ def check(options: SearchOptions) -> None:
     if options.pruner not in pruners.ladders():
         rule = f"is for --pruner {' or '.join(pruners.ladders())}, not for {options.pruner!r}."
         _refuse(options, rule, "fidelity", "reduction")
+    if options.no_finalists:
+        _refuse(options, "is for a search without --no-finalists.", "finalists", "final_seeds")
     options.new_executor()
 
 
@@ -383,7 +426,7 @@ def given(path: str | None, words: Mapping[str, Any]) -> dict[str, Any]:
     A key of the file is an option's name, with - or with _. Raises UserError, with the file's name,
     for what is no TOML, no option, or no such value.
     """
-    here = {name: value for name, value in words.items() if value is not None}
+    here = {name: value for name, value in words.items() if value not in (None, ())}
     if path is None:
         return here
     try:
@@ -436,8 +479,7 @@ def table() -> str:
     """Return the table of the options of `nas search` for the documents."""
     rows = ["| option | means | default | part of the study |", "| --- | --- | --- | --- |"]
     for option in declared().values():
-        flag = f"`{option.flag}`"
-        flag += f", `--no-{option.flag[2:]}`" if option.type is bool else ""
+        flag = ", ".join(f"`{flag}`" for flag in option.flags)
         page = option.page.rpartition("/")[2].replace("-", " ")
         more = f" See [{page}]({option.page}.md)." if page else ""
         fixed = "yes" if option.fixes else ""

@@ -5,9 +5,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nas import quantities
 from nas.architecture import Architecture
-from nas.config import Config
+from nas.config import CACHE, Config
 from nas.credentials import is_url
 from nas.data import DataSet
 from nas.data import load as load_data
@@ -15,20 +14,19 @@ from nas.data import names as data_names
 from nas.errors import UserError
 from nas.executors import Executor
 from nas.files import check_folder
-from nas.latency.table import LatencyTable
 from nas.proxies._features import Features
 from nas.pruners import ladder
-from nas.search_space import SearchSpace
 from nas.search_space import load as load_space
 from nas.search_space.preflight import Preflight, Subject, survey
 from nas.store.engine import resolve
 from nas.store.store import Store
-from nas.study import latency_table as timing
+from nas.study.finalists import finals_of, reserved
+from nas.study.latency_table import TABLE, table_for
 from nas.study.options import OVER_TARGET, SearchOptions, check, declared, fixed
 from nas.training.estimate import training_seconds
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipe import Recipe
+from nas.training.recipes import DEFAULT, compose, lengthened
 
-CACHE = ".cache"  # folder of resized images, beside the studies
 Say = Callable[[str], None]
 
 
@@ -46,6 +44,13 @@ class Prepared:
     preflight: Preflight | None
     left_out: tuple[int, ...]
     proxy_seconds: Mapping[str, float] = field(default_factory=dict)  # of one network, by proxy
+    final_estimate: float = 0.0  # seconds of one training in full
+
+    @property
+    def reserved(self) -> float:
+        """The seconds of the time limit that are kept for the finalists."""
+        finals, workers = self.config.finals, self.executor.workers
+        return reserved(finals, self.final_estimate, workers, self.seconds)
 
 
 def prepare(
@@ -61,45 +66,59 @@ def prepare(
     check_folder(Path(options.out))
     data = load_data(options.data, cache_dir=Path(options.out, CACHE), say=say)
     goal, limits = options.goal, options.limits
-    space, left_out = _for_data(space, data, options.resolution)
+    if options.resolution is not None:
+        space = space.at_resolution(options.resolution)
+    space, left_out = space.for_images(data.native_resolution)
     subject = Subject(space, data.in_channels, len(data.classes))
     name = options.study or f"{space.name}-{data.name}-{goal.short()}"
     url, table = resolve(options.store), None
     if goal.target_latency_ms is not None:
-        table = _table(url, name, subject, options, say)
+        table = table_for(subject, options, url=url, name=name, say=say)
         goal, subject = replace(goal, table=table.hash), replace(subject, latency=table)
         limits = limits._replace(latency_ms=OVER_TARGET * goal.target)
+    recipe = _recipe(data, options)
     preflight = survey(subject, objective=goal, limits=limits, seed=options.seed)
-    known = options.data in data_names()
     config = Config.of(
         options,
         space=space,
-        data=options.data if known else _from_anywhere(options.data),
+        data=options.data if options.data in data_names() else _from_anywhere(options.data),
         classes=len(data.classes),
         in_channels=data.in_channels,
-        recipe=_recipe(data, options),
+        recipe=recipe,
         objective=goal,
         limits=limits,
         folder=str(Path(options.out, name).absolute()),
         latency=table,
         checkpoints=None if options.checkpoints is None else _from_anywhere(options.checkpoints),
+        finals=finals_of(options, _whole(data, options, recipe)),
+        finalists=(),  # they are chosen at the search's end
     )
     estimate = _estimate(preflight, config, data, executor.threads)
+    final = estimate * _times(config, len(data.splits["train"]))
     own = _proxy_seconds(preflight, config, data)
     _ = executor.workers  # a cluster that is not there is found out before anything is written
     budget = options.trials, options.time
-    return Prepared(name, url, config, *budget, executor, estimate, preflight, left_out, own)
+    return Prepared(
+        name, url, config, *budget, executor, estimate, preflight, left_out, own, final
+    )  # fmt: skip
 
 
 def _recipe(data: DataSet, options: SearchOptions) -> Recipe:
-    """Return the data's recipe as the options want it, with the rungs that see less than all."""
-    values = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
-    given = {name: value for name, value in values.items() if value is not None}
-    recipe = replace(default_recipe(data), **given)
+    """Return the recipe that the options want, with the rungs that see less than all."""
+    given = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
+    recipe = compose(data, options.recipe or DEFAULT, given=given, words=options.set)
     rungs = ladder.ladder(
         recipe.epochs, options.fidelity or ladder.DEFAULT, options.reduction or ladder.REDUCTION
     )
     return replace(recipe, ladder=tuple(rung for rung in rungs if not rung.is_whole))
+
+
+def _whole(data: DataSet, options: SearchOptions, recipe: Recipe) -> Recipe:
+    """Return the finalists' recipe: the default one, or the search's own made longer."""
+    if options.recipe or options.epochs:
+        return lengthened(recipe)
+    given = {"metric": options.metric, "seed": options.seed}
+    return compose(data, "whole", given=given, words=options.set)
 
 
 def _proxy_seconds(preflight: Preflight, config: Config, data: DataSet) -> dict[str, float]:
@@ -109,49 +128,13 @@ def _proxy_seconds(preflight: Preflight, config: Config, data: DataSet) -> dict[
     return features.seconds(Architecture.from_json(preflight.example)) if wanted else {}
 
 
-def _table(url: str, name: str, subject: Subject, options: SearchOptions, say: Say) -> LatencyTable:
-    """Return the table that a study scores by: the given one, the study's own, or a new one."""
-    batch = options.latency_batch
-    if options.latency_table is not None:
-        return timing.given_table(options.latency_table, say)
-    stored = timing.stored_table(url, name)
-    if stored is None:
-        seconds = options.latency_seconds
-        return timing.new_table(subject, options.goal, batch, seconds, options.seed, say)
-    if batch not in (None, stored.setting.batch_size):
-        raise UserError(
-            f"Study {name!r} has a latency table for batches of {stored.setting.batch_size}, "
-            f"not of {batch}: leave --latency-batch out, or give another --study name."
-        )
-    return stored
-
-
-def table_subject(
-    space_name: str,
-    data_name: str | None,
-    resolution: int | None,
-    classes: int | None,
-    in_channels: int | None,
-) -> Subject:
-    """Return a space for a data set's images, or for those that the numbers describe."""
-    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
-    space = load_space(space_name)
-    if data_name is None:
-        space = space if resolution is None else space.at_resolution(resolution)
-        return Subject(space, in_channels or space.in_channels, classes or space.classes)
-    if classes is not None or in_channels is not None:
-        raise UserError("--data says how many classes and channels there are; give no others.")
-    data = load_data(data_name, cache_dir=Path("studies", CACHE))
-    space, _ = _for_data(space, data, resolution)
-    return Subject(space, data.in_channels, len(data.classes))
-
-
 @contextmanager
-def taken_back(cache: Path) -> Iterator[None]:
-    """After a user's mistake, remove what loading the data left: nothing is written.
+def taken_back(out: str) -> Iterator[None]:
+    """After a user's mistake, remove the files that loading the data left: nothing is written.
 
-    That is a folder's manifest and its lock; images that another search is resizing stay.
+    These are a folder's manifest and its lock; images that another search is resizing stay.
     """
+    cache = Path(out, CACHE)
     missing = [folder for folder in (cache, *cache.parents) if not folder.exists()]
     before = {*cache.glob("*.json"), *cache.glob("*.lock")}
     try:
@@ -170,15 +153,6 @@ def _from_anywhere(place: str) -> str:
     return place if is_url(place) else str(Path(place).expanduser().absolute())
 
 
-def _for_data(
-    space: SearchSpace, data: DataSet, resolution: int | None
-) -> tuple[SearchSpace, tuple[int, ...]]:
-    """Fix the resolution if one was asked for; else leave out those far above the data's own."""
-    if resolution is not None:
-        return space.at_resolution(resolution), ()
-    return space.for_images(data.native_resolution)
-
-
 def _estimate(preflight: Preflight, config: Config, data: DataSet, threads: int) -> float:
     """Return the seconds of one trial of the pre-flight's example, on one worker's threads."""
     example, images = Architecture.from_json(preflight.example), len(data.splits["train"])
@@ -188,16 +162,24 @@ def _estimate(preflight: Preflight, config: Config, data: DataSet, threads: int)
         return 0.0
 
 
+def _times(config: Config, images: int) -> float:
+    """Return how many times as long as a trial a training in full takes."""
+    if config.finals is None:
+        return 0.0
+    trial, full = config.recipe, config.finals.recipe
+    return full.epochs * full.updates(images) / (trial.epochs * trial.updates(images))
+
+
 def open_study(prepared: Prepared) -> Store:
     """Open the store and create the study, or find it with the same meaning."""
     config = prepared.config
     store = Store.open(prepared.store)
     try:
         stored = config.to_json() | {"trials": prepared.trials, "seconds": prepared.seconds}
-        recipes = {config.recipe.hash: config.recipe.to_json()}
+        recipes = {key: recipe.to_json() for key, recipe in config.recipes.items()}
         store.create_study(prepared.name, stored, fixed=fixed(), recipes=recipes)
         if config.latency is not None:
-            config.latency.write(Path(config.folder, timing.TABLE))
+            config.latency.write(Path(config.folder, TABLE))
     except BaseException:
         store.close()
         raise

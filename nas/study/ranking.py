@@ -1,11 +1,11 @@
 """A study's trials looked at again: the front of metric and cost, ranks under another objective.
 
 Nothing is trained and nothing written. Costs are known exactly and before the first epoch, so a
-study of one score, which can be pruned, holds the front too. Imports no torch.
+study of one score, which can be pruned, holds the front too. Importing it imports no torch.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ COSTS = {"macs": MACS, "params": "parameters"}  # by their names, the words of t
 KINDS = ("soft", "hard")  # of a new rank; a pareto objective scores as a soft one does
 MOST = 0.9  # of a hypervolume, from which on the front hardly moved
 NEAR = 0.1  # of the target: a trial within it was near
-UNKNOWN = pareto.Point(math.nan, math.nan)  # what a trial that was not trained whole adds
+NO_POINT = pareto.Point(math.nan, math.nan)  # of a trial that was not trained whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +54,13 @@ class Front:
 
     @property
     def hypervolume(self) -> float:
-        """Return the area under the front as far as the reference."""
+        """The area under the front as far as the reference."""
         return self.growth[-1].hypervolume if self.growth else 0.0
+
+    @property
+    def count(self) -> int:
+        """The number of complete trials."""
+        return len(self.trials) + len(self.dominated)
 
     def to_json(self) -> dict[str, Any]:
         """Return the front as plain data."""
@@ -73,10 +78,9 @@ class Front:
         }
 
     def lines(self) -> tables.Lines:
-        """Say what the front was rebuilt from, and its hypervolume with the reference point."""
-        complete = len(self.trials) + len(self.dominated)
+        """Say how large the front and its hypervolume are, and show its trials."""
         yield (
-            f"{self.study}: {len(self.trials)} of {complete} complete trials are on the front of"
+            f"{self.study}: {len(self.trials)} of {self.count} complete trials are on the front of"
             f" {self.metric} and {self.cost}"
         )
         lowest = number(self.reference.value)
@@ -85,11 +89,11 @@ class Front:
             f" {lowest} and {short(self.reference.cost)})"
         )
         if self.hypervolume:
-            most = [step for step in self.growth if step.hypervolume >= MOST * self.hypervolume]
+            last = self.growth[-1]
+            first = next(s for s in self.growth if s.hypervolume >= MOST * self.hypervolume)
             line += (
-                f"; {MOST:.0%} of it after {most[0].evaluations} of {most[-1].evaluations}"
-                f" evaluations, {duration(most[0].seconds)} of {duration(most[-1].seconds)} of"
-                " training"
+                f"; {MOST:.0%} of it after {first.evaluations} of {last.evaluations} evaluations,"
+                f" {duration(first.seconds)} of {duration(last.seconds)} of training"
             )
         yield line
         if self.promising:
@@ -97,37 +101,28 @@ class Front:
                 "Pruned trials were measured after fewer epochs and are not on it; those worth"
                 " training whole lie beyond it already."
             )
-        yield self._table()
+        rows = [self._row("front", trial) for trial in self.trials]
+        rows += [self._row("worth training whole", trial) for trial in self.promising]
+        metric = f"#{words(self.metric)}"
+        columns = ["standing", "#trial", metric, "#FLOPs", "#params", "#score", "architecture"]
+        yield tables.Table(columns, rows)
         if self.picture is not None:
             yield f"picture: {self.picture}"
 
-    def _table(self) -> tables.Table:
-        """Show the front, the cheapest first, then what was pruned and lies beyond it."""
-        metric = f"#{self.metric.replace('_', ' ')}"
-        columns = ["standing", "#trial", metric, "#FLOPs", "#params", "#score", "architecture"]
-        rows = []
-        for standing, trials in (("front", self.trials), ("worth training whole", self.promising)):
-            for trial in trials:
-                note = ", best score" if trial.number == self.best.number else ""
-                value, score = number(self.value_of(trial)), number(trial.score)
-                cost = (short(trial.cost.macs), short(trial.cost.params))
-                row = [standing + note, trial.number, value, *cost, score]
-                rows.append([*row, trial.architecture_id[:8]])
-        return tables.Table(columns, rows)
-
-    def value_of(self, trial: TrialInfo) -> float:
-        """Return a trial's last metric."""
-        return _value(trial, self.metric)
+    def _row(self, standing: str, trial: TrialInfo) -> list[object]:
+        note = ", best score" if trial.number == self.best.number else ""
+        cost = (short(trial.cost.macs), short(trial.cost.params), number(trial.score))
+        value = number(_value(trial, self.metric))
+        return [standing + note, trial.number, value, *cost, trial.architecture_id[:8]]
 
     def draw(self, path: Path) -> Path:
         """Write the picture of the front and of its hypervolume, .png or .svg; return its path."""
-        complete = len(self.trials) + len(self.dominated)
         value, cost = f"{self.reference.value:.3f}", short(self.reference.cost)
         return draw_front(
             self.figure,
             self.growth,
             f"{words(self.metric)} {value} and {cost} {self.cost}",
-            f"{self.study}: front of {complete} complete trials",
+            f"{self.study}: front of {self.count} complete trials",
             path,
         )
 
@@ -139,45 +134,33 @@ def front(connection: sa.Connection, info: StudyInfo, cost: str = "macs") -> Fro
     """
     if cost not in COSTS:
         raise UserError(unknown("cost", cost, COSTS))
-    return front_of(
-        info, queries.trials(connection, info.id), queries.endings(connection, info.id), cost
-    )
-
-
-def front_of(
-    info: StudyInfo,
-    trials: Sequence[TrialInfo],
-    endings: Sequence[tuple[int, float]],
-    cost: str = "macs",
-) -> Front:
-    """Return the front of trials; `endings` are their numbers in order, with their seconds."""
     metric = info.metric
-    by_number = {trial.number: trial for trial in trials}
-    points = {trial.number: _point(trial, metric, cost) for trial in trials}
-    best = _sorted(_complete(trials, info), _score)[0]
-    target = info.objective.target_flops if cost == "macs" else None
+    trials = {trial.number: trial for trial in queries.trials(connection, info.id)}
+    endings = queries.endings(connection, info.id)
+    best = max(_complete(trials.values(), info), key=_score)
     figure = trade_off(
-        spots(trials, metric, lambda trial: getattr(trial.cost, cost)),
-        metric=metric, cost=COSTS[cost], target=target, best=best.number,
-    )  # fmt: skip
-
-    def of(kind: Iterable[Spot]) -> tuple[TrialInfo, ...]:
-        return tuple(by_number[spot.number] for spot in kind)
-
-    complete = [points[spot.number] for spot in (*figure.front, *figure.dominated)]
-    reference = _reference(info, cost, complete, points.values())
-    # a trial that a worker has begun since is not among them
-    ended = [step for step in endings if step[0] in points]
+        spots(trials.values(), metric, lambda trial: getattr(trial.cost, cost)),
+        metric=metric,
+        cost=COSTS[cost],
+        target=info.objective.target_flops if cost == "macs" else None,
+        best=best.number,
+    )
+    limit = getattr(info.limits, cost)
+    reference = pareto.Point(
+        min(spot.value for spot in (*figure.front, *figure.dominated)),
+        max(getattr(trial.cost, cost) for trial in trials.values()) if limit is None else limit,
+    )
+    ended = [(trials[n], seconds) for n, seconds in endings if n in trials]  # no newer ones
     return Front(
         study=info.name,
         metric=metric,
         cost=cost,
-        trials=of(figure.front),
-        dominated=of(figure.dominated),
-        promising=of(figure.promising),
+        trials=tuple(trials[spot.number] for spot in figure.front),
+        dominated=tuple(trials[spot.number] for spot in figure.dominated),
+        promising=tuple(trials[spot.number] for spot in figure.promising),
         best=best,
-        reference=reference._replace(cost=round(math.exp(reference.cost))),
-        growth=_growth(by_number, points, ended, reference),
+        reference=reference,
+        growth=tuple(_growth(ended, metric, cost, reference)),
         figure=figure,
     )
 
@@ -201,30 +184,24 @@ def spots(
     ]
 
 
-def _reference(
-    info: StudyInfo, cost: str, complete: Iterable[pareto.Point], every: Iterable[pareto.Point]
-) -> pareto.Point:
-    limit = getattr(info.limits, cost)
-    largest = max(point.cost for point in every) if limit is None else math.log(limit)
-    return pareto.Point(min(point.value for point in complete), largest)
-
-
 def _growth(
-    trials: Mapping[int, TrialInfo],
-    points: Mapping[int, pareto.Point],
-    ended: Sequence[tuple[int, float]],
-    reference: pareto.Point,
-) -> tuple[Growth, ...]:
-    """Follow the hypervolume of what was trained whole through the trials in their order of end."""
-    whole = [points[n] if trials[n].state == "complete" else UNKNOWN for n, _ in ended]
+    ended: Sequence[tuple[TrialInfo, float]], metric: str, cost: str, reference: pareto.Point
+) -> Iterator[Growth]:
+    """Follow the hypervolume of the complete trials through all trials in their order of end."""
+    points = [
+        pareto.Point(_value(trial, metric), math.log(getattr(trial.cost, cost)))
+        if trial.state == "complete"
+        else NO_POINT
+        for trial, _ in ended
+    ]
+    areas = pareto.growth(points, reference._replace(cost=math.log(reference.cost)))
     trained: set[str] = set()
-    seconds, steps = 0.0, []
-    for (ended_number, spent), area in zip(ended, pareto.growth(whole, reference), strict=True):
-        if trials[ended_number].reused_from is None:
-            trained.add(trials[ended_number].architecture_id)
+    seconds = 0.0
+    for (trial, spent), area in zip(ended, areas, strict=True):
+        if trial.reused_from is None:
+            trained.add(trial.architecture_id)
         seconds += spent
-        steps.append(Growth(ended_number, len(trained), seconds, area))
-    return tuple(steps)
+        yield Growth(trial.number, len(trained), seconds, area)
 
 
 class RescoredTrial(NamedTuple):
@@ -316,7 +293,7 @@ class Rescored:
             ]
             for ranked in self.trials
         ]
-        metric = f"#{self.metric.replace('_', ' ')}"
+        metric = f"#{words(self.metric)}"
         columns = ["#rank", "#trial", "#score", metric, "#FLOPs", "#own rank", "architecture"]
         yield tables.Table(columns, rows)
         if self.extrapolated:
@@ -349,9 +326,11 @@ def rescore(
     metric = info.metric
     trials = queries.trials(connection, info.id)
     complete = _complete(trials, info)
-    own_ranks = {t.number: rank for rank, t in enumerate(_sorted(complete, _score), 1)}
+    # Of equals the first trial comes first, as in `nas top`.
+    by_own = sorted(complete, key=_score, reverse=True)
+    own_ranks = {trial.number: rank for rank, trial in enumerate(by_own, 1)}
     scores = {t.number: goal.score(_value(t, metric), t.cost.macs) for t in complete}
-    ranked = _sorted(complete, lambda t: scores[t.number])
+    ranked = sorted(complete, key=lambda trial: scores[trial.number], reverse=True)
     macs = [trial.cost.macs for trial in complete]
     given_up = {trial.architecture_id for trial in trials if trial.state == "pruned"}
     return Rescored(
@@ -370,11 +349,10 @@ def rescore(
     )
 
 
-def _complete(trials: Sequence[TrialInfo], info: StudyInfo) -> list[TrialInfo]:
+def _complete(trials: Iterable[TrialInfo], info: StudyInfo) -> list[TrialInfo]:
     """Return the trials that were trained whole; raise StoreError where there is none."""
-    metric = info.metric
     complete = longest(
-        t for t in trials if t.state == "complete" and math.isfinite(_value(t, metric))
+        t for t in trials if t.state == "complete" and math.isfinite(_value(t, info.metric))
     )
     if not complete:
         raise StoreError(f"Study {info.name!r} has no complete trial yet.")
@@ -386,14 +364,5 @@ def _value(trial: TrialInfo, metric: str) -> float:
     return math.nan if value is None else value
 
 
-def _point(trial: TrialInfo, metric: str, cost: str) -> pareto.Point:
-    return pareto.Point(_value(trial, metric), math.log(getattr(trial.cost, cost)))
-
-
 def _score(trial: TrialInfo) -> float:
     return -math.inf if trial.score is None else trial.score
-
-
-def _sorted(trials: Iterable[TrialInfo], score: Callable[[TrialInfo], float]) -> list[TrialInfo]:
-    """Return trials with the best score first; of equals the first trial, as in `nas top`."""
-    return sorted(trials, key=score, reverse=True)

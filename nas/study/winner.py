@@ -1,8 +1,8 @@
-"""What a search hands back: the best network as code, its weights, its numbers, a picture."""
+"""The end of a search: the best network as code, its weights, its numbers, a picture."""
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,16 @@ from nas.config import Config, cache_dir
 from nas.data import DataSet, load
 from nas.errors import UserError
 from nas.files import write_json
-from nas.observers.showcase import Reached, figure_of, show_end
+from nas.observers.notes import StudyFacts
+from nas.observers.showcase import figure_of, show_end
 from nas.quantities import from_here
-from nas.report.study_picture import draw_study
+from nas.report.study_picture import Curve, draw_study
 from nas.store import queries
-from nas.store.records import CurvePoint, Evaluation, Metrics
+from nas.store.records import Evaluation, Metrics
 from nas.store.store import Store
-from nas.study.ranking import Front, front_of, spots
+from nas.study.finalists import Ranking, means, ranking, spreads
+from nas.study.ranking import Front, front, spots
+from nas.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,6 +33,8 @@ log = logging.getLogger("nas")
 MEASURING = 5.0  # seconds at most, to measure the winner's latency
 TOP = 5  # trials in result.json
 CURVES = 40  # of the newest trials, in the picture
+# Keys of the configuration that are not in result.json: a machine's paths, the space once more.
+NOT_SHOWN = ("parameters", "space", "folder", "data", "latency", "checkpoints")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Best:
     code: Path
     front: Front | None = None  # of a study that was after it
     measured_ms: float | None = None  # where the study has a latency table
+    finalists: Ranking = field(default_factory=Ranking)
+    test_spread: Mapping[str, float] = field(default_factory=dict)
 
     def build(self) -> "nn.Module":
         """Build the network with the trained weights, ready for inference."""
@@ -54,13 +61,15 @@ class Best:
         return module.eval()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the winner as plain data."""
+        """Return the winner as plain data; metrics are means over the seeds of its trainings."""
+        final = self.finalists.winner
         return {
-            "score": self.trial.score,
+            "score": self.trial.score if final is None else final.score,
             "metric": self.metric,
-            "value": self.trial.metrics.get(self.metric),
-            "validation": dict(self.trial.metrics),
+            "value": self.trial.metrics.get(self.metric) if final is None else final.mean,
+            "validation": dict(self.trial.metrics if final is None else final.validation),
             "test": dict(self.test),
+            "test_spread": dict(self.test_spread),
             "test_looks": self.test_looks,
             "macs": self.trial.cost.macs,
             "params": self.trial.cost.params,
@@ -72,24 +81,39 @@ class Best:
             "code": from_here(self.code),
         }
 
+    def beside(self) -> dict[str, Any]:
+        """Return what stands beside the winner as plain data: finalists, most accurate, front."""
+        finalists, accurate = self.finalists, self.finalists.accurate
+        result: dict[str, Any] = {
+            "finalists": [standing.to_json() for standing in finalists.standings],
+            "accurate": None if accurate is None else accurate.to_json(),
+        }
+        if self.front:
+            result["front"] = [trial.summary() for trial in self.front.trials]
+        return result
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
     """The rows of a study at its end, read once: pictures, notes and result.json are made of them.
 
-    `top` are the best trials of different architectures, the winner first; `endings` and `curves`
-    are as the store returns them, by the trials' numbers.
+    `top` are the best trials of different architectures; `winner` is the first of them, or the
+    trial of the best finalist. `trainings` are the winner's trials and their evaluations, one for
+    each seed; the network of the first is handed over. `curves` has the metric after each epoch, by
+    the trials' numbers; `front` is that of a study with a pareto objective.
     """
 
     info: queries.StudyInfo
     counts: queries.Counts
     top: Sequence[queries.TrialInfo]
-    winner: Evaluation
+    winner: queries.TrialInfo
     trials: Sequence[queries.TrialInfo]
-    endings: Sequence[tuple[int, float]]
-    curves: Mapping[int, Sequence[CurvePoint]]
+    curves: Mapping[int, Curve]
     failures: Mapping[str, int]
     looks: Sequence[tuple[int, Metrics]]
+    front: Front | None
+    finalists: Ranking
+    trainings: Sequence[tuple[queries.TrialInfo, Evaluation]]
 
 
 def read_end(connection: sa.Connection, study: str) -> Ended | None:
@@ -99,17 +123,26 @@ def read_end(connection: sa.Connection, study: str) -> Ended | None:
     if not top:
         return None
     trials = queries.trials(connection, info.id)
-    newest = [trial for trial in trials if trial.state in ("complete", "pruned")][-CURVES:]
+    curves = {}
+    for trial in [t for t in trials if t.state in ("complete", "pruned")][-CURVES:]:
+        points = queries.curve(connection, trial.evaluation_id)
+        values = [(point.epoch, point.metrics.get(info.metric)) for point in points]
+        curves[trial.number] = [(epoch, value) for epoch, value in values if value is not None]
+    finalists = ranking(connection, study)
+    winner = finalists.winner
+    trainings = [top[0]] if winner is None else winner.trainings
     return Ended(
         info=info,
         counts=queries.counts(connection, info.id),
         top=top,
-        winner=queries.evaluation(connection, top[0].evaluation_id),
+        winner=top[0] if winner is None else winner.trial,
+        finalists=finalists,
+        trainings=[(t, queries.evaluation(connection, t.evaluation_id)) for t in trainings],
         trials=trials,
-        endings=queries.endings(connection, info.id),
-        curves={t.number: queries.curve(connection, t.evaluation_id) for t in newest},
+        curves={number: curve for number, curve in curves.items() if curve},
         failures=queries.failures(connection, info.id),
         looks=queries.test_looks(connection, info.id),
+        front=front(connection, info) if info.objective.kind == "pareto" else None,
     )
 
 
@@ -124,49 +157,71 @@ def conclude(store: Store, study: str) -> Best | None:
     if ended is None:
         return None
     config = Config.from_json(ended.info.config)
-    architecture = ended.winner.architecture
     data = load(config.data, cache_dir=cache_dir(config.folder))
-    state = trained_weights(store, ended.winner, config, data)
-    test = dict(ended.looks).get(ended.winner.id)
-    looks = len(ended.looks)
-    if test is None:
-        test, looks = _look(architecture, state, data), looks + 1
-        store.look_at_test(ended.info.id, ended.winner.id, test)
-    facts = facts_of(ended.top[0], data, architecture, test)
+    (trial, evaluation), *_ = ended.trainings
+    architecture = evaluation.architecture
+    state, tests = _test(store, config, ended, data)
+    facts = facts_of(trial, data, architecture, tests[0])
+    with store.read() as connection:
+        looks = queries.test_look_count(connection, ended.info.id)
     best = Best(
-        ended.top[0],
+        ended.winner,
         architecture,
         config.recipe.metric,
-        test,
+        means(tests),
         looks,
         export.get("python").export(architecture, state, Path(config.folder, "best"), facts),
-        front=front_of(ended.info, ended.trials, ended.endings)
-        if config.objective.kind == "pareto"
-        else None,
+        front=ended.front,
         measured_ms=_measured(architecture, config),
+        finalists=ended.finalists,
+        test_spread=spreads(tests),
     )
     _hand_over(store, config, ended, best)
     return best
 
 
+def _test(
+    store: Store, config: Config, ended: Ended, data: DataSet
+) -> "tuple[Mapping[str, Tensor], list[Metrics]]":
+    """Return the weights to hand over, and each training's metrics on the test split.
+
+    All trainings of the winner are one look; a training that was looked at before is not again.
+    """
+    stored, tests, states = dict(ended.looks), [], []
+    for _, evaluation in ended.trainings:
+        states.append(trained_weights(store, evaluation, config, data))
+        if (test := stored.get(evaluation.id)) is None:
+            test = _look(evaluation.architecture, states[-1], data)
+            store.look_at_test(ended.info.id, evaluation.id, test)
+        tests.append(test)
+    return states[0], tests
+
+
 def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:
-    """Write the winner's files, the study's result and pictures, and what the dashboard shows."""
-    folder, metric = Path(config.folder), config.recipe.metric
+    """Write the winner's files, the study's result and pictures, and the dashboard's last note."""
+    folder, info = Path(config.folder), ended.info
     write_json(best.code.with_name("architecture.json"), best.architecture.to_json())
-    write_json(folder / "result.json", result_of(ended, best))
+    result = {
+        "study": info.name,
+        "best": best.to_json(),
+        "trials": vars(ended.counts),
+        "top": [trial.summary() for trial in ended.top],
+        **best.beside(),
+        "config": {key: value for key, value in info.config.items() if key not in NOT_SHOWN},
+    }
+    write_json(folder / "result.json", result)
     timed = config.objective.target_latency_ms is not None
-    points = spots(ended.trials, metric, lambda t: t.latency_ms if timed else t.cost.macs)
+    points = spots(ended.trials, info.metric, lambda t: t.latency_ms if timed else t.cost.macs)
     figure = figure_of(config, points, best.trial)
-    curves = {number: curve for number in ended.curves if (curve := _curve(ended, number, metric))}
-    title = f"{ended.info.name}: {len(ended.trials)} trials"
-    pictures = [draw_study(figure, curves, title, folder / "search.png")]
+    title = f"{info.name}: {len(ended.trials)} trials"
+    pictures = [draw_study(figure, ended.curves, title, folder / "search.png")]
     if best.front is not None:
         pictures.append(best.front.draw(folder / "front.png"))
     for kind, path in (("code", best.code), *(("picture", path) for path in pictures)):
-        store.add_artifact(ended.info.id, kind, str(path))
+        store.add_artifact(info.id, kind, str(path))
     if config.showcase:
-        reached = Reached(
-            info=ended.info,
+        facts = StudyFacts(
+            info=info,
             counts=ended.counts,
             best=best.trial,
             failures=ended.failures,
@@ -174,13 +229,7 @@ def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:
             figure=figure,
             code="/".join(best.code.parts[-3:]),
         )
-        show_end(store, config, reached, best.architecture, [best.code, *pictures])
-
-
-def _curve(ended: Ended, number: int, metric: str) -> list[tuple[int, float]]:
-    """Return a trial's learning curve: each epoch that was measured with its metric."""
-    points = ((point.epoch, point.metrics.get(metric)) for point in ended.curves[number])
-    return [(epoch, value) for epoch, value in points if value is not None]
+        show_end(store, config, facts, best.architecture, [best.code, *pictures])
 
 
 def _measured(architecture: Architecture, config: Config) -> float | None:
@@ -207,7 +256,7 @@ def facts_of(
     architecture: Architecture,
     test: Mapping[str, float | None],
 ) -> export.Facts:
-    """Collect what an exported file says of itself."""
+    """Collect the facts that stand in an exported file."""
     from nas.training.images import normalisation
 
     mean, std = normalisation(data, architecture.resolution)
@@ -228,24 +277,26 @@ def trained_weights(
 ) -> "Mapping[str, Tensor]":
     """Return an evaluation's weights: kept ones, or the same training once more.
 
-    Where that does not give quite what is stored (other threads, another machine's arithmetic), it
-    is said in the log; the test metrics are always those of the weights handed out.
+    The log says where that differs a little from the stored metric (other threads, another
+    machine's arithmetic); the test metrics are always those of the weights handed out.
     """
     from nas.training.checkpoint import Checkpoints
     from nas.training.trainer import train
 
     if evaluation.checkpoint is not None:
-        kept = Checkpoints(evaluation.checkpoint).load_weights()
-        if kept is not None:
-            return kept
-    again = train(evaluation.architecture, data, config.recipe)
-    metric = config.recipe.metric
+        weights = Checkpoints(evaluation.checkpoint).load_weights()
+        if weights is not None:
+            return weights
+    with store.read() as connection:
+        recipe = Recipe.from_json(queries.recipe(connection, evaluation.recipe_hash))
+    again = train(evaluation.architecture, data, recipe)
+    metric = recipe.metric
     stored, now = evaluation.metrics.get(metric), again.metrics[metric]
     if stored != now:
         log.warning(
             "%s: trained again, %s %s, not %s", evaluation.architecture_id, metric, now, stored
         )
-    url = config.checkpoint_url(evaluation.architecture_id)
+    url = config.checkpoint_url(evaluation.architecture_id, evaluation.recipe_hash)
     Checkpoints(url).save_weights(again.state)
     store.set_checkpoint(evaluation.id, url)
     return again.state
@@ -261,21 +312,3 @@ def _look(
     module.load_state_dict(dict(state))
     size = architecture.resolution
     return evaluate(module, data.splits["test"], size, *normalisation(data, size))
-
-
-def result_of(ended: Ended, best: Best) -> dict[str, Any]:
-    """Return the content of result.json."""
-    return {
-        "study": ended.info.name,
-        "best": best.to_json(),
-        "trials": vars(ended.counts),
-        "top": [trial.summary() for trial in ended.top],
-        **({"front": [trial.summary() for trial in best.front.trials]} if best.front else {}),
-        "config": _without_paths(ended.info.config),
-    }
-
-
-def _without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a study's configuration for people: no machine's paths, no repetition of the space."""
-    left_out = ("parameters", "space", "folder", "data", "latency", "checkpoints")
-    return {key: value for key, value in config.items() if key not in left_out}

@@ -9,26 +9,24 @@ import errno
 import json
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from nas.errors import DiskFull
 
 WEIGHTS = "weights.safetensors"
 _NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_UNREADABLE = (OSError, SafetensorError, ValueError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,8 @@ class Checkpoints:
     """The folder of one training, as the worker with this attempt number writes it.
 
     Each attempt has a file of its own, so that a worker that was replaced and wakes up again can't
-    write over what its successor saved. A training repeats itself exactly: whichever file has come
-    further is as good as the other.
+    write over its successor's. A training repeats itself exactly: of two files, the one that has
+    come further replaces the other.
     """
 
     url: str
@@ -53,37 +51,36 @@ class Checkpoints:
         `progress` is the number of epochs done.
         """
         header = {"state": json.dumps(state), "progress": str(progress)}
-        whole = _contiguous(tensors)
-        self._write(_name(self.attempt), lambda path: save_file(whole, path, metadata=header))
+        self._write(_name(self.attempt), save(_contiguous(tensors), header))
         for attempt in self._attempts():
             if attempt < self.attempt:
                 self._delete(_name(attempt))
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Read the checkpoint that has come furthest; None when there is no whole one."""
-        found: list[tuple[int, int, dict[str, Tensor], dict[str, Any]]] = []
+        furthest: tuple[int, int] = (-1, 0)
+        result = None
         for attempt in self._attempts():
-            with self._local(_name(attempt)) as path:
-                try:
-                    with safe_open(path, framework="pt") as file:
-                        header = file.metadata() or {}
-                        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
-                    state, progress = json.loads(header["state"]), int(header["progress"])
-                except (OSError, SafetensorError, ValueError, KeyError):
-                    continue
-            found.append((progress, attempt, tensors, state))
-        return max(found, key=lambda one: one[:2])[2:] if found else None
+            try:
+                content = self._read(_name(attempt))
+                tensors, header = load(content), _header(content)
+                state, progress = json.loads(header["state"]), int(header["progress"])
+            except _UNREADABLE:
+                continue
+            if (progress, attempt) > furthest:
+                furthest, result = (progress, attempt), (tensors, state)
+        return result
 
     def take_over(self, source: "Checkpoints") -> bool:
         """Copy another training's checkpoint, as it is now, where there is one and none is here."""
         theirs = source._attempts()
         if source.url == self.url or self._attempts() or not theirs:
             return False
-        with source._local(_name(max(theirs))) as path:
-            try:
-                self._write(_name(self.attempt), partial(shutil.copyfile, path))
-            except FileNotFoundError:  # its study has just finished with it
-                return False
+        try:
+            content = source._read(_name(max(theirs)))
+        except FileNotFoundError:  # its study has just finished with it
+            return False
+        self._write(_name(self.attempt), content)
         return True
 
     def drop(self) -> None:
@@ -93,16 +90,14 @@ class Checkpoints:
 
     def save_weights(self, state: Mapping[str, Tensor]) -> None:
         """Keep a finished training's weights; raise DiskFull without space."""
-        whole = _contiguous(state)
-        self._write(WEIGHTS, lambda path: save_file(whole, path))
+        self._write(WEIGHTS, save(_contiguous(state)))
 
     def load_weights(self) -> dict[str, Tensor] | None:
         """Read a finished training's weights; None when they are gone or damaged."""
-        with self._local(WEIGHTS) as path:
-            try:
-                return load_file(path)
-            except (OSError, SafetensorError):
-                return None
+        try:
+            return load(self._read(WEIGHTS))
+        except (OSError, SafetensorError):
+            return None
 
     def drop_weights(self) -> None:
         """Delete the weights: they can be trained again."""
@@ -117,50 +112,40 @@ class Checkpoints:
         matches = (_NAME.fullmatch(str(each).rpartition("/")[2]) for each in paths)
         return [int(match[1]) for match in matches if match]
 
-    def _write(self, name: str, write: Callable[[Path], object]) -> None:
-        """Make a file with what `write` puts into it: whole, or not at all."""
+    def _read(self, name: str) -> bytes:
         fs, path = self._place
-        local = isinstance(fs, LocalFileSystem)  # where a file is renamed into place
-        with _full_disk_reported(self.url), tempfile.TemporaryDirectory() as elsewhere:
+        return bytes(fs.cat_file(f"{path}/{name}"))
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Make a file: whole, or not at all."""
+        fs, path = self._place
+        temporary = Path(path, f".{name}.{os.getpid()}")
+        try:
             fs.makedirs(path, exist_ok=True)
-            temporary = Path(path if local else elsewhere, f".{name}.{os.getpid()}")
+            if not isinstance(fs, LocalFileSystem):
+                fs.pipe_file(f"{path}/{name}", content)
+                return
             try:
-                write(temporary)
-                if local:
-                    os.replace(temporary, Path(path, name))
-                else:
-                    fs.put_file(str(temporary), f"{path}/{name}")
+                temporary.write_bytes(content)
+                os.replace(temporary, Path(path, name))
             finally:
                 temporary.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"No space is left in {self.url}.") from error
+            raise
 
     def _delete(self, name: str) -> None:
         fs, path = self._place
-        try:
+        with suppress(FileNotFoundError):
             fs.rm_file(f"{path}/{name}")
-        except FileNotFoundError:
-            return
-
-    @contextmanager
-    def _local(self, name: str) -> Iterator[Path]:
-        """Yield a path with a file's content: the file itself on a disk; it may not exist."""
-        fs, path = self._place
-        if isinstance(fs, LocalFileSystem):
-            yield Path(path, name)
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder, name)
-            try:
-                fs.get_file(f"{path}/{name}", str(copy))
-            except FileNotFoundError:
-                copy.unlink(missing_ok=True)
-            yield copy
 
 
 def with_weights(url: str) -> list[Checkpoints]:
     """Return the trainings under a folder or URL that have weights."""
     fs, path = _opened(url)
-    found = fs.glob(f"{path}/*/{WEIGHTS}")
-    return [Checkpoints(f"{url}/{str(each).split('/')[-2]}") for each in found]
+    paths = fs.glob(f"{path}/*/{WEIGHTS}")
+    return [Checkpoints(f"{url}/{str(each).split('/')[-2]}") for each in paths]
 
 
 def _opened(url: str) -> tuple[Any, str]:
@@ -176,13 +161,7 @@ def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
 
 
-@contextmanager
-def _full_disk_reported(url: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        told = any(f"os error {each}" in str(error) for each in _FULL)  # how safetensors says it
-        if number in _FULL or told:
-            raise DiskFull(f"No space is left in {url}.") from error
-        raise
+def _header(content: bytes) -> dict[str, str]:
+    """Return the text in a safetensors file's header."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return dict(json.loads(content[8:end])["__metadata__"])

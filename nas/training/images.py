@@ -1,4 +1,4 @@
-"""The images that training reads: which ones, at which size, standardised, in which batches."""
+"""The images of a training: its share of the data, their size, standardisation and batches."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,20 +8,21 @@ import torch
 from torch import Tensor
 
 from nas.data import DataSet, Split
-from nas.data.dataset import share_of
+from nas.data.dataset import Labels, share_of
 from nas.pruners.ladder import Rung
+from nas.training.changes import Statistics
 from nas.training.recipe import Recipe
 
-Statistics = tuple[float, ...]
+Indices = np.ndarray[Any, Any]
 
 _SAMPLE = 20_000  # images that mean and standard deviation are taken from, at most
 
 
 @dataclass(frozen=True)
 class Material:
-    """What training reads: images (N, R, R, C), labels (N,), and how to standardise a pixel.
+    """The data of a rung: splits, resolution, and each channel's mean and standard deviation.
 
-    `members` are the indices of the train split's images that are seen.
+    `members` are the indices of the train split's images that the rung uses.
     """
 
     train: Split
@@ -50,17 +51,41 @@ def normalisation(data: DataSet, resolution: int) -> tuple[Statistics, Statistic
 
 
 def gather(data: DataSet, recipe: Recipe, rung: Rung, resolution: int) -> Material:
-    """Return what the epochs of a rung see of the data, for a network of this resolution."""
+    """Return the data for the epochs of a rung and a network of this resolution."""
     pixels, train = rung.pixels(resolution), data.splits["train"]
     members = share_of(train.labels, rung.data, recipe.seed)
     statistics = normalisation(data, pixels)
     return Material(train, members, data.splits["validation"], pixels, *statistics)
 
 
-def shuffled(count: int, batch_size: int) -> list[np.ndarray[Any, Any]]:
-    """Shuffle the indices into batches that differ by one at most: none is left with one image."""
-    order = torch.randperm(count).numpy()
-    return np.array_split(order, max(1, count // batch_size))
+def shuffled(
+    labels: Labels, batch_size: int, *, updates: int = 0, balance: float = 0.0
+) -> list[Indices]:
+    """Return an epoch's indices into `labels` in batches of nearly equal size, none of one image.
+
+    The epoch is one pass, or as many passes, each in an order of its own, as `updates` batches
+    need. Without `balance` each image comes once in a pass. With it as many are drawn with
+    replacement, each by its class's `sampling_multipliers`.
+    """
+    count = len(labels)
+    wanted = updates * min(batch_size, count) or count
+    passes = -(-wanted // count)
+    if balance:
+        odds = torch.from_numpy(sampling_multipliers(np.bincount(labels), balance)[labels])
+        order = torch.multinomial(odds, passes * count, replacement=True)
+    else:
+        order = torch.cat([torch.randperm(count) for _ in range(passes)])
+    return np.array_split(order[:wanted].numpy(), updates or max(1, count // batch_size))
+
+
+def sampling_multipliers(counts: Indices, balance: float) -> np.ndarray[Any, Any]:
+    """Return how many times an image of each class comes in an epoch, on average, (classes,).
+
+    `counts`: (classes,), the images of each class, at least 1. The multiplier is proportional to
+    n^-balance in a class of n images; at 1 the classes come equally often.
+    """
+    powers = counts.astype(float) ** -balance
+    return np.asarray(powers * counts.sum() / (powers @ counts))
 
 
 def standardised(
@@ -75,5 +100,5 @@ def standardised(
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Lay x out channels last, with the strides of it even where one channel leaves them open."""
+    """Lay x out channels last; the strides are right even where one channel leaves them open."""
     return torch.empty_like(x, memory_format=torch.channels_last).copy_(x)

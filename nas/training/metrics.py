@@ -1,4 +1,4 @@
-"""The registry of metrics: how good predictions are. A row of `METRICS` or `FACTS` is one of them.
+"""The registry of metrics: how good predictions are. A row of `METRICS` or `FACTS` is one metric.
 
 Reading the registry imports neither torch nor scikit-learn.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictions:
-    """The network's answers: `logits` (N, classes), and the right ones: `labels` (N,)."""
+    """A network's `logits` (N, classes) for images, and their `labels` (N,)."""
 
     logits: "Tensor"
     labels: "Tensor"
@@ -71,7 +71,7 @@ def _loss(given: Predictions) -> float:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that is stored of each epoch: `words` say what it means, higher is better."""
+    """A number that is stored for each epoch: `words` give its meaning; higher is better."""
 
     words: str
     compute: Callable[[Predictions], float]

@@ -17,24 +17,56 @@ def _adamw(groups: list[dict[str, Any]], recipe: "Recipe") -> "Optimizer":
     return AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
+def _adam(groups: list[dict[str, Any]], recipe: "Recipe") -> "Optimizer":
+    from torch.optim import Adam
+
+    return Adam(groups, lr=recipe.learning_rate, fused=True)
+
+
+def _sgd(groups: list[dict[str, Any]], recipe: "Recipe") -> "Optimizer":
+    from torch.optim import SGD
+
+    momentum = recipe.momentum
+    return SGD(
+        groups, lr=recipe.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True
+    )
+
+
+def _rmsprop(groups: list[dict[str, Any]], recipe: "Recipe") -> "Optimizer":
+    """Make EfficientNet's (arXiv:1905.11946): its decay of 0.9 is torch's alpha."""
+    from torch.optim import RMSprop
+
+    return RMSprop(
+        groups, lr=recipe.learning_rate, alpha=0.9, eps=1e-3, momentum=recipe.momentum, foreach=True
+    )
+
+
 @dataclass(frozen=True)
 class Optimiser:
-    """How weights follow their gradients.
+    """A rule by which weights follow their gradients.
 
-    `words` name it with its settings, by the recipe's fields; `make(groups, recipe)` returns it,
-    for groups of parameters that each have their weight decay.
+    `words` name it with the recipe's settings; `make(groups, recipe)` returns torch's optimiser
+    for groups of parameters, each with its own weight decay.
     """
 
     words: str
     make: "Callable[[list[dict[str, Any]], Recipe], Optimizer]"
 
 
+_RATES = "(learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}"
+_MOMENTUM = ", momentum {recipe.momentum:g})"
+
 OPTIMISERS = {
-    "adamw": Optimiser(
-        "AdamW (learning rate {recipe.learning_rate:g}, weight decay {recipe.weight_decay:g})",
-        _adamw,
-    ),
+    "adamw": Optimiser(f"AdamW {_RATES})", _adamw),
+    "adam": Optimiser(f"Adam {_RATES} in the gradient)", _adam),
+    "sgd": Optimiser(f"SGD with Nesterov momentum {_RATES}{_MOMENTUM}", _sgd),
+    "rmsprop": Optimiser(f"RMSprop {_RATES}{_MOMENTUM}", _rmsprop),
 }
+"""The optimisers by name.
+
+In AdamW the weight decay is decoupled from the gradient (arXiv:1711.05101), in the others it is
+added to it.
+"""
 
 
 def optimiser_of(module: "nn.Module", recipe: "Recipe") -> "Optimizer":

@@ -1,103 +1,185 @@
-"""The recipe: everything besides the architecture that decides what a training gives. No torch."""
+"""The recipe: everything besides the architecture that decides a training's result. No torch."""
 
 import hashlib
 import itertools
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from nas.data import DataSet
 from nas.errors import DataError, UserError, unknown
 from nas.pruners.ladder import Rung
 from nas.training import augmentations
 from nas.training.augmentations import OPERATIONS, Augmentation
-from nas.training.losses import LOSSES
+from nas.training.losses import LOSSES, WEIGHTINGS
 from nas.training.metrics import METRICS
 from nas.training.optimisers import OPTIMISERS
 from nas.training.schedules import SCHEDULES
 
+if TYPE_CHECKING:
+    from nas.data import DataSet
+
 VERSION = 1  # of the trainer: raise it when the same recipe comes to mean another training
 
-# A recipe is hashed by meaning: a field at its neutral value is no part of the hash, and a field
-# that is added changes no stored recipe's id. The hash of the first recipes covered these fields
-# even where they were neutral; these ids stay, and this list never grows.
+# A recipe is hashed by meaning: a field at its neutral value is not part of the hash, so that a new
+# field changes no stored recipe's id. The first recipes hashed these fields even when neutral;
+# their ids stay, and this list never grows.
 _ALWAYS_HASHED = frozenset(
     {"rotation", "scale", "shift", "flip", "brightness", "contrast", "cutout", "class_balance"}
 )
 
 
-def _setting(
-    default: Any,
-    *,
-    registry: Mapping[str, object] | None = None,
-    high: float | None = None,
-    neutral: bool = False,
-) -> Any:
-    """Declare a field: a name of a registry, or a number from 0 to `high`.
+@dataclass(frozen=True)
+class Setting:
+    """A field of a recipe that people set: its table in a file, its meaning, its values.
 
-    `neutral` says that with its default a training is as it was before the field was there.
+    A value is a name of the `registry`, or a number from `low` to `high`. A `neutral` field's
+    default leaves a training as it was before the field existed.
     """
-    return field(default=default, metadata={"registry": registry, "high": high, "neutral": neutral})
+
+    group: str
+    words: str
+    low: float = 0.0
+    high: float = math.inf
+    registry: Mapping[str, Any] | None = None
+    neutral: bool = False
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuse an unknown name and a number out of its range; `name` is the field's."""
+        if self.registry is not None:
+            if value not in self.registry:
+                raise UserError(unknown(name, value, self.registry))
+        elif not self.low <= value <= self.high or value == math.inf:
+            limit = f"{self.low:g} to {self.high:g}"
+            limit = f"at least {self.low:g}" if self.high == math.inf else limit
+            raise UserError(f"A recipe's {name} is {limit}, not {value}.")
+
+    @property
+    def limits(self) -> tuple[str, str]:
+        """The least and the greatest number as text; empty where there is none."""
+        if self.registry is not None:
+            return "", ""
+        return f"{self.low:g}", "" if self.high == math.inf else f"{self.high:g}"
 
 
+def _setting(default: Any, group: str, words: str, **facts: Any) -> Any:
+    return field(default=default, metadata={"setting": Setting(group, words, **facts)})
+
+
+# fmt: off
 @dataclass(frozen=True)
 class Recipe:
     """How an architecture is trained and scored; `data` and `fingerprint` name the data set.
 
-    The learning rate climbs for `warmup_epochs` and then follows the schedule, per step. Metrics
-    are those of the exponential moving average (EMA) of the weights. In the loss a class with n
-    images weighs n^-class_balance: 0 is plain, 1 lets all classes weigh the same. `ladder` has the
-    rungs on which a training sees less than the whole, one after the other from the first epoch;
-    the learning rate's schedule is that of all epochs.
+    Each field says what it does. `ladder` has the rungs that use less than all data, from the first
+    epoch on. `dropout`, `stochastic_depth` and `batch_norm_momentum` hold in training alone and
+    replace the architecture's own values, unless neutral. Where an option gives the number of
+    images in a class, it is n.
 
-    A field that is added is neutral by default, so that stored recipes mean what they meant.
+    A new field is neutral by default, so that stored recipes keep their meaning.
     """
 
     data: str
     fingerprint: str
-    epochs: int
-    metric: str = _setting("accuracy", registry=METRICS)
+    epochs: int = _setting(
+        MISSING, "training", "how many times the network is trained and then validated", low=1)
+    metric: str = _setting(
+        "accuracy", "training", "the metric of the objective", registry=METRICS)
     seed: int = 0
-    batch_size: int = 64
-    learning_rate: float = _setting(8e-3, high=math.inf)
-    weight_decay: float = _setting(0.05, high=math.inf)
-    warmup_epochs: float = _setting(2.0, high=math.inf)
-    label_smoothing: float = _setting(0.1, high=1.0)
-    ema_decay: float = _setting(0.995, high=1.0)
-    clip_norm: float = _setting(2.0, high=math.inf)
-    class_balance: float = _setting(0.0, high=math.inf, neutral=True)
+    batch_size: int = _setting(64, "training", "images of an update", low=2)
+    learning_rate: float = _setting(8e-3, "optimiser", "the highest learning rate")
+    weight_decay: float = _setting(
+        0.05, "optimiser", "of the weights; norms and biases do not decay")
+    warmup_epochs: float = _setting(
+        2.0, "schedule", "epochs in which the learning rate climbs, at most a quarter of them")
+    label_smoothing: float = _setting(
+        0.1, "loss", "the share of a label that all classes get", high=1.0)
+    ema_decay: float = _setting(
+        0.995, "regularisation", "of the exponential moving average (EMA) of the weights, which "
+        "is scored and kept; at 0 the weights themselves are", high=1.0)
+    clip_norm: float = _setting(
+        2.0, "optimiser", "the largest norm of the gradients; at 0 they are not clipped")
+    class_balance: float = _setting(
+        0.0, "loss", "weights power: an image weighs n^-class_balance, at 1 classes weigh the same",
+        neutral=True)
     augmentation: Augmentation = field(default_factory=augmentations.tuned)
-    ladder: tuple[Rung, ...] = _setting((), neutral=True)
+    ladder: tuple[Rung, ...] = ()
     version: int = VERSION
-    optimiser: str = _setting("adamw", registry=OPTIMISERS, neutral=True)
-    schedule: str = _setting("cosine", registry=SCHEDULES, neutral=True)
-    loss: str = _setting("cross_entropy", registry=LOSSES, neutral=True)
+    optimiser: str = _setting(
+        "adamw", "optimiser", "the rule by which weights follow their gradients",
+        registry=OPTIMISERS, neutral=True)
+    schedule: str = _setting(
+        "cosine", "schedule", "the learning rate after the warm-up", registry=SCHEDULES,
+        neutral=True)
+    loss: str = _setting(
+        "cross_entropy", "loss", "the function that is minimised; ordinal is for classes in an "
+        "order, such as grades", registry=LOSSES, neutral=True)
+    epoch_updates: int = _setting(
+        0, "training", "updates of an epoch; at 0 an epoch is one pass over the train split",
+        neutral=True)
+    focal_gamma: float = _setting(
+        2.0, "loss", "focal: the higher, the less a sure answer counts (arXiv:1708.02002)",
+        neutral=True)
+    logit_tau: float = _setting(
+        1.0, "loss", "logit_adjusted: the margin of rare classes (arXiv:2007.07314)",
+        neutral=True)
+    class_weights: str = _setting(
+        "power", "loss", "how classes weigh", registry=WEIGHTINGS, neutral=True)
+    effective_beta: float = _setting(
+        0.999, "loss", "effective_number: an image weighs (1 - b)/(1 - b^n) (arXiv:1901.05555)",
+        high=0.99999, neutral=True)
+    balanced_sampling: float = _setting(
+        0.0, "training", "draws an image in proportion to n^-balanced_sampling; at 1 all classes "
+        "come equally often", high=1.0, neutral=True)
+    momentum: float = _setting(
+        0.9, "optimiser", "of sgd and rmsprop", high=0.9999, neutral=True)
+    decay_rate: float = _setting(
+        0.97, "schedule", "exponential and step multiply the learning rate by it every "
+        "decay_epochs, plateau after as many epochs without a better score", high=1.0,
+        neutral=True)
+    decay_epochs: float = _setting(2.4, "schedule", "see decay_rate", low=0.01, neutral=True)
+    dropout: float = _setting(
+        0.0, "regularisation", "drops features before the classifier", high=0.95, neutral=True)
+    stochastic_depth: float = _setting(
+        0.0, "regularisation", "drops the last residual branch at this rate, the k-th of n at k/n "
+        "of it (arXiv:1603.09382)", high=0.95, neutral=True)
+    batch_norm_momentum: float = _setting(
+        0.1, "regularisation", "the weight of a batch in the running statistics", high=1.0,
+        neutral=True)
+    early_stopping: int = _setting(
+        0, "training", "ends a training after this many epochs without a better score; 0 never "
+        "does", neutral=True)
+    accumulation_steps: int = _setting(
+        1, "training", "micro-batches of a batch: less memory; batch norm sees the micro-batches",
+        low=1, neutral=True)
+    # fmt: on
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            _check_field(each.name, getattr(self, each.name), each.metadata)
-        if self.epochs < 1:
-            raise UserError(f"A training needs at least 1 epoch, not {self.epochs}.")
-        if self.batch_size < 2:
-            raise UserError(f"A batch needs at least 2 images, not {self.batch_size}.")
+        for name, setting in declared().items():
+            setting.check(name, getattr(self, name))
+        if self.accumulation_steps > self.batch_size // 2:
+            raise UserError(
+                f"A micro-batch needs at least 2 images: a batch of {self.batch_size} has 1 to "
+                f"{self.batch_size // 2} accumulation_steps, not {self.accumulation_steps}."
+            )
         object.__setattr__(self, "augmentation", augmentations.switched_on(self.augmentation))
         _check_ladder(self.ladder, self.epochs)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as plain data; what is neutral is left out, and reading fills it in."""
+        """Return the recipe as plain data without its neutral fields."""
         return self._plain(frozenset())
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Recipe":
-        """Read a recipe back; raises UserError when a field is missing or not known."""
+        """Read a recipe back; raises UserError for a missing or unknown field."""
         try:
             ladder = tuple(Rung(**rung) for rung in data.get("ladder", ()))
             return cls(**{**data, "augmentation": dict(data["augmentation"]), "ladder": ladder})
         except (KeyError, TypeError, ValueError) as error:
-            known = ", ".join(each.name for each in fields(cls))
-            raise UserError(f"Not a recipe: {error}. Its fields: {known}.") from error
+            names = ", ".join(each.name for each in fields(cls))
+            raise UserError(f"Not a recipe: {error}. Its fields: {names}.") from error
 
     @property
     def hash(self) -> str:
@@ -108,13 +190,11 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _plain(self, always: frozenset[str]) -> dict[str, Any]:
-        """Return the fields and operations that are not neutral, and these `always`."""
+        """Return the fields and operations that are not neutral, and the `always` hashed ones."""
         values = {
             each.name: getattr(self, each.name)
             for each in fields(self)
-            if each.name in always
-            or not each.metadata.get("neutral")
-            or getattr(self, each.name) != each.default
+            if each.name in always or not _is_neutral(each, getattr(self, each.name))
         }
         if self.ladder:
             values["ladder"] = [asdict(rung) for rung in self.ladder]
@@ -126,32 +206,69 @@ class Recipe:
         return values
 
     def rung(self, epoch: int) -> Rung:
-        """Return what an epoch (from 1) of the training sees."""
+        """Return the rung of an epoch (from 1)."""
         return next((r for r in self.ladder if epoch <= r.epochs), Rung(self.epochs))
 
+    def updates(self, images: int, share: float = 1.0) -> int:
+        """Return the optimiser's updates in an epoch on this many images, a share of the split."""
+        if self.epoch_updates:
+            return max(1, round(self.epoch_updates * share))
+        return max(1, images // self.batch_size)
+
     def describe(self) -> str:
-        """Say in a few sentences what the recipe does."""
-        power = f", a class of n images weighing n^-{self.class_balance:g}"
-        balanced = power if self.class_balance else ""
+        """Describe the training in a few sentences."""
         optimiser = OPTIMISERS[self.optimiser].words.format(recipe=self)
         loss = LOSSES[self.loss].words.format(recipe=self)
+        updates = f" of {self.epoch_updates} updates" if self.epoch_updates else ""
+        schedule = SCHEDULES[self.schedule].words.format(recipe=self)
+        weights = "the moving average of the weights" if self.ema_decay else "the weights"
+        clipped = f"clipped at {self.clip_norm:g}" if self.clip_norm else "not clipped"
         return (
-            f"{self.epochs} epochs in batches of {self.batch_size} with {optimiser}, "
-            f"{SCHEDULES[self.schedule].words}. Each image is changed at random every time: "
-            f"{augmentations.describe(self.augmentation)}. {loss}{balanced}; gradients clipped at "
-            f"{self.clip_norm:g}. {_less(self.ladder)}Scored by {self.metric.replace('_', ' ')} "
-            f"of the moving average of the weights, seed {self.seed}."
+            f"{self.epochs} epochs{updates} in batches of {self.batch_size} with {optimiser}, "
+            f"{schedule}{_regularised(self)}. Each image is changed at random every time: "
+            f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
+            f"gradients {clipped}. {_less(self.ladder)}"
+            f"Scored by {self.metric.replace('_', ' ')} of {weights}, seed {self.seed}."
         )
 
 
-def _check_field(name: str, value: Any, declared: Mapping[str, Any]) -> None:
-    """Refuse a name that is in no registry and a number that is out of its range."""
-    registry, high = declared.get("registry"), declared.get("high")
-    if registry is not None and value not in registry:
-        raise UserError(unknown(name, value, registry))
-    if high is not None and not 0 <= value <= high:
-        limit = "at least 0" if high == math.inf else f"0 to {high:g}"
-        raise UserError(f"A recipe's {name} is {limit}, not {value}.")
+def _is_neutral(of: "Field[Any]", value: Any) -> bool:
+    """Tell whether a field's value leaves a training as it was before the field existed."""
+    setting = of.metadata.get("setting")
+    neutral = of.name == "ladder" if setting is None else setting.neutral
+    return bool(neutral and value == of.default)
+
+
+@cache
+def declared() -> Mapping[str, Setting]:
+    """Return the settings of a recipe by their fields; augmentation has a registry of its own."""
+    return {
+        each.name: each.metadata["setting"] for each in fields(Recipe) if "setting" in each.metadata
+    }
+
+
+def _regularised(recipe: Recipe) -> str:
+    words = {
+        "dropout": f"dropout {recipe.dropout:g}",
+        "stochastic_depth": f"stochastic depth rising to {recipe.stochastic_depth:g}",
+        "batch_norm_momentum": f"batch-norm momentum {recipe.batch_norm_momentum:g}",
+        "early_stopping": f"ended after {recipe.early_stopping} epochs without a better score",
+        "accumulation_steps": f"gradients of {recipe.accumulation_steps} micro-batches a batch",
+    }
+    neutral = {each.name: each.default for each in fields(recipe)}
+    return "".join(
+        f", {text}" for name, text in words.items() if getattr(recipe, name) != neutral[name]
+    )
+
+
+def _balance(recipe: Recipe) -> str:
+    words = ""
+    if recipe.class_weights != "power" or recipe.class_balance:
+        weight = WEIGHTINGS[recipe.class_weights].words.format(recipe=recipe)
+        words += f", an image in a class of n weighing {weight}"
+    if recipe.balanced_sampling:
+        words += f", and drawn in proportion to n^-{recipe.balanced_sampling:g}"
+    return words
 
 
 def _less(ladder: tuple[Rung, ...]) -> str:
@@ -164,7 +281,7 @@ def _less(ladder: tuple[Rung, ...]) -> str:
 
 
 def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
-    """Refuse rungs that are not in order below the whole training, or see nothing, or too much."""
+    """Refuse rungs that are out of order, reach the last epoch, or use no data or too much."""
     ends = [0, *(rung.epochs for rung in ladder), epochs]
     if ladder and any(later <= sooner for sooner, later in itertools.pairwise(ends)):
         raise UserError(f"A ladder's rungs end at rising epochs below {epochs}, not {ends[1:-1]}.")
@@ -173,36 +290,18 @@ def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
             raise UserError(f"A rung's data and resolution lie above 0 and up to 1, not {rung}.")
 
 
-def default_recipe(
-    data: DataSet, *, metric: str = "accuracy", epochs: int | None = None, seed: int = 0
-) -> Recipe:
-    """Return the recipe tuned for small images and short trainings, less what `data` forbids."""
-    return Recipe(
-        data=data.name,
-        fingerprint=data.fingerprint,
-        epochs=default_epochs(len(data.splits["train"])) if epochs is None else epochs,
-        metric=metric,
-        seed=seed,
-        augmentation={k: v for k, v in augmentations.tuned().items() if k not in data.forbids},
-    )
-
-
-def default_epochs(images: int) -> int:
-    """Return how many epochs a set of so many training images gets.
-
-    20 from 1,000 to 5,000 images; more below and fewer above, with the square root of the images,
-    so that the number of steps always grows.
-    """
-    factor = math.sqrt(max(1000 / images, min(1.0, 5000 / images)))
-    return round(min(60.0, max(5.0, 20 * factor)))
-
-
-def check_fits(recipe: Recipe, data: DataSet) -> None:
-    """Raise DataError when the recipe is for another data set or does what this one forbids."""
+def check_fits(recipe: Recipe, data: "DataSet") -> None:
+    """Raise DataError when the recipe is for another data set or has a forbidden augmentation."""
     if recipe.fingerprint != data.fingerprint:
         raise DataError(
             f"The recipe is for {recipe.data!r} with the content {recipe.fingerprint}; "
             f"{data.name!r} has {data.fingerprint}. Train on the same data, or start a new study."
+        )
+    grey = augmentations.too_few_channels(recipe.augmentation, data.in_channels)
+    if grey:
+        raise DataError(
+            f"The augmentation {', '.join(grey)} needs 3 channels; the images of {data.name!r} "
+            f"have {data.in_channels}."
         )
     if data.forbids & recipe.augmentation.keys():
         raise DataError(

@@ -1,7 +1,7 @@
 """The registry of the learning rate's schedules: a row of `SCHEDULES` is one."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,30 +10,101 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LearningRateSchedule:
-    """How the learning rate changes after the warm-up.
+class Position:
+    """The place of a step in a training.
 
-    `words` name it; `share(step, steps)` returns the share of the learning rate in a step, from 0,
-    of so many after the warm-up.
+    `step` counts from 0 and `steps` are all of them, both after the warm-up. `scores` has the
+    recipe's metric on the validation split after each epoch so far.
+    """
+
+    step: float
+    steps: float
+    steps_per_epoch: int
+    scores: Sequence[float] = ()
+
+    @property
+    def epochs(self) -> float:
+        """The epochs since the warm-up."""
+        return self.step / self.steps_per_epoch
+
+
+@dataclass(frozen=True)
+class LearningRateSchedule:
+    """The learning rate over a training.
+
+    `words` name it with the recipe's settings; `share(position, recipe)` returns the factor of the
+    recipe's learning rate. Where a schedule `rises` of its own, the recipe's warm-up is left out.
     """
 
     words: str
-    share: Callable[[float, float], float]
+    share: "Callable[[Position, Recipe], float]"
+    rises: bool = False
 
+
+def _cosine(at: Position, _: "Recipe") -> float:
+    return 0.5 * (1 + math.cos(math.pi * at.step / at.steps))
+
+
+def _exponential(at: Position, recipe: "Recipe") -> float:
+    return math.pow(recipe.decay_rate, at.epochs / recipe.decay_epochs)
+
+
+def _step(at: Position, recipe: "Recipe") -> float:
+    return math.pow(recipe.decay_rate, at.epochs // recipe.decay_epochs)
+
+
+def _plateau(at: Position, recipe: "Recipe") -> float:
+    """Count the decays anew from the scores, so that a resumed training has the same rate."""
+    best, waited, decays = -math.inf, 0, 0
+    for score in at.scores:
+        best, waited = max(best, score), 0 if score > best else waited + 1
+        if waited >= recipe.decay_epochs:
+            waited, decays = 0, decays + 1
+    return recipe.decay_rate**decays
+
+
+_RISE = 0.3  # of the steps
+_START = 1 / 25  # of the highest learning rate
+
+
+def _one_cycle(at: Position, _: "Recipe") -> float:
+    """Rise and fall by half a cosine each, with the shares of torch's OneCycleLR."""
+    top = _RISE * at.steps
+    if at.step < top:
+        return _START + (1 - _START) * 0.5 * (1 - math.cos(math.pi * at.step / top))
+    return 0.5 * (1 + math.cos(math.pi * (at.step - top) / (at.steps - top)))
+
+
+_DECAYS = "warm-up and {recipe.decay_rate:g} of the learning rate"
 
 SCHEDULES = {
     # Loshchilov, Hutter, 2016, arXiv:1608.03983
-    "cosine": LearningRateSchedule(
-        "warm-up and cosine", lambda step, steps: 0.5 * (1 + math.cos(math.pi * step / steps))
+    "cosine": LearningRateSchedule("warm-up and cosine", _cosine),
+    # Tan, Le, 2019, arXiv:1905.11946: 0.97 in 2.4 epochs
+    "exponential": LearningRateSchedule(
+        f"{_DECAYS} every {{recipe.decay_epochs:g}} epochs, continuously", _exponential
+    ),
+    "step": LearningRateSchedule(f"{_DECAYS} every {{recipe.decay_epochs:g}} epochs", _step),
+    "plateau": LearningRateSchedule(
+        f"{_DECAYS} after {{recipe.decay_epochs:g}} epochs without a better score", _plateau
+    ),
+    # Smith, Topin, 2017, arXiv:1708.07120
+    "one_cycle": LearningRateSchedule(
+        "one cycle: a cosine up and one down", _one_cycle, rises=True
     ),
 }
 
 
-def learning_rate(recipe: "Recipe", step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of a step (from 0): a line up, then the schedule."""
-    steps = recipe.epochs * steps_per_epoch
-    warmup = min(recipe.warmup_epochs * steps_per_epoch, steps / 4)
+def learning_rate(
+    recipe: "Recipe", step: int, steps_per_epoch: int, scores: Sequence[float] = ()
+) -> float:
+    """Return the learning rate of a step (from 0): a line up, then the schedule.
+
+    `scores` has the recipe's metric after each epoch so far: a plateau is seen in it.
+    """
+    schedule, steps = SCHEDULES[recipe.schedule], recipe.epochs * steps_per_epoch
+    warmup = 0.0 if schedule.rises else min(recipe.warmup_epochs * steps_per_epoch, steps / 4)
     if step < warmup:
         return recipe.learning_rate * ((step + 1) / (warmup + 1))
-    share = SCHEDULES[recipe.schedule].share(step - warmup, steps - warmup)
-    return recipe.learning_rate * share
+    position = Position(step - warmup, steps - warmup, steps_per_epoch, scores)
+    return recipe.learning_rate * schedule.share(position, recipe)

@@ -1,13 +1,12 @@
 """Train one architecture under one recipe; stop, resume and score it.
 
-An epoch depends on nothing but the recipe, its number and the state that the last one left: all
-random numbers are drawn from (seed, epoch). So a checkpoint needs no generator states, and what
-was killed goes on bit for bit on the CPU.
+An epoch depends on nothing but the recipe, its number and the state after the epoch before: all
+random numbers are drawn from (seed, epoch). So a checkpoint needs no generator states, and on the
+CPU a resumed training is the same bit for bit.
 """
 
 import copy
 import functools
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,23 +20,29 @@ from nas.architecture import Architecture
 from nas.data import DataSet, Split
 from nas.errors import DiskFull, Diverged, Interrupted, OutOfMemory
 from nas.network import build
-from nas.training.augmentations import augmenter
+from nas.training.augmentations import augmenter, mixer
+from nas.training.changes import Statistics
 from nas.training.checkpoint import Checkpoints
 from nas.training.images import (
+    Indices,
     Material,
-    Statistics,
     channels_last,
     gather,
     shuffled,
     standardised,
 )
-from nas.training.losses import LOSSES, class_weights
+from nas.training.losses import LOSSES, Classes, classes_of
 from nas.training.metrics import metrics
 from nas.training.optimisers import optimiser_of
 from nas.training.recipe import Recipe, check_fits
+from nas.training.regularisation import regularise
 from nas.training.schedules import learning_rate
 
-_FINITE_EVERY = 8  # steps between two looks at the loss: each look waits for a GPU
+_FINITE_EVERY = 8  # steps between two checks of the loss: each check waits for a GPU
+
+
+Targets = list[tuple[Tensor, float]]
+"""Labels (N,) of a batch and their share of it: one row, or two where images are mixed."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class EpochResult:
 class TrainResult:
     """The last epoch's validation metrics, all epochs' seconds, and the EMA of the weights.
 
-    `accumulation_steps` is the number of micro-batches that a batch was cut into.
+    `accumulation_steps` is the number of micro-batches in a batch.
     """
 
     metrics: dict[str, float]
@@ -71,8 +76,8 @@ class TrainResult:
 
 
 @dataclass
-class _Training:
-    """What changes while training: all of it goes into a checkpoint."""
+class TrainingState:
+    """The state of a training: all of it goes into a checkpoint."""
 
     module: nn.Module
     ema: nn.Module
@@ -88,10 +93,10 @@ def _no_space(error: DiskFull) -> None:
 
 @dataclass(frozen=True)
 class Control:
-    """Who keeps a training's checkpoints, hears of its epochs, and may stop it.
+    """A training's checkpoints, and the functions that hear of its epochs and may stop it.
 
-    After each epoch a checkpoint is written, then `on_epoch` is called; what it raises passes
-    through. On resuming it is first called again for the epochs before, marked `restored`.
+    After each epoch a checkpoint is written, then `on_epoch` is called; its exceptions pass
+    through. A resumed training first calls it again for the earlier epochs, marked `restored`.
     `should_stop` is asked before every batch. `on_full` is called when a checkpoint finds no
     space: where it returns, the checkpoint is tried again.
     """
@@ -102,7 +107,7 @@ class Control:
     on_full: Callable[[DiskFull], None] = _no_space
 
 
-ALONE = Control()  # nothing is kept, nobody is told
+ALONE = Control()  # no checkpoints, no listeners
 
 
 def train(
@@ -113,57 +118,51 @@ def train(
     control: Control = ALONE,
     accumulation_steps: int = 1,
 ) -> TrainResult:
-    """Train an architecture, going on from the checkpoint of the same training where there is one.
+    """Train an architecture, from the checkpoint of the same training where there is one.
 
-    Each batch is cut into `accumulation_steps` micro-batches, whose gradients are accumulated: that
-    needs less memory, and batch norm sees the micro-batches. Raises Interrupted when the control
-    says so, Diverged, OutOfMemory or UnreadableImage when this training can't go on, DiskFull
-    without space for a checkpoint.
+    Gradients are accumulated over at least `accumulation_steps` micro-batches of each batch: that
+    needs less memory, and batch norm sees the micro-batches. A training that the recipe stops early
+    is complete: its metrics and weights are the last epoch's, since the best of many epochs' scores
+    is too good by their noise. Raises Interrupted when the control says so,
+    Diverged, OutOfMemory or UnreadableImage when this training can't go on, DiskFull without space
+    for a checkpoint.
     """
     with _reported_out_of_memory(), torch.random.fork_rng(range(torch.cuda.device_count())):
+        check_fits(recipe, data)
         torch.manual_seed(_seed(recipe.seed, 0))
-        return train_module(
-            build(architecture),
-            data,
-            recipe,
-            resolution=architecture.resolution,
-            identity=architecture.id,
-            control=control,
-            accumulation_steps=accumulation_steps,
-        )
-
-
-def train_module(
-    module: nn.Module,
-    data: DataSet,
-    recipe: Recipe,
-    *,
-    resolution: int,
-    identity: str,
-    control: Control,
-    accumulation_steps: int = 1,
-) -> TrainResult:
-    """Train a module as `train` does; checkpoints of another `identity` are not resumed."""
-    check_fits(recipe, data)
-    material = functools.cache(lambda rung: gather(data, recipe, rung, resolution))
-    training = _begin(module, recipe, accumulation_steps)
-    key = {"identity": identity, "recipe": recipe.hash}
-    if control.checkpoints is not None:
-        _restore(training, control.checkpoints, key)
-    for done in training.history:
-        control.on_epoch(replace(done, restored=True))
-    for epoch in range(len(training.history) + 1, recipe.epochs + 1):
-        images = material(recipe.rung(epoch))
-        result = _epoch(training, images, recipe, epoch=epoch, should_stop=control.should_stop)
-        training.history.append(result)
-        _save(training, control, key)
-        control.on_epoch(result)
+        training = begin(build(architecture), recipe, accumulation_steps)
+        material = functools.cache(lambda rung: gather(data, recipe, rung, architecture.resolution))
+        key = {"identity": architecture.id, "recipe": recipe.hash}
+        if control.checkpoints is not None:
+            _restore(training, control.checkpoints, key)
+        for earlier in training.history:
+            control.on_epoch(replace(earlier, restored=True))
+        for epoch in range(len(training.history) + 1, recipe.epochs + 1):
+            if _stopped_early(training.history, recipe):
+                break
+            images = material(recipe.rung(epoch))
+            result = _epoch(training, images, recipe, epoch=epoch, should_stop=control.should_stop)
+            training.history.append(result)
+            _save(training, control, key)
+            control.on_epoch(result)
     return TrainResult(
         training.history[-1].metrics,
         sum(result.seconds for result in training.history),
         {name: value.cpu().contiguous() for name, value in training.ema.state_dict().items()},
         training.accumulation_steps,
     )
+
+
+def _stopped_early(history: list[EpochResult], recipe: Recipe) -> bool:
+    """Tell whether the best epoch is the recipe's patience ago."""
+    scores = _scores(history, recipe)
+    best = scores.index(max(scores)) + 1 if scores else 0
+    return 0 < recipe.early_stopping <= len(scores) - best
+
+
+def _scores(history: list[EpochResult], recipe: Recipe) -> list[float]:
+    """Return the recipe's metric after each epoch."""
+    return [result.metrics[recipe.metric] for result in history]
 
 
 def evaluate(
@@ -191,81 +190,118 @@ def evaluate(
     return metrics(logits, torch.from_numpy(split.labels))
 
 
-def _begin(module: nn.Module, recipe: Recipe, accumulation_steps: int = 1) -> _Training:
+def begin(module: nn.Module, recipe: Recipe, accumulation_steps: int = 1) -> TrainingState:
+    """Return the state before the first step, on a GPU where there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    regularise(module, recipe)
     half = device.type == "cuda" and _amp_type() is torch.float16
-    return _Training(
+    return TrainingState(
         module,
         ema=copy.deepcopy(module).requires_grad_(False).eval(),
         optimiser=optimiser_of(module, recipe),
         scaler=torch.amp.GradScaler(device.type, enabled=half),
         history=[],
-        accumulation_steps=accumulation_steps,
+        accumulation_steps=max(accumulation_steps, recipe.accumulation_steps),
     )
 
 
 def _epoch(
-    training: _Training,
+    training: TrainingState,
     material: Material,
     recipe: Recipe,
     *,
     epoch: int,
     should_stop: Callable[[], bool],
 ) -> EpochResult:
+    """Train one epoch and score its end."""
     started = time.perf_counter()
     torch.manual_seed(_seed(recipe.seed, epoch))
     device = next(training.module.parameters()).device
     images = material.train.images(material.resolution)
     labels = torch.from_numpy(material.train.labels)
-    weights = class_weights(material.train, recipe).to(device)
-    count = len(material.members)
-    batches = [material.members[batch] for batch in shuffled(count, recipe.batch_size)]
-    change = augmenter(recipe.augmentation)
+    classes = classes_of(material.train.labels, recipe, device)
+    batches = _batches(material, recipe, epoch)
+    scores = _scores(training.history, recipe)
+    change = augmenter(recipe.augmentation, material.mean, material.std)
+    mixed = mixer(recipe.augmentation)
     total = torch.zeros((), device=device)
     training.module.train()
     for index, members in enumerate(batches):
         if should_stop():
             raise Interrupted(f"Stopped in epoch {epoch} of {recipe.epochs}.")
         x = standardised(images[members], material.mean, material.std, device)
-        x = channels_last(change(x))
+        x, answers = change(x), labels[members].to(device)
+        targets: Targets = [(answers, 1.0)]
+        if mixed is not None:
+            x, others, share = mixed(x)
+            targets = [(answers, share), (answers[others], 1 - share)]
+        x = channels_last(x)
         step = (epoch - 1) * len(batches) + index
         for group in training.optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, step, len(batches))
-        loss = _step(training, x, labels[members].to(device), weights, recipe, step)
+            group["lr"] = learning_rate(recipe, step, len(batches), scores)
+        loss = train_step(training, x, targets, classes, recipe, step)
         total += loss * len(members)
-        if index % _FINITE_EVERY == 0 or index == len(batches) - 1:
-            _check_finite(total, epoch, index + 1)
-    scores = evaluate(
+        check = index % _FINITE_EVERY == 0 or index == len(batches) - 1
+        if check and not total.isfinite():
+            place = f"epoch {epoch}, step {index + 1}"
+            raise Diverged(f"The training loss became {total.item()} in {place}.")
+    validation = evaluate(
         training.ema, material.validation, material.resolution, material.mean, material.std
     )
     return EpochResult(
         epoch=epoch,
         epochs=recipe.epochs,
-        train_loss=total.item() / count,
-        metrics=scores,
+        train_loss=total.item() / sum(map(len, batches)),
+        metrics=validation,
         seconds=time.perf_counter() - started,
         learning_rate=training.optimiser.param_groups[0]["lr"],
     )
 
 
-def _step(
-    training: _Training, x: Tensor, labels: Tensor, weights: Tensor, recipe: Recipe, step: int
+def _batches(material: Material, recipe: Recipe, epoch: int) -> list[Indices]:
+    """Return the epoch's batches as indices of the train split."""
+    members, share = material.members, recipe.rung(epoch).data
+    updates = recipe.updates(len(members), share) if recipe.epoch_updates else 0
+    batches = shuffled(
+        material.train.labels[members],
+        recipe.batch_size,
+        updates=updates,
+        balance=recipe.balanced_sampling,
+    )
+    return [members[batch] for batch in batches]
+
+
+def train_step(
+    training: TrainingState,
+    x: Tensor,
+    targets: Targets,
+    classes: Classes,
+    recipe: Recipe,
+    step: int,
 ) -> Tensor:
-    """Make one step of the optimiser and of the EMA; return the loss, detached."""
+    """Make one step of the optimiser and of the EMA; return the loss, detached.
+
+    x: (N, C, H, W). The loss is the sum over the targets of a share and the loss of these labels.
+    """
     on_gpu = x.device.type == "cuda"
-    batch_weight, total = weights[labels].sum(), torch.zeros((), device=x.device)
+    total = torch.zeros((), device=x.device)
+    weighed = [(labels, share / classes.weights[labels].sum()) for labels, share in targets]
     training.optimiser.zero_grad(set_to_none=True)
-    pieces = training.accumulation_steps
-    for images, classes in zip(x.chunk(pieces), labels.chunk(pieces), strict=True):
+    micro_batches = training.accumulation_steps
+    chunks = zip(*(labels.chunk(micro_batches) for labels, _ in targets), strict=True)
+    for images, answers in zip(x.chunk(micro_batches), chunks, strict=True):
         with torch.autocast(x.device.type, dtype=_amp_type() if on_gpu else None, enabled=on_gpu):
             logits = training.module(images)
-        loss = LOSSES[recipe.loss].compute(logits.float(), classes, weights, recipe)
-        loss = loss * (weights[classes].sum() / batch_weight)  # its share of the batch's mean
+        loss = torch.zeros((), device=x.device)
+        for labels, (_, weight) in zip(answers, weighed, strict=True):
+            mean = LOSSES[recipe.loss].compute(logits.float(), labels, classes, recipe)
+            loss = loss + mean * (classes.weights[labels].sum() * weight)  # its share of the batch
         training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     training.scaler.unscale_(training.optimiser)
-    nn.utils.clip_grad_norm_(training.module.parameters(), recipe.clip_norm, foreach=True)
+    if recipe.clip_norm:
+        nn.utils.clip_grad_norm_(training.module.parameters(), recipe.clip_norm, foreach=True)
     training.scaler.step(training.optimiser)
     training.scaler.update()
     _update_ema(training.ema, training.module, min(recipe.ema_decay, (1 + step) / (10 + step)))
@@ -274,7 +310,7 @@ def _step(
 
 @torch.no_grad()
 def _update_ema(ema: nn.Module, module: nn.Module, decay: float) -> None:
-    """Move the averaged weights and running statistics towards the module's."""
+    """Move the EMA's weights and running statistics towards the module's."""
     averaged = [*ema.parameters(), *ema.buffers()]
     latest = [*module.parameters(), *module.buffers()]
     pairs = list(zip(averaged, latest, strict=True))
@@ -283,11 +319,6 @@ def _update_ema(ema: nn.Module, module: nn.Module, decay: float) -> None:
     for a, m in pairs:
         if not a.is_floating_point():  # the count of batches
             a.copy_(m)
-
-
-def _check_finite(total: Tensor, epoch: int, step: int) -> None:
-    if not math.isfinite(total.item()):
-        raise Diverged(f"The training loss became {total.item()} in epoch {epoch}, step {step}.")
 
 
 def _amp_type() -> torch.dtype:
@@ -313,8 +344,8 @@ def _reported_out_of_memory() -> Iterator[None]:
         raise OutOfMemory(str(error)) from error
 
 
-def _tensors(training: _Training) -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor of the state by its name in a checkpoint, in the storage that is used."""
+def _tensors(training: TrainingState) -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor of the state, not a copy, by its name in a checkpoint."""
     for name, tensor in training.module.state_dict().items():
         yield f"module.{name}", tensor
     for name, tensor in training.ema.state_dict().items():
@@ -324,7 +355,7 @@ def _tensors(training: _Training) -> Iterator[tuple[str, Tensor]]:
             yield f"optimiser.{key}.{name}", tensor
 
 
-def _save(training: _Training, control: Control, key: dict[str, str]) -> None:
+def _save(training: TrainingState, control: Control, key: dict[str, str]) -> None:
     if control.checkpoints is None:
         return
     state = {
@@ -341,8 +372,8 @@ def _save(training: _Training, control: Control, key: dict[str, str]) -> None:
             control.on_full(error)
 
 
-def _restore(training: _Training, checkpoints: Checkpoints, key: dict[str, str]) -> None:
-    """Take the state of the last checkpoint over, if it is of this very training."""
+def _restore(training: TrainingState, checkpoints: Checkpoints, key: dict[str, str]) -> None:
+    """Take over the last checkpoint's state if its key is this training's."""
     loaded = checkpoints.load()
     if loaded is None or loaded[1].get("key") != key:
         return

@@ -111,6 +111,7 @@ class Ended:
     curves: Mapping[int, Curve]
     failures: Mapping[str, int]
     looks: Sequence[tuple[int, Metrics]]
+    look_count: int
     front: Front | None
     finalists: Ranking
     trainings: Sequence[tuple[queries.TrialInfo, Evaluation]]
@@ -142,6 +143,7 @@ def read_end(connection: sa.Connection, study: str) -> Ended | None:
         curves={number: curve for number, curve in curves.items() if curve},
         failures=queries.failures(connection, info.id),
         looks=queries.test_looks(connection, info.id),
+        look_count=queries.test_look_count(connection, info.id),
         front=front(connection, info) if info.objective.kind == "pareto" else None,
     )
 
@@ -160,10 +162,8 @@ def conclude(store: Store, study: str) -> Best | None:
     data = load(config.data, cache_dir=cache_dir(config.folder))
     (trial, evaluation), *_ = ended.trainings
     architecture = evaluation.architecture
-    state, tests = _test(store, config, ended, data)
+    state, tests, looks = _test(store, config, ended, data)
     facts = facts_of(trial, data, architecture, tests[0])
-    with store.read() as connection:
-        looks = queries.test_look_count(connection, ended.info.id)
     best = Best(
         ended.winner,
         architecture,
@@ -182,19 +182,19 @@ def conclude(store: Store, study: str) -> Best | None:
 
 def _test(
     store: Store, config: Config, ended: Ended, data: DataSet
-) -> "tuple[Mapping[str, Tensor], list[Metrics]]":
-    """Return the weights to hand over, and each training's metrics on the test split.
+) -> "tuple[Mapping[str, Tensor], list[Metrics], int]":
+    """Return the weights to hand over, each training's test metrics, and the count of looks.
 
     All trainings of the winner are one look; a training that was looked at before is not again.
     """
-    stored, tests, states = dict(ended.looks), [], []
+    stored, tests, states, looks = dict(ended.looks), [], [], ended.look_count
     for _, evaluation in ended.trainings:
         states.append(trained_weights(store, evaluation, config, data))
         if (test := stored.get(evaluation.id)) is None:
             test = _look(evaluation.architecture, states[-1], data)
-            store.look_at_test(ended.info.id, evaluation.id, test)
+            looks = store.look_at_test(ended.info.id, evaluation.id, test)
         tests.append(test)
-    return states[0], tests
+    return states[0], tests, looks
 
 
 def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:

@@ -1,4 +1,4 @@
-"""What every test runs under: one thread a process, Hypothesis without clocks, a worker a core."""
+"""The setting of every test: one thread a process, Hypothesis without clocks, a worker a core."""
 
 import os
 
@@ -23,7 +23,7 @@ settings.load_profile("busy")
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist may be absent
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many workers `--numprocesses auto` means.
+    """Return the number of workers for `--numprocesses auto`.
 
     One more than the cores this process may use: some tests wait for a server most of the time.
     """
@@ -33,6 +33,6 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest: none of them is left alone at the end."""
+    """Start the slowest files first, so that none of them runs alone at the end."""
     order = {name: place for place, name in enumerate(LONGEST_FILES)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))

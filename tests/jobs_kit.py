@@ -14,7 +14,7 @@ from search_kit import ROOT
 
 ADDRESS = "http://127.0.0.1:8265"
 WAITED = 300.0  # seconds: a machine may be busy
-# Runs commands of ours one after the other in one process: each import of torch takes seconds.
+# Runs `nas` commands one after the other in one process: each import of torch takes seconds.
 LOOP = """
 import json, sys
 from typer.testing import CliRunner
@@ -28,7 +28,7 @@ for line in sys.stdin:
 
 @dataclass(frozen=True)
 class Said:
-    """What a command of ours printed, and its exit code."""
+    """The output and the exit code of a `nas` command."""
 
     code: int
     out: str
@@ -36,7 +36,7 @@ class Said:
 
 
 class Home:
-    """Where somebody sits who submits to a cluster: a folder on the head's machine."""
+    """The folder of a user on the head's machine who submits jobs."""
 
     def __init__(self, cluster: Cluster, token: str) -> None:
         self.cluster, self.token, self.folder = cluster, token, cluster.folder
@@ -54,7 +54,7 @@ class Home:
         return head
 
     def nas(self, *words: str) -> Said:
-        """Run a command of ours in the cluster's network; fail where it prints a traceback."""
+        """Run a `nas` command in the cluster's network; fail if it prints a traceback."""
         if self._loop is None:
             self._loop = subprocess.Popen(
                 self.cluster.within(sys.executable, "-c", LOOP),
@@ -70,12 +70,12 @@ class Home:
         return Said(code, out, err)
 
     def get(self, path: str) -> str:
-        """Return what the head answers to somebody who has its token."""
+        """Return the head's answer to a request with its token."""
         header = f"Authorization: Bearer {self.token}"
         return self.cluster.run("curl", "-s", "-m", "20", "-H", header, ADDRESS + path).stdout
 
     def listed(self, store: str) -> list[dict[str, Any]]:
-        """Return what `nas jobs list` knows."""
+        """Return the jobs of `nas jobs list`."""
         found: list[dict[str, Any]] = json.loads(
             self.nas("jobs", "list", "--store", store, "--json").out
         )
@@ -88,7 +88,7 @@ class Home:
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + WAITED
     while not holds():
         assert time.monotonic() < deadline, "it did not come to hold"

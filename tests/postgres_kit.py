@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own, which may be stopped, killed and started again."""
+"""A PostgreSQL server for one test, which can stop it, kill it and start it again."""
 
 import os
 import shutil
@@ -24,8 +24,8 @@ def _here(*words: str) -> list[str]:
 class Server:
     """A server in a folder, on a port of the loopback; root runs it as the user postgres.
 
-    `within` turns a command into one that runs in another network namespace. With a password the
-    server wants it, else it believes everybody.
+    `within` turns a command into one that runs in another network namespace. The server checks the
+    password if there is one; without one it trusts every client.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Server:
         self.run("pg_ctl", what, "-D", str(self.folder), "-l", log, "-w", "-o", options, *words)
 
     def kill(self) -> None:
-        """End the server and all that serve its connections as a power cut does."""
+        """Kill the server and its connections' processes at once, as a power cut does."""
         postmaster = int((self.folder / "postmaster.pid").read_text().splitlines()[0])
         found = subprocess.run(["pgrep", "-P", str(postmaster)], capture_output=True, text=True)
         killed = [postmaster, *map(int, found.stdout.split())]
@@ -80,7 +80,7 @@ class Server:
 
 @contextmanager
 def started(password: str | None = None) -> Iterator[Server]:
-    """Run a server on a free port; skip the test where PostgreSQL's programs are missing."""
+    """Run a server on a free port; skip the test if PostgreSQL's programs are missing."""
     if INITDB is None:
         pytest.skip("PostgreSQL's initdb is not installed")
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:

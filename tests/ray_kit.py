@@ -1,8 +1,8 @@
 """Ray for tests: real heads and nodes, in a network namespace that has only its loopback.
 
-Ray listens on every interface and `ray stop` ends every Ray of a machine; here a cluster has a
-network of its own, and each of its nodes a process tree of its own that can be cut off at once.
-Drivers run in the network with `Cluster.popen` and are processes like any other.
+Ray listens on every interface, and `ray stop` ends every Ray of a machine. Here each cluster has
+its own network, and each node its own process tree, which a test can kill at once. Drivers are
+plain processes in the network, started with `Cluster.popen`.
 """
 
 import os
@@ -42,7 +42,7 @@ sys.stdin.read()
 
 @cache
 def why_not() -> str:
-    """Say why no Ray can be started here; nothing where it can."""
+    """Return the reason that Ray can't start here, or nothing."""
     if find_spec("ray") is None:
         return "Ray is not installed"
     if shutil.which("unshare") is None or shutil.which("nsenter") is None:
@@ -55,7 +55,7 @@ def why_not() -> str:
 
 @cache
 def has_cables() -> bool:
-    """Say whether two networks can be joined here."""
+    """Return whether two networks can be joined here."""
     if why_not() or os.geteuid() or shutil.which("ip") is None:
         return False
     made = ["ip", "link", "add", "cable0", "type", "veth", "peer", "name", "cable1"]
@@ -63,7 +63,7 @@ def has_cables() -> bool:
 
 
 def skip_without_ray() -> None:
-    """Skip a test where Ray or namespaces are absent."""
+    """Skip the test if Ray or namespaces are missing."""
     if why_not():
         pytest.skip(why_not())
 
@@ -74,7 +74,7 @@ def _unshare() -> list[str]:
 
 
 class Network:
-    """A network of its own, held open by a process; it begins with its loopback alone."""
+    """A network namespace, held open by a process; at first it has only its loopback."""
 
     def __init__(self) -> None:
         self.holder = subprocess.Popen(
@@ -104,7 +104,7 @@ class Network:
         subprocess.run(self.within("ip", *words), check=True, capture_output=True)
 
     def close(self) -> None:
-        """End the holder, and with it the network."""
+        """End the holding process, and with it the network."""
         self.holder.communicate()
 
 
@@ -165,7 +165,7 @@ class Cluster:
         )
 
     def start_head(self, *, cpus: int = 2, gpus: int = 0, dashboard: bool = False) -> "Node":
-        """Start the head and wait until it answers; with `dashboard` Ray Jobs are at port 8265."""
+        """Start the head and wait until it answers; `dashboard` opens port 8265 for jobs."""
         with_dashboard = "--include-dashboard=" + str(dashboard).lower()
         words = ["--head", f"--port={PORT}", with_dashboard, f"--temp-dir={self.folder}/ray"]
         words.append(f"--node-ip-address={self.hosts[0]}")
@@ -202,7 +202,7 @@ class Cluster:
 
 
 class Node:
-    """A Ray node: `ray start` and all that it starts, in a process tree that is cut off at once."""
+    """A Ray node: `ray start` and its child processes, which `kill` ends at once."""
 
     def __init__(self, cluster: Cluster, machine: int, log: Path, *words: str) -> None:
         self.cluster, self.log = cluster, log
@@ -230,11 +230,11 @@ class Node:
             time.sleep(0.1)
 
     def workers(self) -> list[int]:
-        """Return the process ids of the workers of ours on this node, as this machine sees them."""
+        """Return the process ids of the `nas` workers on this node, in this machine's numbering."""
         return [pid for pid in descendants(self.process.pid) if "NasWorker" in _title(pid)]
 
     def kill(self) -> None:
-        """Cut the node off: every process of it is gone at once."""
+        """Kill every process of the node at once."""
         self.process.kill()
         self.process.wait()
 
@@ -247,7 +247,7 @@ def _title(pid: int) -> str:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the process ids of all that a process has started."""
+    """Return the process ids of a process's descendants."""
     found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout
     children = [int(line) for line in found.split()]
     return children + [each for child in children for each in descendants(child)]
@@ -255,7 +255,7 @@ def descendants(pid: int) -> list[int]:
 
 @contextmanager
 def cluster(*, token: str | None = None, machines: int = 1) -> Iterator[Cluster]:
-    """Yield a network without nodes yet; skip the test where Ray or namespaces are absent."""
+    """Yield a network without nodes; skip the test if Ray or namespaces are missing."""
     skip_without_ray()
     if machines > 1 and not has_cables():
         pytest.skip("two networks can't be joined: iproute2 or veth is not there")
@@ -269,5 +269,5 @@ def cluster(*, token: str | None = None, machines: int = 1) -> Iterator[Cluster]
 
 
 def kill(pid: int) -> None:
-    """End a process as a power cut does."""
+    """Kill a process at once, as a power cut does."""
     os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Referees that count without a formula of ours: fvcore, and a trace of what is in memory."""
+"""Referees that count without nas's formulas: fvcore, and a trace of the tensors in memory."""
 
 import subprocess
 import sys
@@ -40,7 +40,7 @@ def meta_params(architecture: Architecture) -> int:
         return sum(parameter.numel() for parameter in network.build(architecture).parameters())
 
 
-# The operators of torch that each kind of ours runs, and the names of the same in torch.
+# The torch operators that each kind of `nas.cost.Tape` runs, under torch's names.
 RUNS = {
     "conv": ("convolution",), "depthwise": ("convolution",), "grouped": ("convolution",),
     "pointwise": ("convolution",), "cond_conv": ("mm", "convolution"), "linear": ("addmm",),
@@ -59,7 +59,7 @@ ALIKE = {
 
 
 def operators(module: nn.Module, in_channels: int, size: int) -> Counter[str]:
-    """Run one image and count the operators that make a tensor of numbers anew, by name."""
+    """Run one image and count the operators that compute a new tensor, by name."""
     trace = _Trace([])
     with torch.no_grad(), trace:
         module.eval()(torch.zeros(1, in_channels, size, size))
@@ -75,7 +75,7 @@ def operators_of(steps: Iterable[Step]) -> Counter[str]:
 
 
 def peak_activation_bytes(module: nn.Module, in_channels: int, size: int) -> int:
-    """Run one image and return the largest sum of tensors alive, each until its last use.
+    """Run one image; return the largest sum of live tensors, each alive until its last use.
 
     Views share their storage; parameters and buffers don't count.
     """
@@ -95,7 +95,7 @@ def peak_activation_bytes(module: nn.Module, in_channels: int, size: int) -> int
 
 
 def calibrated(architecture: Architecture, seed: int = 0) -> nn.Module:
-    """Build a network whose logits depend on the image: batch norm has seen a batch of noise."""
+    """Build a network whose logits depend on the image, with batch norm calibrated on noise."""
     torch.manual_seed(seed)
     module = network.build(architecture)
     for layer in module.modules():
@@ -108,14 +108,14 @@ def calibrated(architecture: Architecture, seed: int = 0) -> nn.Module:
 
 
 def formatting(source: str) -> str:
-    """Return what `ruff format` would change in this source, as a diff; empty where nothing."""
+    """Return the diff that `ruff format` would make in this source; empty if none."""
     command = (sys.executable, "-m", "ruff", "format", "--isolated", "--line-length=100", "--diff")
     ruff = subprocess.run([*command, "-"], input=source, capture_output=True, text=True)
     return ruff.stdout or ruff.stderr * ruff.returncode
 
 
 class _Trace(TorchDispatchMode):
-    """Notes for each storage when it is made, when it is last used, and its size."""
+    """Records the creation, the last use and the size of each storage."""
 
     def __init__(self, constants: list[Tensor]) -> None:
         super().__init__()

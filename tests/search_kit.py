@@ -1,4 +1,4 @@
-"""A search small enough for a test: separable images, a space of a few tiny networks."""
+"""A small search for tests: separable images and a space of a few tiny networks."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def write_inputs(folder: Path, images: int = 96) -> tuple[str, str]:
 
 
 def arguments(folder: Path, **options: object) -> list[str]:
-    """Return the arguments of a tiny search in a folder; options override."""
+    """Return the arguments of a tiny search in a folder; options override the defaults."""
     space, data = write_inputs(folder, int(str(options.pop("images", 96))))
     chosen: dict[str, object] = {
         "space": space, "data": data, "target_flops": "50k", "trials": 3, "epochs": 2,
@@ -58,7 +58,7 @@ def arguments(folder: Path, **options: object) -> list[str]:
 
 
 def command(*words: str) -> list[str]:
-    """Return how the command line is called."""
+    """Return the words that call `nas` with these arguments."""
     return [sys.executable, "-m", "nas.cli", *words]
 
 
@@ -71,7 +71,7 @@ def nas(*words: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[st
 
 
 def nas_here(*words: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command line in this process, where torch is imported already; see `--workers 0`."""
+    """Run the command line in this process, which has imported torch; see `--workers 0`."""
     ended = CliRunner().invoke(app, list(words), env={"NAS_STORE": None})
     if ended.exception and not isinstance(ended.exception, SystemExit):
         raise ended.exception
@@ -79,7 +79,7 @@ def nas_here(*words: str) -> "subprocess.CompletedProcess[str]":
 
 
 def result(run: "subprocess.CompletedProcess[str]") -> Any:
-    """Return the JSON that a run printed last; fail with its errors where it did not end well."""
+    """Return the JSON that a run printed last; fail with its errors if it failed."""
     if run.returncode:
         raise AssertionError(f"exit {run.returncode}: {run.stderr[-2000:]}")
     return json.loads(run.stdout.strip().splitlines()[-1])

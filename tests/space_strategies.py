@@ -11,7 +11,7 @@ from nas.errors import SpaceError
 from nas.search_space import Compound, SearchSpace, block, choice, per_layer, scaled, stage
 from nas.search_space.nodes import BlockSpec, Stage
 
-# One choice of this name wherever it is drawn, as in a space that shares it.
+# Every draw of this name gives the same choice, as in a space that shares it.
 SHARED = {
     "activation": choice("relu", "silu", name="activation"),
     "se_ratio": choice(0, 0.5, name="se_ratio"),
@@ -37,7 +37,7 @@ OPTIONS: dict[str, dict[str, tuple[Value, ...]]] = {
 
 
 def value(draw: Any, pool: Sequence[Any], shared: str = "", *, layers: bool = False) -> Any:
-    """Draw a value, a choice, a choice per layer, a shared choice or one linked by its labels."""
+    """Draw a value, a choice, a choice per layer, a shared choice or a choice with labels."""
     kinds = (
         ["value", "value", "choice", "linked"]
         + ["layers"] * layers
@@ -108,7 +108,7 @@ def assignments(draw: Any) -> tuple[SearchSpace, dict[str, Value]]:
 def every_assignment(
     space: SearchSpace, values: dict[str, Value] | None = None
 ) -> Iterator[dict[str, Value]]:
-    """Yield all assignments, found by asking `decode` what it still lacks and nothing else."""
+    """Yield all assignments, by asking only `decode` for the next missing parameter."""
     values = values or {}
     try:
         space.decode(values)

@@ -1,4 +1,4 @@
-"""What the tests of the store share: databases, a small study, workers in their own processes."""
+"""The shared parts of the store's tests: databases, a small study, workers as processes."""
 
 import atexit
 import os
@@ -67,7 +67,7 @@ def _administer(statement: str) -> None:
 
 @cache
 def _empty_file() -> bytes:
-    """Return the file of a store without studies; made once, for making tables takes a while."""
+    """Return the file of a store without studies, made once because making tables is slow."""
     with TemporaryDirectory() as folder:
         with opened(file_url(Path(folder))):
             pass
@@ -93,7 +93,7 @@ def ready_file(folder: Path) -> str:
 
 @contextmanager
 def ready(kind: str, folder: Path) -> Iterator[str]:
-    """Yield the URL of a new store without studies; skip the test where there is no server."""
+    """Yield the URL of a new store without studies; skip the test if there is no server."""
     if kind == "sqlite":
         yield ready_file(folder)
         return
@@ -128,13 +128,13 @@ def point(epoch: int = 1, accuracy: float = 0.5) -> CurvePoint:
 
 
 def trials(store: Store, *, worker: str = "w1", study: str = "s", lease: float = 60.0) -> Trials:
-    """Return the trials of a study, created if need be, as one worker sees them."""
+    """Return the trials of a study as one worker sees them; create the study if it is missing."""
     store.create_study(study, CONFIG, recipes={"r1": {"epochs": 3}})
     return Trials(store, study, score=score, worker=worker, lease_seconds=lease)
 
 
 def spent(mine: Trials) -> int:
-    """Return how many trials of its budget a study has used."""
+    """Return the number of trials that a study has used of its budget."""
     with mine.store.read() as connection:
         return queries.spent(connection, mine.info.id)
 
@@ -142,7 +142,7 @@ def spent(mine: Trials) -> int:
 def write_while_it_is_away(
     store: Store, kill: Callable[[], None], start: Callable[[], None]
 ) -> None:
-    """Store an epoch and a trial's end while the server is down; hold that each is there once."""
+    """Store an epoch and a trial's end while the server is down; check that each is stored once."""
     mine = trials(store)
     lease = mine.start(proposal("a")).lease
     assert lease is not None
@@ -160,7 +160,7 @@ def write_while_it_is_away(
 
 
 def delete_study(url: str, name: str) -> None:
-    """Delete a study as Optuna's dashboard does: in a process that knows nothing of our tables."""
+    """Delete a study as Optuna's dashboard does: in a process that does not know nas's tables."""
     storage = RDBStorage(url)
     optuna.delete_study(study_name=name, storage=storage)
     storage.remove_session()
@@ -195,7 +195,7 @@ def train_until_killed(url: str, said: Any) -> None:
 
 
 def adopt_at(begin: Any, said: Any, url: str, worker: str) -> None:
-    """Run in a process of its own: adopt when told to, and say which attempt it is."""
+    """Run in a process of its own: adopt at a signal and return the attempt's number."""
     with opened(url) as store:
         mine = trials(store, worker=worker)
         begin.wait()
@@ -204,7 +204,7 @@ def adopt_at(begin: Any, said: Any, url: str, worker: str) -> None:
 
 
 def start_at(begin: Any, said: Any, url: str, worker: str, names: list[str], budget: int) -> None:
-    """Run in a process of its own: start these architectures when told to, say what came of it."""
+    """Run in a process of its own: start these architectures at a signal; return the results."""
     with opened(url) as store:
         mine = trials(store, worker=worker)
         begin.wait()
@@ -219,7 +219,7 @@ def start_at(begin: Any, said: Any, url: str, worker: str, names: list[str], bud
 
 
 def open_at(begin: Any, said: Any, url: str) -> None:
-    """Run in a process of its own: open a store that does not exist yet, when told to."""
+    """Run in a process of its own: open a store that does not exist yet, at a signal."""
     begin.wait()
     try:
         with opened(url) as store:
@@ -231,7 +231,7 @@ def open_at(begin: Any, said: Any, url: str) -> None:
 
 
 def write_too_late(mine: Trials, lease: Any) -> list[str]:
-    """Try every kind of write with a lease that was lost; return those that were not refused."""
+    """Try every kind of write with a lost lease; return the writes that were not refused."""
     kept = []
     for name, write in {
         "report": lambda: mine.report(lease, point(9, 0.9)),

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: valid rows of any registered block, and whole architectures of them."""
+"""Hypothesis strategies: valid rows of any registered block, and architectures of such rows."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from nas import blocks
 from nas.architecture import Architecture, Row, Value
 from nas.errors import SpaceError
 
-# Values to try on any option; those its rule allows are its candidates.
+# Values to try on any option; its rule decides which of them are candidates.
 POOL: tuple[Value, ...] = (
     True, False, 0, 1, 2, 3, 4, 6, 8, 0.0, 0.04, 0.1, 0.25, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0,
     "3", "5", "03", "3.5", "7.3", "5.5", "3.5.7", "9.11.13.9",
@@ -21,7 +21,7 @@ CHANNELS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 30)
 
 @dataclass(frozen=True)
 class Placed:
-    """A row with the input it sees."""
+    """A row with the channels and the size of its input."""
 
     row: Row
     in_channels: int
@@ -29,7 +29,7 @@ class Placed:
 
 
 def candidates(option: blocks.Option) -> list[Value]:
-    """Return values the rule allows: from the pool, and the names that the rule itself lists."""
+    """Return the pool's values that the rule allows, and the names that the rule lists."""
     named = re.findall(r"\w+", option.rule)
     return [value for value in (*POOL, *named) if option.valid(value)]
 
@@ -62,7 +62,7 @@ def placed_rows(draw: Any, name: str) -> Placed:
 
 
 def network_of(placed: Placed, *, resolution: int | None = None) -> Architecture:
-    """Put a row into a small network: between a stem and a classifier, or at its end."""
+    """Build a small network with this row between a stem and a classifier, or at its end."""
     row, stem = placed.row, (Row("conv", placed.in_channels),)
     size = resolution or placed.size
     if row.block == "classifier":
@@ -72,7 +72,7 @@ def network_of(placed: Placed, *, resolution: int | None = None) -> Architecture
 
 @st.composite
 def architectures(draw: Any) -> Architecture:
-    """Draw a network of one to five rows of any blocks that keep an image an image."""
+    """Draw a network of one to five rows of blocks whose output is an image."""
     names = [name for name in blocks.names() if name != "classifier"]
     channels = in_channels = draw(st.sampled_from((1, 3)))
     rows: list[Row] = []

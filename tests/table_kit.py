@@ -1,7 +1,7 @@
-"""Whole studies in seconds: an evaluator that looks metrics up in a table, and processes for it.
+"""Whole studies in seconds: an evaluator that reads metrics from a table, and processes for it.
 
-Everything but the training is real: the driver, its workers, the store, leases, signals. Processes
-are forked from a server that has imported all they need.
+Everything except the training is real: the driver, its workers, the store, leases, signals. A
+server that has imported all modules forks the processes.
 """
 
 import hashlib
@@ -38,9 +38,9 @@ SERVER.set_forkserver_preload(["torch", "nas.study.driver", "nas.store.migrate",
 
 
 class Table:
-    """An evaluator: metrics follow from the architecture's id and the epoch, checkpoints are kept.
+    """An evaluator: metrics follow from the architecture's id and the epoch; it keeps checkpoints.
 
-    Each epoch that is evaluated is a line of the file `epochs`.
+    Each evaluated epoch adds a line to the file `epochs`.
     """
 
     def get_ready(self) -> None:
@@ -111,7 +111,7 @@ class Fork:
         self.process.kill()
 
     def last_words(self) -> str:
-        """Return nothing: its errors are printed."""
+        """Return nothing: the process prints its errors."""
         return ""
 
 
@@ -120,7 +120,7 @@ def _run(order: str, driver: int, asked: Callable[[], bool]) -> None:
 
 
 def study(url: str, folder: Path, **changes: Any) -> Config:
-    """Make a study of a large space with rungs at 1, 3 and 9 epochs, if it is not there yet."""
+    """Make a study of a large space with rungs at 1, 3 and 9 epochs, unless it exists."""
     synthetic = config(str(folder / STUDY))
     recipe = replace(synthetic.recipe, epochs=EPOCHS, ladder=())
     options = {"sampler": "random", "pruner": "successive_halving", "showcase": False}
@@ -132,7 +132,7 @@ def study(url: str, folder: Path, **changes: Any) -> Config:
 
 
 def drive(url: str, config: Config, trials: int, workers: int) -> None:
-    """Be a driver: run the study's workers to the end; ends with status 130 when interrupted."""
+    """Run the study's workers to the end as a driver does; exit with status 130 on an interrupt."""
     with suppress(AttributeError):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
     order = WorkOrder(url, STUDY, worker="", trials=trials)

@@ -1,17 +1,19 @@
 """Documents can't lie: their commands and Python run, their links resolve, no option is left out.
 
-All of it runs in one temporary folder with tiny real images. What is changed of a command, so that
-it takes seconds: a search, `nas scale` too, gets `--trials 1 --epochs 1 --workers 0` appended (a
-study that is resumed, `--trials 1 --workers 0`), so that torch is imported once; with `--executor
-ray` it gets `--max-concurrent 1` and a Ray of its own, where one can be started; `nas latency
-table` gets `--seconds 1`, `nas.search(...)` in Python the same as a search, and "digits" has a
-quarter of its images for training; a pre-flight looks at 100 networks and not 1,000, a proxy that
-opens a search ranks 10 and not 100. What goes on until Ctrl-C (`--watch`, `--follow`, `nas metrics
-serve`) runs until it has said something, then gets one. What lies at s3:// lies in memory. All else
-runs as it stands. Not run: `make` (its target must exist), `pip install` (its extra must exist),
-`. activate`, `.ci/run`, the dashboard's server (its store must open), and what asks a Ray head:
-`nas submit` with the search in it, `nas jobs` and `ray` only have to be read without a mistake;
-tests/test_jobs.py runs such commands.
+All commands run in one temporary folder with tiny real images. Some are changed, so that they take
+seconds:
+
+- A search, `nas scale` and `nas.search(...)` get `--trials 1 --epochs 1 --workers 0` appended, and
+  `nas resume` gets `--trials 1 --workers 0`: torch is imported once. With `--executor ray` a search
+  gets `--max-concurrent 1` and its own Ray, if Ray can start here.
+- `nas latency table` gets `--seconds 1`. "digits" has a quarter of its images for training. A
+  pre-flight draws 100 networks instead of 1,000, and `--prefilter` ranks 10 instead of 100.
+- A command that runs until Ctrl-C (`--watch`, `--follow`, `nas metrics serve`) gets it after its
+  first line. Files at s3:// lie in memory.
+
+Not run: `make` (its target must exist), `pip install` (its extra must exist), `. activate`,
+`.ci/run` and the dashboard's server (its store must open). Commands for a Ray head (`nas submit`,
+`nas jobs`, `ray`) are only parsed; tests/test_jobs.py runs such commands.
 """
 
 import ast
@@ -64,7 +66,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Fence:
-    """A fenced block: its language, its text, and the file that the text above says to save."""
+    """A fenced block: its language, its text, and the file name in the text above it, if any."""
 
     language: str
     text: str
@@ -106,7 +108,7 @@ def write_images(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Work in a folder with images, a space of one's own, and the finished study of the README."""
+    """Work in a folder with images and the finished study of the README."""
     folder = tmp_path_factory.mktemp("docs")
     write_images(folder)
     MemoryFileSystem().put_file(str(folder / "scans.npz"), "s3://bucket/scans.npz")
@@ -124,7 +126,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def run_nas(line: str) -> str:
-    """Run a command of ours in this process, a long one made quick; return what it printed."""
+    """Run a `nas` command in this process, a long one shortened; return its output."""
     words = shlex.split(line, comments=True)
     given = "--alpha" in words  # coefficients of a family: then there is nothing to train
     quick = QUICK["latency table"] if words[:2] == ["latency", "table"] else QUICK.get(words[0], [])
@@ -136,13 +138,13 @@ def run_nas(line: str) -> str:
 
 
 def endless(words: list[str]) -> bool:
-    """Tell whether a command of ours goes on until Ctrl-C."""
+    """Tell whether a `nas` command runs until Ctrl-C."""
     goes_on = {"--watch", "--follow"} & set(words) and "--until-done" not in words
     return bool(goes_on) or words[:2] == ["metrics", "serve"]
 
 
 def run_until_ctrl_c(words: list[str]) -> None:
-    """Hold that a command that goes on says something, and ends well with Ctrl-C."""
+    """Check that an endless command prints a line, and that Ctrl-C ends it with status 0."""
     process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -156,7 +158,7 @@ def run_until_ctrl_c(words: list[str]) -> None:
 
 
 def run_on_ray(*words: str) -> None:
-    """Run a search on a Ray head that is started for it; nothing where none can be started."""
+    """Run a search on a new Ray head; do nothing if Ray can't start here."""
     if not ray_kit.why_not():
         with ray_kit.cluster() as cluster:
             cluster.start_head()
@@ -165,12 +167,12 @@ def run_on_ray(*words: str) -> None:
 
 
 def check_make(target: str) -> None:
-    """Hold that the Makefile has a target."""
+    """Check that the Makefile has a target."""
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
 
 
 def check_install(what: str) -> None:
-    """Hold that what pip is told to install is this project, with an extra that it has."""
+    """Check that pip installs this project with an extra that it has."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
@@ -180,20 +182,20 @@ def check_install(what: str) -> None:
 
 
 def check_dashboard(url: str) -> None:
-    """Hold that the dashboard is installed and the store it is given opens."""
+    """Check that the dashboard is installed and that its store opens."""
     assert find_spec("optuna_dashboard")
     with queries.connect(url) as connection:
         assert queries.studies(connection)
 
 
 def reading(group: typer.Typer, verb: str, options: list[str]) -> dict[str, Any]:
-    """Read the options of a command of ours without running it; fail where they are wrong."""
+    """Parse the options of a `nas` command without running it; fail if they are wrong."""
     command = typer.main.get_group(group).commands[verb]
     return command.make_context(verb, list(options)).params
 
 
 def check_ray(verb: str, options: list[str]) -> None:
-    """Hold that Ray's own command takes these options, where Ray is installed."""
+    """Check that Ray's own command takes these options, if Ray is installed."""
     if find_spec("ray"):
         from ray.scripts.scripts import cli
 
@@ -207,7 +209,7 @@ def run_python_file(path: str) -> None:
 
 
 def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
-    """Run one shell line of a document, or hold what can be held of it; see the module's text."""
+    """Run or check one shell line of a document; see the module's docstring."""
     words = shlex.split(line, comments=True)
     match words:
         case ["nas", "submit", *options]:
@@ -245,7 +247,7 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
 
 
 def lines_of(fence: Fence) -> list[str]:
-    """Return a shell block's commands; in a console, what follows the prompt."""
+    """Return a shell block's commands; in a console, the text after the prompt."""
     lines = fence.text.replace("\\\n", " ").splitlines()
     if fence.language == "console":
         lines = [line[2:] for line in lines if line.startswith("$ ")]
@@ -354,13 +356,13 @@ def test_commands_and_options_are_documented(name: str) -> None:
 
 
 def test_every_name_in_the_docs_of_the_api_exists() -> None:
-    """What the documents call `nas.<verb>` is in the package's list of verbs, and all are there."""
+    """Every verb of the package is in the documents as `nas.<verb>`."""
     text = "\n".join(path.read_text() for path in DOCUMENTS)
     assert set(nas.__all__) <= set(re.findall(r"`nas\.(\w+)`", text))
 
 
 def test_python_blocks_parse() -> None:
-    """A block that is marked as Python is Python, also where it is only shown."""
+    """Every block that is marked as Python parses."""
     for path in DOCUMENTS:
         for fence in fences(path):
             if fence.language == PYTHON:

@@ -180,7 +180,7 @@ def test_the_wheel_works_from_an_empty_folder(installed: Path, tmp_path: Path) -
 
 
 def test_everything_public_has_a_name_that_resolves() -> None:
-    """Every name of `nas.__all__` can be imported from the lazy root, and others are told."""
+    """Every name of `nas.__all__` can be imported; the error for another name lists them."""
     import nas
 
     assert all(callable(getattr(nas, name)) for name in nas.__all__)

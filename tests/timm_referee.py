@@ -1,4 +1,4 @@
-"""timm as a referee: its networks, and its weights in ours; where timm is not there, a skip."""
+"""timm as a referee: its networks, and its weights in ours; without timm a test is skipped."""
 
 import warnings
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _DECLARED: list[torch.library.Library] = []
 
 @cache
 def _timm() -> Any:
-    """Return timm, or what went wrong when it was imported."""
+    """Return timm, or the error of its import."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -40,7 +40,7 @@ def _timm() -> Any:
 
 
 def timm() -> Any:
-    """Return timm; a test that asks where it can't be imported is skipped, and says why."""
+    """Return timm; skip the test with the reason if timm can't be imported."""
     found = _timm()
     if isinstance(found, Exception):
         pytest.skip(f"needs timm, which can't be imported here: {found}")
@@ -48,13 +48,13 @@ def timm() -> Any:
 
 
 def version() -> str | None:
-    """Return timm's version; None where it can't be imported."""
+    """Return timm's version; None if it can't be imported."""
     found = _timm()
     return None if isinstance(found, Exception) else str(found.__version__)
 
 
 def shared_names() -> list[str]:
-    """Return the members that timm has under the same name; none where timm is not there."""
+    """Return the members that timm has under the same name; none without timm."""
     found = _timm()
     if isinstance(found, Exception):
         return []
@@ -95,9 +95,9 @@ def calibrated(name: str, images: Tensor, **options: Any) -> nn.Module:
 def copy_weights(source: nn.Module, target: nn.Module, image: Tensor) -> None:
     """Copy all parameters and buffers, in the order in which the modules run.
 
-    Tensors of one shape are matched in that order; dimensions of 1 don't count, so that a 1x1
-    convolution of a pooled image can be a linear layer. Raises ValueError where a shape is there
-    more often on one side.
+    Tensors of one shape are matched in that order. Dimensions of 1 are ignored, so a 1x1
+    convolution of a pooled image matches a linear layer. Raises ValueError if one side has more
+    tensors of a shape.
     """
     given, taken = _by_shape(source, image), _by_shape(target, image)
     differing = {
@@ -114,7 +114,7 @@ def copy_weights(source: nn.Module, target: nn.Module, image: Tensor) -> None:
 
 
 def _by_shape(module: nn.Module, image: Tensor) -> dict[tuple[int, ...], list[Tensor]]:
-    """Group a network's tensors by shape, those of the module that runs first in front."""
+    """Group a network's tensors by shape, in the order in which the modules run."""
     ran: dict[nn.Module, None] = {}
     hooks = [
         each.register_forward_pre_hook(lambda module, _: ran.setdefault(module))
@@ -131,7 +131,7 @@ def _by_shape(module: nn.Module, image: Tensor) -> dict[tuple[int, ...], list[Te
 
 
 def _tensors(modules: list[nn.Module]) -> Iterator[Tensor]:
-    """Yield the modules' own tensors; a 1x1 convolution in groups is one, which timm has split."""
+    """Yield the modules' own tensors; a grouped 1x1 convolution, which timm splits, is one."""
     joined: set[nn.Module] = set()
     for module in modules:
         if type(module).__name__ == "MixedConv2d":
@@ -148,8 +148,8 @@ def _tensors(modules: list[nn.Module]) -> Iterator[Tensor]:
 def difference(name: str, *, size: int = 64, architecture: Architecture | None = None) -> float:
     """Return the largest difference between our logits, with timm's weights, and timm's.
 
-    It is relative to how far timm's logits of two images are apart, so that a network that hardly
-    looks at its image does not pass.
+    It is relative to the difference between timm's logits of two images. So a network whose logits
+    hardly depend on the image does not pass.
     """
     ours = architecture or load(name).decode({})
     shape = (4, ours.in_channels, size, size)

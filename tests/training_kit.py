@@ -7,7 +7,7 @@ from nas.data import DataSet, Split
 
 
 def few_digits() -> DataSet:
-    """Return the digits, fewer of them for training."""
+    """Return the digits with fewer images for training."""
     whole = data.load("digits")
     splits = dict(whole.splits)
     few = splits["train"]

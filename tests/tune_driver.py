@@ -1,6 +1,6 @@
-"""A driver of the tests of Ray Tune: what a user writes, run in a process that may be killed.
+"""A user's Ray Tune script for the tests, which run it as a process and may kill it.
 
-As `python tune_driver.py FOLDER NUM_SAMPLES EPOCHS fresh|restore`; prints Tune's results as JSON.
+`python tune_driver.py FOLDER NUM_SAMPLES EPOCHS fresh|restore` prints Tune's results as JSON.
 """
 
 import json
@@ -44,4 +44,4 @@ results = {
     for one in found
 }
 print(json.dumps(results), flush=True)
-os._exit(0)  # what Ray does at the end takes a while and is not looked at
+os._exit(0)  # Ray's shutdown is slow, and no test needs it

@@ -38,7 +38,7 @@ from nas.data import DataSet
 from nas.data.dataset import in_memory
 from nas.search_space import SearchSpace, block, stage
 from nas.training.images import channels_last, normalisation
-from nas.training.recipe import default_recipe
+from nas.training.recipes import default_recipe
 from nas.training.trainer import train
 
 RESULT = Path(__file__).parent / "results" / "training.json"

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_augment import table
 from test_training import TINY, curve
 from torch import nn
 from training_kit import few_digits
@@ -96,19 +95,6 @@ def test_new_fields_are_neutral(field: str, value: float) -> None:
     assert (neutral.hash, field in neutral.to_json()) == (RECIPE.hash, False)
     assert changed.hash != RECIPE.hash
     assert Recipe.from_json(changed.to_json()) == changed
-
-
-def test_documents_list_the_fields() -> None:
-    """The table of docs/guides/data.md has each field's range and default, and all the names."""
-    declared = {each.name: each for each in fields(Recipe)}
-    rows = table("| field of the loop | from | to | default | does |")
-    for name, _, high, default, does in rows:
-        each = declared.pop(name.strip("`"))
-        most = each.metadata["high"]
-        assert high == ("" if most in (None, np.inf) else f"{most:g}")
-        assert default == (f"`{each.default}`" if most is None else f"{each.default:g}")
-        assert [n for n in each.metadata["registry"] or () if f"`{n}`" not in does] == []
-    assert declared.keys().isdisjoint(NEW)
 
 
 def test_colour_on_gray_images_is_refused() -> None:
@@ -208,7 +194,7 @@ if sys.argv[1] == "keep":
     keep_freed_memory()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):
+for _ in range(20):
     torch.ones(2**24)
 before = faults()
 for _ in range(20):
@@ -224,4 +210,4 @@ def test_freed_memory_is_used_again() -> None:
     for word in ("keep", "return"):
         command = [sys.executable, "-c", FAULTS, word]
         counts[word] = int(subprocess.run(command, capture_output=True, text=True).stdout)
-    assert counts["keep"] < 100 < counts["return"]
+    assert counts["keep"] < 0.5 * counts["return"]

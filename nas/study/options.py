@@ -23,7 +23,7 @@ from nas.credentials import check_no_secret, is_url
 from nas.errors import UserError, unknown
 from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
 from nas.pruners import ladder
-from nas.training.metrics import METRICS
+from nas.training import metrics
 
 if TYPE_CHECKING:
     from nas.search_space import SearchSpace
@@ -162,6 +162,10 @@ def _seconds(value: str | float, flag: str) -> float:
     return float(quantities.seconds(value, flag))
 
 
+def _metric(name: str, _: str) -> str:
+    return metrics.resolve(name)
+
+
 def _listed(names: Iterable[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} or {last}"
@@ -226,8 +230,9 @@ class SearchOptions:
         (), "Proxies that --sampler nas sees, such as naswot,synflow.", PROPOSE, page="proxies",
         read=_proxies, fixes="features")
     metric: str = _option(
-        "accuracy", f"Metric of the objective: {_listed(METRICS)}.", TRAIN, names=lambda: METRICS,
-        fixes="recipe_hash", recipe=True)
+        "accuracy", f"Metric of the objective: {', '.join(metrics.EPOCH)} or another; recall:CLASS "
+        "and others are of one class.", TRAIN, page="data", read=_metric, fixes="recipe_hash",
+        recipe=True)
     epochs: int | None = _option(
         None, "Epochs of a trial.", TRAIN, unit="epochs", at_least=1,
         unset="by the size of the data", fixes="recipe_hash", recipe=True)

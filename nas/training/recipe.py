@@ -11,10 +11,9 @@ from typing import Any
 from nas.data import DataSet
 from nas.errors import DataError, UserError, unknown
 from nas.pruners.ladder import Rung
-from nas.training import augmentations
+from nas.training import augmentations, metrics
 from nas.training.augmentations import OPERATIONS, Augmentation
 from nas.training.losses import LOSSES, WEIGHTINGS
-from nas.training.metrics import METRICS
 from nas.training.optimisers import OPTIMISERS
 from nas.training.schedules import SCHEDULES
 
@@ -72,7 +71,7 @@ class Recipe:
     data: str
     fingerprint: str
     epochs: int
-    metric: str = _setting("accuracy", registry=METRICS)
+    metric: str = "accuracy"
     seed: int = 0
     batch_size: int = 64
     learning_rate: float = _setting(8e-3, high=math.inf)
@@ -106,6 +105,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for each in fields(self):
             _check_field(each.name, getattr(self, each.name), each.metadata)
+        metrics.resolve(self.metric)
         if self.epochs < 1:
             raise UserError(f"A training needs at least 1 epoch, not {self.epochs}.")
         if self.batch_size < 2:
@@ -264,12 +264,16 @@ def default_epochs(images: int) -> int:
 
 
 def check_fits(recipe: Recipe, data: DataSet) -> None:
-    """Raise DataError when the recipe is for another data set or has a forbidden augmentation."""
+    """Raise DataError when the recipe is for another data set or has a forbidden augmentation.
+
+    Raises UserError when its metric is of a class that the data has not.
+    """
     if recipe.fingerprint != data.fingerprint:
         raise DataError(
             f"The recipe is for {recipe.data!r} with the content {recipe.fingerprint}; "
             f"{data.name!r} has {data.fingerprint}. Train on the same data, or start a new study."
         )
+    metrics.resolve(recipe.metric, data.classes)
     grey = augmentations.too_few_channels(recipe.augmentation, data.in_channels)
     if grey:
         raise DataError(

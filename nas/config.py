@@ -1,4 +1,4 @@
-"""A study's configuration: all that its name stands for, as it is stored."""
+"""A study's configuration: the meaning of its name, as it is stored."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nas import pruners
+from nas.architecture import Architecture
 from nas.cost import Limits
 from nas.latency.table import LatencyTable
 from nas.objective import Objective
@@ -21,7 +22,7 @@ CACHE = ".cache"  # folder of resized images, beside the studies
 
 @dataclass(frozen=True)
 class Config:
-    """What is searched, on what, after what, and how; the budget is not part of it."""
+    """A study's space, data, recipe, objective and sampler; the budget is not part of it."""
 
     space: SearchSpace
     data: str
@@ -66,6 +67,10 @@ class Config:
         cost = of.cost if self.latency is None else self.subject.price(of.architecture)
         return self.objective.score(gain(self.recipe.metric, value), self.objective.amount(cost))
 
+    def predicted_ms(self, architecture: Architecture) -> float | None:
+        """Return the latency that the study's table predicts, in milliseconds; None without one."""
+        return None if self.latency is None else self.latency.milliseconds(architecture)
+
     @property
     def artifacts(self) -> Path:
         """The folder of the pictures and files that the dashboard shows, beside the studies."""
@@ -107,14 +112,10 @@ class Config:
     def from_json(cls, data: Mapping[str, Any]) -> "Config":
         """Read a configuration back from the store; a field that came later has its default."""
         names = [each.name for each in fields(cls) if data.get(each.name) is not None]
-        return cls(**{name: _READ.get(name, _same)(data[name]) for name in names})
+        return cls(**{n: _READ[n](data[n]) if n in _READ else data[n] for n in names})
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-# How the fields that are no plain values are read.
+# The readers of the fields that are no plain values.
 _READ: dict[str, Callable[[Any], Any]] = {
     "space": SearchSpace.from_json,
     "recipe": Recipe.from_json,

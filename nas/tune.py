@@ -8,9 +8,9 @@
     tune.Tuner(search.trainable, tune_config=config).fit()
 
 The study in the store is the only truth: a Tune trial is a study's name and a trial's number, and
-reports what the store has of it, trained just now or before. What Tune stops early is pruned in the
-store, with the epochs that it had. A driver that died is started again, by `Tuner.restore` or by
-the same script: the study's trials are named first, then new ones are begun.
+reports the epochs that the store has of it, trained just now or before. A trial that Tune stops
+early is pruned in the store, with the epochs that it had. A driver that died is started again, by
+`Tuner.restore` or by the same script: the study's trials are named first, then new ones are begun.
 """
 
 import json
@@ -69,12 +69,8 @@ class NasSearch(Searcher):  # type: ignore[misc] # Tune's bases are not typed
         options |= {"space": space, "data": data, "target_flops": target_flops}
         tunes = {"pruner": "none", "trials": 1, "workers": 1}
         prepared = prepare(declared.read(options | tunes), say=say)
-        store = open_study(prepared)
-        try:
-            with store.read() as connection:
-                self.study_id = queries.study(connection, prepared.name).id
-        finally:
-            store.close()
+        with closing(open_study(prepared)) as store, store.read() as connection:
+            self.study_id = queries.study(connection, prepared.name).id
         for line in announce(prepared)[:-1]:  # the last one is about a budget that is Tune's here
             say(line)
         self.study, self.store = prepared.name, url
@@ -85,7 +81,7 @@ class NasSearch(Searcher):  # type: ignore[misc] # Tune's bases are not typed
 
     @property
     def trainable(self) -> Callable[[dict[str, Any]], None]:
-        """What `tune.Tuner` runs: it trains the trial that a configuration names."""
+        """The function that `tune.Tuner` runs: it trains the trial that a configuration names."""
         return trainable(self.study, store=self.store)
 
     def set_search_properties(
@@ -105,15 +101,15 @@ class NasSearch(Searcher):  # type: ignore[misc] # Tune's bases are not typed
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return the name of a trial: one of the study that has none yet, else a new one.
+        """Return the name of a trial: one of the study that Tune has not named yet, else a new one.
 
-        What the study has measured before is told to the sampler and not to Tune. None means that
+        Evaluations that the study reuses are told to the sampler and not to Tune. None means that
         there is nothing for now, FINISHED that all networks of the space were tried.
         """
         study = self._open()
         if self._waiting is None:
-            named = set(self.numbers.values())
-            self._waiting = [number for number in study.own() if number not in named]
+            own = [t for t in study.trials.read(queries.trials, study.id) if t.reused_from is None]
+            self._waiting = [t.number for t in own if t.number not in self.numbers.values()]
         number = self._waiting.pop(0) if self._waiting else study.begin()
         if number is None:
             return None if study.worker.asker.others_run() else str(Searcher.FINISHED)
@@ -123,7 +119,7 @@ class NasSearch(Searcher):  # type: ignore[misc] # Tune's bases are not typed
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Prune what Tune has stopped early; let go of what was lost with its process."""
+        """Prune a trial that Tune has stopped early; let go of one that was lost in an error."""
         number = self.numbers.get(trial_id, (result or {}).get("trial"))
         if number is not None:
             self._open().end(number, stopped=not error)
@@ -134,7 +130,7 @@ class NasSearch(Searcher):  # type: ignore[misc] # Tune's bases are not typed
         Path(checkpoint_path).write_text(json.dumps(state))
 
     def restore(self, checkpoint_path: str) -> None:
-        """Go on with an experiment; raise StoreError where its study is not this one any more."""
+        """Go on with an experiment; raise StoreError where its study is another one now."""
         saved = json.loads(Path(checkpoint_path).read_text())
         study_id = self._open().id
         if (saved["study"], saved["study_id"]) != (self.study, study_id):
@@ -151,13 +147,14 @@ class NasSearch(Searcher):  # type: ignore[misc] # Tune's bases are not typed
     def _open(self) -> "TuneStudy":
         if self._opened is None:
             order = _order(self.study, self.store, "tune")
-            self._opened = TuneStudy(order, Store.open(order.store))
-            self._opened.store_again()
+            study = self._opened = TuneStudy(order, Store.open(order.store))
+            study.trials.repair()
+            study.store.expire(study.id, is_dead)  # the trials of drivers and workers that are gone
         return self._opened
 
 
 def trainable(study: str, *, store: str | None = None) -> Callable[[dict[str, Any]], None]:
-    """Return what `tune.Tuner` runs for a study's trials; `Tuner.restore` wants it again.
+    """Return the function that `tune.Tuner` runs for a trial; `Tuner.restore` wants it again.
 
     It reports, epoch by epoch, the study's `score` with the `epoch`, the `trial` and the metrics.
     `store` is read from NAS_STORE, on the machine that trains, where it is not given.
@@ -173,7 +170,7 @@ def trainable(study: str, *, store: str | None = None) -> Callable[[dict[str, An
 
 
 def _run(order: WorkOrder, number: int) -> None:
-    """Train a trial or follow whoever does, and report it to Tune; TrialError if it has failed."""
+    """Train a trial, or follow the worker that does, and report it; TrialError if it failed."""
     import torch
 
     torch.set_num_threads(order.threads)
@@ -220,8 +217,8 @@ class Reporter(Observer):
             return
         self.reported = epoch
         cost = {"macs": of.cost.macs, "params": of.cost.params}
-        named = {"trial": self.number, "epoch": epoch, "architecture": of.architecture.id}
-        tune.report({**metrics, **cost, **named, SCORE: score})
+        names = {"trial": self.number, "epoch": epoch, "architecture": of.architecture.id}
+        tune.report({**metrics, **cost, **names, SCORE: score})
 
 
 class TuneStudy:
@@ -231,16 +228,6 @@ class TuneStudy:
         self.store, self.worker = store, assemble(order, store, reporters=reporters)
         self.trials, self.config = self.worker.trials, self.worker.config
         self.id = self.trials.info.id
-
-    def store_again(self) -> None:
-        """Free what the drivers and workers that are gone from this machine had."""
-        self.trials.repair()
-        self.store.expire(self.id, is_dead)
-
-    def own(self) -> list[int]:
-        """Return the numbers of the trials that this study trained or trains itself."""
-        trials = self.trials.read(queries.trials, self.id)
-        return [trial.number for trial in trials if trial.reused_from is None]
 
     def begin(self) -> int | None:
         """Begin a trial, free for the process that will train it; None when there is none."""
@@ -271,8 +258,8 @@ class TuneStudy:
     def end(self, number: int, *, stopped: bool) -> None:
         """End a trial that Tune has ended: as pruned if it was stopped and has an epoch.
 
-        Whoever still trains it can't write any more. What has no epoch, or has lost its process, is
-        left to whoever comes next.
+        A worker that still trains it can't write any more. A trial without an epoch, or whose
+        process was lost, is left to the next worker.
         """
         evaluation = self.evaluation(number)
         if evaluation.state != "running":
@@ -296,7 +283,7 @@ def _order(study: str, store: str | None, name: str) -> WorkOrder:
 def _without_secrets(store: str | None) -> str | None:
     """Return a store's URL as any machine's process may read it; None leaves it to NAS_STORE.
 
-    Tune writes what it is given into the experiment's folder, so no password may be in it.
+    Tune writes it into the experiment's folder, so no password may be in it.
     """
     url = parse(resolve(store))
     if secrets(url):

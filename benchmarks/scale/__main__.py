@@ -122,7 +122,7 @@ class Bench:
 
     def promotion(self) -> object:
         """Ask who goes on."""
-        return self.asker.schedule.promotion(self.asker.seen())
+        return self.asker.schedule.promotion(self.asker.rung_trials())
 
     def proposing(self, repeats: int) -> tuple[float, float]:
         """Time a proposal; return the seconds of the first, which reads all, wall and processor."""

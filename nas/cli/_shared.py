@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import chain
-from types import NoneType, SimpleNamespace, UnionType
+from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -38,8 +38,8 @@ StoreUrl = Annotated[
     str | None,
     typer.Option("--store", help="Database URL; else NAS_STORE, else sqlite:///studies/nas.db."),
 ]
-Display = Callable[["Console"], AbstractContextManager[Any]]
-"""Opens something with a method `show`, such as a page that is drawn again and again."""
+Display = Callable[["Console"], AbstractContextManager[Callable[..., None]]]
+"""Opens a page that is drawn again and again, and hands out the function that draws it."""
 
 
 class Value(Protocol):
@@ -146,18 +146,16 @@ def callbacks(*names: str, display: Display | None = None) -> Iterator[dict[str,
         yield {}
         return
     console = new_console(stderr=True)
-    with display(console) if display else nullcontext() as page:
-        functions = {"say": sayer(console), "watch": page.show if page else None}
+    with display(console) if display else nullcontext() as show_on_page:
+        functions = {"say": sayer(console), "watch": show_on_page}
         yield {name: functions[name] for name in names}
 
 
-@contextmanager
-def live_progress(console: "Console") -> Iterator[Any]:
+def live_progress(console: "Console") -> AbstractContextManager[Callable[..., None]]:
     """Show how far a search is."""
-    from nas.commands.watch import SearchPage
+    from nas.commands.watch import search_page
 
-    with SearchPage(console) as page:
-        yield SimpleNamespace(show=page.show_progress)
+    return search_page(console)
 
 
 def _show(value: Any, display: Display | None, *, as_json: bool) -> None:
@@ -171,9 +169,9 @@ def _show(value: Any, display: Display | None, *, as_json: bool) -> None:
                 show(each, as_json=as_json)
             return
         first = next(value)  # a mistake is told before the page begins
-        with display(new_console()) as page:
+        with display(new_console()) as show_on_page:
             for each in chain([first], value):
-                page.show(each)
+                show_on_page(each)
 
 
 def show(value: Value, *, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """The verbs of `nas.commands` that are commands as they stand: a line each."""
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -9,11 +9,12 @@ from nas.cli._shared import add, live_progress
 from nas.commands import export, family, logs, networks, proxies, space, store, studies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from rich.console import Console
 
-    from nas.commands.watch import LivePage
+    from nas.commands.watch import Reading
 
 app = typer.Typer()
 spaces = typer.Typer(help="Look at, sample and check search spaces.", no_args_is_help=True)
@@ -21,33 +22,27 @@ latency = typer.Typer(help="Measure latency here; make tables of it.", no_args_i
 stores = typer.Typer(help="Make, check, upgrade, copy and back up a store.", no_args_is_help=True)
 
 
-class _Copying:
-    """Shows on standard error how many rows of each table are copied."""
-
-    def __init__(self, console: "Console") -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        self.progress = Progress(*columns, console=console, transient=True)
-        self.tasks: dict[str, Any] = {}
-
-    def show(self, table: str, done: int, total: int) -> None:
-        if table not in self.tasks:
-            self.tasks[table] = self.progress.add_task(table, total=total)
-        self.progress.update(self.tasks[table], completed=done, total=total)
-
-
 @contextmanager
-def _copying(console: "Console") -> "Iterator[_Copying]":
-    shown = _Copying(console)
-    with shown.progress:
-        yield shown
+def _copying(console: "Console") -> "Iterator[Callable[[str, int, int], None]]":
+    """Show on standard error how many rows of each table are copied."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=console, transient=True) as progress:
+
+        def show(table: str, done: int, total: int) -> None:
+            if table not in tasks:
+                tasks[table] = progress.add_task(table, total=total)
+            progress.update(tasks[table], completed=done, total=total)
+
+        yield show
 
 
-def _live_page(console: "Console") -> "LivePage":
-    from nas.commands.watch import LivePage
+def _live_page(console: "Console") -> "AbstractContextManager[Callable[[Reading], None]]":
+    from nas.commands.watch import live_page
 
-    return LivePage(console)
+    return live_page(console)
 
 
 add(app, "status", studies.status_or_watch, _live_page)

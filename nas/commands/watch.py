@@ -4,12 +4,11 @@ A running search shows its study as the same page. Importing this module imports
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -22,8 +21,7 @@ from nas.errors import StoreError, UserError
 from nas.quantities import duration, short
 from nas.report import tables
 from nas.store.activity import Holder, Pace
-from nas.store.queries import Counts
-from nas.study.progress import Progress, counts_line, rungs_line, trial_line
+from nas.study.progress import Progress, Watch, counts_line, rungs_line, trial_line
 
 EVERY, SHORTEST = 2.0, 0.2  # seconds between two readings
 SHOWN_REASONS = 8  # of failures, on a page
@@ -84,11 +82,13 @@ def watch(
     """
     if not every >= SHORTEST:
         raise UserError(f"--every is a number of seconds of at least {SHORTEST}, not {every}.")
+    names: Sequence[str | None] = studies or [None]
     last: Reading | None = None
     while True:
         began = time.monotonic()
         try:
-            last = Reading(datetime.now(UTC), _statuses(studies, store))
+            read = [each for name in names for each in commands.status(name, store=store)]
+            last = Reading(datetime.now(UTC), tuple(read))
         except StoreError as error:
             if last is None:
                 raise
@@ -99,15 +99,9 @@ def watch(
         time.sleep(max(0.0, every - (time.monotonic() - began)))
 
 
-def _statuses(studies: Sequence[str], store: str | None) -> tuple[Progress, ...]:
-    if not studies:
-        return tuple(commands.status(store=store))
-    return tuple(status for name in studies for status in commands.status(name, store=store))
-
-
 def lines(status: Progress) -> list[str]:
     """Return the progress of a study line by line: a summary, each running trial, each failure."""
-    running = [h for h in status.activity.holders if h.trial is not None]
+    running = [holder for holder in status.activity.holders if holder.trial is not None]
     return [
         *summary_lines(status),
         *(f"  {_running_line(holder)}" for holder in running),
@@ -115,40 +109,37 @@ def lines(status: Progress) -> list[str]:
     ]
 
 
-def summary_lines(status: Progress) -> list[str]:
-    """Return the progress of a study without each worker and each failure."""
-    found = [f"{status.study}: {counts_line(status.counts)}"]
+def summary_lines(status: Progress) -> Iterator[str]:
+    """Yield the progress of a study without each worker and each failure."""
+    yield f"{status.study}: {counts_line(status.counts)}"
     if len(status.fidelities) > 1:
-        found.append(f"  {rungs_line(status.fidelities)}")
+        yield f"  {rungs_line(status.fidelities)}"
     if status.best:
-        found.append(f"  best {trial_line(status.best, status.metric)}")
-    found += [f"  {line}" for line in activity_lines(status)]
+        yield f"  best {trial_line(status.best, status.metric)}"
+    yield from (f"  {line}" for line in _activity_lines(status))
     if status.disk:
-        found.append(f"  {status.disk}: who has no space for a checkpoint waits for it")
-    return found
+        yield f"  {status.disk}: who has no space for a checkpoint waits for it"
 
 
-def activity_lines(status: Progress) -> list[str]:
-    """Return the number of workers, the time left, the pace and the pauses."""
-    now, found = status.activity, []
+def _activity_lines(status: Progress) -> Iterator[str]:
+    """Yield the number of workers, the time left, the pace and the pauses."""
+    now = status.activity
     left = "" if status.remaining is None else f"; about {duration(status.remaining)} left"
     if now.working:
-        found.append(f"{now.working} worker{'s' if now.working > 1 else ''} at work{left}")
+        yield f"{now.working} worker{'s' if now.working > 1 else ''} at work{left}"
     elif left:
-        found.append(f"the workers begin{left}")
+        yield f"the workers begin{left}"
     elif status.idle is not None and not status.is_done:
-        found.append(f"nobody at work; last progress {duration(status.idle)} ago")
+        yield f"nobody at work; last progress {duration(status.idle)} ago"
     if now.overall.epochs:
         paces = [_pace(now.recent, f"in {duration(now.recent.seconds)}")] if now.working else []
-        found.append("pace: " + ", ".join([*paces, _pace(now.overall, "overall")]))
+        yield "pace: " + ", ".join([*paces, _pace(now.overall, "overall")])
     if now.pauses:
-        last = now.pauses[-1]
-        whole = duration(sum(pause.seconds for pause in now.pauses))
-        found.append(
-            f"pauses: {len(now.pauses)}, {whole} in all, the last from"
+        last, total = now.pauses[-1], duration(sum(pause.seconds for pause in now.pauses))
+        yield (
+            f"pauses: {len(now.pauses)}, {total} in all, the last from"
             f" {last.since:%Y-%m-%d %H:%M} to {last.until:%H:%M} UTC"
         )
-    return found
 
 
 def _pace(pace: Pace, when: str) -> str:
@@ -164,7 +155,7 @@ def _running_line(holder: Holder) -> str:
 
 
 def lease(holder: Holder) -> str:
-    """Return how long a worker's lease still holds, or since when nobody was heard of."""
+    """Return how long a worker's lease still holds, or how long the worker has been silent."""
     if not holder.name:
         return "free"
     if holder.lives:
@@ -174,9 +165,9 @@ def lease(holder: Holder) -> str:
 
 def failure_lines(failures: Mapping[str, int]) -> list[str]:
     """Return the number of failed trials by reason, the most frequent first."""
-    found = [f"  {count} failed: {reason}" for reason, count in failures.items()]
-    more = len(found) - SHOWN_REASONS
-    return found[:SHOWN_REASONS] + ([f"  {more} more reasons"] if more > 0 else [])
+    reasons = [f"  {count} failed: {reason}" for reason, count in failures.items()]
+    more = len(reasons) - SHOWN_REASONS
+    return reasons[:SHOWN_REASONS] + ([f"  {more} more reasons"] if more > 0 else [])
 
 
 def page(status: Progress) -> RenderableType:
@@ -190,78 +181,51 @@ def page(status: Progress) -> RenderableType:
         parts.append(bar)
     parts += [Text(line) for line in others]
     if status.activity.holders:
-        parts.append(workers_table(status.activity.holders))
+        columns = ["worker", "host", "#trial", "#epoch", "#of", "#attempt", "lease"]
+        parts.append(tables.Table(columns, [_row(each) for each in status.activity.holders]))
     parts += [Text(line, style="red") for line in failure_lines(status.failures)]
     return Group(*parts)
 
 
-def workers_table(holders: Sequence[Holder]) -> tables.Table:
-    """Return the workers that train, each with its trial, its epoch and its lease."""
-    columns = ["worker", "host", "#trial", "#epoch", "#of", "#attempt", "lease"]
-    rows = [
-        [
-            holder.name.removeprefix(f"{holder.host}:") or "-",
-            holder.host or "-",
-            "-" if holder.trial is None else holder.trial,
-            holder.epoch,
-            holder.epochs,
-            holder.attempt,
-            lease(holder).removeprefix("lease "),
-        ]
-        for holder in holders
-    ]
-    return tables.Table(columns, rows)
+def _row(holder: Holder) -> list[object]:
+    name = holder.name.removeprefix(f"{holder.host}:") or "-"
+    trial = "-" if holder.trial is None else holder.trial
+    row = [name, holder.host or "-", trial, holder.epoch, holder.epochs, holder.attempt]
+    return [*row, lease(holder).removeprefix("lease ")]
 
 
-class LivePage(AbstractContextManager["LivePage"]):
-    """Shows readings: one page that is drawn again, or line by line on no terminal."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-
-    def __enter__(self) -> Self:
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.live:
-            self.live.stop()
-
-    def show(self, reading: Reading) -> None:
-        """Show a reading."""
-        if self.live:
-            self.live.update(reading.page(), refresh=True)
-        else:
-            self._print(reading.lines())
-
-    def _print(self, texts: Sequence[str]) -> None:
-        for text in texts:
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+@contextmanager
+def live_page(console: Console) -> Iterator[Callable[[Reading], None]]:
+    """Show readings: one page that is drawn again, or line by line on no terminal."""
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False) as live:
+            yield lambda reading: live.update(reading.page(), refresh=True)
+    else:
+        yield lambda reading: _print(console, *reading.lines())
 
 
-class SearchPage(LivePage):
-    """Shows a running search: the page of its study, or a line now and then on no terminal."""
+@contextmanager
+def search_page(console: Console) -> Iterator[Watch]:
+    """Show a running search: the page of its study, or a line now and then on no terminal."""
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False) as live:
+            yield lambda status: live.update(page(status), refresh=True)
+        return
+    last: tuple[Any, float] = (None, 0.0)  # the news that were printed, and when
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self._told: tuple[Counts, str | None] | None = None
-        self._told_at = 0.0
-
-    def show_progress(self, status: Progress) -> None:
-        """Show how far the search is."""
+    def show(status: Progress) -> None:
+        nonlocal last
         news = (status.counts, status.disk)
-        if self.live:
-            self.live.update(page(status), refresh=True)
-        elif news != self._told or time.monotonic() - self._told_at > QUIET:
-            self._told, self._told_at = news, time.monotonic()
-            self._print([search_line(status)])
+        if news != last[0] or time.monotonic() - last[1] > QUIET:
+            last = (news, time.monotonic())
+            _print(console, search_line(status))
+
+    yield show
+
+
+def _print(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def search_line(status: Progress) -> str:

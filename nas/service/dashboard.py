@@ -1,5 +1,6 @@
 """Optuna's dashboard on a store, in this process: no other program is told the store's URL."""
 
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from nas.errors import UserError
-from nas.service.sockets import family, is_loopback, listening
+from nas.service.sockets import is_loopback, listening
 from nas.store import engine as engines
 from nas.store import queries
 
@@ -60,23 +61,23 @@ class Folders:
             self._known = [self._given]
         else:
             with queries.connect(self._url) as connection:
-                folders = [one.folder for one in queries.studies(connection)]
-            found = [Path(folder).parent / FOLDER for folder in reversed(folders) if folder]
-            self._known = list(dict.fromkeys(found)) or [Path("studies", FOLDER)]
+                folders = [study.folder for study in reversed(queries.studies(connection))]
+            paths = dict.fromkeys(Path(folder).parent / FOLDER for folder in folders if folder)
+            self._known = [*paths] or [Path("studies", FOLDER)]
         return self._known
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """A thread a request: the browser asks for several things at once."""
+    """Serves each request in a thread: the browser asks for several things at once."""
 
     daemon_threads = True
 
 
 class _Handler(WSGIRequestHandler):
-    """Requests leave no line each: the terminal is for what a person should read."""
+    """Answers requests without a line for each on the terminal."""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
+        """Print nothing."""
 
 
 def serve(
@@ -132,28 +133,27 @@ def _storage(url: str) -> "BaseStorage":
     class Storage(RDBStorage):
         def get_best_trial(self, study_id: int) -> FrozenTrial:
             with queries.connect(url) as connection:
-                found = queries.best(connection, study_id, 1)
-            if not found:
+                best = queries.best(connection, study_id, 1)
+            if not best:
                 return super().get_best_trial(study_id)
-            number = found[0].number
+            number = best[0].number
             return self.get_trial(self.get_trial_id_from_study_id_trial_number(study_id, number))
 
     parsed = engines.parse(url)
     text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     with engines.translated(parsed, "open"):
-        return get_storage(
-            Storage(
-                text,
-                engine_kwargs=engines.engine_options(parsed),
-                skip_compatibility_check=True,
-                skip_table_creation=True,
-            )
+        storage = Storage(
+            text,
+            engine_kwargs=engines.engine_options(parsed),
+            skip_compatibility_check=True,
+            skip_table_creation=True,
         )
+        return get_storage(storage)
 
 
 def _bound(app: Any, host: str, port: int) -> WSGIServer:
     class Bound(_Server):
-        address_family = family(host)
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
     with listening(host, port):
         return make_server(host, port, app, server_class=Bound, handler_class=_Handler)

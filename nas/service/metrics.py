@@ -1,4 +1,4 @@
-"""A store as numbers for a monitor: what Prometheus scrapes. Workers need nothing for it.
+"""A store as numbers for a monitor: Prometheus scrapes them. Workers need nothing for it.
 
 Each scrape reads the store as `nas status` does. The number of time series is bounded: the newest
 studies, the most frequent reasons of failures. Importing this module imports no torch.
@@ -6,14 +6,13 @@ studies, the most frequent reasons of failures. Importing this module imports no
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas.commands import studies as commands
 from nas.errors import StoreError, UserError
 from nas.service.sockets import listening
 from nas.store import queries
 from nas.store.engine import resolve
-from nas.study.progress import Progress
+from nas.study.progress import Progress, progress
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
@@ -22,6 +21,9 @@ MAX_STUDIES = 20
 MAX_REASONS = 8  # of a study; the others are counted as `other`
 REASON_LENGTH = 80  # characters
 OTHER = "other"
+
+
+Samples = Iterable[tuple[tuple[str, ...], float]]  # the values of the labels, and the number
 
 
 class Collector:
@@ -35,57 +37,36 @@ class Collector:
         from prometheus_client.core import GaugeMetricFamily
 
         try:
-            statuses = _newest(self.store)
+            with queries.connect(self.store) as connection:
+                infos = queries.studies(connection)[-MAX_STUDIES:]
+                statuses = [progress(connection, info) for info in infos]
         except StoreError:
             yield GaugeMetricFamily("nas_store_up", _UP, value=0)
             return
         yield GaugeMetricFamily("nas_store_up", _UP, value=1)
-        for name, (text, labels, read) in GAUGES.items():
-            family = GaugeMetricFamily(name, text, labels=("study", *labels))
+        for name, (text, label, read) in GAUGES.items():
+            family = GaugeMetricFamily(name, text, labels=("study", *label))
             for status in statuses:
-                for values, number in read(status):
+                for values, number in _samples(read(status)):
                     family.add_metric((status.study, *values), number)
             yield family
 
 
-def _newest(store: str) -> list[Progress]:
-    with queries.connect(store) as connection:
-        names = [one.name for one in queries.studies(connection)[-MAX_STUDIES:]]
-    return [one for name in names for one in commands.status(name, store=store)]
-
-
-Samples = Iterable[tuple[tuple[str, ...], float]]
-Read = Callable[[Progress], Samples]
-
-_UP = "Whether the store answered, 1 or 0."
-
-
-def _states(status: Progress) -> Samples:
-    return [((state,), count) for state, count in vars(status.counts).items()]
-
-
-def _failures(status: Progress) -> Samples:
-    return [((reason,), count) for reason, count in bounded(status.failures).items()]
+def _samples(value: "float | Mapping[str, int] | None") -> Samples:
+    """Return a gauge's numbers: one for each value of a label, none where there is no number."""
+    if isinstance(value, Mapping):
+        return [((key,), number) for key, number in value.items()]
+    return [] if value is None else [((), value)]
 
 
 def bounded(failures: Mapping[str, int]) -> dict[str, int]:
     """Return the most frequent reasons, the first line of each, and the sum of all others."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for reason, count in failures.items():
         line = (reason.strip().splitlines() or [OTHER])[0][:REASON_LENGTH]
-        name = line if line in found or len(found) < MAX_REASONS else OTHER
-        found[name] = found.get(name, 0) + count
-    return found
-
-
-def _one(read: Callable[[Progress], float | None]) -> Read:
-    """Return a reader of one number, which is left out where there is none."""
-
-    def samples(status: Progress) -> Samples:
-        value = read(status)
-        return [] if value is None else [((), value)]
-
-    return samples
+        name = line if line in counts or len(counts) < MAX_REASONS else OTHER
+        counts[name] = counts.get(name, 0) + count
+    return counts
 
 
 def _last_progress(status: Progress) -> float | None:
@@ -93,28 +74,22 @@ def _last_progress(status: Progress) -> float | None:
     return None if last is None else last.replace(tzinfo=UTC).timestamp()
 
 
-GAUGES: dict[str, tuple[str, tuple[str, ...], Read]] = {
-    "nas_trials": ("Trials by state.", ("state",), _states),
-    "nas_failures": ("Failed trials by reason.", ("reason",), _failures),
-    "nas_workers": ("Workers that hold a lease.", (), _one(lambda s: s.activity.working)),
-    "nas_epochs": ("Epochs trained.", (), _one(lambda s: s.activity.overall.epochs)),
-    "nas_budget_trials": ("Trials of the budget.", (), _one(lambda s: s.budget)),
-    "nas_done": (
-        "Whether the budget is spent and nobody is at work.", (),
-        _one(lambda s: s.is_done),
-    ),
-    "nas_best_score": (
-        "Score of the best trial.", (), _one(lambda s: None if s.best is None else s.best.score),
-    ),
+_UP = "Whether the store answered, 1 or 0."
+# Each gauge's text, its label beside the study's, and how it is read.
+GAUGES: dict[str, tuple[str, tuple[str, ...], Callable[[Progress], Any]]] = {
+    "nas_trials": ("Trials by state.", ("state",), lambda s: vars(s.counts)),
+    "nas_failures": ("Failed trials by reason.", ("reason",), lambda s: bounded(s.failures)),
+    "nas_workers": ("Workers that hold a lease.", (), lambda s: s.activity.working),
+    "nas_epochs": ("Epochs trained.", (), lambda s: s.activity.overall.epochs),
+    "nas_budget_trials": ("Trials of the budget.", (), lambda s: s.budget),
+    "nas_done": ("Whether the budget is spent and nobody is at work.", (), lambda s: s.is_done),
+    "nas_best_score": ("Score of the best trial.", (), lambda s: s.best and s.best.score),
     "nas_epoch_seconds": (
-        "Mean seconds of an epoch of complete trials.", (),
-        _one(lambda s: s.epoch_seconds or None),
+        "Mean seconds of an epoch of complete trials.", (), lambda s: s.epoch_seconds or None,
     ),
-    "nas_remaining_seconds": (
-        "Estimated seconds left.", (), _one(lambda s: s.remaining),
-    ),
+    "nas_remaining_seconds": ("Estimated seconds left.", (), lambda s: s.remaining),
     "nas_last_progress_timestamp_seconds": (
-        "Unix time of the last epoch or end of a trial.", (), _one(_last_progress),
+        "Unix time of the last epoch or end of a trial.", (), _last_progress,
     ),
 }  # fmt: skip
 

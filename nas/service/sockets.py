@@ -1,4 +1,4 @@
-"""The address that a server listens at: checked before, and its errors told as a user's mistake."""
+"""The address that a server listens at: it is checked before, and its errors are UserErrors."""
 
 import errno
 import ipaddress
@@ -11,7 +11,7 @@ from nas.errors import UserError
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[None]:
-    """Check a port, and turn what the system says of the address into a UserError."""
+    """Check a port, and turn the system's errors about the address into a UserError."""
     if not 0 <= port < 2**16:
         raise UserError(f"--port is a number from 0 (any that is free) to 65535, not {port}.")
     try:
@@ -24,13 +24,8 @@ def listening(host: str, port: int) -> Iterator[None]:
             errno.EACCES: f"Port {port} needs more rights; give one above 1023 with --port.",
             errno.EADDRNOTAVAIL: f"--host is an address of this machine, not {host!r}.",
         }
-        known = reasons.get(error.errno or 0)
-        raise UserError(known or f"Can't serve at {host}:{port}: {error.strerror}.") from None
-
-
-def family(host: str) -> socket.AddressFamily:
-    """Return the kind of an address."""
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+        reason = f"Can't serve at {host}:{port}: {error.strerror}."
+        raise UserError(reasons.get(error.errno or 0, reason)) from None
 
 
 def is_loopback(host: str) -> bool:

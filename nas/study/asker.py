@@ -73,12 +73,12 @@ class Asker:
         )
 
     def others_run(self) -> bool:
-        """Tell whether trials still run, once each that another study has finished is told."""
+        """Tell whether trials still run; those that another study has finished are told first."""
         if self.trials.read(queries.ended_elsewhere, self.trials.info.id):
             self.trials.repair()
         return bool(self.trials.read(queries.running, self.trials.info.id))
 
-    def seen(self) -> list[RungTrial]:
+    def rung_trials(self) -> list[RungTrial]:
         """Return each architecture of the study at each of its fidelities."""
         return self.trials.read(self._climb.read)
 
@@ -93,7 +93,7 @@ class Asker:
         """Go on with the best architecture of a rung; None where none may go on (for now)."""
         busy: set[str] = set()  # another study trains them
         while len(self.schedule.rungs) > 1 and not self.should_stop():
-            free = [each for each in self.seen() if each.architecture_id not in busy]
+            free = [each for each in self.rung_trials() if each.architecture_id not in busy]
             promotion = self.schedule.promotion(free, closing=closing)
             if promotion is None:
                 return None
@@ -110,7 +110,6 @@ class Asker:
         evaluation = self.trials.read(queries.evaluation, lower.evaluation_id)
         trial = self.trials.shown(lower.number)
         expected = {k: v for k, v in trial.user_attrs.items() if k.startswith("predicted_")}
-        table = self.config.latency
         return Proposal(
             architecture_id=evaluation.architecture_id,
             architecture=evaluation.architecture,
@@ -121,7 +120,7 @@ class Asker:
             params=trial.params,
             distributions=trial.distributions,
             prediction=expected,
-            latency_ms=None if table is None else table.milliseconds(evaluation.architecture),
+            latency_ms=self.config.predicted_ms(evaluation.architecture),
             promoted_from=lower.number,
         )
 
@@ -144,19 +143,16 @@ class Asker:
             self._tell_reused(started)
             if started.outcome == "run":
                 return started
-            if started.outcome == "budget":
+            evaluation = started.evaluation
+            if evaluation is None:  # the budget is spent
                 return None
-            if started.outcome == "elsewhere" and repeats >= PATIENCE:
+            is_new = False  # whether a reused trial brought an architecture that this study had not
+            if started.outcome != "elsewhere":
+                is_new = self.proposer.known()[evaluation.architecture_id] == 1
+            elif repeats >= PATIENCE:
                 time.sleep(WAIT)
-            repeats = 0 if self._is_new(started) else repeats + 1
+            repeats = 0 if is_new else repeats + 1
         return None
-
-    def _is_new(self, started: Started) -> bool:
-        """Tell whether a reused trial brought an architecture that this study had not."""
-        evaluation = started.evaluation
-        if evaluation is None or started.outcome == "elsewhere":
-            return False
-        return self.proposer.known()[evaluation.architecture_id] == 1
 
     def _first_fidelity(self, architecture_id: str) -> int:
         """Return the epochs of an architecture at first: its bracket's, or what is stored already.
@@ -166,13 +162,13 @@ class Asker:
         rungs = self.schedule.rungs
         if len(rungs) == 1:
             return rungs[0]
-        seen = self.seen()
-        own = [each for each in seen if each.architecture_id == architecture_id]
+        rung_trials = self.rung_trials()
+        own = [each for each in rung_trials if each.architecture_id == architecture_id]
         if own:
             return max((each.fidelity for each in own if each.ended), default=own[0].fidelity)
         trained = self.trials.read(queries.trained, architecture_id, self.config.recipe.hash)
         reached = [epochs for epochs, _ in trained if epochs in rungs]
-        return max([self.schedule.base(seen), *reached])
+        return max([self.schedule.base(rung_trials), *reached])
 
     def _tell_reused(self, started: Started) -> None:
         if started.outcome in ("complete", "pruned", "failed"):

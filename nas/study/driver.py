@@ -6,8 +6,8 @@ It holds no state that matters; when it dies, the same command goes on.
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Collection
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,8 +32,8 @@ MAX_WAIT = 10  # seconds before a worker is replaced, more each time
 class Driver:
     """Runs the workers of one study, as many at once as the executor has.
 
-    `estimate` is the seconds of one trial until some are seen. `module` is the module that a worker
-    process runs: one with another evaluator calls `main` and `run` of `nas.study.worker` with it.
+    `estimate` is the seconds of one trial until some have ended. A worker process runs `module`: a
+    module with another evaluator calls `main` and `run` of `nas.study.worker` with it.
     """
 
     order: WorkOrder
@@ -48,24 +48,22 @@ class Driver:
 
         Raises the UserError a worker ended with, and NasError when workers die again and again.
         """
-        mine = f"{socket.gethostname()}:{os.getpid()}"
-        names = [f"{mine}:{n}" for n in range(1, self.executor.workers + 1)]
         handles: dict[str, Handle] = {}
         try:
             self._expire(is_dead)
-            for name in names:
+            for n in range(1, self.executor.workers + 1):
+                name = f"{socket.gethostname()}:{os.getpid()}:{n}"
                 handles[name] = self.executor.start(self._work(name))
             self._supervise(handles)
-        except KeyboardInterrupt:
+        except BaseException as error:
             _stop(handles.values())
-            return False
-        except BaseException:
-            _stop(handles.values())
+            if isinstance(error, KeyboardInterrupt):
+                return False
             raise
         return True
 
     def _supervise(self, handles: dict[str, Handle]) -> None:
-        """Watch the workers; one that died is replaced, its trial free for others at once."""
+        """Watch the workers; one that died is replaced, and its trial is free for others."""
         began = time.time()
         next_look = began + SHOWN
         done, restarts = self.read(began).done, 0  # since the study last came further
@@ -109,13 +107,10 @@ class Driver:
             return progress(connection, queries.study(connection, self.order.study), run)
 
     def _expire(self, dead: Callable[[str], bool]) -> None:
-        store = Store.open(self.order.store)
-        try:
+        with closing(Store.open(self.order.store)) as store:
             with store.read() as connection:
                 info = queries.study(connection, self.order.study)
             store.expire(info.id, dead)
-        finally:
-            store.close()
 
     def _work(self, name: str) -> Work:
         order = replace(self.order, worker=name, driver=os.getpid())
@@ -129,7 +124,7 @@ class Driver:
 
 
 def is_dead(worker: str) -> bool:
-    """Say whether a worker was started on this machine by a driver that is gone."""
+    """Tell whether a worker was started on this machine by a driver that is gone."""
     host, _, rest = worker.partition(":")
     pid = rest.partition(":")[0]
     if host != socket.gethostname() or not pid.isdigit():
@@ -151,14 +146,13 @@ def _check_death(handle: Handle, status: int, restarts: int) -> None:
         raise NasError(f"{restarts} workers died, the last with status {status}: {words}")
 
 
-def _stop(handles: Iterable[Handle]) -> None:
+def _stop(handles: Collection[Handle]) -> None:
     """Ask all workers to stop, wait for them, and end those that do not."""
-    stopping = list(handles)
     try:
-        for handle in stopping:
+        for handle in handles:
             handle.stop()
-        for handle in stopping:
+        for handle in handles:
             handle.wait(PATIENCE)
     finally:  # a second Ctrl-C ends the waiting
-        for handle in stopping:
+        for handle in handles:
             handle.kill()

@@ -1,13 +1,13 @@
-"""Evaluate: the seam between a trial and whatever measures its architecture.
+"""Evaluate: the seam between a trial and the evaluator that measures its architecture.
 
-Training is one evaluator. A supernet, a table of results and Ray Tune are others: whoever has the
-two methods of `Evaluator` is handed to `nas.study.worker`. Nobody subclasses the worker.
+Training is one evaluator. A supernet and a table of results are others: an object with the two
+methods of `Evaluator` is handed to `nas.study.worker`. Nobody subclasses the worker.
 """
 
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Protocol
 
 from nas.architecture import Architecture
@@ -31,7 +31,7 @@ log = logging.getLogger("nas")
 
 @dataclass(frozen=True, kw_only=True)
 class TrialControl:
-    """What an evaluator knows of its trial, and whom it tells of its epochs.
+    """The trial of an evaluator: where its files are, and the functions that it calls.
 
     `report` stores the metrics of an epoch; its second argument says that the epoch was trained
     before, by an earlier attempt or at a lower rung. It raises where the pruner stops the trial and
@@ -64,8 +64,7 @@ class Evaluator(Protocol):
     """Measures architectures for one worker."""
 
     def get_ready(self) -> None:
-        """Load what every evaluation needs, before the worker holds its first trial."""
-        ...
+        """Load the data and code of every evaluation, before the worker holds its first trial."""
 
     def evaluate(self, architecture: Architecture, fidelity: int, control: TrialControl) -> Result:
         """Measure an architecture at a fidelity, in epochs, and report each epoch up to it.
@@ -73,7 +72,6 @@ class Evaluator(Protocol):
         Raises TrialError where the architecture can't be measured: the trial fails. A NasError or
         an OSError of another kind leaves the trial to other workers and ends this one.
         """
-        ...
 
 
 class _RungReached(Exception):
@@ -98,12 +96,14 @@ class Training:
         from nas.training.trainer import Control
 
         checkpoints = Checkpoints(control.checkpoints, control.attempt)
-        epochs: dict[int, EpochResult] = {}
+        epochs: dict[int, CurvePoint] = {}
 
         def on_epoch(result: "EpochResult") -> None:
-            epochs[result.epoch] = result
-            control.report(_point(result), result.restored)
-            if result.epoch == fidelity < result.epochs:
+            names = [each.name for each in fields(CurvePoint)]
+            point = CurvePoint(**{name: getattr(result, name) for name in names})
+            epochs[point.epoch] = point
+            control.report(point, result.restored)
+            if point.epoch == fidelity < result.epochs:
                 raise _RungReached
 
         def on_full(error: DiskFull) -> None:
@@ -114,7 +114,7 @@ class Training:
         try:
             result = self._train(architecture, training)
         except _RungReached:
-            seconds = sum(epoch.seconds for epoch in epochs.values())
+            seconds = sum(point.seconds for point in epochs.values())
             return Result(metrics=epochs[fidelity].metrics, seconds=seconds)
         if fidelity < self.config.recipe.epochs:  # stopped early, before it came to its rung
             return Result(metrics=result.metrics, seconds=result.seconds)
@@ -124,11 +124,12 @@ class Training:
                 break
             except DiskFull as error:
                 on_full(error)
+        steps = result.accumulation_steps
         return Result(
             metrics=result.metrics,
             seconds=result.seconds,
-            note=ACCUMULATED.format(result.accumulation_steps)
-            if result.accumulation_steps > self.config.recipe.accumulation_steps
+            note=ACCUMULATED.format(steps)
+            if steps > self.config.recipe.accumulation_steps
             else None,
             clean_up=lambda: self._clean_up(checkpoints),
         )
@@ -170,16 +171,6 @@ class Training:
         for training in with_weights(self.config.checkpoint_root):
             if training.url not in needed:
                 training.drop_weights()
-
-
-def _point(result: "EpochResult") -> CurvePoint:
-    return CurvePoint(
-        epoch=result.epoch,
-        metrics=result.metrics,
-        train_loss=result.train_loss,
-        seconds=result.seconds,
-        learning_rate=result.learning_rate,
-    )
 
 
 def _wait_for_space(error: DiskFull, should_stop: Callable[[], bool]) -> None:

@@ -213,7 +213,6 @@ class Proposer:
         """Return an idea as the store takes it."""
         architecture = self.config.subject.decode(idea.values)
         choices = {p.name: p.choices for p in self.config.space.parameters()}
-        table = self.config.latency
         return Proposal(
             architecture_id=architecture.id,
             architecture=architecture,
@@ -224,6 +223,6 @@ class Proposer:
             params=idea.values,
             distributions={name: CategoricalDistribution(choices[name]) for name in idea.values},
             prediction=idea.expected,
-            latency_ms=None if table is None else table.milliseconds(architecture),
+            latency_ms=self.config.predicted_ms(architecture),
             number=number,
         )

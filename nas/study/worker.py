@@ -1,7 +1,7 @@
-"""The ask - evaluate - tell loop that every worker runs, wherever it runs.
+"""The ask - evaluate - tell loop of every worker, wherever it runs.
 
-A worker asks for its own trial, holds a lease on it, evaluates, reports and tells. Everything that
-matters is in the store and in the checkpoints, so a worker may be killed at any instant.
+A worker asks for its own trial, holds a lease on it, evaluates, reports and tells. All lasting
+state is in the store and in the checkpoints, so a worker may be killed at any instant.
 """
 
 import json
@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 
@@ -21,7 +21,7 @@ import optuna
 from nas import pruners
 from nas.config import Config, cache_dir
 from nas.credentials import log_to_stderr
-from nas.data import DataSet, load
+from nas.data import load
 from nas.errors import Interrupted, LostLease, NasError, StoreError, TrialError, UserError
 from nas.executors import MISTAKE
 from nas.observers import Observer, Observers
@@ -42,11 +42,11 @@ log = logging.getLogger("nas")
 
 @dataclass(frozen=True)
 class WorkOrder:
-    """What a worker is started with, as plain data; the rest is in the store.
+    """A worker's order, as plain data; the rest is in the store.
 
     `trials` is the study's budget (None: no limit), `deadline` a Unix time in seconds, `driver`
-    the process that started the worker: without it the worker stops. `lease` is for how many
-    seconds a trial is held without a sign of life.
+    the process that started the worker: without it the worker stops. `lease` is the number of
+    seconds for which a trial is held without a sign of life.
     """
 
     store: str = field(repr=False)  # it may have a password
@@ -96,7 +96,7 @@ class Worker:
                 return
 
     def evaluate(self, started: Started) -> None:
-        """Evaluate a started trial to whatever end it comes to, and tell the store."""
+        """Evaluate a started trial to its end, and tell the store."""
         lease, evaluation = started.lease, started.evaluation
         if lease is None or evaluation is None:
             return
@@ -107,17 +107,17 @@ class Worker:
         self.observers.tell("started", lease, evaluation)
         try:
             with _heartbeat(self.trials, lease) as lost:
-                self._evaluate(lease, lost)
+                self._evaluate(lease, lambda: lost.is_set() or self.should_stop())
         except LostLease as error:
             log.warning("%s", error)
             self.observers.tell("left", lease, str(error))
 
-    def _evaluate(self, lease: Lease, lost: threading.Event) -> None:
+    def _evaluate(self, lease: Lease, should_stop: Callable[[], bool]) -> None:
         control = TrialControl(
             attempt=lease.attempt,
             checkpoints=self.config.checkpoint_url(lease.architecture.id),
             report=partial(self._report, lease),
-            should_stop=lambda: lost.is_set() or self.should_stop(),
+            should_stop=should_stop,
         )
         try:
             result = self.evaluator.evaluate(lease.architecture, lease.fidelity, control)
@@ -135,12 +135,12 @@ class Worker:
             with suppress(NasError):
                 self.trials.release(lease)
             raise
-        except Exception as error:  # whatever a network does, it ends its trial, not the search
+        except Exception as error:  # a network may end its trial, not the search
             log.exception("trial %d", lease.number)
             self.finish(lease, "failed", reason=f"{type(error).__name__}: {error}")
         else:
-            done = {"metrics": result.metrics, "seconds": result.seconds}
-            self.finish(lease, "complete", reason=result.note, **done)  # type: ignore[arg-type]
+            metrics, seconds = result.metrics, result.seconds
+            self.finish(lease, "complete", metrics=metrics, reason=result.note, seconds=seconds)
             result.clean_up()
 
     def _report(self, lease: Lease, point: CurvePoint, restored: bool) -> None:
@@ -190,9 +190,9 @@ def assemble(
     observers: Observers | None = None,
     reporters: Sequence[Observer] = (),
 ) -> Worker:
-    """Return a study's worker. By default it trains and tells the study's own observers.
+    """Return a study's worker; by default it trains.
 
-    `reporters` are told beside the observers.
+    It tells the `observers`, by default the study's journal, its showcase and the `reporters`.
     """
     with store.read() as connection:
         config = Config.from_json(queries.study(connection, order.study).config)
@@ -205,30 +205,23 @@ def assemble(
         full=config.recipe.epochs,
     )
     study = trials.optuna_study(pruner=pruners.get(config.pruner).make(config.recipe.epochs))
-    observers = observers or _observers(config, store, order.study, reporters)
-
-    @cache
-    def images() -> DataSet:
-        return load(config.data, cache_dir=cache_dir(config.folder))
-
-    limits = {"budget": order.trials, "deadline": order.deadline}
+    if observers is None:
+        showcase = [Showcase(config, store, order.study)] if config.showcase else []
+        observers = Observers([Journal(config.folder), *showcase, *reporters])
+    images = cache(partial(load, config.data, cache_dir=cache_dir(config.folder)))
+    asker = Asker(
+        config, trials, study, images, observers, should_stop,
+        budget=order.trials, deadline=order.deadline,
+    )  # fmt: skip
     return Worker(
         config,
         trials,
-        Asker(config, trials, study, images, observers, should_stop, **limits),  # type: ignore[arg-type]
+        asker,
         evaluator or Training(config, images, trials),
         observers,
         partial(trials.should_prune, study=study),
         should_stop,
     )
-
-
-def _observers(
-    config: Config, store: Store, study: str, reporters: Sequence[Observer]
-) -> Observers:
-    """Return who is told of a study's trials: its journal, the dashboard unless off, reporters."""
-    shown = [Showcase(config, store, study)] if config.showcase else []
-    return Observers([Journal(config.folder), *shown, *reporters])
 
 
 @contextmanager
@@ -264,21 +257,18 @@ def work(
     torch.set_num_threads(order.threads)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     deadline = float("inf") if order.deadline is None else order.deadline
-    store = Store.open(order.store)
-    try:
+    with closing(Store.open(order.store)) as store:
         worker = assemble(
             order, store, lambda: should_stop() or time.time() > deadline, evaluator=evaluator
         )
         worker.evaluator.get_ready()
         worker.run()
-    finally:
-        store.close()
 
 
 def run(
     text: str, should_stop: Callable[[], bool], evaluator: Evaluator | None = None
 ) -> str | None:
-    """Run the worker of an order given as JSON; return the words that a person has to read."""
+    """Run the worker of an order given as JSON; return an error that a person has to read."""
     try:
         work(WorkOrder(**json.loads(text)), should_stop, evaluator)
     except StoreError as error:  # the database may come back: the driver tries again
@@ -289,7 +279,7 @@ def run(
 
 
 def main(evaluator: Evaluator | None = None) -> None:
-    """Be a worker process: the order comes as JSON on standard input."""
+    """Run as a worker process: the order comes as JSON on standard input."""
     log_to_stderr(LOG_FORMAT)
     sys.excepthook = lambda *error: log.critical("the worker died", exc_info=error)
     asked = threading.Event()

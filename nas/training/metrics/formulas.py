@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nas.training.metrics.predictions import Counts, Floats, Predictions
+    from nas.training.metrics.predictions import ClassCounts, Floats, Predictions
 
 
 def ratio(part: Floats, whole: Floats) -> Floats:
@@ -26,22 +26,22 @@ def mean(values: Floats) -> Floats:
     return np.asarray(values.mean(1))
 
 
-def precision(counts: Counts) -> Floats:
+def precision(counts: ClassCounts) -> Floats:
     """Return the share of a class's answers that are right; 0 without one."""
     return ratio(counts.true_positives, counts.true_positives + counts.false_positives)
 
 
-def recall(counts: Counts) -> Floats:
+def recall(counts: ClassCounts) -> Floats:
     """Return the share of a class's images that are found; 0 without one."""
     return ratio(counts.true_positives, counts.true_positives + counts.false_negatives)
 
 
-def specificity(counts: Counts) -> Floats:
+def specificity(counts: ClassCounts) -> Floats:
     """Return the share of the other images that are not called a class; 0 without one."""
     return ratio(counts.true_negatives, counts.true_negatives + counts.false_positives)
 
 
-def f(beta: float, counts: Counts) -> Floats:
+def f(beta: float, counts: ClassCounts) -> Floats:
     """Return F-beta: recall weighs beta times as much as precision (van Rijsbergen, 1979)."""
     right = (1 + beta**2) * counts.true_positives
     return ratio(right, right + beta**2 * counts.false_negatives + counts.false_positives)
@@ -65,7 +65,7 @@ def average_precision(given: Predictions, label: int) -> Floats:
     return ratio((positives * precisions).sum(1), positives.sum(1))
 
 
-def by_counts(formula: Callable[[Counts], Floats], given: Predictions) -> Floats:
+def by_counts(formula: Callable[[ClassCounts], Floats], given: Predictions) -> Floats:
     """Return a formula of counts for each class, (B, classes)."""
     return formula(given.counts)
 

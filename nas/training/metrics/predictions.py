@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 BINS = 15  # of calibration: Guo et al., arXiv:1706.04599, section 5
 
 
-class Counts(NamedTuple):
+class ClassCounts(NamedTuple):
     """The images of B samples by whether they are and are called of a class, each (B, classes)."""
 
     true_positives: Floats
@@ -101,13 +101,13 @@ class Predictions:
         return matrix.reshape(-1, count, count)
 
     @cached_property
-    def counts(self) -> Counts:
+    def counts(self) -> ClassCounts:
         """Each class's images and answers against the rest."""
         right = np.diagonal(self.confusion, axis1=1, axis2=2)
         labelled, answered = self.confusion.sum(2), self.confusion.sum(1)
         total = self.samples.sum(1, keepdims=True)
         wrong, missed = answered - right, labelled - right
-        return Counts(right, wrong, missed, total - right - wrong - missed)
+        return ClassCounts(right, wrong, missed, total - right - wrong - missed)
 
     @cached_property
     def labelled(self) -> npt.NDArray[np.intp]:

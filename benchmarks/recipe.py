@@ -1,12 +1,12 @@
 """What a change of the recipe is worth, on train and validation images only.
 
-    python -m benchmarks.recipe DATA [--epochs 14] [--seed 0] [field=value ...]
+    python -m benchmarks.recipe DATA [--recipe short] [--seed 0] [key=value ...]
 
 A hand-made MixConv network of about 5 M macs at 28 px is trained on 64 % of the train split and
 scored on the rest together with the validation split: four times as many images as the validation
 split alone, as they are and distorted (darker, brighter, less contrast, zoomed in), since images
-from elsewhere look like none of the training ones. The test split is never read. A field is one of
-the recipe's or of its augmentation's; the result is printed as JSON.
+from elsewhere look like none of the training ones. The test split is never read. A key is one of
+`nas search --set`; the result is printed as JSON.
 """
 
 import argparse
@@ -23,10 +23,9 @@ from nas.architecture import Architecture
 from nas.data import DataSet, Split, load
 from nas.data.dataset import Images, in_memory
 from nas.search_space import SearchSpace, block, stage
-from nas.training.augmentations import OPERATIONS
 from nas.training.images import normalisation
 from nas.training.metrics import epoch_metrics
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipes import DEFAULT, compose
 from nas.training.trainer import predict, train
 
 SHARE = 0.64  # of the train split that is trained on
@@ -72,18 +71,6 @@ def divided(data: DataSet) -> DataSet:
     return replace(data, splits={"train": kept, "validation": held_out})
 
 
-def changed(recipe: Recipe, fields: list[str]) -> Recipe:
-    """Set fields of the recipe or of its augmentation from name=value words."""
-    for word in fields:
-        name, _, text = word.partition("=")
-        value = json.loads(text)
-        if name in OPERATIONS:
-            recipe = replace(recipe, augmentation={**recipe.augmentation, name: value})
-        else:
-            recipe = replace(recipe, **{name: value})
-    return recipe
-
-
 def distorted(split: Split, size: int, change: Callable[[Any], Any]) -> Split:
     """Return the split with changed images."""
     images: Images = np.rint(change(split.images(size) / 255.0) * 255).astype(np.uint8)
@@ -94,13 +81,13 @@ def main() -> None:
     """Train once and print what came out."""
     parser = argparse.ArgumentParser()
     parser.add_argument("data")
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--recipe", default=DEFAULT)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("fields", nargs="*")
+    parser.add_argument("values", nargs="*")
     options = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     data = divided(load(options.data))
-    recipe = changed(default_recipe(data, epochs=options.epochs, seed=options.seed), options.fields)
+    recipe = compose(data, options.recipe, given={"seed": options.seed}, words=options.values)
     architecture = hand_made(data)
     result = train(architecture, data, recipe)
     module = network.build(architecture)
@@ -112,8 +99,9 @@ def main() -> None:
         for name, change in DISTORTIONS.items()
     }
     report = {
-        "fields": options.fields,
-        "epochs": options.epochs,
+        "recipe": options.recipe,
+        "values": options.values,
+        "updates": recipe.epochs * recipe.updates(len(data.splits["train"])),
         "seed": options.seed,
         "macs": network.cost(architecture).macs,
         "seconds": round(result.seconds),

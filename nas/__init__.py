@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nas.commands.family import scale
     from nas.commands.networks import cost_of, latency_of, latency_table
     from nas.commands.proxies import compare_proxies
+    from nas.commands.recipe import recipe_diff, recipe_show, recipes
     from nas.commands.search import resume, search
     from nas.commands.space import (
         space_diagram,
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "compare_proxies", "cost_of", "export_model", "front", "latency_of", "latency_table", "rescore",
-    "resume", "scale", "search", "show",
+    "compare_proxies", "cost_of", "export_model", "front", "latency_of", "latency_table",
+    "recipe_diff", "recipe_show", "recipes", "rescore", "resume", "scale", "search", "show",
     "space_diagram", "space_preflight", "space_sample", "space_validate", "spaces", "status", "top",
 ]  # fmt: skip
 
@@ -38,6 +39,7 @@ _MODULES = {  # where the verbs are
     "export": ("export_model",),
     "networks": ("cost_of", "latency_of", "latency_table"),
     "proxies": ("compare_proxies",),
+    "recipe": ("recipe_diff", "recipe_show", "recipes"),
     "search": ("resume", "search"),
     "space": ("space_diagram", "space_preflight", "space_sample", "space_validate", "spaces"),
     "studies": ("front", "rescore", "show", "status", "top"),

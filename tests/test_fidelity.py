@@ -35,7 +35,8 @@ from nas.store.trials import Trials
 from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.images import gather
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipe import Recipe
+from nas.training.recipes import default_recipe
 from nas.training.trainer import Control
 
 EPOCHS = st.integers(1, 300)

@@ -21,7 +21,8 @@ from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.images import shuffled
 from nas.training.optimisers import OPTIMISERS
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipe import Recipe
+from nas.training.recipes import default_recipe
 from nas.training.regularisation import regularise
 from nas.training.schedules import SCHEDULES, learning_rate
 from nas.training.trainer import Control

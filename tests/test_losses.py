@@ -14,7 +14,8 @@ from nas.errors import UserError
 from nas.training import trainer
 from nas.training.images import sampling_multipliers, shuffled
 from nas.training.losses import LOSSES, WEIGHTINGS, Classes, classes_of
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipe import Recipe
+from nas.training.recipes import default_recipe
 
 CPU = torch.device("cpu")
 RECIPE = Recipe("set", "0" * 32, epochs=3)

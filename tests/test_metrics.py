@@ -1,6 +1,7 @@
 """Metrics against scikit-learn's definitions, and on predictions that nothing can be said of."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from nas.errors import UserError
 from nas.training import metrics
 from nas.training.metrics import CLASS_METRICS, EPOCH, FACTS, METRICS
 from nas.training.metrics.predictions import Predictions
-from nas.training.recipe import check_fits, default_recipe
+from nas.training.recipe import check_fits
+from nas.training.recipes import default_recipe
 
 NAMES = tuple("abcdef")
 AVERAGED = {"precision": {}, "f1": {}, "f2": {"beta": 2.0}, "f0.5": {"beta": 0.5}}
@@ -215,4 +217,4 @@ def test_a_class_that_the_data_has_not_is_refused_before_training() -> None:
     digits = data.load("digits")
     check_fits(default_recipe(digits, metric="f1:7"), digits)
     with pytest.raises(UserError, match="is of no class of the data"):
-        check_fits(default_recipe(digits, metric="f1:cat"), digits)
+        check_fits(replace(default_recipe(digits), metric="f1:cat"), digits)

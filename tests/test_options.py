@@ -33,6 +33,8 @@ BAD: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "warm_start": [("perhaps", {})],
     "prefilter": [("naswott", {})],
     "features": [("macs,x", {}), ("naswot", {"sampler": "tpe"})],
+    "recipe": [("shrot", {}), ("missing.toml", {})],
+    "set": [("optimiser.lr=1", {}), ("loss.name=focul", {}), ("x", {})],
     "metric": [("acc", {})],
     "epochs": [(0, {}), (-3, {})],
     "pruner": [("mean", {})],
@@ -177,7 +179,7 @@ def test_python_knows_the_options() -> None:
     """`nas.search` and `nas.resume` show the declared options in signature and docstring."""
     shown = list(inspect.signature(nas.search).parameters)
     assert shown == [*options.declared(), "say", "watch"]
-    assert inspect.signature(nas.search).parameters["metric"].default == "accuracy"
+    assert inspect.signature(nas.search).parameters["sampler"].default == "nas"
     assert set(options.resumable()) < set(inspect.signature(nas.resume).parameters)
     for name, option in options.declared().items():
         assert f"    {name}: {option.help}" in (nas.search.__doc__ or "")

@@ -27,7 +27,8 @@ from nas.search_space import SearchSpace, load
 from nas.store.queries import Known, Tried
 from nas.store.records import Proposal
 from nas.study.proposer import PATIENCE, NothingNew, Proposer
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipe import Recipe
+from nas.training.recipes import default_recipe
 
 GOLDEN = Path(__file__).parent / "proposals.json"
 SAMPLERS = ("evolution", "grid", "local_search", "nas", "nsga2", "random", "tpe")

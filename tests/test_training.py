@@ -24,7 +24,8 @@ from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.images import normalisation, shuffled, standardised
 from nas.training.metrics import epoch_metrics
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipe import Recipe
+from nas.training.recipes import default_recipe
 from nas.training.schedules import learning_rate
 from nas.training.trainer import Control
 
@@ -195,7 +196,7 @@ from test_training import TINY, told
 from nas import data
 from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
-from nas.training.recipe import default_recipe
+from nas.training.recipes import default_recipe
 from nas.training.trainer import Control
 def steady():
     if len(sys.argv) > 3: print("batch", flush=True)

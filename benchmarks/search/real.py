@@ -30,7 +30,8 @@ from nas.architecture import Architecture, Value
 from nas.data import DataSet, load
 from nas.errors import UserError
 from nas.search_space import SearchSpace
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipe import Recipe
+from nas.training.recipes import default_recipe
 
 TRAININGS, TABLE, SOURCE = "trainings.csv", "table.csv", "source.json"
 LARGEST = 5000  # architectures that anybody would train

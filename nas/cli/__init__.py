@@ -39,6 +39,7 @@ for group in (search, verbs, dashboard):
 app.add_typer(jobs.submitting)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(verbs.spaces, name="space")
+app.add_typer(verbs.recipes, name="recipe")
 app.add_typer(verbs.latency, name="latency")
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(verbs.stores, name="store")

@@ -30,7 +30,7 @@ def _parameter(option: options.Declared) -> Parameter:
         flags, help=option.help, metavar=f"<{option.unit}>" if option.unit else None,
         show_default=default != "none" and default, rich_help_panel=option.group,
     )  # fmt: skip
-    kind: Any = option.type
+    kind: Any = list[str] if option.repeats else option.type
     hint: Any = Annotated[kind | None, known]
     return Parameter(option.name, Parameter.KEYWORD_ONLY, default=None, annotation=hint)
 

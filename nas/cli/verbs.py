@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from nas.cli._shared import add, live_progress
-from nas.commands import export, family, logs, networks, proxies, space, store, studies
+from nas.commands import export, family, logs, networks, proxies, recipe, space, store, studies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 spaces = typer.Typer(help="Look at, sample and check search spaces.", no_args_is_help=True)
+recipes = typer.Typer(
+    help="List recipes, the ways of training a network; look into one, compare two.",
+    no_args_is_help=True,
+)
 latency = typer.Typer(help="Measure latency here; make tables of it.", no_args_is_help=True)
 stores = typer.Typer(help="Make, check, upgrade, copy and back up a store.", no_args_is_help=True)
 
@@ -59,6 +63,9 @@ add(spaces, "show", space.space_preflight)
 add(spaces, "sample", space.space_sample)
 add(spaces, "diagram", space.space_diagram)
 add(spaces, "validate", space.space_validate)
+add(recipes, "list", recipe.recipes)
+add(recipes, "show", recipe.recipe_show)
+add(recipes, "diff", recipe.recipe_diff)
 add(latency, "measure", networks.latency_of)
 add(latency, "table", networks.latency_table)
 add(stores, "init", store.init)

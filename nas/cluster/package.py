@@ -58,12 +58,12 @@ def pack(given: Given, *, here: bool) -> Packed:
     if search.space not in spaces():
         sent["space"] = _file(packed, "space", json.dumps(space.to_json()))
     if search.latency_table is not None:
-        path = search.latency_table
-        try:
-            text = Path(path).expanduser().read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--latency-table {path} can't be read: {error}.") from None
+        text = _text("--latency-table", search.latency_table)
         sent["latency_table"] = _file(packed, "latency", text)
+    if search.recipe is not None and search.recipe.endswith(".toml"):
+        sent["recipe"] = _file(packed, "recipe", _text("--recipe", search.recipe), ".toml")
+    if search.set:
+        sent["set"] = search.set
     sent["data"] = _data(search.data, here, packed)
     out = given.get("out")
     sent["out"] = _folder("out", search.out if here and out is None else out, here)
@@ -80,17 +80,26 @@ def words_of(given: Given) -> list[str]:
         option = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
+        elif options.declared()[name].repeats:
+            words += [word for each in value for word in (f"--{option}", each)]
         else:
             text = ",".join(value) if isinstance(value, list | tuple) else str(value)
             words += [f"--{option}", text]
     return words
 
 
-def _file(packed: Packed, kind: str, text: str) -> str:
+def _file(packed: Packed, kind: str, text: str, ending: str = ".json") -> str:
     """Add a file whose name follows from its content, and return the name."""
-    name = f"{kind}-{_digest(text, 8)}.json"
+    name = f"{kind}-{_digest(text, 8)}{ending}"
     packed.files[name] = text
     return name
+
+
+def _text(flag: str, path: str) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{flag} {path} can't be read: {error}.") from None
 
 
 def _data(given: str, here: bool, packed: Packed) -> str:

@@ -236,8 +236,7 @@ def _search_coefficients(
     candidates = [rounding.scale(architecture, by) for by in distinct.values()]
     settings: dict[str, Any] = {"trials": len(distinct), "sampler": "grid", "pruner": "none"}
     if config:
-        recipe = config.recipe
-        settings |= {"epochs": recipe.epochs, "metric": recipe.metric, "seed": recipe.seed}
+        settings |= {"seed": config.recipe.seed, "set": _recipe_of(config, given)}
     result = search(
         family.coefficient_space(title, architecture, list(distinct.values()), rounding),
         data,
@@ -250,6 +249,15 @@ def _search_coefficients(
         **how,
     )
     return architecture, distinct[result.best.architecture.id], result.name
+
+
+def _recipe_of(config: "Config", given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a study's recipe with the epochs and the metric that are given."""
+    from nas.training.recipe_file import values
+
+    changes = {f"training.{key}": given[key] for key in ("epochs", "metric") if key in given}
+    passes = {"training.epoch_updates": 0} if "epochs" in given else {}
+    return values(config.recipe) | passes | changes
 
 
 def read_phis(text: str | None) -> tuple[float, ...]:

@@ -23,7 +23,7 @@ from nas.credentials import check_no_secret, is_url
 from nas.errors import UserError, unknown
 from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
 from nas.pruners import ladder
-from nas.training import metrics
+from nas.training import metrics, recipe_file, recipes
 
 if TYPE_CHECKING:
     from nas.search_space import SearchSpace
@@ -46,8 +46,9 @@ class Declared:
     `read(value, flag)` turns a value as people write it into the field's type, `names` lists the
     values there are, and `kind` is the word for one of them where that is not the option's name.
     The keys `fixes` of a stored configuration may not change under a study's name; a `recipe`
-    option is the recipe's field of that name. `nas resume` takes the options that are `resumes`;
-    Ray Tune decides those that are not `tunes`. The last three fields are filled in.
+    option is the recipe's field of that name, and one that `repeats` is given several times. `nas
+    resume` takes the options that are `resumes`; Ray Tune decides those that are not `tunes`. The
+    last three fields are filled in.
     """
 
     help: str
@@ -62,6 +63,7 @@ class Declared:
     at_most: int | None = None
     fixes: str = ""
     recipe: bool = False
+    repeats: bool = False
     resumes: bool = False
     tunes: bool = True
     name: str = ""
@@ -112,6 +114,19 @@ def _proxies(value: Any, flag: str) -> tuple[str, ...]:
     if not all(isinstance(name, str) for name in names):
         raise UserError(f"{flag} are names of proxies such as naswot,synflow, not {value!r}.")
     return proxies.read(value)
+
+
+def _recipe(recipe: str, _: str) -> str:
+    recipes.check(recipe)
+    return recipe
+
+
+def _settings(value: Any, flag: str) -> tuple[str, ...]:
+    """Read values of a recipe: words such as key=value, or tables as a recipe's file has them."""
+    if isinstance(value, Mapping):
+        return tuple(recipe_file.word(*pair) for pair in recipe_file.read(value, flag).items())
+    words = value if isinstance(value, list | tuple) else [value]
+    return tuple(recipe_file.word(*recipe_file.read_word(str(word), flag)) for word in words)
 
 
 def _data(source: str, _: str) -> str:
@@ -229,13 +244,20 @@ class SearchOptions:
     features: tuple[str, ...] = _option(
         (), "Proxies that --sampler nas sees, such as naswot,synflow.", PROPOSE, page="proxies",
         read=_proxies, fixes="features")
-    metric: str = _option(
-        "accuracy", f"Metric of the objective: {', '.join(metrics.EPOCH)} or another; recall:CLASS "
-        "and others are of one class.", TRAIN, page="data", read=_metric, fixes="recipe_hash",
-        recipe=True)
+    recipe: str | None = _option(
+        None, f"How a trial is trained: {', '.join(recipes.names())}, or a TOML file.", TRAIN,
+        page="recipes", read=_recipe, unset=recipes.DEFAULT, fixes="recipe_hash")
+    set: tuple[str, ...] = _option(
+        (), "A value of the recipe, such as optimiser.learning_rate=3e-3; may be given again and "
+        "again, and wins over all else.", TRAIN, unit="key=value", page="recipes", read=_settings,
+        repeats=True, fixes="recipe_hash")
+    metric: str | None = _option(
+        None, f"Metric of the objective: {', '.join(metrics.EPOCH)} or another; recall:CLASS and "
+        "others are of one class.", TRAIN, page="data", read=_metric,
+        unset="accuracy, or the recipe's", fixes="recipe_hash", recipe=True)
     epochs: int | None = _option(
-        None, "Epochs of a trial.", TRAIN, unit="epochs", at_least=1,
-        unset="by the size of the data", fixes="recipe_hash", recipe=True)
+        None, "Passes of a trial over the train images.", TRAIN, unit="epochs", at_least=1,
+        unset="by the recipe", fixes="recipe_hash", recipe=True)
     pruner: str = _option(
         pruners.DEFAULT, f"What gives trials up early: {_listed(pruners.names())}.", TRAIN,
         page="fidelity", names=pruners.names, fixes="pruner", tunes=False)
@@ -389,7 +411,7 @@ def given(path: str | None, words: Mapping[str, Any]) -> dict[str, Any]:
     A key of the file is an option's name, with - or with _. Raises UserError, with the file's name,
     for what is no TOML, no option, or no such value.
     """
-    here = {name: value for name, value in words.items() if value is not None}
+    here = {name: value for name, value in words.items() if value not in (None, ())}
     if path is None:
         return here
     try:

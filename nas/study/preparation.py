@@ -22,9 +22,9 @@ from nas.store.engine import resolve
 from nas.store.store import Store
 from nas.study.latency_table import TABLE, table_for
 from nas.study.options import OVER_TARGET, SearchOptions, check, declared, fixed
-from nas.training import metrics
 from nas.training.estimate import training_seconds
-from nas.training.recipe import Recipe, default_recipe
+from nas.training.recipe import Recipe
+from nas.training.recipes import DEFAULT, compose
 
 Say = Callable[[str], None]
 
@@ -90,11 +90,9 @@ def prepare(
 
 
 def _recipe(data: DataSet, options: SearchOptions) -> Recipe:
-    """Return the data's recipe as the options want it, with the rungs that see less than all."""
-    values = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
-    given = {name: value for name, value in values.items() if value is not None}
-    given["metric"] = metrics.resolve(options.metric, data.classes)
-    recipe = replace(default_recipe(data), **given)
+    """Return the recipe that the options want, with the rungs that see less than all."""
+    given = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
+    recipe = compose(data, options.recipe or DEFAULT, given=given, words=options.set)
     rungs = ladder.ladder(
         recipe.epochs, options.fidelity or ladder.DEFAULT, options.reduction or ladder.REDUCTION
     )

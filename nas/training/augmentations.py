@@ -11,7 +11,7 @@ with blank margins alone does worse on whole ones (0.02 of accuracy on Pneumonia
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import UserError, unknown
 
@@ -265,7 +265,7 @@ def switched_on(strengths: Augmentation) -> Augmentation:
         if OPERATIONS[name].whole and strength != int(strength):
             raise UserError(f"The augmentation {name} is a whole number, not {strength}.")
     return {
-        name: strengths[name]
+        name: type(row.neutral)(strengths[name])  # 20 and 20.0 are one strength
         for name, row in OPERATIONS.items()
         if strengths.get(name, row.neutral) != row.neutral
         and (not row.of or strengths.get(row.of, OPERATIONS[row.of].neutral))
@@ -275,6 +275,11 @@ def switched_on(strengths: Augmentation) -> Augmentation:
 def tuned() -> Augmentation:
     """Return the augmentation that is tuned for small images and short trainings."""
     return switched_on({name: row.tuned for name, row in OPERATIONS.items()})
+
+
+def off() -> dict[str, Any]:
+    """Return every operation at the strength at which it does nothing."""
+    return {name: row.neutral for name, row in OPERATIONS.items()}
 
 
 def describe(strengths: Augmentation) -> str:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -138,6 +136,7 @@ WEIGHTINGS = {
 
 def classes_of(labels: "Labels", recipe: "Recipe", device: "torch.device") -> Classes:
     """Return the facts of the train split's classes, as tensors on a device."""
+    import numpy as np
     import torch
 
     counts = torch.from_numpy(np.bincount(labels)).float()

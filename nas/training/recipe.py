@@ -4,11 +4,11 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from nas.data import DataSet
 from nas.errors import DataError, UserError, unknown
 from nas.pruners.ladder import Rung
 from nas.training import augmentations, metrics
@@ -16,6 +16,9 @@ from nas.training.augmentations import OPERATIONS, Augmentation
 from nas.training.losses import LOSSES, WEIGHTINGS
 from nas.training.optimisers import OPTIMISERS
 from nas.training.schedules import SCHEDULES
+
+if TYPE_CHECKING:
+    from nas.data import DataSet
 
 VERSION = 1  # of the trainer: raise it when the same recipe comes to mean another training
 
@@ -27,96 +30,144 @@ _ALWAYS_HASHED = frozenset(
 )
 
 
-def _setting(
-    default: Any,
-    *,
-    registry: Mapping[str, object] | None = None,
-    high: float | None = None,
-    neutral: bool = False,
-) -> Any:
-    """Declare a field: a name of a registry, or a number from 0 to `high`.
+@dataclass(frozen=True)
+class Setting:
+    """A field of a recipe that people set: its table in a file, its meaning, its values.
 
-    A `neutral` field's default leaves a training as it was before the field existed.
+    A value is a name of the `registry`, or a number from `low` to `high`. A `neutral` field's
+    default leaves a training as it was before the field existed. `resolve` raises UserError for a
+    name, where more names are valid than those of the registry.
     """
-    return field(default=default, metadata={"registry": registry, "high": high, "neutral": neutral})
+
+    group: str
+    words: str
+    low: float = 0.0
+    high: float = math.inf
+    registry: Mapping[str, Any] | None = None
+    resolve: Callable[[str], str] | None = None
+    neutral: bool = False
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuse an unknown name and a number out of its range; `name` is the field's."""
+        if self.resolve is not None:
+            self.resolve(value)
+        elif self.registry is not None:
+            if value not in self.registry:
+                raise UserError(unknown(name, value, self.registry))
+        elif not self.low <= value <= self.high or value == math.inf:
+            limit = f"{self.low:g} to {self.high:g}"
+            limit = f"at least {self.low:g}" if self.high == math.inf else limit
+            raise UserError(f"A recipe's {name} is {limit}, not {value}.")
+
+    @property
+    def limits(self) -> tuple[str, str]:
+        """The least and the greatest number as text; empty where there is none."""
+        if self.registry is not None:
+            return "", ""
+        return f"{self.low:g}", "" if self.high == math.inf else f"{self.high:g}"
 
 
+def _setting(default: Any, group: str, words: str, **facts: Any) -> Any:
+    return field(default=default, metadata={"setting": Setting(group, words, **facts)})
+
+
+# fmt: off
 @dataclass(frozen=True)
 class Recipe:
     """How an architecture is trained and scored; `data` and `fingerprint` name the data set.
 
-    An epoch is `epoch_updates` updates of the optimiser, at 0 one pass over the train split; after
-    each epoch the network is validated.
-    The learning rate climbs for `warmup_epochs` and then follows the schedule, per step, over all
-    epochs. Metrics are those of the exponential moving average (EMA) of the weights.
-
-    `class_weights` names the weighting of the classes in the loss. Under `power` an image in a
-    class of n images weighs n^-class_balance: at 0 images weigh the same, at 1 classes do.
-    `balanced_sampling` draws such an image in proportion to n^-balanced_sampling: at 0 each comes
-    once in an epoch, at 1 classes come equally often. `focal_gamma`, `logit_tau` and
-    `effective_beta` are settings of the loss or weighting that they are named for.
-
-    `momentum` is that of the optimisers that have one, `decay_rate` and `decay_epochs` shape the
-    schedules that decay in steps. `dropout` (before the classifier), `stochastic_depth` (of the
-    last residual branch, the others in proportion to their depth) and `batch_norm_momentum` hold in
-    training alone and replace the architecture's own values, unless neutral. After
-    `early_stopping` epochs without a better metric a training is complete; 0 never stops. A batch
-    is computed in `accumulation_steps` micro-batches, which need less memory.
-
-    `ladder` has the rungs that use less than all data, from the first epoch on.
+    Each field says what it does. `ladder` has the rungs that use less than all data, from the first
+    epoch on. `dropout`, `stochastic_depth` and `batch_norm_momentum` hold in training alone and
+    replace the architecture's own values, unless neutral. Where an option gives the number of
+    images in a class, it is n.
 
     A new field is neutral by default, so that stored recipes keep their meaning.
     """
 
     data: str
     fingerprint: str
-    epochs: int
-    metric: str = "accuracy"
+    epochs: int = _setting(
+        MISSING, "training", "how many times the network is trained and then validated", low=1)
+    metric: str = _setting(
+        "accuracy", "training", "the metric of the objective", registry=metrics.METRICS,
+        resolve=metrics.resolve)
     seed: int = 0
-    batch_size: int = 64
-    learning_rate: float = _setting(8e-3, high=math.inf)
-    weight_decay: float = _setting(0.05, high=math.inf)
-    warmup_epochs: float = _setting(2.0, high=math.inf)
-    label_smoothing: float = _setting(0.1, high=1.0)
-    ema_decay: float = _setting(0.995, high=1.0)
-    clip_norm: float = _setting(2.0, high=math.inf)
-    class_balance: float = _setting(0.0, high=math.inf, neutral=True)
+    batch_size: int = _setting(64, "training", "images of an update", low=2)
+    learning_rate: float = _setting(8e-3, "optimiser", "the highest learning rate")
+    weight_decay: float = _setting(
+        0.05, "optimiser", "of the weights; norms and biases do not decay")
+    warmup_epochs: float = _setting(
+        2.0, "schedule", "epochs in which the learning rate climbs, at most a quarter of them")
+    label_smoothing: float = _setting(
+        0.1, "loss", "the share of a label that all classes get", high=1.0)
+    ema_decay: float = _setting(
+        0.995, "regularisation", "of the exponential moving average (EMA) of the weights, which "
+        "is scored and kept; at 0 the weights themselves are", high=1.0)
+    clip_norm: float = _setting(
+        2.0, "optimiser", "the largest norm of the gradients; at 0 they are not clipped")
+    class_balance: float = _setting(
+        0.0, "loss", "weights power: an image weighs n^-class_balance, at 1 classes weigh the same",
+        neutral=True)
     augmentation: Augmentation = field(default_factory=augmentations.tuned)
-    ladder: tuple[Rung, ...] = _setting((), neutral=True)
+    ladder: tuple[Rung, ...] = ()
     version: int = VERSION
-    optimiser: str = _setting("adamw", registry=OPTIMISERS, neutral=True)
-    schedule: str = _setting("cosine", registry=SCHEDULES, neutral=True)
-    loss: str = _setting("cross_entropy", registry=LOSSES, neutral=True)
-    epoch_updates: int = _setting(0, high=math.inf, neutral=True)
-    focal_gamma: float = _setting(2.0, high=math.inf, neutral=True)
-    logit_tau: float = _setting(1.0, high=math.inf, neutral=True)
-    class_weights: str = _setting("power", registry=WEIGHTINGS, neutral=True)
-    effective_beta: float = _setting(0.999, high=0.99999, neutral=True)
-    balanced_sampling: float = _setting(0.0, high=1.0, neutral=True)
-    momentum: float = _setting(0.9, high=0.9999, neutral=True)
-    decay_rate: float = _setting(0.97, high=1.0, neutral=True)
-    decay_epochs: float = _setting(2.4, high=math.inf, neutral=True)
-    dropout: float = _setting(0.0, high=0.95, neutral=True)
-    stochastic_depth: float = _setting(0.0, high=0.95, neutral=True)
-    batch_norm_momentum: float = _setting(0.1, high=1.0, neutral=True)
-    early_stopping: int = _setting(0, high=math.inf, neutral=True)
-    accumulation_steps: int = _setting(1, high=math.inf, neutral=True)
+    optimiser: str = _setting(
+        "adamw", "optimiser", "the rule by which weights follow their gradients",
+        registry=OPTIMISERS, neutral=True)
+    schedule: str = _setting(
+        "cosine", "schedule", "the learning rate after the warm-up", registry=SCHEDULES,
+        neutral=True)
+    loss: str = _setting(
+        "cross_entropy", "loss", "the function that is minimised; ordinal is for classes in an "
+        "order, such as grades", registry=LOSSES, neutral=True)
+    epoch_updates: int = _setting(
+        0, "training", "updates of an epoch; at 0 an epoch is one pass over the train split",
+        neutral=True)
+    focal_gamma: float = _setting(
+        2.0, "loss", "focal: the higher, the less a sure answer counts (arXiv:1708.02002)",
+        neutral=True)
+    logit_tau: float = _setting(
+        1.0, "loss", "logit_adjusted: the margin of rare classes (arXiv:2007.07314)",
+        neutral=True)
+    class_weights: str = _setting(
+        "power", "loss", "how classes weigh", registry=WEIGHTINGS, neutral=True)
+    effective_beta: float = _setting(
+        0.999, "loss", "effective_number: an image weighs (1 - b)/(1 - b^n) (arXiv:1901.05555)",
+        high=0.99999, neutral=True)
+    balanced_sampling: float = _setting(
+        0.0, "training", "draws an image in proportion to n^-balanced_sampling; at 1 all classes "
+        "come equally often", high=1.0, neutral=True)
+    momentum: float = _setting(
+        0.9, "optimiser", "of sgd and rmsprop", high=0.9999, neutral=True)
+    decay_rate: float = _setting(
+        0.97, "schedule", "exponential and step multiply the learning rate by it every "
+        "decay_epochs, plateau after as many epochs without a better score", high=1.0,
+        neutral=True)
+    decay_epochs: float = _setting(2.4, "schedule", "see decay_rate", low=0.01, neutral=True)
+    dropout: float = _setting(
+        0.0, "regularisation", "drops features before the classifier", high=0.95, neutral=True)
+    stochastic_depth: float = _setting(
+        0.0, "regularisation", "drops the last residual branch at this rate, the k-th of n at k/n "
+        "of it (arXiv:1603.09382)", high=0.95, neutral=True)
+    batch_norm_momentum: float = _setting(
+        0.1, "regularisation", "the weight of a batch in the running statistics", high=1.0,
+        neutral=True)
+    early_stopping: int = _setting(
+        0, "training", "ends a training after this many epochs without a better score; 0 never "
+        "does", neutral=True)
+    accumulation_steps: int = _setting(
+        1, "training", "micro-batches of a batch: less memory; batch norm sees the micro-batches",
+        low=1, neutral=True)
+    # fmt: on
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            _check_field(each.name, getattr(self, each.name), each.metadata)
-        metrics.resolve(self.metric)
-        if self.epochs < 1:
-            raise UserError(f"A training needs at least 1 epoch, not {self.epochs}.")
-        if self.batch_size < 2:
-            raise UserError(f"A batch needs at least 2 images, not {self.batch_size}.")
-        if not 1 <= self.accumulation_steps <= self.batch_size // 2:
+        for name, setting in declared().items():
+            setting.check(name, getattr(self, name))
+        if self.accumulation_steps > self.batch_size // 2:
             raise UserError(
                 f"A micro-batch needs at least 2 images: a batch of {self.batch_size} has 1 to "
                 f"{self.batch_size // 2} accumulation_steps, not {self.accumulation_steps}."
             )
-        if self.decay_epochs <= 0:
-            raise UserError(f"A recipe's decay_epochs are above 0, not {self.decay_epochs}.")
         object.__setattr__(self, "augmentation", augmentations.switched_on(self.augmentation))
         _check_ladder(self.ladder, self.epochs)
 
@@ -147,9 +198,7 @@ class Recipe:
         values = {
             each.name: getattr(self, each.name)
             for each in fields(self)
-            if each.name in always
-            or not each.metadata.get("neutral")
-            or getattr(self, each.name) != each.default
+            if each.name in always or not _is_neutral(each, getattr(self, each.name))
         }
         if self.ladder:
             values["ladder"] = [asdict(rung) for rung in self.ladder]
@@ -176,24 +225,30 @@ class Recipe:
         loss = LOSSES[self.loss].words.format(recipe=self)
         updates = f" of {self.epoch_updates} updates" if self.epoch_updates else ""
         schedule = SCHEDULES[self.schedule].words.format(recipe=self)
+        weights = "the moving average of the weights" if self.ema_decay else "the weights"
+        clipped = f"clipped at {self.clip_norm:g}" if self.clip_norm else "not clipped"
         return (
             f"{self.epochs} epochs{updates} in batches of {self.batch_size} with {optimiser}, "
             f"{schedule}{_regularised(self)}. Each image is changed at random every time: "
             f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
-            f"gradients clipped at {self.clip_norm:g}. {_less(self.ladder)}"
-            f"Scored by {self.metric.replace('_', ' ')} of the moving average of the weights, "
-            f"seed {self.seed}."
+            f"gradients {clipped}. {_less(self.ladder)}"
+            f"Scored by {self.metric.replace('_', ' ')} of {weights}, seed {self.seed}."
         )
 
 
-def _check_field(name: str, value: Any, declared: Mapping[str, Any]) -> None:
-    """Refuse an unknown name and a number out of its range."""
-    registry, high = declared.get("registry"), declared.get("high")
-    if registry is not None and value not in registry:
-        raise UserError(unknown(name, value, registry))
-    if high is not None and not 0 <= value <= high:
-        limit = "at least 0" if high == math.inf else f"0 to {high:g}"
-        raise UserError(f"A recipe's {name} is {limit}, not {value}.")
+def _is_neutral(of: "Field[Any]", value: Any) -> bool:
+    """Tell whether a field's value leaves a training as it was before the field existed."""
+    setting = of.metadata.get("setting")
+    neutral = of.name == "ladder" if setting is None else setting.neutral
+    return bool(neutral and value == of.default)
+
+
+@cache
+def declared() -> Mapping[str, Setting]:
+    """Return the settings of a recipe by their fields; augmentation has a registry of its own."""
+    return {
+        each.name: each.metadata["setting"] for each in fields(Recipe) if "setting" in each.metadata
+    }
 
 
 def _regularised(recipe: Recipe) -> str:
@@ -239,34 +294,10 @@ def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
             raise UserError(f"A rung's data and resolution lie above 0 and up to 1, not {rung}.")
 
 
-def default_recipe(
-    data: DataSet, *, metric: str = "accuracy", epochs: int | None = None, seed: int = 0
-) -> Recipe:
-    """Return the recipe for small images and short trainings, less what `data` forbids."""
-    return Recipe(
-        data=data.name,
-        fingerprint=data.fingerprint,
-        epochs=default_epochs(len(data.splits["train"])) if epochs is None else epochs,
-        metric=metric,
-        seed=seed,
-        augmentation={k: v for k, v in augmentations.tuned().items() if k not in data.forbids},
-    )
-
-
-def default_epochs(images: int) -> int:
-    """Return the default number of epochs for a train split of this many images.
-
-    20 from 1,000 to 5,000 images; more below and fewer above, by the square root of the number of
-    images, so that more images always mean more steps.
-    """
-    factor = math.sqrt(max(1000 / images, min(1.0, 5000 / images)))
-    return round(min(60.0, max(5.0, 20 * factor)))
-
-
-def check_fits(recipe: Recipe, data: DataSet) -> None:
+def check_fits(recipe: Recipe, data: "DataSet") -> None:
     """Raise DataError when the recipe is for another data set or has a forbidden augmentation.
 
-    Raises UserError when its metric is of a class that the data has not.
+    Raises UserError when its metric is of a class that the data set has not.
     """
     if recipe.fingerprint != data.fingerprint:
         raise DataError(

@@ -311,7 +311,8 @@ def train_step(
         training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     training.scaler.unscale_(training.optimiser)
-    nn.utils.clip_grad_norm_(training.module.parameters(), recipe.clip_norm, foreach=True)
+    if recipe.clip_norm:
+        nn.utils.clip_grad_norm_(training.module.parameters(), recipe.clip_norm, foreach=True)
     training.scaler.step(training.optimiser)
     training.scaler.update()
     _update_ema(training.ema, training.module, min(recipe.ema_decay, (1 + step) / (10 + step)))

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_augment import table
 from test_training import TINY, curve
 from torch import nn
 from training_kit import few_digits
@@ -93,19 +92,6 @@ def test_new_fields_are_neutral(field: str, value: float) -> None:
     assert (neutral.hash, field in neutral.to_json()) == (RECIPE.hash, False)
     assert changed.hash != RECIPE.hash
     assert Recipe.from_json(changed.to_json()) == changed
-
-
-def test_documents_list_the_fields() -> None:
-    """The table of docs/guides/data.md has each field's range and default, and all the names."""
-    declared = {each.name: each for each in fields(Recipe)}
-    rows = table("| field of the loop | from | to | default | does |")
-    for name, _, high, default, does in rows:
-        each = declared.pop(name.strip("`"))
-        most = each.metadata["high"]
-        assert high == ("" if most in (None, np.inf) else f"{most:g}")
-        assert default == (f"`{each.default}`" if most is None else f"{each.default:g}")
-        assert [n for n in each.metadata["registry"] or () if f"`{n}`" not in does] == []
-    assert declared.keys().isdisjoint(NEW)
 
 
 def test_colour_on_gray_images_is_refused() -> None:

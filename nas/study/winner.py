@@ -137,7 +137,7 @@ def conclude(store: Store, study: str) -> Best | None:
     test = dict(ended.looks).get(ended.winner.id)
     looks = len(ended.looks)
     if test is None:
-        test, looks = _look(architecture, state, data), looks + 1
+        test, looks = _look(architecture, state, data, config.recipe.metric), looks + 1
         store.look_at_test(ended.info.id, ended.winner.id, test)
     facts = facts_of(ended.top[0], data, architecture, test)
     best = Best(
@@ -258,12 +258,14 @@ def trained_weights(
 
 
 def _look(
-    architecture: Architecture, state: "Mapping[str, Tensor]", data: DataSet
+    architecture: Architecture, state: "Mapping[str, Tensor]", data: DataSet, metric: str
 ) -> dict[str, float]:
     from nas.training.images import normalisation
-    from nas.training.trainer import evaluate
+    from nas.training.metrics import epoch_metrics
+    from nas.training.trainer import predict
 
     module = network.build(architecture)
     module.load_state_dict(dict(state))
     size = architecture.resolution
-    return evaluate(module, data.splits["test"], size, *normalisation(data, size))
+    test = predict(module, data.splits["test"], size, *normalisation(data, size), data.classes)
+    return epoch_metrics(test, metric)

@@ -1,6 +1,9 @@
 """What a recipe may ask of the training loop: optimisers, schedules, updates, regularisation."""
 
+import platform
 import random
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -182,3 +185,29 @@ def test_regularisation_rises_with_depth() -> None:
     assert [each.p for each in module.modules() if isinstance(each, nn.Dropout)] == [0.4]
     norms = [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
     assert {each.momentum for each in norms} == {0.01}
+
+
+FAULTS = """
+import resource, sys, torch
+from nas.training.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    torch.ones(2**24)
+before = faults()
+for _ in range(20):
+    torch.ones(2**24)  # 64 MiB
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_freed_memory_is_used_again() -> None:
+    """A large tensor in the place of a freed one touches no new pages of the system."""
+    counts = {}
+    for word in ("keep", "return"):
+        command = [sys.executable, "-c", FAULTS, word]
+        counts[word] = int(subprocess.run(command, capture_output=True, text=True).stdout)
+    assert counts["keep"] < 0.5 * counts["return"]

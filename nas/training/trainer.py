@@ -32,6 +32,7 @@ from nas.training.images import (
     standardised,
 )
 from nas.training.losses import LOSSES, Classes, classes_of
+from nas.training.memory import keep_freed_memory
 from nas.training.metrics import epoch_metrics, gain
 from nas.training.metrics.predictions import Predictions
 from nas.training.optimisers import optimiser_of
@@ -198,6 +199,7 @@ def predict(
 
 def begin(module: nn.Module, recipe: Recipe, accumulation_steps: int = 1) -> TrainingState:
     """Return the state before the first step, on a GPU where there is one."""
+    keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     regularise(module, recipe)

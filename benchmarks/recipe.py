@@ -24,8 +24,9 @@ from nas.data import DataSet, Split, load
 from nas.data.dataset import Images, in_memory
 from nas.search_space import SearchSpace, block, stage
 from nas.training.images import normalisation
+from nas.training.metrics import epoch_metrics
 from nas.training.recipes import DEFAULT, compose
-from nas.training.trainer import evaluate, train
+from nas.training.trainer import predict, train
 
 SHARE = 0.64  # of the train split that is trained on
 SHOWN = ("accuracy", "balanced_accuracy", "auroc", "loss")
@@ -94,7 +95,7 @@ def main() -> None:
     size = architecture.resolution
     split, statistics = data.splits["validation"], normalisation(data, size)
     found = {
-        name: evaluate(module.eval(), distorted(split, size, change), size, *statistics)
+        name: epoch_metrics(predict(module, distorted(split, size, change), size, *statistics))
         for name, change in DISTORTIONS.items()
     }
     report = {

@@ -15,6 +15,7 @@ from nas.pruners.ladder import DEFAULT, REDUCTION, Schedule, ladder
 from nas.search_space import Assignment, SearchSpace
 from nas.search_space.preflight import Subject
 from nas.store.records import Metrics, StoredArchitecture
+from nas.training.metrics import gain
 from nas.training.recipe import Recipe
 
 CACHE = ".cache"  # folder of resized images, beside the studies
@@ -101,7 +102,7 @@ class Config:
         if value is None:
             return float("nan")
         cost = of.cost if self.latency is None else self.subject.price(of.architecture)
-        return self.objective.score(value, self.objective.amount(cost))
+        return self.objective.score(gain(self.recipe.metric, value), self.objective.amount(cost))
 
     def predicted_ms(self, architecture: Architecture) -> float | None:
         """Return the latency that the study's table predicts, in milliseconds; None without one."""

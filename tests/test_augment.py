@@ -6,18 +6,16 @@ import sys
 from dataclasses import dataclass, field, replace
 
 import kornia.augmentation as ka
-import numpy as np
 import pytest
 import torch
 from search_kit import ROOT
-from sklearn import metrics as referee
 
 from nas import data
 from nas.errors import UserError
 from nas.training import augmentations
 from nas.training.augmentations import OPERATIONS, augmenter, mixer
-from nas.training.metrics import METRICS, metrics
-from nas.training.recipe import Recipe, Setting
+from nas.training.metrics import CLASS_METRICS, METRICS
+from nas.training.recipe import Recipe, RecipeField
 from nas.training.recipes import default_recipe
 
 RECIPE = Recipe("set", "0" * 32, epochs=3)
@@ -69,7 +67,8 @@ def test_a_new_field_changes_no_stored_recipe() -> None:
     @dataclass(frozen=True)
     class Later(Recipe):
         mixup: float = field(
-            default=0.0, metadata={"setting": Setting("augmentation", "mixes images", neutral=True)}
+            default=0.0,
+            metadata={"setting": RecipeField("augmentation", "mixes images", neutral=True)},
         )
 
     neutral, changed = (Later("set", "0" * 32, epochs=3, mixup=value) for value in (0.0, 0.2))
@@ -133,8 +132,10 @@ def test_default_recipe_obeys_the_data_set() -> None:
 def test_documents_list_the_metrics() -> None:
     """The table of metrics in the documents is what the registry says."""
     rows = "".join(f"| `{name}` | {row.words} |\n" for name, row in METRICS.items())
+    by_class = "".join(f"| `{name}:CLASS` | {row.words} |\n" for name, row in CLASS_METRICS.items())
     text = (ROOT / "docs" / "guides" / "data.md").read_text()
     assert f"| metric | means |\n| --- | --- |\n{rows}\n" in text
+    assert f"| metric of one class | means |\n| --- | --- |\n{by_class}\n" in text
 
 
 def test_registries_import_no_torch() -> None:
@@ -299,60 +300,3 @@ def test_sizes_are_shares_of_the_side(size: int) -> None:
     blank = (y == 0).float().mean((1, 2, 3))
     assert (blank > 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
     assert blank[blank > 0].mean().item() == pytest.approx(0.25, abs=0.05)
-
-
-def scores_of(answers: list[int], labels: list[int], classes: int) -> dict[str, float]:
-    """Score certain answers."""
-    return metrics(torch.eye(classes)[answers] * 5, torch.tensor(labels))
-
-
-@pytest.mark.parametrize("classes", [2, 5])
-def test_metrics_equal_scikit_learns(classes: int) -> None:
-    """On random predictions every metric is scikit-learn's."""
-    random = np.random.default_rng(0)
-    logits = random.normal(size=(200, classes)).astype(np.float32)
-    labels = random.choice(classes, 200, p=np.arange(1, classes + 1) / sum(range(classes + 1)))
-    scores = metrics(torch.from_numpy(logits), torch.from_numpy(labels))
-    answers, shares = logits.argmax(1), torch.from_numpy(logits).double().softmax(1).numpy()
-    auroc = referee.roc_auc_score(
-        labels, shares[:, 1] if classes == 2 else shares, multi_class="ovr"
-    )
-    assert scores["accuracy"] == pytest.approx(referee.accuracy_score(labels, answers))
-    expected = referee.balanced_accuracy_score(labels, answers)
-    assert scores["balanced_accuracy"] == pytest.approx(expected)
-    assert scores["macro_f1"] == pytest.approx(referee.f1_score(labels, answers, average="macro"))
-    assert scores["auroc"] == pytest.approx(auroc)
-    assert scores["loss"] == pytest.approx(referee.log_loss(labels, shares), rel=1e-5)
-    assert scores["majority_rate"] == np.bincount(labels).max() / 200
-
-
-def test_one_answer_is_recognisable() -> None:
-    """A model that gives one answer is at the majority rate, at chance, and counted as one."""
-    scores = scores_of([1] * 10, [1] * 7 + [0] * 3, 2)
-    assert scores["predicted_classes"] == 1
-    assert scores["accuracy"] == scores["majority_rate"] == 0.7
-    assert scores["balanced_accuracy"] == scores["auroc"] == 0.5
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("label", [0, 1])
-def test_absent_classes(classes: int, label: int) -> None:
-    """Labels of one class only give finite numbers, and chance where nothing can be said."""
-    scores = scores_of([0, 1, 1], [label] * 3, classes)
-    assert all(np.isfinite(value) for value in scores.values())
-    assert scores["auroc"] == 0.5
-    assert scores["balanced_accuracy"] == pytest.approx(scores["accuracy"])
-
-
-def test_absent_class_does_not_count() -> None:
-    """The mean over classes leaves one out that no label has."""
-    scores = scores_of([0, 1, 0, 1, 2], [0, 1, 0, 1, 1], 3)
-    assert scores["balanced_accuracy"] == pytest.approx((1 + 2 / 3) / 2)
-    assert scores["auroc"] == pytest.approx((1 + 5 / 6) / 2)
-
-
-def test_sure_answers_are_no_ties() -> None:
-    """auroc tells apart probabilities that single precision rounds to 1."""
-    logits = torch.tensor([[0.0, 30.0], [0.0, 40.0], [0.0, 50.0], [0.0, 20.0]])
-    scores = metrics(logits, torch.tensor([0, 1, 1, 0]))
-    assert scores["auroc"] == 1.0

@@ -1,6 +1,9 @@
 """What a recipe may ask of the training loop: optimisers, schedules, updates, regularisation."""
 
+import platform
 import random
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_augment import table
 from test_training import TINY, curve
 from torch import nn
 from training_kit import few_digits
@@ -93,19 +95,6 @@ def test_new_fields_are_neutral(field: str, value: float) -> None:
     assert (neutral.hash, field in neutral.to_json()) == (RECIPE.hash, False)
     assert changed.hash != RECIPE.hash
     assert Recipe.from_json(changed.to_json()) == changed
-
-
-def test_documents_list_the_fields() -> None:
-    """The table of docs/guides/data.md has each field's range and default, and all the names."""
-    declared = {each.name: each for each in fields(Recipe)}
-    rows = table("| field of the loop | from | to | default | does |")
-    for name, _, high, default, does in rows:
-        each = declared.pop(name.strip("`"))
-        most = each.metadata["high"]
-        assert high == ("" if most in (None, np.inf) else f"{most:g}")
-        assert default == (f"`{each.default}`" if most is None else f"{each.default:g}")
-        assert [n for n in each.metadata["registry"] or () if f"`{n}`" not in does] == []
-    assert declared.keys().isdisjoint(NEW)
 
 
 def test_colour_on_gray_images_is_refused() -> None:
@@ -196,3 +185,29 @@ def test_regularisation_rises_with_depth() -> None:
     assert [each.p for each in module.modules() if isinstance(each, nn.Dropout)] == [0.4]
     norms = [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
     assert {each.momentum for each in norms} == {0.01}
+
+
+FAULTS = """
+import resource, sys, torch
+from nas.training.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    torch.ones(2**24)
+before = faults()
+for _ in range(20):
+    torch.ones(2**24)  # 64 MiB
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_freed_memory_is_used_again() -> None:
+    """A large tensor in the place of a freed one touches no new pages of the system."""
+    counts = {}
+    for word in ("keep", "return"):
+        command = [sys.executable, "-c", FAULTS, word]
+        counts[word] = int(subprocess.run(command, capture_output=True, text=True).stdout)
+    assert counts["keep"] < 0.5 * counts["return"]

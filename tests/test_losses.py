@@ -1,11 +1,10 @@
 """Losses, class weights and balanced sampling: the registries of nas/training/losses.py."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from test_augment import table
 from test_training import TINY
 from torch.nn import functional
 from training_kit import few_digits
@@ -127,19 +126,6 @@ def test_an_ordinal_loss_grows_with_the_distance() -> None:
     assert losses == sorted(losses)
     assert len({round(loss, 6) for loss in losses}) == 5
     assert len({round(loss, 6) for loss in plain[1:]}) == 1
-
-
-def test_the_documents_list_the_fields() -> None:
-    """The table of docs/guides/data.md has each field's range and default, and all the names."""
-    declared = {each.name: each for each in fields(Recipe)}
-    for name, low, high, default, does in table("| field | from | to | default | does |"):
-        each = declared.pop(name.strip("`"))
-        most = each.metadata["high"]
-        ends = ("", "") if most is None else ("0", "" if most == np.inf else f"{most:g}")
-        written = f"`{each.default}`" if most is None else f"{each.default:g}"
-        assert (low, high, default) == (*ends, written)
-        assert [n for n in each.metadata["registry"] or () if f"`{n}`" not in does] == []
-    assert declared.keys().isdisjoint({"focal_gamma", "logit_tau", "effective_beta"})
 
 
 def weights(weighting: str, **values: object) -> np.ndarray:

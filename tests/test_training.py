@@ -23,6 +23,7 @@ from nas.errors import DataError, Diverged, Interrupted, OutOfMemory, Unreadable
 from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.images import normalisation, shuffled, standardised
+from nas.training.metrics import epoch_metrics
 from nas.training.recipe import Recipe
 from nas.training.recipes import default_recipe
 from nas.training.schedules import learning_rate
@@ -106,7 +107,7 @@ def test_state_is_what_was_scored(digits: DataSet, recipe: Recipe) -> None:
     module = trainer.build(TINY)
     module.load_state_dict(result.state)
     mean, std = normalisation(digits, 8)
-    scores = trainer.evaluate(module, digits.splits["validation"], 8, mean, std)
+    scores = epoch_metrics(trainer.predict(module, digits.splits["validation"], 8, mean, std))
     assert scores["accuracy"] == result.metrics["accuracy"]
     assert scores["loss"] == pytest.approx(result.metrics["loss"], rel=1e-5)
 

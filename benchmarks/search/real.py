@@ -128,7 +128,8 @@ def _claim(plan: Plan) -> None:
 def _training(plan: Plan, architecture: Architecture, seed: int) -> dict[str, str]:
     """Train once; the test split is read for all seeds but the one that a search sees."""
     from nas.training.images import normalisation
-    from nas.training.trainer import Control, evaluate, train
+    from nas.training.metrics import epoch_metrics
+    from nas.training.trainer import Control, predict, train
 
     curve: list[float] = []
     result = train(
@@ -143,7 +144,7 @@ def _training(plan: Plan, architecture: Architecture, seed: int) -> dict[str, st
         module = network.build(architecture)
         module.load_state_dict(result.state)
         statistics = normalisation(plan.data, size)
-        found = evaluate(module, plan.data.splits["test"], size, *statistics)
+        found = epoch_metrics(predict(module, plan.data.splits["test"], size, *statistics))
         test = _percent(found[plan.recipe.metric])
     row = {"id": architecture.id, "seed": str(seed), "seconds": f"{result.seconds:.2f}"}
     row |= {"test_score": test}

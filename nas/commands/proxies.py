@@ -12,6 +12,7 @@ from nas.commands._options import Help, Picture, Store, StudyName, silent
 from nas.commands.studies import reading, study_of
 from nas.errors import UserError
 from nas.files import check_picture, writing
+from nas.training.metrics import gain
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
@@ -54,7 +55,7 @@ def compare_proxies(
 
     networks = [each.architecture for each in evaluations]
     macs = [trial.cost.macs for trial in trials.values()]
-    truth = [float(trial.metrics[metric] or 0.0) for trial in trials.values()]
+    truth = [gain(metric, trial.metrics[metric] or 0.0) for trial in trials.values()]
     names = dict.fromkeys((*wanted, *registry.BASELINES))
     compared = compare(_measured(names, networks, info.config, say or silent), truth)
     report = ProxyReport(info.name, metric, macs, truth, compared, Path(out) if out else None)

@@ -15,10 +15,10 @@ from nas.report.stages import stages
 from nas.report.tradeoff import TradeOff, words
 from nas.store.queries import Counts, StudyInfo, TrialInfo
 from nas.store.records import CurvePoint, Evaluation
-from nas.training.metrics import METRICS
+from nas.training.metrics import EPOCH, gain
 
 CURVE = 12  # values of a curve that stand in its line
-MORE = (*list(METRICS)[1:], "majority_rate", "loss")
+MORE = (*EPOCH[1:], "majority_rate", "loss")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ def _score(config: Config, facts: TrialFacts, cost: Cost | TimedCost) -> str:
         f" {amount / goal.target:.3f} |\n"
         f"| its weight w | {goal.weight:g} |\n"
         f"| factor | {factor} |\n"
-        f"| **score** | **{goal.score(value, amount):.4f}** |\n\n{', '.join(others)}"
+        f"| **score** | **{goal.score(gain(name, value), amount):.4f}** |\n\n{', '.join(others)}"
     )
 
 

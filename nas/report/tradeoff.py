@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from nas import pareto
 from nas.quantities import short
+from nas.training.metrics import gain, is_gained
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +89,7 @@ class TradeOff:
     @property
     def axis(self) -> str:
         """Return the words of the axis of metrics."""
-        return f"validation {words(self.metric)}"
+        return f"validation {words(self.metric)}{', as a gain' * is_gained(self.metric)}"
 
     @property
     def layers(self) -> list[Markers]:
@@ -130,8 +131,15 @@ def trade_off(
     best: int | None,
     majority: float | None = None,
 ) -> TradeOff:
-    """Sort trials by the front of the complete ones; an architecture's longest training counts."""
-    measured = [spot for spot in spots if isfinite(spot.value) and isfinite(spot.cost)]
+    """Sort trials by the front of the complete ones; an architecture's longest training counts.
+
+    The spots' values are the metric's; the figure shows their gains.
+    """
+    measured = [
+        spot._replace(value=gain(metric, spot.value))
+        for spot in spots
+        if isfinite(spot.value) and isfinite(spot.cost)
+    ]
     complete = longest(spot for spot in measured if spot.state == "complete")
     ids = {spot.architecture_id for spot in complete}
     pruned = longest(spot for spot in measured if spot.state == "pruned")

@@ -23,8 +23,7 @@ from nas.credentials import check_no_secret, is_url
 from nas.errors import UserError, unknown
 from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
 from nas.pruners import ladder
-from nas.training import recipe_file, recipes
-from nas.training.metrics import METRICS
+from nas.training import metrics, recipe_file, recipes
 
 if TYPE_CHECKING:
     from nas.search_space import SearchSpace
@@ -185,6 +184,10 @@ def _seconds(value: str | float, flag: str) -> float:
     return float(quantities.seconds(value, flag))
 
 
+def _metric(name: str, _: str) -> str:
+    return metrics.resolve(name)
+
+
 def _listed(names: Iterable[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} or {last}"
@@ -256,7 +259,8 @@ class SearchOptions:
         "again, and wins over all else.", TRAIN, unit="key=value", page="recipes", read=_settings,
         repeats=True, fixes="recipe_hash")
     metric: str | None = _option(
-        None, f"Metric of the objective: {_listed(METRICS)}.", TRAIN, names=lambda: METRICS,
+        None, f"Metric of the objective: {', '.join(metrics.EPOCH)} or another; recall:CLASS and "
+        "others are of one class.", TRAIN, page="data", read=_metric,
         unset="accuracy, or the recipe's", fixes="recipe_hash", recipe=True)
     epochs: int | None = _option(
         None, "Passes of a trial over the train images.", TRAIN, unit="epochs", at_least=1,

@@ -21,6 +21,7 @@ from nas.report.study_picture import Growth, draw_front
 from nas.report.tradeoff import MACS, Spot, TradeOff, longest, trade_off, words
 from nas.store import queries
 from nas.store.queries import StudyInfo, TrialInfo
+from nas.training.metrics import gain
 
 COSTS = {"macs": MACS, "params": "parameters"}  # by their names, the words of their axes
 KINDS = ("soft", "hard")  # of a new rank; a pareto objective scores as a soft one does
@@ -189,7 +190,7 @@ def _growth(
 ) -> Iterator[Growth]:
     """Follow the hypervolume of the complete trials through all trials in their order of end."""
     points = [
-        pareto.Point(_value(trial, metric), math.log(getattr(trial.cost, cost)))
+        pareto.Point(_gain(trial, metric), math.log(getattr(trial.cost, cost)))
         if trial.state == "complete"
         else NO_POINT
         for trial, _ in ended
@@ -329,7 +330,7 @@ def rescore(
     # Of equals the first trial comes first, as in `nas top`.
     by_own = sorted(complete, key=_score, reverse=True)
     own_ranks = {trial.number: rank for rank, trial in enumerate(by_own, 1)}
-    scores = {t.number: goal.score(_value(t, metric), t.cost.macs) for t in complete}
+    scores = {t.number: goal.score(_gain(t, metric), t.cost.macs) for t in complete}
     ranked = sorted(complete, key=lambda trial: scores[trial.number], reverse=True)
     macs = [trial.cost.macs for trial in complete]
     given_up = {trial.architecture_id for trial in trials if trial.state == "pruned"}
@@ -362,6 +363,10 @@ def _complete(trials: Iterable[TrialInfo], info: StudyInfo) -> list[TrialInfo]:
 def _value(trial: TrialInfo, metric: str) -> float:
     value = trial.metrics.get(metric)
     return math.nan if value is None else value
+
+
+def _gain(trial: TrialInfo, metric: str) -> float:
+    return gain(metric, _value(trial, metric))
 
 
 def _score(trial: TrialInfo) -> float:

@@ -191,7 +191,7 @@ def _test(
     for _, evaluation in ended.trainings:
         states.append(trained_weights(store, evaluation, config, data))
         if (test := stored.get(evaluation.id)) is None:
-            test = _look(evaluation.architecture, states[-1], data)
+            test = _look(evaluation.architecture, states[-1], data, config.recipe.metric)
             looks = store.look_at_test(ended.info.id, evaluation.id, test)
         tests.append(test)
     return states[0], tests, looks
@@ -303,12 +303,14 @@ def trained_weights(
 
 
 def _look(
-    architecture: Architecture, state: "Mapping[str, Tensor]", data: DataSet
+    architecture: Architecture, state: "Mapping[str, Tensor]", data: DataSet, metric: str
 ) -> dict[str, float]:
     from nas.training.images import normalisation
-    from nas.training.trainer import evaluate
+    from nas.training.metrics import epoch_metrics
+    from nas.training.trainer import predict
 
     module = network.build(architecture)
     module.load_state_dict(dict(state))
     size = architecture.resolution
-    return evaluate(module, data.splits["test"], size, *normalisation(data, size))
+    test = predict(module, data.splits["test"], size, *normalisation(data, size), data.classes)
+    return epoch_metrics(test, metric)

@@ -29,6 +29,7 @@ Part = Callable[["Change"], None]
 
 def _affine(strengths: Augmentation) -> Part:
     import kornia.augmentation as ka
+    import torch
 
     from nas.training.changes import from_pixels
 
@@ -44,7 +45,7 @@ def _affine(strengths: Augmentation) -> Part:
 
     def part(change: "Change") -> None:
         drawn = draw.forward_parameters(change.x.shape)
-        matrix = draw.compute_transformation(change.x[:, :, :1, :1].cpu(), drawn, draw.flags)
+        matrix = draw.compute_transformation(torch.empty(len(change.x)), drawn, draw.flags)
         change.move(from_pixels(matrix, *change.x.shape[2:]))
 
     return part

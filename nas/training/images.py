@@ -1,5 +1,6 @@
 """The images of a training: its share of the data, their size, standardisation and batches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ _SAMPLE = 20_000  # images that mean and standard deviation are taken from, at m
 
 @dataclass(frozen=True)
 class Material:
-    """The data of a rung: splits, resolution, and each channel's mean and standard deviation.
+    """The data of a rung: splits, resolution, mean and standard deviation by channel, classes.
 
     `members` are the indices of the train split's images that the rung uses.
     """
@@ -31,6 +32,7 @@ class Material:
     resolution: int
     mean: Statistics
     std: Statistics
+    classes: Sequence[str]
 
 
 def normalisation(data: DataSet, resolution: int) -> tuple[Statistics, Statistics]:
@@ -55,7 +57,7 @@ def gather(data: DataSet, recipe: Recipe, rung: Rung, resolution: int) -> Materi
     pixels, train = rung.pixels(resolution), data.splits["train"]
     members = share_of(train.labels, rung.data, recipe.seed)
     statistics = normalisation(data, pixels)
-    return Material(train, members, data.splits["validation"], pixels, *statistics)
+    return Material(train, members, data.splits["validation"], pixels, *statistics, data.classes)
 
 
 def shuffled(

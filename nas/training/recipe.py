@@ -4,17 +4,16 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import DataError, UserError, unknown
 from nas.pruners.ladder import Rung
-from nas.training import augmentations
+from nas.training import augmentations, metrics
 from nas.training.augmentations import OPERATIONS, Augmentation
 from nas.training.losses import LOSSES, WEIGHTINGS
-from nas.training.metrics import METRICS
 from nas.training.optimisers import OPTIMISERS
 from nas.training.schedules import SCHEDULES
 
@@ -32,11 +31,12 @@ _ALWAYS_HASHED = frozenset(
 
 
 @dataclass(frozen=True)
-class Setting:
+class RecipeField:
     """A field of a recipe that people set: its table in a file, its meaning, its values.
 
     A value is a name of the `registry`, or a number from `low` to `high`. A `neutral` field's
-    default leaves a training as it was before the field existed.
+    default leaves a training as it was before the field existed. `resolve` raises UserError for a
+    name, where more names are valid than those of the registry.
     """
 
     group: str
@@ -44,11 +44,14 @@ class Setting:
     low: float = 0.0
     high: float = math.inf
     registry: Mapping[str, Any] | None = None
+    resolve: Callable[[str], str] | None = None
     neutral: bool = False
 
     def check(self, name: str, value: Any) -> None:
         """Refuse an unknown name and a number out of its range; `name` is the field's."""
-        if self.registry is not None:
+        if self.resolve is not None:
+            self.resolve(value)
+        elif self.registry is not None:
             if value not in self.registry:
                 raise UserError(unknown(name, value, self.registry))
         elif not self.low <= value <= self.high or value == math.inf:
@@ -65,7 +68,7 @@ class Setting:
 
 
 def _setting(default: Any, group: str, words: str, **facts: Any) -> Any:
-    return field(default=default, metadata={"setting": Setting(group, words, **facts)})
+    return field(default=default, metadata={"setting": RecipeField(group, words, **facts)})
 
 
 # fmt: off
@@ -86,7 +89,8 @@ class Recipe:
     epochs: int = _setting(
         MISSING, "training", "how many times the network is trained and then validated", low=1)
     metric: str = _setting(
-        "accuracy", "training", "the metric of the objective", registry=METRICS)
+        "accuracy", "training", "the metric of the objective", registry=metrics.METRICS,
+        resolve=metrics.resolve)
     seed: int = 0
     batch_size: int = _setting(64, "training", "images of an update", low=2)
     learning_rate: float = _setting(8e-3, "optimiser", "the highest learning rate")
@@ -240,7 +244,7 @@ def _is_neutral(of: "Field[Any]", value: Any) -> bool:
 
 
 @cache
-def declared() -> Mapping[str, Setting]:
+def declared() -> Mapping[str, RecipeField]:
     """Return the settings of a recipe by their fields; augmentation has a registry of its own."""
     return {
         each.name: each.metadata["setting"] for each in fields(Recipe) if "setting" in each.metadata
@@ -291,12 +295,16 @@ def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
 
 
 def check_fits(recipe: Recipe, data: "DataSet") -> None:
-    """Raise DataError when the recipe is for another data set or has a forbidden augmentation."""
+    """Raise DataError when the recipe is for another data set or has a forbidden augmentation.
+
+    Raises UserError when its metric is of a class that the data set has not.
+    """
     if recipe.fingerprint != data.fingerprint:
         raise DataError(
             f"The recipe is for {recipe.data!r} with the content {recipe.fingerprint}; "
             f"{data.name!r} has {data.fingerprint}. Train on the same data, or start a new study."
         )
+    metrics.resolve(recipe.metric, data.classes)
     grey = augmentations.too_few_channels(recipe.augmentation, data.in_channels)
     if grey:
         raise DataError(

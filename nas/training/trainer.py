@@ -8,7 +8,7 @@ CPU a resumed training is the same bit for bit.
 import copy
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
@@ -32,7 +32,9 @@ from nas.training.images import (
     standardised,
 )
 from nas.training.losses import LOSSES, Classes, classes_of
-from nas.training.metrics import metrics
+from nas.training.memory import keep_freed_memory
+from nas.training.metrics import epoch_metrics, gain
+from nas.training.metrics.predictions import Predictions
 from nas.training.optimisers import optimiser_of
 from nas.training.recipe import Recipe, check_fits
 from nas.training.regularisation import regularise
@@ -161,14 +163,19 @@ def _stopped_early(history: list[EpochResult], recipe: Recipe) -> bool:
 
 
 def _scores(history: list[EpochResult], recipe: Recipe) -> list[float]:
-    """Return the recipe's metric after each epoch."""
-    return [result.metrics[recipe.metric] for result in history]
+    """Return the gain by the recipe's metric after each epoch: the higher, the better."""
+    return [gain(recipe.metric, result.metrics[recipe.metric]) for result in history]
 
 
-def evaluate(
-    module: nn.Module, split: Split, resolution: int, mean: Statistics, std: Statistics
-) -> dict[str, float]:
-    """Score a module on a split, in evaluation mode and float32, on the device it lies on.
+def predict(
+    module: nn.Module,
+    split: Split,
+    resolution: int,
+    mean: Statistics,
+    std: Statistics,
+    classes: Sequence[str] = (),
+) -> Predictions:
+    """Return a module's predictions on a split, in evaluation mode and float32, on its device.
 
     Raises Diverged when the network's output is not finite.
     """
@@ -187,11 +194,12 @@ def evaluate(
     module.train(was_training)
     if not logits.isfinite().all():
         raise Diverged("The network's output is not finite any more.")
-    return metrics(logits, torch.from_numpy(split.labels))
+    return Predictions(logits.numpy(), split.labels, classes)
 
 
 def begin(module: nn.Module, recipe: Recipe, accumulation_steps: int = 1) -> TrainingState:
     """Return the state before the first step, on a GPU where there is one."""
+    keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     regularise(module, recipe)
@@ -246,14 +254,19 @@ def _epoch(
         if check and not total.isfinite():
             place = f"epoch {epoch}, step {index + 1}"
             raise Diverged(f"The training loss became {total.item()} in {place}.")
-    validation = evaluate(
-        training.ema, material.validation, material.resolution, material.mean, material.std
+    predictions = predict(
+        training.ema,
+        material.validation,
+        material.resolution,
+        material.mean,
+        material.std,
+        material.classes,
     )
     return EpochResult(
         epoch=epoch,
         epochs=recipe.epochs,
         train_loss=total.item() / sum(map(len, batches)),
-        metrics=validation,
+        metrics=epoch_metrics(predictions, recipe.metric),
         seconds=time.perf_counter() - started,
         learning_rate=training.optimiser.param_groups[0]["lr"],
     )

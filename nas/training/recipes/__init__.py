@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nas.errors import UserError, unknown
 from nas.registry import Registry
-from nas.training import augmentations, recipe_file
+from nas.training import augmentations, metrics, recipe_file
 from nas.training.augmentations import OPERATIONS
 from nas.training.recipe import Recipe, check_fits
 
@@ -100,7 +100,7 @@ def compose(
         values |= layer
     built = recipe_file.build(values, data=data.name, fingerprint=data.fingerprint, seed=seed)
     check_fits(built, data)
-    return built
+    return replace(built, metric=metrics.resolve(built.metric, data.classes))
 
 
 def lengthened(recipe: Recipe) -> Recipe:

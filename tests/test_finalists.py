@@ -202,8 +202,8 @@ def test_what_a_cheaper_winner_gave_up_is_said() -> None:
     said = Ranking([cheap, dear]).sentence()
     error = 100 * math.hypot(0.01, 0.01)
     assert said == (
-        "the winner has 50% of the FLOPs of trial 2, the most accurate finalist, and "
-        f"5.0 ± {error:.1f} points less accuracy"
+        "the winner has 50% of the FLOPs of trial 2, the most accurate finalist; its "
+        f"accuracy is 5.0 ± {error:.1f} points worse"
     )
     assert Ranking([dear, cheap]).sentence() is None
 

@@ -29,6 +29,7 @@ from nas.store.queries import TrialInfo
 from nas.store.store import Store
 from nas.store.trials import Trials
 from nas.study.options import FINAL_SEEDS, FINALISTS, SearchOptions
+from nas.training.metrics import gain
 from nas.training.recipe import Recipe
 
 SUFFIX = "-finalists"  # of the name of a study of finalists
@@ -57,6 +58,11 @@ class Standing:
     def mean(self) -> float:
         """The mean of the metric on validation over the seeds."""
         return statistics.fmean(self.values)
+
+    @property
+    def gain(self) -> float:
+        """The mean as the objective counts it: the higher the better."""
+        return gain(self.metric, self.mean)
 
     @property
     def score(self) -> float:
@@ -109,8 +115,8 @@ class Ranking:
 
     @property
     def accurate(self) -> Standing | None:
-        """The finalist with the highest mean of the metric."""
-        return max(self.standings, key=lambda s: (s.mean, -s.trial.cost.macs), default=None)
+        """The finalist with the best mean of the metric."""
+        return max(self.standings, key=lambda s: (s.gain, -s.trial.cost.macs), default=None)
 
     def lines(self) -> tables.Lines:
         """Show the finalists, and say what the winner gave up."""
@@ -138,10 +144,11 @@ class Ranking:
         errors = [s.error for s in (winner, accurate) if s.error is not None]
         spread = f" ± {100 * math.hypot(*errors):.1f}" if len(errors) > 1 else ""
         share = winner.trial.cost.macs / accurate.trial.cost.macs
+        points = 100 * abs(accurate.mean - winner.mean)
         return (
             f"the winner has {share:.0%} of the FLOPs of trial {accurate.trial.number}, the most "
-            f"accurate finalist, and {100 * (accurate.mean - winner.mean):.1f}{spread} points less "
-            f"{winner.metric.replace('_', ' ')}"
+            f"accurate finalist; its {winner.metric.replace('_', ' ')} is {points:.1f}{spread} "
+            "points worse"
         )
 
 
@@ -201,7 +208,7 @@ def choose(store: Store, study: str, config: Config, count: int) -> list[TrialIn
     opinions = [
         _best_first(complete, {name: complete[name].score for name in names}),
         _best_first(complete, expected),
-        _best_first(complete, {name: complete[name].metrics.get(metric) for name in names}),
+        _best_first(complete, {name: _gain(complete[name], metric) for name in names}),
     ]
     turns = (trial for turn in zip_longest(*opinions) for trial in turn if trial is not None)
     return list({trial.architecture_id: trial for trial in turns}.values())[:count]
@@ -302,4 +309,9 @@ def training_of(
 
 
 def _order(metric: str, training: TrialInfo) -> tuple[float, int]:
-    return -(training.metrics.get(metric) or 0.0), training.number
+    return -_gain(training, metric), training.number
+
+
+def _gain(trial: TrialInfo, metric: str) -> float:
+    value = trial.metrics.get(metric)
+    return 0.0 if value is None else gain(metric, value)

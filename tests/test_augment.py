@@ -15,7 +15,7 @@ from nas.errors import UserError
 from nas.training import augmentations
 from nas.training.augmentations import OPERATIONS, augmenter, mixer
 from nas.training.metrics import CLASS_METRICS, METRICS
-from nas.training.recipe import Recipe, Setting
+from nas.training.recipe import Recipe, RecipeField
 from nas.training.recipes import default_recipe
 
 RECIPE = Recipe("set", "0" * 32, epochs=3)
@@ -67,7 +67,8 @@ def test_a_new_field_changes_no_stored_recipe() -> None:
     @dataclass(frozen=True)
     class Later(Recipe):
         mixup: float = field(
-            default=0.0, metadata={"setting": Setting("augmentation", "mixes images", neutral=True)}
+            default=0.0,
+            metadata={"setting": RecipeField("augmentation", "mixes images", neutral=True)},
         )
 
     neutral, changed = (Later("set", "0" * 32, epochs=3, mixup=value) for value in (0.0, 0.2))

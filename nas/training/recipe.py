@@ -31,7 +31,7 @@ _ALWAYS_HASHED = frozenset(
 
 
 @dataclass(frozen=True)
-class Setting:
+class RecipeField:
     """A field of a recipe that people set: its table in a file, its meaning, its values.
 
     A value is a name of the `registry`, or a number from `low` to `high`. A `neutral` field's
@@ -68,7 +68,7 @@ class Setting:
 
 
 def _setting(default: Any, group: str, words: str, **facts: Any) -> Any:
-    return field(default=default, metadata={"setting": Setting(group, words, **facts)})
+    return field(default=default, metadata={"setting": RecipeField(group, words, **facts)})
 
 
 # fmt: off
@@ -244,7 +244,7 @@ def _is_neutral(of: "Field[Any]", value: Any) -> bool:
 
 
 @cache
-def declared() -> Mapping[str, Setting]:
+def declared() -> Mapping[str, RecipeField]:
     """Return the settings of a recipe by their fields; augmentation has a registry of its own."""
     return {
         each.name: each.metadata["setting"] for each in fields(Recipe) if "setting" in each.metadata

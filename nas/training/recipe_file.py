@@ -24,10 +24,10 @@ Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Row:
+class RecipeKey:
     """A value that people set in a recipe, with its key, what it does, and its limits as text.
 
-    At an `optional` row's default a recipe is the same without it. `default` is None where it
+    At an `optional` key's default a recipe is the same without it. `default` is None where it
     depends on the data.
     """
 
@@ -55,7 +55,7 @@ class Row:
         return value
 
 
-def rows() -> dict[str, Row]:
+def recipe_keys() -> dict[str, RecipeKey]:
     """Return all values of a recipe by their keys, table by table."""
     found = {}
     types = {each.name: each for each in fields(Recipe)}
@@ -63,7 +63,7 @@ def rows() -> dict[str, Row]:
     for name, setting in declared().items():
         key = f"{setting.group}.{'name' if name == setting.group else name}"
         default = types[name].default
-        found[key] = Row(
+        found[key] = RecipeKey(
             key, setting.words, None if default is MISSING else default, *setting.limits,
             tuple(setting.registry or ()), setting.neutral and name != setting.group,
             types[name].type,  # type: ignore[arg-type]
@@ -75,7 +75,7 @@ def rows() -> dict[str, Row]:
         words = row.words.format(usual.get(name, row.high))
         words = words if kind is bool or name in usual else f"at {row.high:g}: {words}"
         default, optional = usual.get(name, row.neutral), name not in usual
-        found[key] = Row(key, words, default, *limits, optional=optional, kind=kind)
+        found[key] = RecipeKey(key, words, default, *limits, optional=optional, kind=kind)
     return {key: found[key] for key in sorted(found, key=_first)}
 
 
@@ -88,7 +88,7 @@ def _first(key: str) -> tuple[int, bool]:
 def values(recipe: Recipe) -> dict[str, Any]:
     """Return all values of a recipe by their keys."""
     found = {}
-    for key in rows():
+    for key in recipe_keys():
         table, _, name = key.partition(".")
         if table == "augmentation":
             found[key] = recipe.augmentation.get(name, OPERATIONS[name].neutral)
@@ -121,7 +121,9 @@ def checked(key: str, value: Any) -> Any:
     table, dot, name = key.partition(".")
     if table not in GROUPS:
         raise UserError(unknown("table of a recipe", table, GROUPS))
-    known = {key.partition(".")[2]: row for key, row in rows().items() if key.startswith(table)}
+    known = {
+        key.partition(".")[2]: row for key, row in recipe_keys().items() if key.startswith(table)
+    }
     if not dot:
         raise UserError(f"{table} is a table of a recipe; its keys: {', '.join(known)}.")
     if name not in known:
@@ -177,7 +179,7 @@ def word(key: str, value: Any) -> str:
 
 def shown(recipe: Recipe, default: Recipe) -> dict[str, Any]:
     """Return the values that a file of the recipe has: not the optional ones that `default` has."""
-    usual, known = values(default), rows()
+    usual, known = values(default), recipe_keys()
     return {
         key: value
         for key, value in values(recipe).items()
@@ -190,7 +192,7 @@ def toml(recipe: Recipe, default: Recipe) -> str:
 
     Read over `default` it is the same recipe.
     """
-    known, usual = rows(), values(default)
+    known, usual = recipe_keys(), values(default)
     lines = [f"# {line}" for line in textwrap.wrap(recipe.describe(), 98)]
     for table, content in grouped(shown(recipe, default)).items():
         lines += ["", f"[{table}]"]
@@ -203,7 +205,7 @@ def toml(recipe: Recipe, default: Recipe) -> str:
     return "\n".join(lines)
 
 
-def _said(row: Row, recipe: Recipe) -> str:
+def _said(row: RecipeKey, recipe: Recipe) -> str:
     """Return what a value does; of an augmentation that is on, with its strength."""
     table, _, name = row.key.partition(".")
     if table != "augmentation":
@@ -215,7 +217,7 @@ def _said(row: Row, recipe: Recipe) -> str:
 def table() -> str:
     """Return the table of all values for the documents."""
     lines = ["| key | from | to | default | does |", "| --- | --- | --- | --- | --- |"]
-    for row in rows().values():
+    for row in recipe_keys().values():
         default = "by the data" if row.default is None else f"`{json.dumps(row.default)}`"
         names = f": {', '.join(f'`{name}`' for name in row.names)}" if row.names else ""
         lines.append(f"| `{row.key}` | {row.low} | {row.high} | {default} | {row.words}{names} |")

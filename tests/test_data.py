@@ -71,7 +71,7 @@ class TestEveryRegisteredDataSet:
 def test_no_torch() -> None:
     """Reading a data set and writing a recipe import no torch."""
     code = (
-        "import sys, nas.data, nas.training.recipe as r;"
+        "import sys, nas.data, nas.training.recipes as r;"
         "r.default_recipe(nas.data.load('digits')); print('torch' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -19,7 +19,14 @@ from nas.config import Config, Finals
 from nas.cost import Cost
 from nas.store import queries
 from nas.store.queries import TrialInfo
-from nas.study.finalists import SUFFIX, Ranking, Standing, affordable, reserved
+from nas.study.finalists import (
+    SUFFIX,
+    Ranking,
+    Standing,
+    affordable,
+    ranking,
+    reserved,
+)
 from nas.training.recipe import Recipe
 from nas.training.recipes import lengthened
 from tests.test_search import points, rows, until
@@ -226,3 +233,21 @@ def test_a_configuration_with_finals_is_read_back() -> None:
     finals = Finals(4, 3, RECIPE)
     assert Finals.from_json(json.loads(json.dumps(finals.to_json()))) == finals
     assert Config.__dataclass_fields__["finals"].default is None
+
+
+def test_a_study_is_copied_with_its_finalists(
+    searched: tuple[Path, list[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    """Copied under another name, the finalists' study follows it, and the result is the same."""
+    folder, _, found = searched
+    there = f"sqlite:///{tmp_path}/copy.db"
+    source = f"sqlite:///{folder}/nas.db"
+    result(nas_here("store", "copy", source, there, "--study", "tiny", "--as", "other", "--json"))
+    with queries.connect(there) as connection:
+        names = [study.name for study in queries.studies(connection)]
+        moved = ranking(connection, "other")
+    assert names == ["other", "other" + SUFFIX]
+    assert [each.to_json() for each in moved.standings] == [
+        each | {"interval": each["interval"] and tuple(each["interval"])}
+        for each in found["finalists"]
+    ]

@@ -140,10 +140,11 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
 
     A time limit counts anew each time. `watch` receives a snapshot every second.
     """
-    from nas.config import Config
+    from nas.config import Config, Finals
     from nas.store import queries
     from nas.store.engine import resolve
     from nas.study.finalists import finals_of
+    from nas.study.options import FINAL_SEEDS
     from nas.study.preparation import Prepared, open_study
     from nas.training.recipes import lengthened
 
@@ -156,7 +157,9 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     seconds = asked.time or info.seconds
     budget = options.budget(trials, seconds)
     with closing(asked.new_executor()) as executor:
-        config = replace(config, finals=finals_of(asked, lengthened(config.recipe), config.finals))
+        none = Finals(0, FINAL_SEEDS, lengthened(config.recipe))  # a study stays as it was begun
+        finals = finals_of(asked, none.recipe, config.finals or none)
+        config = replace(config, finals=finals)
         prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())
         return _run(prepared, open_study(prepared), watch or silent)
 

@@ -67,30 +67,46 @@ def copy(
 ) -> Copied:
     """Copy these studies, or all, into another store; raise StoreError, and write nothing, if not.
 
-    `rename` gives studies another name in the target, where its name may be taken.
+    `rename` gives studies another name in the target, where its name may be taken. With a search
+    comes the study of its finalists, named after it.
     """
     parsed = engines.parse(target)
     if engines.parse(source) == parsed:
         raise StoreError(f"{engines.masked(parsed)} is the store that is copied: name another.")
     with queries.connect(source, frozen=True) as old:
         require_current(old, source)
-        ids = _ids(old, studies)
+        searches = {each.name: each.search for each in queries.studies(old)}
+        ids = _ids(old, studies, searches)
         with closing(Store.open(target)) as made:
-            names = {name: (rename or {}).get(name, name) for name in ids}
+            names = {name: _new_name(name, searches.get(name), rename or {}) for name in ids}
             _refuse_taken(made, list(names.values()))
             with reported(parsed, "write"), made.engine.begin() as new:
                 tables = _Copy(made, old, new, (ids, names), watch or (lambda *_: None))
                 return tables.run(whole=not studies)
 
 
-def _ids(connection: sa.Connection, wanted: Sequence[str]) -> dict[str, int]:
-    """Return the ids of the wanted studies, of all where none is named, the oldest first."""
+def _new_name(name: str, search: str | None, rename: Mapping[str, str]) -> str:
+    """Return a study's name in the target: that of finalists follows their search's."""
+    if search in rename and name not in rename:
+        return rename[search] + name.removeprefix(search)
+    return rename.get(name, name)
+
+
+def _ids(
+    connection: sa.Connection, wanted: Sequence[str], searches: Mapping[str, str | None]
+) -> dict[str, int]:
+    """Return the ids of the wanted studies and their finalists', of all where none is named.
+
+    The oldest comes first; `searches` names the search of each study of finalists.
+    """
     rows = connection.execute(sa.select(_STUDIES.c.study_name, _STUDIES.c.study_id))
     ids = {row.study_name: row.study_id for row in rows.all()}
     for name in wanted:
         if name not in ids:
             raise StoreError(unknown("study", name, ids))
-    return {name: ids[name] for name in sorted(wanted or ids, key=ids.__getitem__)}
+    finalists = [name for name, search in searches.items() if search in wanted]
+    chosen = {*wanted, *finalists} if wanted else ids
+    return {name: ids[name] for name in sorted(chosen, key=ids.__getitem__)}
 
 
 def _refuse_taken(target: Store, names: list[str]) -> None:
@@ -206,7 +222,11 @@ class _Copy:
         return f"{self.names.get(study, study)}{slash}{number}"
 
     def _our_study(self, row: Row) -> Row:
-        return row | {"id": self.studies[row["id"]], "name": self.names[row["name"]]}
+        config = json.loads(row["config"])
+        if (search := config.get("search")) is not None:
+            config["search"] = self.names.get(search, search)
+        moved = {"id": self.studies[row["id"]], "name": self.names[row["name"]]}
+        return row | moved | {"config": json.dumps(config)}
 
     def _shared(self, evaluations: sa.ColumnElement[bool], *, whole: bool) -> None:
         """Copy networks and recipes that the target lacks: their ids say what they are."""

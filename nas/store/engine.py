@@ -33,8 +33,8 @@ _PASSING_STATES = ("08", "40", "53", "57")
 _PASSING_SIGNS = (
     *("locked", "database or disk is full", "disk i/o error"),  # SQLite's words
     *("connection refused", "could not connect", "failed to resolve", "timeout"),  # psycopg's
-    *("timed out", "starting up", "shutting down", "server closed", "connection is lost"),
-    *("too many", "no route to host"),
+    *("timed out", "starting up", "shutting down", "not yet accepting", "server closed"),
+    *("connection is lost", "too many", "no route to host"),
 )
 _EXAMPLES = "sqlite:///studies/nas.db or postgresql+psycopg://user@host/database"
 

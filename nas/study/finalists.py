@@ -166,7 +166,7 @@ def means(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
 
 
 def finals_of(options: SearchOptions, whole: Recipe, stored: Finals | None = None) -> Finals | None:
-    """Return how a search ends, by its options, else as it is stored; None without finalists.
+    """Return how a search ends, by its options, else as it is `stored`; None without finalists.
 
     `whole` is the recipe of finalists that were not wanted before.
     """

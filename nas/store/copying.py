@@ -87,7 +87,7 @@ def copy(
 
 def _new_name(name: str, search: str | None, rename: Mapping[str, str]) -> str:
     """Return a study's name in the target: that of finalists follows their search's."""
-    if search in rename and name not in rename:
+    if search is not None and search in rename and name not in rename:
         return rename[search] + name.removeprefix(search)
     return rename.get(name, name)
 

@@ -33,11 +33,16 @@ def numbers(data: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def measure(checkout: Path, command: str) -> dict[str, float]:
-    """Run one benchmark in a checkout, with its own environment; return the numbers it wrote."""
+    """Run one benchmark in a checkout, with its own environment; return the numbers it wrote.
+
+    A benchmark that wrote its result may end with an error: its own verdict is not looked at.
+    """
     python = checkout / ".venv/bin/python"
     words = command.split()
-    subprocess.run([python, "-m", f"benchmarks.{words[0]}", *words[1:]], cwd=checkout, check=True)
-    return dict(numbers(json.loads((checkout / RESULTS / f"{words[0]}.json").read_text())))
+    result = checkout / RESULTS / f"{words[0]}.json"
+    result.unlink(missing_ok=True)
+    subprocess.run([python, "-m", f"benchmarks.{words[0]}", *words[1:]], cwd=checkout)
+    return dict(numbers(json.loads(result.read_text())))
 
 
 def compare(base: Path, command: str, rounds: int) -> dict[str, dict[str, float]]:
@@ -45,9 +50,9 @@ def compare(base: Path, command: str, rounds: int) -> dict[str, dict[str, float]
     before: dict[str, list[float]] = {}
     after: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for checkout, kept in ((base, before), (HERE, after)):
+        for checkout, rounds_of in ((base, before), (HERE, after)):
             for name, number in measure(checkout, command).items():
-                kept.setdefault(name, []).append(number)
+                rounds_of.setdefault(name, []).append(number)
     compared = {}
     for name in before.keys() & after.keys():
         best = max if "per_second" in name else min
@@ -64,11 +69,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--commands", nargs="+", default=["cost", "overhead"])
     options = parser.parse_args()
-    found = {
+    ratios = {
         command: compare(options.base, command, options.rounds) for command in options.commands
     }
-    (HERE / RESULTS / "versus.json").write_text(json.dumps(found, indent=1) + "\n")
-    for command, compared in found.items():
+    (HERE / RESULTS / "versus.json").write_text(json.dumps(ratios, indent=1) + "\n")
+    for command, compared in ratios.items():
         for name, pair in compared.items():
             print(f"{command}  {name}: {pair['before']:.4g} -> {pair['after']:.4g}")
 

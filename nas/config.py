@@ -1,7 +1,8 @@
 """A study's configuration: the meaning of its name, as it is stored."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from nas.cost import Limits
 from nas.latency.table import LatencyTable
 from nas.objective import Objective
 from nas.pruners.ladder import DEFAULT, REDUCTION, Schedule, ladder
-from nas.search_space import SearchSpace
+from nas.search_space import Assignment, SearchSpace
 from nas.search_space.preflight import Subject
 from nas.store.records import Metrics, StoredArchitecture
 from nas.training.metrics import gain
@@ -21,8 +22,33 @@ CACHE = ".cache"  # folder of resized images, beside the studies
 
 
 @dataclass(frozen=True)
+class Finals:
+    """How a search ends: its best `networks` are trained under `recipe` with each of the `seeds`.
+
+    The seeds are the recipe's own and the next ones.
+    """
+
+    networks: int
+    seeds: int
+    recipe: Recipe
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self) | {"recipe": self.recipe.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Finals":
+        """Read it back."""
+        return cls(**{**data, "recipe": Recipe.from_json(data["recipe"])})
+
+
+@dataclass(frozen=True)
 class Config:
-    """A study's space, data, recipe, objective and sampler; the budget is not part of it."""
+    """A study's space, data, recipe, objective and sampler; the budget is not part of it.
+
+    A study of finalists trains the networks of `finalists`, assignments of its space, with each of
+    `seeds` seeds, for the study named `search`.
+    """
 
     space: SearchSpace
     data: str
@@ -43,6 +69,17 @@ class Config:
     reduction: int = REDUCTION
     checkpoints: str | None = None  # a folder or URL that all machines see
     showcase: bool = True  # whether trials carry notes and diagrams for the dashboard
+    finals: Finals | None = None
+    finalists: tuple[Assignment, ...] = ()
+    seeds: int = 1
+    search: str | None = None
+
+    @cached_property
+    def recipes(self) -> Mapping[str, Recipe]:
+        """The recipes of the study's evaluations by their hashes: one for each seed."""
+        seeds = range(self.recipe.seed, self.recipe.seed + self.seeds)
+        recipes = [replace(self.recipe, seed=seed) for seed in seeds]
+        return {recipe.hash: recipe for recipe in recipes}
 
     @property
     def schedule(self) -> Schedule:
@@ -83,15 +120,16 @@ class Config:
             return str(Path(self.folder, "checkpoints"))
         return f"{self.checkpoints.rstrip('/')}/{Path(self.folder).name}"
 
-    def checkpoint_url(self, architecture_id: str) -> str:
-        """Return the folder of a training's checkpoint and weights."""
-        return f"{self.checkpoint_root}/{architecture_id}-{self.recipe.hash}"
+    def checkpoint_url(self, architecture_id: str, recipe_hash: str | None = None) -> str:
+        """Return the folder of a training's checkpoint and weights; by default the recipe's."""
+        return f"{self.checkpoint_root}/{architecture_id}-{recipe_hash or self.recipe.hash}"
 
     @classmethod
     def of(cls, options: Any, **others: Any) -> "Config":
         """Make a configuration: fields that are an option's value, then the others."""
-        names = [each.name for each in fields(cls) if each.name not in others]
-        return cls(**{name: getattr(options, name) for name in names}, **others)
+        names = {each.name for each in fields(cls)} - others.keys()
+        values = {name: getattr(options, name) for name in names if hasattr(options, name)}
+        return cls(**values, **others)
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as plain data."""
@@ -105,6 +143,8 @@ class Config:
             "objective": self.objective.to_json(),
             "limits": self.limits.to_json(),
             "features": list(self.features) or None,
+            "finals": self.finals and self.finals.to_json(),
+            "finalists": [dict(values) for values in self.finalists] or None,
             **({"latency": self.latency.to_json()} if self.latency else {}),
         }
 
@@ -123,6 +163,8 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "limits": lambda data: Limits(**data),
     "features": tuple,
     "latency": LatencyTable.from_json,
+    "finals": Finals.from_json,
+    "finalists": tuple,
 }
 
 

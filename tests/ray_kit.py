@@ -121,6 +121,7 @@ class Cluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_raylet_start_wait_time_s": "240",  # on a busy machine all is slow to begin
             "RAY_agent_register_timeout_ms": "240000",
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "10",  # wait for a lost head; 60 by default
         }
         if token:
             path = folder / "token"

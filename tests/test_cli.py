@@ -31,7 +31,7 @@ def search(inputs: Path, **changes: object) -> list[str]:
     """Return the words of a tiny search that would succeed, but for the changes."""
     options: dict[str, object] = {
         "space": inputs / "tiny.py", "data": inputs / "tones.npz", "target_flops": "50k",
-        "trials": 1, "epochs": 1, "workers": 1, "study": "tiny",
+        "trials": 1, "epochs": 1, "workers": 1, "study": "tiny", "finalists": 0,
     }  # fmt: skip
     chosen = {k: v for k, v in (options | changes).items() if v is not None}
     flags = [(f"--{k.replace('_', '-')}", str(v)) for k, v in chosen.items()]

@@ -5,7 +5,7 @@ seconds:
 
 - A search, `nas scale` and `nas.search(...)` get `--trials 1 --epochs 1 --workers 0` appended, and
   `nas resume` gets `--trials 1 --workers 0`: torch is imported once. With `--executor ray` a search
-  gets `--max-concurrent 1` and its own Ray, if Ray can start here.
+  gets `--max-concurrent 1` and a Ray head, if Ray can start here.
 - `nas latency table` gets `--seconds 1`. "digits" has a quarter of its images for training. A
   pre-flight draws 100 networks instead of 1,000, and `--prefilter` ranks 10 instead of 100.
 - A command that runs until Ctrl-C (`--watch`, `--follow`, `nas metrics serve`) gets it after its
@@ -26,8 +26,9 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,9 @@ PYTHON, SQL = "python", "sql"
 QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "0"]}
 QUICK["resume"] = ["--trials", "1", "--workers", "0"]
 QUICK["scale"] = QUICK["search"]
-ON_RAY = ["--trials", "1", "--epochs", "1", "--max-concurrent", "1"]
+ON_RAY = ["--trials", "1", "--epochs", "1", "--max-concurrent", "1", "--no-finalists"]
 QUICK["latency table"] = ["--seconds", "1"]
+AT_THE_END = ExitStack()  # what runs until the last document is read
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -122,7 +124,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(proposer, "RANKED", 10)
         patch.delenv("NAS_STORE", raising=False)
         run_nas("search --space mixconv --data digits --target-flops 2M")
-        yield folder
+        with AT_THE_END:
+            yield folder
 
 
 def run_nas(line: str) -> str:
@@ -130,6 +133,8 @@ def run_nas(line: str) -> str:
     words = shlex.split(line, comments=True)
     given = "--alpha" in words  # coefficients of a family: then there is nothing to train
     quick = QUICK["latency table"] if words[:2] == ["latency", "table"] else QUICK.get(words[0], [])
+    if words[0] == "search" and not {"--finalists", "--no-finalists", "--config"} & set(words):
+        quick = [*quick, "--no-finalists"]
     ended = CliRunner().invoke(app, words + ([] if given else quick))
     if ended.exception and not isinstance(ended.exception, SystemExit):
         raise ended.exception
@@ -157,12 +162,18 @@ def run_until_ctrl_c(words: list[str]) -> None:
         process.communicate()
 
 
+@cache
+def ray_head() -> ray_kit.Cluster:
+    """Start a Ray head for all documents."""
+    cluster = AT_THE_END.enter_context(ray_kit.cluster())
+    cluster.start_head()
+    return cluster
+
+
 def run_on_ray(*words: str) -> None:
-    """Run a search on a new Ray head; do nothing if Ray can't start here."""
+    """Run a search on the Ray head; do nothing if Ray can't start here."""
     if not ray_kit.why_not():
-        with ray_kit.cluster() as cluster:
-            cluster.start_head()
-            ended = cluster.run(*command(*words, *ON_RAY))
+        ended = ray_head().run(*command(*words, *ON_RAY), RAY_ADDRESS=ray_kit.ADDRESS)
         assert ended.returncode == 0, ended.stderr
 
 
@@ -277,7 +288,7 @@ def test_python_runs(path: Path, world: Path, monkeypatch: pytest.MonkeyPatch) -
     search = nas.search
 
     def quick(**options: object) -> object:
-        return search(**{**options, "trials": 1, "epochs": 1, "workers": 0})  # type: ignore[arg-type]
+        return search(**{**options, "trials": 1, "epochs": 1, "workers": 0, "finalists": 0})  # type: ignore[arg-type]
 
     monkeypatch.setattr(nas, "search", quick)
     kept = (world / "scans.npz").read_bytes()

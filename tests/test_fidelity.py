@@ -427,7 +427,7 @@ def search(folder: Path, **options: Any) -> searching.Study:
     space, images = write_inputs(folder)
     chosen = {
         "study": "tiny", "store": store_of(folder), "out": str(folder / "studies"), "workers": 0,
-        "epochs": 4, "reduction": 2, "sampler": "random",
+        "epochs": 4, "reduction": 2, "sampler": "random", "finalists": 0,
     }  # fmt: skip
     return searching.search(space, images, "50k", **(chosen | options))  # type: ignore[arg-type]
 

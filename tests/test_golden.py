@@ -135,7 +135,19 @@ def test_an_old_study_is_a_warm_start(old: list[str], tmp_path: Path) -> None:
     """A new search of the same space under the same recipe begins with the old evaluations."""
     (tmp_path / "space.py").write_text(SPACE)
     words = ["--space", str(tmp_path / "space.py"), "--data", "digits", "--target-flops", "250k"]
-    more = ["--trials", "1", "--epochs", "2", "--workers", "0", "--study", "warm", "--json"]
+    more = [
+        "--trials",
+        "1",
+        "--epochs",
+        "2",
+        "--workers",
+        "0",
+        "--study",
+        "warm",
+        "--json",
+        "--finalists",
+        "0",
+    ]
     found = result(nas_here("search", *words, *more, "--out", str(tmp_path / "studies"), *old))
     assert found["trials"]["reused"] == 4
 

@@ -75,38 +75,34 @@ def test_a_node_that_is_cut_off_loses_nothing(tmp_path: Path) -> None:
     assert_whole(tmp_path, 3, 15)
 
 
-def test_workers_without_room_are_told_of_and_begin_on_a_node_that_joins(
-    network: ray_kit.Cluster, tmp_path: Path
-) -> None:
-    """More CPUs than any node has: what waits, for what, and what the nodes have."""
-    network.start_head(cpus=1)
-    words = [*search(tmp_path, epochs=1), *RAY, "--cpus-per-trial", "3"]
+def test_workers_are_given_what_they_ask_for(network: ray_kit.Cluster, tmp_path: Path) -> None:
+    """Halves of one GPU; more CPUs than any node has: what waits, for what, until a node joins.
+
+    Two workers with half a GPU share device 0. Without GPUs asked for none is seen.
+    """
+    network.start_head(cpus=2, gpus=1)
+    halves = tmp_path / "halves"
+    halves.mkdir()
+    words = [*search(halves, epochs=1), *RAY, "--gpus-per-trial", "0.5", "--max-concurrent", "2"]
+    ended = network.run(*command(*words))
+    assert ended.returncode == 0, ended.stderr
+    assert log_of(halves).count("CUDA devices: 0\n") == 2
+    words = [*search(tmp_path, epochs=1), *RAY, "--cpus-per-trial", "3", "--gpus-per-trial", "0"]
     late = network.run(*command(*words, "--time", "5s"))
     assert late.returncode == 1, late.stderr
     assert "no trial was completed" in late.stderr
     process = network.popen(*command(*words))
     assert process.stderr is not None
-    said = ""
-    while "wait for Ray" not in said:
-        said = process.stderr.readline()
-    assert "1 of 1 workers wait for Ray to find 3 CPU for each, and no node has that" in said
-    assert "(1 CPU, 0 GPU)" in said
+    line = ""
+    while "wait for Ray" not in line:
+        line = process.stderr.readline()
+    assert "1 of 1 workers wait for Ray to find 3 CPU for each, and no node has that" in line
+    assert "(2 CPU, 1 GPU)" in line
     network.add_node(cpus=3)
     _, errors = process.communicate(timeout=OVER)
     assert process.returncode == 0, errors
+    assert log_of(tmp_path).count("CUDA devices: none\n") == 1
     assert_whole(tmp_path, 3, 1)
-
-
-def test_workers_see_the_gpus_that_ray_gives_them(network: ray_kit.Cluster, tmp_path: Path) -> None:
-    """Halves of one GPU: two workers share device 0. Without GPUs asked for none is seen."""
-    network.start_head(cpus=4, gpus=1)
-    for share, devices in (("0.5", "0"), ("0", "none")):
-        folder = tmp_path / devices
-        folder.mkdir()
-        words = [*search(folder, epochs=1), *RAY, "--gpus-per-trial", share]
-        ended = network.run(*command(*words, "--max-concurrent", "2"))
-        assert ended.returncode == 0, ended.stderr
-        assert log_of(folder).count(f"CUDA devices: {devices}\n") == 2
 
 
 def test_without_an_address_a_ray_is_started_and_ended(

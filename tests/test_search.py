@@ -239,7 +239,7 @@ def test_the_three_lines_of_the_python_api(tmp_path: Path, monkeypatch: pytest.M
     script = tmp_path / "script.py"
     script.write_text(
         "import nas\n"
-        f"study = nas.search(**{kept!r}, trials=2, epochs=1, workers=2)\n"
+        f"study = nas.search(**{kept!r}, trials=2, epochs=1, workers=2, finalists=0)\n"
         "model = study.best.build()\n"
         "print(sum(p.numel() for p in model.parameters()) == study.best.trial.cost.params)\n"
     )
@@ -267,7 +267,7 @@ def test_a_failing_trial_is_recorded_and_the_search_goes_on(
     monkeypatch.setattr(trainer, "train", fails_first)
     words = arguments(tmp_path)
     options = dict(zip((w[2:].replace("-", "_") for w in words[::2]), words[1::2], strict=True))
-    options |= {"trials": 3, "epochs": 1, "workers": 0}
+    options |= {"trials": 3, "epochs": 1, "workers": 0, "finalists": 0}
     found = commands.search(**options)  # type: ignore[arg-type]
     assert (found.counts.failed, found.counts.complete) == (1, 2)
     with queries.connect(store_of(tmp_path)) as connection:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 from store_kit import CONFIG, file_url, opened, point, proposal, ready
 from store_kit import trials as trials_of
 
+from nas.cost import Cost
 from nas.errors import StoreError
 from nas.store import engine, queries
 from nas.store.schema import ARTIFACTS, RECIPES, VERSION_TABLE
@@ -241,6 +243,22 @@ def test_best_and_counts(url: str) -> None:
     assert (failed.state, failed.reason, counts.total) == ("fail", "because", 7)
     assert [info.number for info in running] == [5]
     assert curve == [point(1, 0.9)]
+
+
+def test_of_equal_scores_the_cheapest_is_best(url: str) -> None:
+    """Many trials have the best score: the cheapest comes first, whichever was begun first."""
+    with opened(url) as store:
+        mine = trials_of(store)
+        for index, macs in enumerate((70, 30, 50, 20, 60, 40)):
+            cost = Cost(macs, 1, 1, 1)
+            lease = mine.start(replace(proposal(f"network{index}"), cost=cost)).lease
+            assert lease is not None
+            mine.finish(lease, "complete", metrics={"accuracy": 0.9})
+        with store.read() as connection:
+            best = queries.best(connection, mine.info.id, 1)
+            three = queries.best(connection, mine.info.id, 3)
+    assert [info.cost.macs for info in best] == [20]
+    assert [info.cost.macs for info in three] == [20, 30, 40]
 
 
 def test_reading_imports_little() -> None:

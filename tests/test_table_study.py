@@ -5,6 +5,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,8 @@ def killed_and_resumed(url: str, config: Any, trials: int, workers: int) -> None
         os.kill(children(process.pid)[0], signal.SIGKILL)
         further(store)
         for pid in [process.pid, *children(process.pid)]:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a worker ends by itself without its driver
+                os.kill(pid, signal.SIGKILL)
         process.join(60)
         process = table_kit.start(url, config, trials, workers)
         further(store)

@@ -24,8 +24,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     space, data = write_inputs(folder, 24)
     search(
         space, data, "50k", trials=2, epochs=1, workers=0, study="tiny", pruner="none",
-        sampler="random", store=f"sqlite:///{folder}/nas.db", out=str(folder / "studies"),
-        showcase=False,
+        sampler="random", finalists=0, showcase=False,
+        store=f"sqlite:///{folder}/nas.db", out=str(folder / "studies"),
     )  # fmt: skip
     return folder
 

@@ -71,6 +71,7 @@ class Cluster:
         """Start the search, or go on with it: always the same command."""
         words = [
             *("search", "--space", "mixconv", "--data", "digits", "--target-flops", "2M"),
+            "--no-finalists",
             *("--sampler", "random", "--pruner", "none", "--seed", str(self.options.seed)),
             *("--trials", str(self.options.trials), "--epochs", str(self.options.epochs)),
             *("--executor", "ray", "--address", ray_kit.ADDRESS),

@@ -24,10 +24,10 @@ def takes(declared: Mapping[str, options.Declared]) -> Callable[[Command], Comma
 
 
 def _parameter(option: options.Declared) -> Parameter:
-    flags = option.flag + (f"/--no-{option.flag[2:]}" if option.type is bool else "")
     default = option.default_text
     known = typer.Option(
-        flags, help=option.help, metavar=f"<{option.unit}>" if option.unit else None,
+        "/".join(option.flags), help=option.help,
+        metavar=f"<{option.unit}>" if option.unit else None,
         show_default=default != "none" and default, rich_help_panel=option.group,
     )  # fmt: skip
     kind: Any = list[str] if option.repeats else option.type

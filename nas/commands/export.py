@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from nas.commands._options import Help, Store, StudyName
-from nas.commands.studies import reading, study_of, trial_of
+from nas.commands.studies import reading, study_of
 from nas.errors import UserError
 from nas.files import check_folder
 from nas.report import tables
@@ -34,21 +34,26 @@ def export_model(
     *,
     out: Annotated[str, Help("Folder to write to.")],
     format: Annotated[str, Help("python.")] = "python",  # noqa: A002 - the option's name
-    trial: Annotated[int | None, Help("Number; the best if left out.")] = None,
+    trial: Annotated[int | None, Help("Number; the winner if left out.")] = None,
+    pick: Annotated[str | None, Help("winner or accurate: the most accurate finalist.")] = None,
     store: Store = None,
 ) -> Exported:
-    """Write a trial's network as code, with its weights."""
+    """Write a trial's network as code, with its weights.
+
+    A finalist has the weights of its best training in full.
+    """
     from nas import export as exporters
 
     exporter = exporters.get(format)
     check_folder(Path(out))
     from nas.store import queries
     from nas.store.engine import resolve
+    from nas.study.finalists import training_of
 
     url = resolve(store)
     with reading(url) as connection:
         info = study_of(connection, study)
-        exported = trial_of(connection, info, trial)
+        exported = training_of(connection, info, trial, pick)
         if exported.state != "complete":
             raise UserError(
                 f"Trial {exported.number} is {exported.state}; only complete ones have weights."

@@ -235,6 +235,7 @@ def _search_coefficients(
     title = f"{name}-scaling"
     candidates = [rounding.scale(architecture, by) for by in distinct.values()]
     settings: dict[str, Any] = {"trials": len(distinct), "sampler": "grid", "pruner": "none"}
+    settings["no_finalists"] = True  # every candidate is trained alike
     if config:
         settings |= {"seed": config.recipe.seed, "set": _recipe_of(config, given)}
     result = search(

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from nas.commands._options import silent
@@ -53,9 +53,7 @@ class Study:
         """Return the result as plain data."""
         best = self.winner.to_json() if self.winner else None
         result: dict[str, Any] = {"study": self.name, "best": best, "trials": vars(self.counts)}
-        if self.winner and self.winner.front:
-            result["front"] = [trial.summary() for trial in self.winner.front.trials]
-        return result
+        return result | (self.winner.beside() if self.winner else {})
 
     @property
     def failure(self) -> NasError | None:
@@ -82,10 +80,12 @@ class Study:
         best = self.winner
         yield f"trials: {counts_line(self.counts)}"
         yield from self.top(5).lines()
+        if best.finalists.standings:
+            yield from best.finalists.lines()
         if best.trial.one_class:
             yield tables.Remark("the winner predicts a single class: it has learnt nothing.")
         names = ("accuracy", "balanced_accuracy", "auroc")
-        metrics = ", ".join(f"{name} {number(best.test.get(name))}" for name in names)
+        metrics = ", ".join(_with_spread(name, best) for name in names)
         majority = number(best.test.get("majority_rate"))
         yield f"test, looked at {best.test_looks}x: {metrics} (majority class {majority})"
         if best.trial.latency_ms is not None:
@@ -97,6 +97,11 @@ class Study:
         for picture in ("search.png", "front.png") if best.front else ("search.png",):
             yield f"picture: {from_here(folder / picture)}"
         yield f"code: {from_here(best.code)}"
+
+
+def _with_spread(name: str, best: "Best") -> str:
+    spread = best.test_spread.get(name)
+    return f"{name} {number(best.test.get(name))}" + (f" ± {spread:.3f}" if spread else "")
 
 
 @options.documented(options.declared(), by_position=3)
@@ -138,7 +143,9 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     from nas.config import Config
     from nas.store import queries
     from nas.store.engine import resolve
+    from nas.study.finalists import finals_of
     from nas.study.preparation import Prepared, open_study
+    from nas.training.recipes import lengthened
 
     asked = options.read(given, options.resumable())
     url = resolve(asked.store)
@@ -149,29 +156,24 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     seconds = asked.time or info.seconds
     budget = options.budget(trials, seconds)
     with closing(asked.new_executor()) as executor:
+        config = replace(config, finals=finals_of(asked, lengthened(config.recipe), config.finals))
         prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())
         return _run(prepared, open_study(prepared), watch or silent)
 
 
 def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
-    """Run a study's workers, conclude it, close the store."""
+    """Run a study's workers, then its finalists', conclude it, close the store."""
     from nas.store import queries
-    from nas.study.driver import Driver
+    from nas.study.preparation import open_study
     from nas.study.winner import conclude
-    from nas.study.worker import WorkOrder
 
     deadline = None if prepared.seconds is None else time.time() + prepared.seconds
-    order = WorkOrder(
-        store=prepared.store,
-        study=prepared.name,
-        worker="",
-        trials=prepared.trials,
-        deadline=deadline,
-        threads=prepared.executor.threads,
-    )
+    searching = None if deadline is None else deadline - prepared.reserved
     try:
-        driver = Driver(order, prepared.config, prepared.executor, prepared.estimate, watch)
-        completed = driver.run()
+        completed = _drive(prepared, searching, watch)
+        if completed and (finals := _finals(prepared, store, deadline)) is not None:
+            open_study(finals).close()
+            completed = _drive(finals, deadline, watch)
         winner = conclude(store, prepared.name) if completed else None
         with store.read() as connection:
             info = queries.study(connection, prepared.name)
@@ -180,3 +182,41 @@ def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     finally:
         store.close()
     return Study(prepared.name, prepared.store, counts, winner, completed, failures)
+
+
+def _drive(prepared: "Prepared", deadline: float | None, watch: "Watch") -> bool:
+    """Run a study's workers; return False where a person stopped them."""
+    from nas.study.driver import Driver
+    from nas.study.worker import WorkOrder
+
+    order = WorkOrder(
+        store=prepared.store,
+        study=prepared.name,
+        worker="",
+        trials=prepared.trials,
+        deadline=deadline,
+        threads=prepared.executor.threads,
+    )
+    return Driver(order, prepared.config, prepared.executor, prepared.estimate, watch).run()
+
+
+def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Prepared | None":
+    """Return the study of finalists, as large as the time left allows; None without finalists."""
+    from nas.study.finalists import SUFFIX, affordable, final_config, trainings_in_all
+
+    finals = prepared.config.finals
+    if finals is None:
+        return None
+    left = None if deadline is None else max(0.0, deadline - time.time())
+    finals = affordable(finals, prepared.final_estimate, prepared.executor.workers, left)
+    config = final_config(store, prepared.name, prepared.config, finals)
+    if config is None:
+        return None
+    name = prepared.name + SUFFIX
+    return replace(
+        prepared,
+        name=name,
+        config=config,
+        trials=trainings_in_all(store, name, config),
+        estimate=prepared.final_estimate,
+    )

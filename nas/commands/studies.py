@@ -208,7 +208,7 @@ def study_of(connection: "sa.Connection", name: str | None) -> "StudyInfo":
 
     if name is not None:
         return queries.study(connection, name)
-    studies = queries.studies(connection)
+    studies = [each for each in queries.studies(connection) if each.search is None]
     if not studies:
         raise StoreError("The store has no study yet; nas search makes one.")
     return studies[-1]

@@ -264,7 +264,7 @@ def read_facts(store: Store, config: Config, study: str) -> StudyFacts:
             counts=queries.counts(connection, info.id),
             best=best,
             failures=queries.failures(connection, info.id),
-            test_looks=len(queries.test_looks(connection, info.id)),
+            test_looks=queries.test_look_count(connection, info.id),
             figure=figure_of(config, [Spot(*row) for row in rows], best),
         )
 

@@ -257,6 +257,24 @@ def _observe(oracle: Oracle, rng: random.Random) -> list[Observation]:
     return observed
 
 
+def expectations(study: Study, oracle: Oracle, rng: random.Random) -> dict[Any, float]:
+    """Return the score that the model expects of each network with a result, by the oracle's keys.
+
+    It is the network's score without the noise of a single training. Empty while there are too few
+    results for a model.
+    """
+    oracle.record.read(study, study.get_trials(deepcopy=False), oracle.identify)
+    observed = _observe(oracle, rng)
+    encoder = Encoder(oracle.distributions)
+    if len(observed) < STARTUP or not encoder.starts:
+        return {}
+    looks = [each.look for each in observed]
+    model = Acquisition(observed, [], encoder, rng)
+    points = encoder.encode([each.values for each in observed], looks)
+    mean = model.improvement(points, looks)[1]
+    return {look.key: float(m) * look.factor for look, m in zip(looks, mean, strict=True)}
+
+
 def make(seed: int, oracle: Oracle | None = None) -> BaseSampler:
     """Make the sampler."""
     return NasSampler(seed, oracle=oracle)

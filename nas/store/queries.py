@@ -58,6 +58,11 @@ class StudyInfo:
         return Objective(**self.config["objective"])
 
     @property
+    def search(self) -> str | None:
+        """The name of the study whose finalists this one trains; None for a search."""
+        return self.config.get("search")
+
+    @property
     def limits(self) -> Limits:
         """The hard limits of the study; a space may have more."""
         return Limits(**self.config.get("limits", {}))
@@ -349,20 +354,25 @@ _TRIALS = sa.select(
 
 
 def best(connection: sa.Connection, study_id: int, n: int = 5) -> list[TrialInfo]:
-    """Return the n best complete trials of different architectures, the best first."""
-    order = (_v.value.desc(), _v.trial_id)
+    """Return the n best complete trials of different architectures, the best first.
+
+    Of equal scores the cheapest comes first.
+    """
     complete = sa.exists().where(
         _o.trial_id == _v.trial_id, _o.study_id == study_id, _o.state == "COMPLETE"
     )
-    first = sa.select(_v.trial_id).where(_v.objective == 0, complete).order_by(*order)
+    mine = (_v.objective == 0, complete)
+    descending = sa.select(_v.value).where(*mine).order_by(_v.value.desc())
     limit = 4 * n  # reused trials repeat an architecture
     while True:
-        statement = _TRIALS.where(_t.trial_id.in_(first.limit(limit))).order_by(*order)
-        rows = connection.execute(statement).all()
+        last = connection.execute(descending.offset(limit - 1).limit(1)).scalar()
+        ids = sa.select(_v.trial_id).where(*mine, sa.true() if last is None else _v.value >= last)
+        statement = _TRIALS.where(_t.trial_id.in_(ids))
+        rows = connection.execute(statement.order_by(_v.value.desc(), _a.macs, _v.trial_id))
         networks: dict[str, TrialInfo] = {}
         for row in rows:
             networks.setdefault(row.architecture_id, _trial_info(row))
-        if len(networks) >= n or len(rows) < limit:
+        if len(networks) >= n or last is None:
             return list(networks.values())[:n]
         limit *= 8
 
@@ -502,6 +512,33 @@ def test_looks(connection: sa.Connection, study_id: int) -> list[tuple[int, Metr
 
 
 test_looks.__test__ = False  # type: ignore[attr-defined]  # its name is no invitation to pytest
+
+
+def test_look_count(connection: sa.Connection, study_id: int) -> int:
+    """Count the looks at the test split: the trainings of a network with several seeds are one."""
+    looks = schema.TEST_LOOKS
+    rows = connection.execute(
+        sa.select(_e.id, _e.architecture_id, _e.fidelity)
+        .join_from(looks, schema.EVALUATIONS, _e.id == looks.c.evaluation_id)
+        .where(looks.c.study_id == study_id)
+    )
+    most: dict[tuple[str, int], int] = {}  # looks at one training of a network
+    for (_, *network), count in Counter(map(tuple, rows)).items():
+        key = (network[0], network[1])
+        most[key] = max(count, most.get(key, 0))
+    return sum(most.values())
+
+
+test_look_count.__test__ = False  # type: ignore[attr-defined]
+
+
+def recipe(connection: sa.Connection, recipe_hash: str) -> Mapping[str, Any]:
+    """Return a recipe by its hash; raise KeyError when there is none."""
+    recipes = schema.RECIPES.c
+    stored = connection.execute(sa.select(recipes.json).where(recipes.hash == recipe_hash)).scalar()
+    if stored is None:
+        raise KeyError(f"No recipe {recipe_hash}.")
+    return dict(stored)
 
 
 def spent(connection: sa.Connection, study_id: int) -> int:

@@ -70,6 +70,7 @@ class Lease(StoredArchitecture):
     """One worker's right to write to one evaluation, until it expires or is taken over."""
 
     evaluation_id: int
+    recipe_hash: str
     attempt: int
     worker: str
     seconds: float

@@ -123,7 +123,7 @@ class Store:
         row = {"study_id": study_id, "evaluation_id": evaluation_id, "metrics": finite(metrics)}
         with self.write() as connection:
             connection.execute(schema.TEST_LOOKS.insert().values(row))
-            return len(queries.test_looks(connection, study_id))
+            return queries.test_look_count(connection, study_id)
 
     def add_artifact(self, study_id: int, kind: str, path: str) -> None:
         """Record a file that a study made; the same file is recorded once."""

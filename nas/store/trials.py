@@ -262,6 +262,7 @@ class Trials:
         """Return the start of a trial, given by its id and number, that this worker trains."""
         lease = Lease(
             evaluation_id=stored.id,
+            recipe_hash=stored.recipe_hash,
             attempt=attempt,
             worker=self.worker.name,
             seconds=self.worker.seconds,

@@ -1,5 +1,6 @@
 """What a person is told of a search before it begins: what is searched, how, how long."""
 
+import math
 from collections.abc import Iterator
 
 from nas import pruners, quantities
@@ -27,6 +28,12 @@ def announce(prepared: Prepared) -> list[str]:
         lines.append(f"resolutions left out, too large or too small for these images: {sizes}")
     lines.append(f"objective: {config.objective.describe(config.recipe.metric)}")
     lines.append(f"recipe: {config.recipe.describe()}")
+    if config.finals is not None:
+        networks, seeds = config.finals.networks, config.finals.seeds
+        lines.append(
+            f"finalists: the {networks} best are trained in full, {config.finals.recipe.epochs} "
+            f"epochs with each of {seeds} seeds; the best of them wins"
+        )
     lines += _proxy_lines(prepared)
     if pruners.get(config.pruner).LADDER:
         lines.append(f"{config.pruner}: {config.schedule.describe()}")
@@ -55,8 +62,14 @@ def _time_line(prepared: Prepared) -> str:
     if prepared.trials is not None:
         whole = prepared.estimate * prepared.trials / workers
         parts.append(f"{prepared.trials} trials in about {quantities.duration(whole)} or less")
+    finals = prepared.config.finals
+    if finals is not None:
+        trainings = math.ceil(finals.networks * finals.seeds / workers)
+        whole = trainings * prepared.final_estimate
+        parts.append(f"the finalists about {quantities.duration(whole)}")
     if prepared.seconds is not None:
-        parts.append(f"at most {quantities.duration(prepared.seconds)}")
+        kept = f", {quantities.duration(prepared.reserved)} of it for the finalists"
+        parts.append(f"at most {quantities.duration(prepared.seconds)}{kept if finals else ''}")
     return (
         f"time: about {each} a trial on {workers} worker{'s' if workers > 1 else ''}; "
         f"{', '.join(parts)}"

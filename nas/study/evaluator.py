@@ -17,6 +17,7 @@ from nas.errors import DiskFull, Interrupted, OutOfMemory
 from nas.store import queries
 from nas.store.records import CurvePoint, Metrics
 from nas.store.trials import Trials
+from nas.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from nas.training.checkpoint import Checkpoints
@@ -33,6 +34,7 @@ log = logging.getLogger("nas")
 class TrialControl:
     """The trial of an evaluator: where its files are, and the functions that it calls.
 
+    `recipe` is how the trial is trained, its seed included.
     `report` stores the metrics of an epoch; its second argument says that the epoch was trained
     before, by an earlier attempt or at a lower rung. It raises where the pruner stops the trial and
     where another worker has the lease: the exception passes through the evaluator.
@@ -42,6 +44,7 @@ class TrialControl:
     """
 
     attempt: int
+    recipe: Recipe
     checkpoints: str
     report: Callable[[CurvePoint, bool], None]
     should_stop: Callable[[], bool]
@@ -109,14 +112,15 @@ class Training:
         def on_full(error: DiskFull) -> None:
             _wait_for_space(error, control.should_stop)
 
-        self._take_over(architecture.id, checkpoints)
+        recipe = control.recipe
+        self._take_over(architecture.id, recipe, checkpoints)
         training = Control(checkpoints, on_epoch, control.should_stop, on_full)
         try:
-            result = self._train(architecture, training)
+            result = self._train(architecture, recipe, training)
         except _RungReached:
             seconds = sum(point.seconds for point in epochs.values())
             return Result(metrics=epochs[fidelity].metrics, seconds=seconds)
-        if fidelity < self.config.recipe.epochs:  # stopped early, before it came to its rung
+        if fidelity < recipe.epochs:  # stopped early, before it came to its rung
             return Result(metrics=result.metrics, seconds=result.seconds)
         while True:
             try:
@@ -128,17 +132,17 @@ class Training:
         return Result(
             metrics=result.metrics,
             seconds=result.seconds,
-            note=ACCUMULATED.format(steps)
-            if steps > self.config.recipe.accumulation_steps
-            else None,
+            note=ACCUMULATED.format(steps) if steps > recipe.accumulation_steps else None,
             clean_up=lambda: self._clean_up(checkpoints),
         )
 
-    def _train(self, architecture: Architecture, control: "Control") -> "TrainResult":
+    def _train(
+        self, architecture: Architecture, recipe: Recipe, control: "Control"
+    ) -> "TrainResult":
         """Train; once more with accumulated gradients where a whole batch exceeds the memory."""
         from nas.training import trainer
 
-        of = (architecture, self.images(), self.config.recipe)
+        of = (architecture, self.images(), recipe)
         try:
             return trainer.train(*of, control=control)
         except OutOfMemory as error:
@@ -146,11 +150,11 @@ class Training:
         _free_memory()  # outside of the handler, whose traceback holds the tensors
         return trainer.train(*of, control=control, accumulation_steps=PARTS)
 
-    def _take_over(self, architecture_id: str, checkpoints: "Checkpoints") -> None:
+    def _take_over(self, architecture_id: str, recipe: Recipe, checkpoints: "Checkpoints") -> None:
         """Copy the checkpoint that another study has of the same training, if we have none."""
         from nas.training.checkpoint import Checkpoints
 
-        trained = self.trials.read(queries.trained, architecture_id, self.config.recipe.hash)
+        trained = self.trials.read(queries.trained, architecture_id, recipe.hash)
         for _, folder in trained:
             if folder is not None and checkpoints.take_over(Checkpoints(folder)):
                 return
@@ -160,7 +164,12 @@ class Training:
         self.drop_weights()
 
     def drop_weights(self) -> None:
-        """Delete the weights of trials that are not among the best any more."""
+        """Delete the weights of trials that are not among the best any more.
+
+        Finalists are few: each keeps its weights.
+        """
+        if self.config.finalists:
+            return
         from nas.training.checkpoint import with_weights
 
         best = self.trials.read(queries.best, self.trials.info.id, WEIGHTS_KEPT)

@@ -32,6 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 OVER_TARGET = 1.5  # times the target: the hard limit on its cost where none is given
 DEFAULT_BUDGET = 24, 1800.0  # trials and seconds, where neither is given
+FINALISTS, FINAL_SEEDS = 4, 3
 # The panels of --help.
 WHAT, PROPOSE, TRAIN = "What to search", "How to propose", "How to train"
 BUDGET, WHERE, WRITTEN = "Budget", "Where it runs", "What is written"
@@ -74,6 +75,12 @@ class Declared:
     def flag(self) -> str:
         """The option's name on the command line."""
         return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The words on the command line: a choice of yes or no has one for each."""
+        both = self.type is bool and not self.name.startswith("no_")
+        return (self.flag, f"--no-{self.flag[2:]}") if both else (self.flag,)
 
     @property
     def type(self) -> Any:
@@ -277,6 +284,16 @@ class SearchOptions:
     time: float | None = _option(
         None, "Time limit, such as 30m, 2h or 90s.", BUDGET, unit="time", read=_seconds,
         unset="30m, unless --trials is given", resumes=True, tunes=False)
+    finalists: int | None = _option(
+        None, "Networks that are trained in full at the end; the winner is the best of them.",
+        BUDGET, page="finalists", unit="networks", at_least=0, unset=str(FINALISTS), resumes=True,
+        tunes=False)
+    final_seeds: int | None = _option(
+        None, "Trainings of each finalist, each with another seed.", BUDGET, page="finalists",
+        unit="seeds", at_least=1, at_most=100, unset=str(FINAL_SEEDS), resumes=True, tunes=False)
+    no_finalists: bool = _option(
+        False, "Hand over the best trial as it was trained in the search.", BUDGET,
+        page="finalists", resumes=True, tunes=False)
     workers: int | None = _option(
         None, "Worker processes; 0: one worker inside the command's own process.", WHERE,
         at_least=0, unset="one per core, at most 8; 1 with a GPU", resumes=True, tunes=False)
@@ -396,6 +413,8 @@ def check(options: SearchOptions) -> None:
     if options.pruner not in pruners.ladders():
         rule = f"is for --pruner {' or '.join(pruners.ladders())}, not for {options.pruner!r}."
         _refuse(options, rule, "fidelity", "reduction")
+    if options.no_finalists:
+        _refuse(options, "is for a search without --no-finalists.", "finalists", "final_seeds")
     options.new_executor()
 
 
@@ -464,8 +483,7 @@ def table() -> str:
     """Return the table of the options of `nas search` for the documents."""
     rows = ["| option | means | default | part of the study |", "| --- | --- | --- | --- |"]
     for option in declared().values():
-        flag = f"`{option.flag}`"
-        flag += f", `--no-{option.flag[2:]}`" if option.type is bool else ""
+        flag = ", ".join(f"`{flag}`" for flag in option.flags)
         page = option.page.rpartition("/")[2].replace("-", " ")
         more = f" See [{page}]({option.page}.md)." if page else ""
         fixed = "yes" if option.fixes else ""

@@ -20,11 +20,12 @@ from nas.search_space import load as load_space
 from nas.search_space.preflight import Preflight, Subject, survey
 from nas.store.engine import resolve
 from nas.store.store import Store
+from nas.study.finalists import finals_of, reserved
 from nas.study.latency_table import TABLE, table_for
 from nas.study.options import OVER_TARGET, SearchOptions, check, declared, fixed
 from nas.training.estimate import training_seconds
 from nas.training.recipe import Recipe
-from nas.training.recipes import DEFAULT, compose
+from nas.training.recipes import DEFAULT, compose, lengthened
 
 Say = Callable[[str], None]
 
@@ -43,6 +44,13 @@ class Prepared:
     preflight: Preflight | None
     left_out: tuple[int, ...]
     proxy_seconds: Mapping[str, float] = field(default_factory=dict)  # of one network, by proxy
+    final_estimate: float = 0.0  # seconds of one training in full
+
+    @property
+    def reserved(self) -> float:
+        """The seconds of the time limit that are kept for the finalists."""
+        finals, workers = self.config.finals, self.executor.workers
+        return reserved(finals, self.final_estimate, workers, self.seconds)
 
 
 def prepare(
@@ -68,6 +76,7 @@ def prepare(
         table = table_for(subject, options, url=url, name=name, say=say)
         goal, subject = replace(goal, table=table.hash), replace(subject, latency=table)
         limits = limits._replace(latency_ms=OVER_TARGET * goal.target)
+    recipe = _recipe(data, options)
     preflight = survey(subject, objective=goal, limits=limits, seed=options.seed)
     config = Config.of(
         options,
@@ -75,18 +84,23 @@ def prepare(
         data=options.data if options.data in data_names() else _from_anywhere(options.data),
         classes=len(data.classes),
         in_channels=data.in_channels,
-        recipe=_recipe(data, options),
+        recipe=recipe,
         objective=goal,
         limits=limits,
         folder=str(Path(options.out, name).absolute()),
         latency=table,
         checkpoints=None if options.checkpoints is None else _from_anywhere(options.checkpoints),
+        finals=finals_of(options, _whole(data, options, recipe)),
+        finalists=(),  # they are chosen at the search's end
     )
     estimate = _estimate(preflight, config, data, executor.threads)
+    final = estimate * _times(config, len(data.splits["train"]))
     own = _proxy_seconds(preflight, config, data)
     _ = executor.workers  # a cluster that is not there is found out before anything is written
     budget = options.trials, options.time
-    return Prepared(name, url, config, *budget, executor, estimate, preflight, left_out, own)
+    return Prepared(
+        name, url, config, *budget, executor, estimate, preflight, left_out, own, final
+    )  # fmt: skip
 
 
 def _recipe(data: DataSet, options: SearchOptions) -> Recipe:
@@ -97,6 +111,14 @@ def _recipe(data: DataSet, options: SearchOptions) -> Recipe:
         recipe.epochs, options.fidelity or ladder.DEFAULT, options.reduction or ladder.REDUCTION
     )
     return replace(recipe, ladder=tuple(rung for rung in rungs if not rung.is_whole))
+
+
+def _whole(data: DataSet, options: SearchOptions, recipe: Recipe) -> Recipe:
+    """Return the finalists' recipe: the default one, or the search's own made longer."""
+    if options.recipe or options.epochs:
+        return lengthened(recipe)
+    given = {"metric": options.metric, "seed": options.seed}
+    return compose(data, "whole", given=given, words=options.set)
 
 
 def _proxy_seconds(preflight: Preflight, config: Config, data: DataSet) -> dict[str, float]:
@@ -140,13 +162,21 @@ def _estimate(preflight: Preflight, config: Config, data: DataSet, threads: int)
         return 0.0
 
 
+def _times(config: Config, images: int) -> float:
+    """Return how many times as long as a trial a training in full takes."""
+    if config.finals is None:
+        return 0.0
+    trial, full = config.recipe, config.finals.recipe
+    return full.epochs * full.updates(images) / (trial.epochs * trial.updates(images))
+
+
 def open_study(prepared: Prepared) -> Store:
     """Open the store and create the study, or find it with the same meaning."""
     config = prepared.config
     store = Store.open(prepared.store)
     try:
         stored = config.to_json() | {"trials": prepared.trials, "seconds": prepared.seconds}
-        recipes = {config.recipe.hash: config.recipe.to_json()}
+        recipes = {key: recipe.to_json() for key, recipe in config.recipes.items()}
         store.create_study(prepared.name, stored, fixed=fixed(), recipes=recipes)
         if config.latency is not None:
             config.latency.write(Path(config.folder, TABLE))

@@ -25,6 +25,7 @@ from nas.samplers._space import SpaceOracle
 from nas.search_space.preflight import draw_near, repair
 from nas.store.queries import Known, Tried
 from nas.store.records import Proposal
+from nas.training.recipe import Recipe
 
 WALK = 200  # steps in search of an architecture without a trial
 PATIENCE = 3  # known architectures in a row, until the proposer itself looks for an unknown one
@@ -97,6 +98,8 @@ class Proposer:
 
         A proposal keeps the limits. After `PATIENCE` repeats it is an architecture without trial.
         """
+        if self.config.finalists:
+            return self._finalist(number)
         rng = random.Random(f"{self.config.seed}:{number}:{repeats}")
         idea = self._idea(rng)
         inside = self._within(idea.values, rng)
@@ -104,7 +107,17 @@ class Proposer:
             idea = Idea(inside, {})
         if repeats >= PATIENCE:
             idea = Idea(self._unseen(idea.values, rng), {})
-        return self._proposal(idea, number)
+        return self._proposal(idea, number, self.config.recipe)
+
+    def _finalist(self, number: int) -> Proposal:
+        """Return the next training of a finalist: all of them with a seed, then with the next."""
+        trials = self.known()
+        for turn, recipe in enumerate(self.config.recipes.values()):
+            for values in self.config.finalists:
+                if trials[self.config.subject.decode(values).id] <= turn:
+                    idea = Idea(dict(values), {"training_seed": recipe.seed})
+                    return self._proposal(idea, number, recipe)
+        raise NothingNew
 
     def _idea(self, rng: random.Random) -> Idea:
         """Return an assignment, whether or not it keeps the limits.
@@ -209,7 +222,7 @@ class Proposer:
             values = rng.choice(inside)
         raise NothingNew
 
-    def _proposal(self, idea: Idea, number: int) -> Proposal:
+    def _proposal(self, idea: Idea, number: int, recipe: Recipe) -> Proposal:
         """Return an idea as the store takes it."""
         architecture = self.config.subject.decode(idea.values)
         choices = {p.name: p.choices for p in self.config.space.parameters()}
@@ -218,7 +231,7 @@ class Proposer:
             architecture=architecture,
             notation="\n".join(notation(architecture)),
             cost=network.cost(architecture),
-            recipe_hash=self.config.recipe.hash,
+            recipe_hash=recipe.hash,
             fidelity=self.fidelity(architecture.id),
             params=idea.values,
             distributions={name: CategoricalDistribution(choices[name]) for name in idea.values},

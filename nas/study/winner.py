@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,9 @@ from nas.report.study_picture import Curve, draw_study
 from nas.store import queries
 from nas.store.records import Evaluation, Metrics
 from nas.store.store import Store
+from nas.study.finalists import Ranking, means, ranking, spreads
 from nas.study.ranking import Front, front, spots
+from nas.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -47,6 +49,8 @@ class Best:
     code: Path
     front: Front | None = None  # of a study that was after it
     measured_ms: float | None = None  # where the study has a latency table
+    finalists: Ranking = field(default_factory=Ranking)
+    test_spread: Mapping[str, float] = field(default_factory=dict)
 
     def build(self) -> "nn.Module":
         """Build the network with the trained weights, ready for inference."""
@@ -57,13 +61,15 @@ class Best:
         return module.eval()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the winner as plain data."""
+        """Return the winner as plain data; metrics are means over the seeds of its trainings."""
+        final = self.finalists.winner
         return {
-            "score": self.trial.score,
+            "score": self.trial.score if final is None else final.score,
             "metric": self.metric,
-            "value": self.trial.metrics.get(self.metric),
-            "validation": dict(self.trial.metrics),
+            "value": self.trial.metrics.get(self.metric) if final is None else final.mean,
+            "validation": dict(self.trial.metrics if final is None else final.validation),
             "test": dict(self.test),
+            "test_spread": dict(self.test_spread),
             "test_looks": self.test_looks,
             "macs": self.trial.cost.macs,
             "params": self.trial.cost.params,
@@ -75,24 +81,40 @@ class Best:
             "code": from_here(self.code),
         }
 
+    def beside(self) -> dict[str, Any]:
+        """Return what stands beside the winner as plain data: finalists, most accurate, front."""
+        finalists, accurate = self.finalists, self.finalists.accurate
+        result: dict[str, Any] = {
+            "finalists": [standing.to_json() for standing in finalists.standings],
+            "accurate": None if accurate is None else accurate.to_json(),
+        }
+        if self.front:
+            result["front"] = [trial.summary() for trial in self.front.trials]
+        return result
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
     """The rows of a study at its end, read once: pictures, notes and result.json are made of them.
 
-    `top` are the best trials of different architectures, the winner first; `curves` has the metric
-    after each epoch, by the trials' numbers; `front` is that of a study with a pareto objective.
+    `top` are the best trials of different architectures; `winner` is the first of them, or the
+    trial of the best finalist. `trainings` are the winner's trials and their evaluations, one for
+    each seed; the network of the first is handed over. `curves` has the metric after each epoch, by
+    the trials' numbers; `front` is that of a study with a pareto objective.
     """
 
     info: queries.StudyInfo
     counts: queries.Counts
     top: Sequence[queries.TrialInfo]
-    winner: Evaluation
+    winner: queries.TrialInfo
     trials: Sequence[queries.TrialInfo]
     curves: Mapping[int, Curve]
     failures: Mapping[str, int]
     looks: Sequence[tuple[int, Metrics]]
+    look_count: int
     front: Front | None
+    finalists: Ranking
+    trainings: Sequence[tuple[queries.TrialInfo, Evaluation]]
 
 
 def read_end(connection: sa.Connection, study: str) -> Ended | None:
@@ -107,15 +129,21 @@ def read_end(connection: sa.Connection, study: str) -> Ended | None:
         points = queries.curve(connection, trial.evaluation_id)
         values = [(point.epoch, point.metrics.get(info.metric)) for point in points]
         curves[trial.number] = [(epoch, value) for epoch, value in values if value is not None]
+    finalists = ranking(connection, study)
+    winner = finalists.winner
+    trainings = [top[0]] if winner is None else winner.trainings
     return Ended(
         info=info,
         counts=queries.counts(connection, info.id),
         top=top,
-        winner=queries.evaluation(connection, top[0].evaluation_id),
+        winner=top[0] if winner is None else winner.trial,
+        finalists=finalists,
+        trainings=[(t, queries.evaluation(connection, t.evaluation_id)) for t in trainings],
         trials=trials,
         curves={number: curve for number, curve in curves.items() if curve},
         failures=queries.failures(connection, info.id),
         looks=queries.test_looks(connection, info.id),
+        look_count=queries.test_look_count(connection, info.id),
         front=front(connection, info) if info.objective.kind == "pareto" else None,
     )
 
@@ -131,27 +159,42 @@ def conclude(store: Store, study: str) -> Best | None:
     if ended is None:
         return None
     config = Config.from_json(ended.info.config)
-    architecture = ended.winner.architecture
     data = load(config.data, cache_dir=cache_dir(config.folder))
-    state = trained_weights(store, ended.winner, config, data)
-    test = dict(ended.looks).get(ended.winner.id)
-    looks = len(ended.looks)
-    if test is None:
-        test, looks = _look(architecture, state, data, config.recipe.metric), looks + 1
-        store.look_at_test(ended.info.id, ended.winner.id, test)
-    facts = facts_of(ended.top[0], data, architecture, test)
+    (trial, evaluation), *_ = ended.trainings
+    architecture = evaluation.architecture
+    state, tests, looks = _test(store, config, ended, data)
+    facts = facts_of(trial, data, architecture, tests[0])
     best = Best(
-        ended.top[0],
+        ended.winner,
         architecture,
         config.recipe.metric,
-        test,
+        means(tests),
         looks,
         export.get("python").export(architecture, state, Path(config.folder, "best"), facts),
         front=ended.front,
         measured_ms=_measured(architecture, config),
+        finalists=ended.finalists,
+        test_spread=spreads(tests),
     )
     _hand_over(store, config, ended, best)
     return best
+
+
+def _test(
+    store: Store, config: Config, ended: Ended, data: DataSet
+) -> "tuple[Mapping[str, Tensor], list[Metrics], int]":
+    """Return the weights to hand over, each training's test metrics, and the count of looks.
+
+    All trainings of the winner are one look; a training that was looked at before is not again.
+    """
+    stored, tests, states, looks = dict(ended.looks), [], [], ended.look_count
+    for _, evaluation in ended.trainings:
+        states.append(trained_weights(store, evaluation, config, data))
+        if (test := stored.get(evaluation.id)) is None:
+            test = _look(evaluation.architecture, states[-1], data, config.recipe.metric)
+            looks = store.look_at_test(ended.info.id, evaluation.id, test)
+        tests.append(test)
+    return states[0], tests, looks
 
 
 def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:
@@ -163,7 +206,7 @@ def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:
         "best": best.to_json(),
         "trials": vars(ended.counts),
         "top": [trial.summary() for trial in ended.top],
-        **({"front": [trial.summary() for trial in best.front.trials]} if best.front else {}),
+        **best.beside(),
         "config": {key: value for key, value in info.config.items() if key not in NOT_SHOWN},
     }
     write_json(folder / "result.json", result)
@@ -244,14 +287,16 @@ def trained_weights(
         weights = Checkpoints(evaluation.checkpoint).load_weights()
         if weights is not None:
             return weights
-    again = train(evaluation.architecture, data, config.recipe)
-    metric = config.recipe.metric
+    with store.read() as connection:
+        recipe = Recipe.from_json(queries.recipe(connection, evaluation.recipe_hash))
+    again = train(evaluation.architecture, data, recipe)
+    metric = recipe.metric
     stored, now = evaluation.metrics.get(metric), again.metrics[metric]
     if stored != now:
         log.warning(
             "%s: trained again, %s %s, not %s", evaluation.architecture_id, metric, now, stored
         )
-    url = config.checkpoint_url(evaluation.architecture_id)
+    url = config.checkpoint_url(evaluation.architecture_id, evaluation.recipe_hash)
     Checkpoints(url).save_weights(again.state)
     store.set_checkpoint(evaluation.id, url)
     return again.state

@@ -115,7 +115,8 @@ class Worker:
     def _evaluate(self, lease: Lease, should_stop: Callable[[], bool]) -> None:
         control = TrialControl(
             attempt=lease.attempt,
-            checkpoints=self.config.checkpoint_url(lease.architecture.id),
+            recipe=self.config.recipes[lease.recipe_hash],
+            checkpoints=self._checkpoints(lease),
             report=partial(self._report, lease),
             should_stop=should_stop,
         )
@@ -152,6 +153,9 @@ class Worker:
         if point.epoch < lease.fidelity and self.should_prune(lease):
             raise Pruned(point.metrics)
 
+    def _checkpoints(self, lease: Lease) -> str:
+        return self.config.checkpoint_url(lease.architecture.id, lease.recipe_hash)
+
     def leave(self, lease: Lease, reason: str) -> None:
         """Let a trial go, to be taken up later, and tell the observers."""
         self.trials.release(lease)
@@ -169,14 +173,13 @@ class Worker:
         """Tell a trial, to the observers first: a told trial is frozen."""
         end = (lease, state, metrics or {}, reason)
         self.observers.tell("ending", *end)
-        url = self.config.checkpoint_url(lease.architecture.id)
         self.trials.finish(
             lease,
             state,
             metrics=metrics,
             reason=reason,
             seconds=seconds,
-            checkpoint=None if state == "failed" else url,
+            checkpoint=None if state == "failed" else self._checkpoints(lease),
         )
         self.observers.tell("ended", *end)
 

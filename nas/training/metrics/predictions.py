@@ -139,11 +139,18 @@ class Predictions:
         Positives and negatives: (B, levels), of the images that share a probability; then the log
         odds of the levels, (levels,).
         """
-        positive = self.labels == label
-        split = np.concatenate([self.samples * positive, self.samples * ~positive])
-        levels, sums = _grouped(split, -self.log_odds[:, label])
-        positives, negatives = np.split(sums, 2)
-        return positives, negatives, -levels
+        if label not in self._ranked:
+            positive = self.labels == label
+            split = np.concatenate([self.samples * positive, self.samples * ~positive])
+            levels, sums = _grouped(split, -self.log_odds[:, label])
+            positives, negatives = np.split(sums, 2)
+            self._ranked[label] = positives, negatives, -levels
+        return self._ranked[label]
+
+    @cached_property
+    def _ranked(self) -> dict[int, tuple[Floats, Floats, Floats]]:
+        """The classes that were ranked, for the next metric."""
+        return {}
 
 
 def _grouped(weights: Floats, keys: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Floats]:

@@ -40,6 +40,7 @@ names, get = _registry.names, _registry.get
 # benchmarks.recipe DATA training.epoch_updates=N, on train and validation images of several sets.
 # On 546 images of 28 px 240 updates were too few for a final training and 2,700 too many; 850 to
 # 1,000 were best. A search ranks networks in fewer.
+LONGER = 1.8  # times the updates of a short training, for a network that is trained in full
 LEAST, PER_ROOT, FEWEST_PASSES, MOST_PASSES = 500, 22.0, 5, 20
 BATCH = 64
 
@@ -100,6 +101,11 @@ def compose(
     built = recipe_file.build(values, data=data.name, fingerprint=data.fingerprint, seed=seed)
     check_fits(built, data)
     return replace(built, metric=metrics.resolve(built.metric, data.classes))
+
+
+def lengthened(recipe: Recipe) -> Recipe:
+    """Return a recipe of the same values for a network that is trained in full: a longer one."""
+    return replace(recipe, epochs=math.ceil(LONGER * recipe.epochs), ladder=())
 
 
 def _named(data: "DataSet", name: str) -> dict[str, Any]:

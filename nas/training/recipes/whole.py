@@ -8,9 +8,7 @@ of the weights reaches further back.
 from typing import Any
 
 from nas.data import DataSet
-from nas.training.recipes import default_updates, epochs_of
-
-LONGER = 1.8  # times the updates of a short training
+from nas.training.recipes import LONGER, default_updates, epochs_of
 
 
 def values(data: DataSet) -> dict[str, dict[str, Any]]:

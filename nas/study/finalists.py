@@ -1,0 +1,317 @@
+"""Finalists: a search's best networks are trained in full, with several seeds; one of them wins.
+
+The best of many scores on few images is the luckiest of them. The finalists are three opinions in
+turn: the best by score, the best once the surrogate has smoothed the noise away, and the most
+accurate within the limits. They are the trials of a study of their own, so that they run on every
+executor, survive kills and are stored as all evaluations are.
+"""
+
+import math
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import zip_longest
+from typing import Any
+
+import sqlalchemy as sa
+from scipy.stats import t as student
+
+from nas import quantities
+from nas.config import Config, Finals
+from nas.errors import StoreError, UserError, unknown
+from nas.report import tables
+from nas.samplers._space import SpaceOracle
+from nas.samplers.nas import expectations
+from nas.store import queries
+from nas.store.queries import TrialInfo
+from nas.store.store import Store
+from nas.store.trials import Trials
+from nas.study.options import FINAL_SEEDS, FINALISTS, SearchOptions
+from nas.training.metrics import gain
+from nas.training.recipe import Recipe
+
+SUFFIX = "-finalists"  # of the name of a study of finalists
+CONFIDENCE = 0.95
+PICKS = ("winner", "accurate")
+RESERVED = 0.5  # of the time limit, at most, is kept for the finalists
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A finalist: the search's trial of its network, and its trainings in full, one for each seed.
+
+    `trainings` are complete trials of the study of finalists, the best on validation first.
+    """
+
+    trial: TrialInfo
+    trainings: Sequence[TrialInfo]
+    metric: str
+
+    @property
+    def values(self) -> list[float]:
+        """The metric on validation after each training."""
+        return [float(t.metrics[self.metric] or 0.0) for t in self.trainings]
+
+    @property
+    def mean(self) -> float:
+        """The mean of the metric on validation over the seeds."""
+        return statistics.fmean(self.values)
+
+    @property
+    def gain(self) -> float:
+        """The mean as the objective counts it: the higher the better."""
+        return gain(self.metric, self.mean)
+
+    @property
+    def score(self) -> float:
+        """The mean of the objective over the seeds."""
+        return statistics.fmean(t.score or 0.0 for t in self.trainings)
+
+    @property
+    def error(self) -> float | None:
+        """The standard error of the mean; None for a single seed."""
+        count = len(self.trainings)
+        return statistics.stdev(self.values) / math.sqrt(count) if count > 1 else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's 95 % interval of the mean over seeds; None for a single seed."""
+        if self.error is None:
+            return None
+        half = self.error * float(student.ppf((1 + CONFIDENCE) / 2, len(self.trainings) - 1))
+        return self.mean - half, self.mean + half
+
+    @property
+    def validation(self) -> dict[str, float]:
+        """The mean of each metric on validation over the seeds."""
+        return means([training.metrics for training in self.trainings])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finalist as plain data."""
+        return {
+            "trial": self.trial.number,
+            "architecture_id": self.trial.architecture_id,
+            "macs": self.trial.cost.macs,
+            "params": self.trial.cost.params,
+            "seeds": len(self.trainings),
+            "mean": self.mean,
+            "interval": self.interval,
+            "score": self.score,
+        }
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The finalists of a study, the winner first."""
+
+    standings: Sequence[Standing] = field(default=())
+
+    @property
+    def winner(self) -> Standing | None:
+        """The finalist with the highest mean of the objective; of equals the cheapest."""
+        return self.standings[0] if self.standings else None
+
+    @property
+    def accurate(self) -> Standing | None:
+        """The finalist with the best mean of the metric."""
+        return max(self.standings, key=lambda s: (s.gain, -s.trial.cost.macs), default=None)
+
+    def lines(self) -> tables.Lines:
+        """Show the finalists, and say what the winner gave up."""
+        head = ["#trial", "#FLOPs", "#seeds", self.standings[0].metric, "interval", "#score"]
+        rows = [
+            [
+                str(s.trial.number),
+                quantities.short(s.trial.cost.macs),
+                str(len(s.trainings)),
+                f"{s.mean:.4f}",
+                "" if s.interval is None else f"{s.interval[0]:.4f} to {s.interval[1]:.4f}",
+                f"{s.score:.4f}",
+            ]
+            for s in self.standings
+        ]
+        yield tables.Table(head, rows, "finalists, trained in full")
+        if (sentence := self.sentence()) is not None:
+            yield sentence
+
+    def sentence(self) -> str | None:
+        """Say what a winner that is not the most accurate finalist gave up; None where it is."""
+        winner, accurate = self.winner, self.accurate
+        if winner is None or accurate is None or winner is accurate:
+            return None
+        errors = [s.error for s in (winner, accurate) if s.error is not None]
+        spread = f" ± {100 * math.hypot(*errors):.1f}" if len(errors) > 1 else ""
+        share = winner.trial.cost.macs / accurate.trial.cost.macs
+        points = 100 * abs(accurate.mean - winner.mean)
+        return (
+            f"the winner has {share:.0%} of the FLOPs of trial {accurate.trial.number}, the most "
+            f"accurate finalist; its {winner.metric.replace('_', ' ')} is {points:.1f}{spread} "
+            "points worse"
+        )
+
+
+def spreads(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    """Return the standard deviation of each number that all rows have; none of a single row."""
+    if len(rows) < 2:
+        return {}
+    return {name: statistics.stdev(row[name] or 0.0 for row in rows) for name in means(rows)}
+
+
+def means(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    """Return the mean of each number that all rows have."""
+    names = [name for name in rows[0] if all(row.get(name) is not None for row in rows)]
+    return {name: statistics.fmean(row[name] or 0.0 for row in rows) for name in names}
+
+
+def finals_of(options: SearchOptions, whole: Recipe, stored: Finals | None = None) -> Finals | None:
+    """Return how a search ends, by its options, else as it is stored; None without finalists.
+
+    `whole` is the recipe of finalists that were not wanted before.
+    """
+    networks = 0 if options.no_finalists else options.finalists
+    if networks is None:
+        networks = stored.networks if stored else FINALISTS
+    if networks == 0:
+        return None
+    seeds = options.final_seeds or (stored.seeds if stored else FINAL_SEEDS)
+    return Finals(networks, seeds, stored.recipe if stored else whole)
+
+
+def reserved(finals: Finals | None, each: float, workers: int, seconds: float | None) -> float:
+    """Return how many seconds of a limit are kept for the finals; `each` is those of a training."""
+    if finals is None or seconds is None:
+        return 0.0
+    return min(math.ceil(finals.networks * finals.seeds / workers) * each, RESERVED * seconds)
+
+
+def affordable(finals: Finals, each: float, workers: int, seconds: float | None) -> Finals:
+    """Return the finals with as many seeds, then networks, as there is time for: at least one."""
+    if seconds is None or each <= 0:
+        return finals
+    trainings = max(1, int(seconds / each) * workers)
+    networks = min(finals.networks, trainings)
+    return replace(finals, networks=networks, seeds=min(finals.seeds, trainings // networks))
+
+
+def choose(store: Store, study: str, config: Config, count: int) -> list[TrialInfo]:
+    """Return the finalists of a searched study, complete trials of different networks."""
+    trials = Trials(store, study, score=config.score, worker="")
+    complete: dict[str, TrialInfo] = {}
+    for trial in trials.read(queries.trials, trials.info.id):
+        if trial.state == "complete":
+            complete.setdefault(trial.architecture_id, trial)
+    oracle = SpaceOracle(config.subject, config.limits, config.objective)
+    expected = expectations(trials.optuna_study(), oracle, random.Random(config.seed))
+    metric, names = config.recipe.metric, list(complete)
+    opinions = [
+        _best_first(complete, {name: complete[name].score for name in names}),
+        _best_first(complete, expected),
+        _best_first(complete, {name: _gain(complete[name], metric) for name in names}),
+    ]
+    turns = (trial for turn in zip_longest(*opinions) for trial in turn if trial is not None)
+    return list({trial.architecture_id: trial for trial in turns}.values())[:count]
+
+
+def _best_first(
+    trials: Mapping[str, TrialInfo], values: Mapping[str, float | None]
+) -> list[TrialInfo]:
+    """Return the trials that have a value, the highest first; of equals the cheapest first."""
+    rated = [(trials[name], value) for name, value in values.items() if name in trials]
+    order = sorted(rated, key=lambda pair: (-(pair[1] or 0.0), pair[0].cost.macs))
+    return [trial for trial, _ in order]
+
+
+def trainings_in_all(store: Store, study: str, config: Config) -> int:
+    """Return how many trials a study of finalists has at its end.
+
+    Networks that were finalists before, and are not any more, keep their trials.
+    """
+    with store.read() as connection:
+        present = {each.name: each.id for each in queries.studies(connection)}
+        trials = queries.trials(connection, present[study]) if study in present else []
+    ids = {config.subject.decode(values).id for values in config.finalists}
+    others = sum(trial.architecture_id not in ids for trial in trials)
+    return len(config.finalists) * config.seeds + others
+
+
+def final_config(store: Store, study: str, config: Config, finals: Finals) -> Config | None:
+    """Return the configuration of the study of finalists; None where no trial is complete."""
+    finalists = choose(store, study, config, finals.networks)
+    if not finalists:
+        return None
+    trials = Trials(store, study, score=config.score, worker="")
+    return replace(
+        config,
+        recipe=finals.recipe,
+        sampler="random",  # the finalists are given
+        pruner="none",
+        folder=config.folder + SUFFIX,
+        prefilter=None,
+        features=(),
+        warm_start=False,
+        finals=None,
+        finalists=tuple(dict(trials.shown(trial.number).params) for trial in finalists),
+        seeds=finals.seeds,
+        search=study,
+    )
+
+
+def ranking(connection: sa.Connection, study: str) -> Ranking:
+    """Read the finalists of a study that have a training in full."""
+    info = queries.study(connection, study)
+    try:
+        finals = queries.study(connection, study + SUFFIX)
+    except StoreError:
+        return Ranking()
+    searched: dict[str, TrialInfo] = {}
+    for trial in queries.best(connection, info.id, 10_000):
+        searched.setdefault(trial.architecture_id, trial)
+    trainings: dict[str, list[TrialInfo]] = {}
+    for trial in queries.trials(connection, finals.id):
+        if trial.state == "complete" and trial.architecture_id in searched:
+            trainings.setdefault(trial.architecture_id, []).append(trial)
+    standings = [
+        Standing(searched[key], sorted(each, key=partial(_order, info.metric)), info.metric)
+        for key, each in trainings.items()
+    ]
+    return Ranking(sorted(standings, key=lambda s: (-s.score, s.trial.cost.macs)))
+
+
+def training_of(
+    connection: sa.Connection, info: queries.StudyInfo, number: int | None, pick: str | None = None
+) -> TrialInfo:
+    """Return the trial whose weights stand for a trial: a finalist's best training in full.
+
+    The trial is that of a number, else the winner or, as `pick`, the most accurate. Raises
+    UserError for both, for another pick, and where no trial is complete.
+    """
+    if pick not in (None, *PICKS):
+        raise UserError(unknown("pick", pick, PICKS))
+    if pick is not None and number is not None:
+        raise UserError("--pick and --trial each say which network; give one of them.")
+    finalists = ranking(connection, info.name)
+    standing = finalists.accurate if pick == "accurate" else finalists.winner
+    if number is not None:
+        numbered = (s for s in finalists.standings if s.trial.number == number)
+        standing = next(numbered, None)
+    if standing is not None:
+        return standing.trainings[0]
+    if number is not None:
+        return queries.trial(connection, info.id, number)
+    complete = queries.best(connection, info.id, 10_000 if pick == "accurate" else 1)
+    if not complete:
+        raise StoreError(f"Study {info.name!r} has no complete trial yet; give a trial's number.")
+    if pick == "accurate":
+        complete.sort(key=partial(_order, info.metric))
+    return complete[0]
+
+
+def _order(metric: str, training: TrialInfo) -> tuple[float, int]:
+    return -_gain(training, metric), training.number
+
+
+def _gain(trial: TrialInfo, metric: str) -> float:
+    value = trial.metrics.get(metric)
+    return 0.0 if value is None else gain(metric, value)

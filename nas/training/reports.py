@@ -1,0 +1,161 @@
+"""Reports on predictions as plain data: confusion matrix, curves, classes, bootstrap intervals."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from nas.training.metrics import CLASS_METRICS, METRICS, metric, names
+from nas.training.metrics.predictions import Floats, Predictions
+
+RESAMPLES = 1000
+LEVEL = 0.95
+POINTS = 200  # of a curve, at most
+_CELLS = 200_000  # weights of images that are in memory at once
+
+
+class Estimate(NamedTuple):
+    """A metric's value, and the ends of its 95 % interval over the images."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The two curves of a class against the rest, from the highest threshold to the lowest.
+
+    `thresholds` are probabilities; `precision` is that at `true_positive_rate`, the recall.
+    """
+
+    thresholds: list[float]
+    false_positive_rate: list[float]
+    true_positive_rate: list[float]
+    precision: list[float]
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """A class: its images, its answers, its metrics by name, its curves where there are any."""
+
+    name: str
+    images: int
+    answers: int
+    metrics: dict[str, Estimate]
+    curve: Curve | None
+
+
+class ReliabilityBin(NamedTuple):
+    """Images whose answers have about the same probability: their number, its mean, accuracy."""
+
+    images: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a network's predictions on a split are worth.
+
+    `confusion` counts the images by label (rows) and answer (columns). A class has no curve where
+    all or none of the images are its.
+    """
+
+    images: int
+    metrics: dict[str, Estimate]
+    classes: list[ClassReport]
+    confusion: list[list[int]]
+    reliability: list[ReliabilityBin]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain data; an interval is value, low, high."""
+        plain = asdict(self)
+        plain["metrics"] = _plain(self.metrics)
+        for written, each in zip(plain["classes"], self.classes, strict=True):
+            written["metrics"] = _plain(each.metrics)
+        plain["reliability"] = [each._asdict() for each in self.reliability]
+        return plain
+
+
+def _plain(metrics: dict[str, Estimate]) -> dict[str, dict[str, float]]:
+    return {name: estimate._asdict() for name, estimate in metrics.items()}
+
+
+def report(given: Predictions, seed: int = 0, resamples: int = RESAMPLES) -> Report:
+    """Return the report of predictions with named classes; the intervals repeat by the seed."""
+    found = estimates(given, names(given.classes), seed, resamples)
+    confusion = given.confusion[0].astype(int)
+    return Report(
+        images=len(given.labels),
+        metrics={name: found[name] for name in METRICS},
+        classes=[
+            ClassReport(
+                name=name,
+                images=int(confusion[label].sum()),
+                answers=int(confusion[:, label].sum()),
+                metrics={kind: found[f"{kind}:{name}"] for kind in CLASS_METRICS},
+                curve=curve(given, label),
+            )
+            for label, name in enumerate(given.classes)
+        ],
+        confusion=confusion.tolist(),
+        reliability=[
+            ReliabilityBin(int(images), confidence / images, right / images)
+            for images, right, confidence in zip(*(each[0] for each in given.bins), strict=True)
+        ],
+    )
+
+
+def estimates(
+    given: Predictions, wanted: Iterable[str], seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, Estimate]:
+    """Return metrics with their 95 % percentile intervals.
+
+    Each class's images are resampled among themselves (stratified bootstrap), so that a rare class
+    is in every resample: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    """
+    rows = {name: metric(name, given.classes) for name in wanted}
+    values: dict[str, list[Floats]] = {name: [] for name in rows}
+    for weights in _resampled(given.labels, seed, resamples):
+        resample = replace(given, weights=weights)
+        for name, row in rows.items():
+            values[name].append(row.compute(resample))
+    tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+    return {
+        name: Estimate(row.value(given), *np.quantile(np.concatenate(values[name]), tails).tolist())
+        for name, row in rows.items()
+    }
+
+
+def _resampled(labels: npt.NDArray[np.int64], seed: int, resamples: int) -> Iterator[Floats]:
+    """Yield how often each image is in each resample, some resamples (B, N) at a time."""
+    random = np.random.default_rng(seed)
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    step = max(1, _CELLS // len(labels))
+    for start in range(0, resamples, step):
+        weights = np.zeros((min(step, resamples - start), len(labels)))
+        for each in members:
+            odds = np.full(len(each), 1 / len(each))
+            weights[:, each] = random.multinomial(len(each), odds, size=len(weights))
+        yield weights
+
+
+def curve(given: Predictions, label: int) -> Curve | None:
+    """Return a class's curves in at most 200 points, the first and the last kept."""
+    positives, negatives, log_odds = given.ranked(label)
+    right, wrong = positives[0].cumsum(), negatives[0].cumsum()
+    if not (right[-1] and wrong[-1]):
+        return None
+    shown = np.unique(np.linspace(0, len(right) - 1, POINTS).round().astype(int))
+    right, wrong = right[shown], wrong[shown]
+    columns = (
+        expit(log_odds[shown]),
+        wrong / negatives.sum(),
+        right / positives.sum(),
+        right / (right + wrong),
+    )
+    return Curve(*(column.tolist() for column in columns))

@@ -1,0 +1,228 @@
+"""Finalists: the best networks are trained in full, the winner is the best of their means."""
+
+import json
+import math
+import signal
+import statistics
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy import stats
+from search_kit import arguments, command, nas_here, result
+from typer.testing import CliRunner
+
+from nas.cli import app
+from nas.config import Config, Finals
+from nas.cost import Cost
+from nas.store import queries
+from nas.store.queries import TrialInfo
+from nas.study.finalists import SUFFIX, Ranking, Standing, affordable, reserved
+from nas.training.recipe import Recipe
+from nas.training.recipes import lengthened
+from tests.test_search import points, rows, until
+
+RECIPE = Recipe("digits", "0" * 16, 4)
+
+
+def trial(number: int, accuracy: float, macs: int = 100) -> TrialInfo:
+    """Return a complete trial of a network of its own."""
+    return TrialInfo(
+        number=number, state="complete", score=accuracy, evaluation_id=number,
+        architecture_id=f"{number:08x}", notation="", cost=Cost(macs, 1, 1, 1),
+        metrics={"accuracy": accuracy}, reason=None, seconds=1.0, fidelity=4, attempt=1, worker="",
+        reused_from=None, stopped=False,
+    )  # fmt: skip
+
+
+def standing(number: int, accuracies: list[float], macs: int = 100) -> Standing:
+    """Return a finalist whose trainings had these accuracies."""
+    trainings = [trial(i, accuracy, macs) for i, accuracy in enumerate(accuracies)]
+    return Standing(trial(number, 0.5, macs), trainings, "accuracy")
+
+
+def finals_of(folder: Path, study: str = "tiny") -> list[tuple[Any, ...]]:
+    """Return each trial of the study of finalists: its network, state, seed of the recipe."""
+    return rows(
+        folder,
+        "SELECT e.architecture_id, e.state, json_extract(r.json, '$.seed') FROM nas_trials t"
+        " JOIN nas_studies s ON s.id = t.study_id JOIN nas_evaluations e ON e.id = t.evaluation_id"
+        f" JOIN nas_recipes r ON r.hash = e.recipe_hash WHERE s.name = '{study}{SUFFIX}'"
+        " ORDER BY t.number",
+    )
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], dict[str, Any]]:
+    """Return the folder, the words and the result of a search with two finalists of two seeds."""
+    folder = tmp_path_factory.mktemp("finals")
+    words = arguments(folder, finalists=2, final_seeds=2, workers=0, epochs=1)
+    return folder, words, result(nas_here("search", *words, "--json"))
+
+
+def test_finalists_are_trained_with_each_seed(
+    searched: tuple[Path, list[str], dict[str, Any]],
+) -> None:
+    """Both networks with the first seed, then with the next, for as long as a whole training."""
+    folder, _, _ = searched
+    trained = finals_of(folder)
+    assert [(state, seed) for _, state, seed in trained] == [
+        ("complete", 0), ("complete", 0), ("complete", 1), ("complete", 1),
+    ]  # fmt: skip
+    assert trained[0][0] == trained[2][0] != trained[1][0] == trained[3][0]
+    fidelities = rows(folder, "SELECT DISTINCT fidelity FROM nas_evaluations ORDER BY 1")
+    assert fidelities == [(1,), (lengthened(replace(RECIPE, epochs=1)).epochs,)]
+
+
+def test_the_result_shows_means_and_intervals(
+    searched: tuple[Path, list[str], dict[str, Any]],
+) -> None:
+    """The winner has the highest mean of the objective; test metrics are means with a spread."""
+    folder, _, found = searched
+    finalists = found["finalists"]
+    assert [each["seeds"] for each in finalists] == [2, 2]
+    assert finalists[0]["score"] >= finalists[1]["score"]
+    best = found["best"]
+    assert best["architecture_id"] == finalists[0]["architecture_id"]
+    assert best["value"] == pytest.approx(finalists[0]["mean"])
+    low, high = finalists[0]["interval"]
+    assert low <= finalists[0]["mean"] <= high
+    looks = [
+        json.loads(str(m))["accuracy"]
+        for (m,) in rows(folder, "SELECT metrics FROM nas_test_looks")
+    ]
+    assert len(looks) == 2
+    assert best["test"]["accuracy"] == pytest.approx(statistics.fmean(looks))
+    assert best["test_spread"]["accuracy"] == pytest.approx(statistics.stdev(looks))
+    assert best["test_looks"] == 1
+    assert found["accurate"]["mean"] == max(each["mean"] for each in finalists)
+    written = json.loads((folder / "studies/tiny/result.json").read_text())
+    assert written["finalists"] == finalists
+
+
+def test_the_same_command_trains_and_looks_no_more(
+    searched: tuple[Path, list[str], dict[str, Any]],
+) -> None:
+    """A search that is complete gives the same result again."""
+    folder, words, found = searched
+    before = rows(folder, "SELECT count(*) FROM nas_curve_points")
+    assert result(nas_here("search", *words, "--json")) == found
+    assert rows(folder, "SELECT count(*) FROM nas_curve_points") == before
+
+
+def test_the_emitted_network_is_the_best_training_of_the_winner(
+    searched: tuple[Path, list[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    """Its code states that training's numbers; `nas export` writes the same file, by default."""
+    folder, _, found = searched
+    code = (folder / "studies/tiny/best/model.py").read_text()
+    name = f"sqlite:///{folder}/nas.db"
+    with queries.connect(name) as connection:
+        info = queries.study(connection, "tiny" + SUFFIX)
+        winner = found["best"]["architecture_id"]
+        trainings = [t for t in queries.trials(connection, info.id) if t.architecture_id == winner]
+    best = max(float(t.metrics["accuracy"] or 0) for t in trainings)
+    assert f"accuracy               {best:.4f}" in code
+    nas_here("export", "--study", "tiny", "--out", str(tmp_path / "out"), "--store", name)
+    assert (tmp_path / "out/model.py").read_text() == code
+    both = ("--trial", "0", "--pick", "accurate")
+    refused = nas_here("export", "--out", str(tmp_path / "x"), "--store", name, *both)
+    assert (refused.returncode, "give one of them" in refused.stderr) == (2, True)
+
+
+def test_the_newest_study_is_a_search(searched: tuple[Path, list[str], dict[str, Any]]) -> None:
+    """Verbs without a study's name are about the search, not about its finalists."""
+    folder, _, _ = searched
+    shown = result(nas_here("top", "--json", "--store", f"sqlite:///{folder}/nas.db"))
+    assert len(shown) == 3
+
+
+def test_finalists_survive_a_kill(tmp_path: Path) -> None:
+    """SIGKILL while a finalist is trained: the same command goes on, each training is done once."""
+    words = arguments(
+        tmp_path, finalists=2, final_seeds=1, trials=2, epochs=8, workers=1, images=320,
+        sampler="random",
+    )  # fmt: skip
+    killed = subprocess.Popen(command("search", *words), stderr=subprocess.DEVNULL)
+    curve = (
+        "SELECT count(*) FROM nas_curve_points c JOIN nas_evaluations e ON e.id = c.evaluation_id"
+        " WHERE e.fidelity = 15"
+    )
+    until(lambda: points(tmp_path) > 2 * 8)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    ended = result(nas_here("search", *words, "--json"))
+    assert [each["seeds"] for each in ended["finalists"]] == [1, 1]
+    assert rows(tmp_path, curve) == [(30,)]
+    assert len(finals_of(tmp_path)) == 2
+
+
+def test_a_resumed_search_may_have_other_finalists(tmp_path: Path) -> None:
+    """More trials, one more seed: what is trained stays, what is missing is added."""
+    words = arguments(tmp_path, finalists=1, final_seeds=1, trials=2, epochs=1, workers=0)
+    result(nas_here("search", *words, "--json"))
+    more = (
+        "--study",
+        "tiny",
+        "--store",
+        f"sqlite:///{tmp_path}/nas.db",
+        "--workers",
+        "0",
+        "--json",
+    )
+    changed = ("--trials", "4", "--finalists", "3", "--final-seeds", "2")
+    found = result(nas_here("resume", *more, *changed))
+    assert [each["seeds"] for each in found["finalists"]] == [2, 2, 2]
+    assert len(finals_of(tmp_path)) == 6
+
+
+def test_no_finalists_and_their_number_exclude_each_other(tmp_path: Path) -> None:
+    """Both options: one error, exit code 2, nothing written."""
+    words = arguments(tmp_path, final_seeds=2)
+    at = words.index("--finalists")
+    ended = CliRunner().invoke(app, ["search", *words[:at], *words[at + 2 :], "--no-finalists"])
+    assert ended.exit_code == 2
+    assert "--final-seeds is for a search without --no-finalists." in ended.stderr
+    assert not (tmp_path / "nas.db").exists()
+
+
+def test_the_interval_is_students() -> None:
+    """Of three seeds: scipy's interval of the mean; of one seed there is none."""
+    values = [0.8, 0.83, 0.9]
+    expected = stats.t.interval(0.95, 2, loc=statistics.fmean(values), scale=stats.sem(values))
+    assert standing(0, values).interval == pytest.approx(tuple(map(float, expected)))
+    assert standing(0, [0.8]).interval is None
+
+
+def test_what_a_cheaper_winner_gave_up_is_said() -> None:
+    """Its share of the FLOPs, and the difference of the means with its standard error."""
+    cheap, dear = standing(1, [0.90, 0.92], macs=50), standing(2, [0.95, 0.97], macs=100)
+    said = Ranking([cheap, dear]).sentence()
+    error = 100 * math.hypot(0.01, 0.01)
+    assert said == (
+        "the winner has 50% of the FLOPs of trial 2, the most accurate finalist; its "
+        f"accuracy is 5.0 ± {error:.1f} points worse"
+    )
+    assert Ranking([dear, cheap]).sentence() is None
+
+
+def test_time_is_kept_for_the_finalists_and_they_fit_into_it() -> None:
+    """Half of the limit at most; with little time fewer seeds, then fewer networks, but one."""
+    finals = Finals(4, 3, RECIPE)
+    assert reserved(finals, 10.0, 2, 600.0) == 60.0
+    assert reserved(finals, 1000.0, 2, 600.0) == 300.0
+    assert reserved(finals, 10.0, 2, None) == reserved(None, 10.0, 2, 600.0) == 0.0
+    sizes = [
+        (each.networks, each.seeds)
+        for each in (affordable(finals, 10.0, 2, left) for left in (600.0, 45.0, 15.0, 1.0))
+    ]
+    assert sizes == [(4, 3), (4, 2), (2, 1), (1, 1)]
+
+
+def test_a_configuration_with_finals_is_read_back() -> None:
+    """Finals are part of a study's configuration as plain data."""
+    finals = Finals(4, 3, RECIPE)
+    assert Finals.from_json(json.loads(json.dumps(finals.to_json()))) == finals
+    assert Config.__dataclass_fields__["finals"].default is None

@@ -6,7 +6,7 @@ NAS = $(VENV)/bin/nas
 .PHONY: search test check docs clean
 
 search: $(VENV)/.installed ## install, then search MixConv networks on digits
-	$(NAS) search --space mixconv --target-flops 2M --max-flops 2M
+	$(NAS) search --space mixconv --target-flops 2M --max-flops 2M --trials 24 --time 5m
 
 test: $(VENV)/.installed-dev ## install, then run the tests in a process a core
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 25

@@ -16,7 +16,7 @@ from itertools import zip_longest
 from typing import Any
 
 import sqlalchemy as sa
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from nas import quantities
 from nas.config import Config, Finals
@@ -80,7 +80,7 @@ class Standing:
         """Student's 95 % interval of the mean over seeds; None for a single seed."""
         if self.error is None:
             return None
-        half = self.error * float(student.ppf((1 + CONFIDENCE) / 2, len(self.trainings) - 1))
+        half = self.error * float(stdtrit(len(self.trainings) - 1, (1 + CONFIDENCE) / 2))
         return self.mean - half, self.mean + half
 
     @property
@@ -195,13 +195,18 @@ def affordable(finals: Finals, each: float, workers: int, seconds: float | None)
     return replace(finals, networks=networks, seeds=min(finals.seeds, trainings // networks))
 
 
-def choose(store: Store, study: str, config: Config, count: int) -> list[TrialInfo]:
-    """Return the finalists of a searched study, complete trials of different networks."""
-    trials = Trials(store, study, score=config.score, worker="")
+def _complete(connection: sa.Connection, study_id: int) -> dict[str, TrialInfo]:
+    """Return the first complete trial of each network; later ones repeat its evaluation."""
     complete: dict[str, TrialInfo] = {}
-    for trial in trials.read(queries.trials, trials.info.id):
+    for trial in queries.trials(connection, study_id):
         if trial.state == "complete":
             complete.setdefault(trial.architecture_id, trial)
+    return complete
+
+
+def choose(trials: Trials, config: Config, count: int) -> list[TrialInfo]:
+    """Return the finalists of a searched study, complete trials of different networks."""
+    complete = trials.read(_complete, trials.info.id)
     oracle = SpaceOracle(config.subject, config.limits, config.objective)
     expected = expectations(trials.optuna_study(), oracle, random.Random(config.seed))
     metric, names = config.recipe.metric, list(complete)
@@ -238,10 +243,10 @@ def trainings_in_all(store: Store, study: str, config: Config) -> int:
 
 def final_config(store: Store, study: str, config: Config, finals: Finals) -> Config | None:
     """Return the configuration of the study of finalists; None where no trial is complete."""
-    finalists = choose(store, study, config, finals.networks)
+    trials = Trials(store, study, score=config.score, worker="")
+    finalists = choose(trials, config, finals.networks)
     if not finalists:
         return None
-    trials = Trials(store, study, score=config.score, worker="")
     return replace(
         config,
         recipe=finals.recipe,
@@ -265,9 +270,7 @@ def ranking(connection: sa.Connection, study: str) -> Ranking:
         finals = queries.study(connection, study + SUFFIX)
     except StoreError:
         return Ranking()
-    searched: dict[str, TrialInfo] = {}
-    for trial in queries.best(connection, info.id, 10_000):
-        searched.setdefault(trial.architecture_id, trial)
+    searched = _complete(connection, info.id)
     trainings: dict[str, list[TrialInfo]] = {}
     for trial in queries.trials(connection, finals.id):
         if trial.state == "complete" and trial.architecture_id in searched:
@@ -300,11 +303,13 @@ def training_of(
         return standing.trainings[0]
     if number is not None:
         return queries.trial(connection, info.id, number)
-    complete = queries.best(connection, info.id, 10_000 if pick == "accurate" else 1)
+    complete = (
+        sorted(_complete(connection, info.id).values(), key=partial(_order, info.metric))
+        if pick == "accurate"
+        else queries.best(connection, info.id, 1)
+    )
     if not complete:
         raise StoreError(f"Study {info.name!r} has no complete trial yet; give a trial's number.")
-    if pick == "accurate":
-        complete.sort(key=partial(_order, info.metric))
     return complete[0]
 
 

@@ -9,7 +9,7 @@ executor, survive kills and are stored as all evaluations are.
 import math
 import random
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import zip_longest
@@ -99,6 +99,22 @@ class Standing:
             "mean": self.mean,
             "interval": self.interval,
             "score": self.score,
+        }
+
+    def result(self) -> dict[str, Any]:
+        """Return the network as a search's result has it; metrics are means over the seeds."""
+        return {
+            "score": self.score,
+            "metric": self.metric,
+            "value": self.mean,
+            "validation": self.validation,
+            "macs": self.trial.cost.macs,
+            "params": self.trial.cost.params,
+            "latency_ms": self.trial.latency_ms,
+            "architecture_id": self.trial.architecture_id,
+            "trial": self.trial.number,
+            "one_class": self.trial.one_class,
+            "seeds": len(self.trainings),
         }
 
 
@@ -263,6 +279,12 @@ def final_config(store: Store, study: str, config: Config, finals: Finals) -> Co
     )
 
 
+def most_accurate(trials: Iterable[TrialInfo], metric: str) -> TrialInfo:
+    """Return the complete trial with the best metric; of equals the cheapest."""
+    complete = (trial for trial in trials if trial.state == "complete")
+    return min(complete, key=lambda trial: (-_gain(trial, metric), trial.cost.macs))
+
+
 def ranking(connection: sa.Connection, study: str) -> Ranking:
     """Read the finalists of a study that have a training in full."""
     info = queries.study(connection, study)
@@ -303,14 +325,12 @@ def training_of(
         return standing.trainings[0]
     if number is not None:
         return queries.trial(connection, info.id, number)
-    complete = (
-        sorted(_complete(connection, info.id).values(), key=partial(_order, info.metric))
-        if pick == "accurate"
-        else queries.best(connection, info.id, 1)
-    )
-    if not complete:
+    best = queries.best(connection, info.id, 1)
+    if not best:
         raise StoreError(f"Study {info.name!r} has no complete trial yet; give a trial's number.")
-    return complete[0]
+    if pick == "accurate":
+        return most_accurate(queries.trials(connection, info.id), info.metric)
+    return best[0]
 
 
 def _order(metric: str, training: TrialInfo) -> tuple[float, int]:

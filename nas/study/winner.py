@@ -22,7 +22,14 @@ from nas.report.study_picture import Curve, draw_study
 from nas.store import queries
 from nas.store.records import Evaluation, Metrics
 from nas.store.store import Store
-from nas.study.finalists import Ranking, means, ranking, spreads
+from nas.study.finalists import (
+    Ranking,
+    Standing,
+    means,
+    most_accurate,
+    ranking,
+    spreads,
+)
 from nas.study.ranking import Front, front, spots
 from nas.training.recipe import Recipe
 
@@ -41,7 +48,9 @@ NOT_SHOWN = ("parameters", "space", "folder", "data", "latency", "checkpoints")
 class Best:
     """The best trial of a study: its architecture, its numbers, its weights and its code."""
 
-    trial: queries.TrialInfo
+    standing: Standing
+    accurate: Standing
+    finalists: Ranking
     architecture: Architecture
     metric: str
     test: Mapping[str, float | None]
@@ -49,7 +58,6 @@ class Best:
     code: Path
     front: Front | None = None  # of a study that was after it
     measured_ms: float | None = None  # where the study has a latency table
-    finalists: Ranking = field(default_factory=Ranking)
     test_spread: Mapping[str, float] = field(default_factory=dict)
 
     def build(self) -> "nn.Module":
@@ -60,33 +68,26 @@ class Best:
         module.load_state_dict(load_file(self.code.with_name("model.safetensors")))
         return module.eval()
 
+    @property
+    def trial(self) -> queries.TrialInfo:
+        """The search's trial of the winner."""
+        return self.standing.trial
+
     def to_json(self) -> dict[str, Any]:
         """Return the winner as plain data; metrics are means over the seeds of its trainings."""
-        final = self.finalists.winner
-        return {
-            "score": self.trial.score if final is None else final.score,
-            "metric": self.metric,
-            "value": self.trial.metrics.get(self.metric) if final is None else final.mean,
-            "validation": dict(self.trial.metrics if final is None else final.validation),
+        return self.standing.result() | {
             "test": dict(self.test),
             "test_spread": dict(self.test_spread),
             "test_looks": self.test_looks,
-            "macs": self.trial.cost.macs,
-            "params": self.trial.cost.params,
-            "latency_ms": self.trial.latency_ms,
             "measured_latency_ms": self.measured_ms,
-            "architecture_id": self.trial.architecture_id,
-            "trial": self.trial.number,
-            "one_class": self.trial.one_class,
             "code": from_here(self.code),
         }
 
     def beside(self) -> dict[str, Any]:
         """Return what stands beside the winner as plain data: finalists, most accurate, front."""
-        finalists, accurate = self.finalists, self.finalists.accurate
         result: dict[str, Any] = {
-            "finalists": [standing.to_json() for standing in finalists.standings],
-            "accurate": None if accurate is None else accurate.to_json(),
+            "finalists": [standing.to_json() for standing in self.finalists.standings],
+            "accurate": self.accurate.result(),
         }
         if self.front:
             result["front"] = [trial.summary() for trial in self.front.trials]
@@ -97,16 +98,17 @@ class Best:
 class Ended:
     """The rows of a study at its end, read once: pictures, notes and result.json are made of them.
 
-    `top` are the best trials of different architectures; `winner` is the first of them, or the
-    trial of the best finalist. `trainings` are the winner's trials and their evaluations, one for
-    each seed; the network of the first is handed over. `curves` has the metric after each epoch, by
-    the trials' numbers; `front` is that of a study with a pareto objective.
+    `top` are the best trials of different architectures; `winner` is the first of them, or the best
+    finalist, `accurate` the most accurate finalist or trial. `trainings` are the winner's trials
+    and their evaluations, one for each seed; the network of the first is handed over. `curves` has
+    the metric after each epoch, by the trials' numbers; `front` is that of a study with a pareto
+    objective.
     """
 
     info: queries.StudyInfo
     counts: queries.Counts
     top: Sequence[queries.TrialInfo]
-    winner: queries.TrialInfo
+    winner: Standing
     trials: Sequence[queries.TrialInfo]
     curves: Mapping[int, Curve]
     failures: Mapping[str, int]
@@ -114,6 +116,7 @@ class Ended:
     look_count: int
     front: Front | None
     finalists: Ranking
+    accurate: Standing
     trainings: Sequence[tuple[queries.TrialInfo, Evaluation]]
 
 
@@ -130,15 +133,16 @@ def read_end(connection: sa.Connection, study: str) -> Ended | None:
         values = [(point.epoch, point.metrics.get(info.metric)) for point in points]
         curves[trial.number] = [(epoch, value) for epoch, value in values if value is not None]
     finalists = ranking(connection, study)
-    winner = finalists.winner
-    trainings = [top[0]] if winner is None else winner.trainings
+    winner = finalists.winner or Standing(top[0], top[:1], info.metric)
+    accurate = most_accurate(trials, info.metric)
     return Ended(
         info=info,
         counts=queries.counts(connection, info.id),
         top=top,
-        winner=top[0] if winner is None else winner.trial,
+        winner=winner,
         finalists=finalists,
-        trainings=[(t, queries.evaluation(connection, t.evaluation_id)) for t in trainings],
+        accurate=finalists.accurate or Standing(accurate, [accurate], info.metric),
+        trainings=[(t, queries.evaluation(connection, t.evaluation_id)) for t in winner.trainings],
         trials=trials,
         curves={number: curve for number, curve in curves.items() if curve},
         failures=queries.failures(connection, info.id),
@@ -166,6 +170,8 @@ def conclude(store: Store, study: str) -> Best | None:
     facts = facts_of(trial, data, architecture, tests[0])
     best = Best(
         ended.winner,
+        ended.accurate,
+        ended.finalists,
         architecture,
         config.recipe.metric,
         means(tests),
@@ -173,7 +179,6 @@ def conclude(store: Store, study: str) -> Best | None:
         export.get("python").export(architecture, state, Path(config.folder, "best"), facts),
         front=ended.front,
         measured_ms=_measured(architecture, config),
-        finalists=ended.finalists,
         test_spread=spreads(tests),
     )
     _hand_over(store, config, ended, best)
@@ -187,14 +192,15 @@ def _test(
 
     All trainings of the winner are one look; a training that was looked at before is not again.
     """
-    stored, tests, states, looks = dict(ended.looks), [], [], ended.look_count
-    for _, evaluation in ended.trainings:
-        states.append(trained_weights(store, evaluation, config, data))
+    stored, tests, looks = dict(ended.looks), [], ended.look_count
+    handed_over = trained_weights(store, ended.trainings[0][1], config, data)
+    for index, (_, evaluation) in enumerate(ended.trainings):
         if (test := stored.get(evaluation.id)) is None:
-            test = _look(evaluation.architecture, states[-1], data, config.recipe.metric)
+            weights = trained_weights(store, evaluation, config, data) if index else handed_over
+            test = _look(evaluation.architecture, weights, data, config.recipe.metric)
             looks = store.look_at_test(ended.info.id, evaluation.id, test)
         tests.append(test)
-    return states[0], tests, looks
+    return handed_over, tests, looks
 
 
 def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:

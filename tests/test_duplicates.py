@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance
 
 from nas.data import load
 from nas.data.dataset import SPLITS, Images, in_memory
-from nas.data.duplicates import Duplicates, Place, duplicates, find
+from nas.data.duplicates import Duplicates, ImagePlace, duplicates, find
 
 
 def pictures(count: int, side: int = 24) -> Images:
@@ -80,7 +80,7 @@ def test_near_copies_are_found(change: Callable[[Image.Image], Image.Image]) -> 
         ("train", "validation"): 0, ("train", "test"): 5, ("validation", "test"): 0
     }  # fmt: skip
     assert found.near.within == dict.fromkeys(SPLITS, 0)
-    places = [(Place("train", 10 * number), Place("test", number)) for number in range(5)]
+    places = [(ImagePlace("train", 10 * number), ImagePlace("test", number)) for number in range(5)]
     assert list(found.near.examples) == places
     assert found.exact.examples == ()
 

@@ -38,7 +38,7 @@ _BLOCK = 1000
 Floats = npt.NDArray[np.float64]
 
 
-class Place(NamedTuple):
+class ImagePlace(NamedTuple):
     """An image of a data set: its split, and its number there from 0."""
 
     split: str
@@ -56,7 +56,7 @@ class Tally:
 
     within: dict[str, int]
     across: dict[tuple[str, str], int]
-    examples: tuple[tuple[Place, Place], ...]
+    examples: tuple[tuple[ImagePlace, ImagePlace], ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; a pair of splits is written train/test."""
@@ -100,7 +100,7 @@ def duplicates(data: DataSet) -> Duplicates:
 
 def find(splits: Mapping[str, Images]) -> Duplicates:
     """Find the copies among the images of each split, (N, R, R, C)."""
-    places = [Place(name, i) for name, images in splits.items() for i in range(len(images))]
+    places = [ImagePlace(name, i) for name, images in splits.items() for i in range(len(images))]
     by_pixels: dict[bytes, _Picture] = {}
     for number, (name, index) in enumerate(places):
         digest = blake2b(splits[name][index], digest_size=16).digest()
@@ -131,7 +131,7 @@ class _Picture:
         return {split for split, first in self.first.items() if first < number}
 
 
-def _tally(places: Sequence[Place], pairs: Sequence[tuple[_Picture, _Picture]]) -> Tally:
+def _tally(places: Sequence[ImagePlace], pairs: Sequence[tuple[_Picture, _Picture]]) -> Tally:
     """Count the copies that pairs of pictures make; a picture beside itself has exact copies."""
     earlier: dict[int, set[str]] = {}  # by image, the splits in which a copy lies before it
     for pair in pairs:
@@ -152,11 +152,13 @@ def _tally(places: Sequence[Place], pairs: Sequence[tuple[_Picture, _Picture]]) 
     )
 
 
-def _is_within(pair: tuple[Place, Place]) -> bool:
+def _is_within(pair: tuple[ImagePlace, ImagePlace]) -> bool:
     return pair[0].split == pair[1].split
 
 
-def _example(here: _Picture, there: _Picture, places: Sequence[Place]) -> tuple[Place, Place]:
+def _example(
+    here: _Picture, there: _Picture, places: Sequence[ImagePlace]
+) -> tuple[ImagePlace, ImagePlace]:
     """Return one image of each picture, of two splits if there are."""
     pairs = [
         *product(here.first.values(), there.first.values()),

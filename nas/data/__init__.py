@@ -75,12 +75,12 @@ def load(
             f"A data file needs to be an .npz in MedMNIST's layout; got {path.name!r}. "
             f"Other sources: a folder of images per class, or a name: {', '.join(names())}."
         )
-    return load_npz(path)
+    return load_npz(path, say)
 
 
 def _load_url(url: str, cache_dir: Path | None, say: Callable[[str], None]) -> DataSet:
     path = fetch(url, user_cache(), say)
     try:
-        return load_folder(path, cache_dir=cache_dir) if path.is_dir() else load_npz(path)
+        return load_folder(path, cache_dir=cache_dir) if path.is_dir() else load_npz(path, say)
     except DataError as error:
         raise DataError(f"{url}, as it was fetched: {error}") from error

@@ -16,6 +16,7 @@ from nas.training.augmentations import OPERATIONS, Augmentation
 from nas.training.losses import LOSSES, WEIGHTINGS
 from nas.training.optimisers import OPTIMISERS
 from nas.training.schedules import SCHEDULES
+from nas.training.targets import ANSWERS, check_row
 
 if TYPE_CHECKING:
     from nas.data import DataSet
@@ -158,6 +159,10 @@ class Recipe:
     accumulation_steps: int = _setting(
         1, "training", "micro-batches of a batch: less memory; batch norm sees the micro-batches",
         low=1, neutral=True)
+    answer: str = _setting(
+        "likeliest", "training", "the answer to an image, which metrics, the exported code and "
+        "predictions have; the others are for classes in an order, such as grades",
+        registry=ANSWERS, neutral=True)
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -232,7 +237,8 @@ class Recipe:
             f"{schedule}{_regularised(self)}. Each image is changed at random every time: "
             f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
             f"gradients {clipped}. {_less(self.ladder)}"
-            f"Scored by {self.metric.replace('_', ' ')} of {weights}, seed {self.seed}."
+            f"Scored by {self.metric.replace('_', ' ')} of {weights}{_answered(self.answer)}, "
+            f"seed {self.seed}."
         )
 
 
@@ -284,6 +290,10 @@ def _less(ladder: tuple[Rung, ...]) -> str:
     return f"At first less is seen: {'; '.join(words)}. " if words else ""
 
 
+def _answered(answer: str) -> str:
+    return "" if answer == "likeliest" else f", the answer being {ANSWERS[answer].words}"
+
+
 def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
     """Refuse rungs that are out of order, reach the last epoch, or use no data or too much."""
     ends = [0, *(rung.epochs for rung in ladder), epochs]
@@ -297,14 +307,17 @@ def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
 def check_fits(recipe: Recipe, data: "DataSet") -> None:
     """Raise DataError when the recipe is for another data set or has a forbidden augmentation.
 
-    Raises UserError when its metric is of a class that the data set has not.
+    Raises UserError when its metric is of a class that the data set has not, or metric, loss or
+    answer need images of one class where they have several labels.
     """
     if recipe.fingerprint != data.fingerprint:
         raise DataError(
             f"The recipe is for {recipe.data!r} with the content {recipe.fingerprint}; "
             f"{data.name!r} has {data.fingerprint}. Train on the same data, or start a new study."
         )
-    metrics.resolve(recipe.metric, data.classes)
+    metrics.resolve(recipe.metric, data.classes, data.task)
+    check_row("loss", recipe.loss, LOSSES, data.task)
+    check_row("answer", recipe.answer, ANSWERS, data.task)
     grey = augmentations.too_few_channels(recipe.augmentation, data.in_channels)
     if grey:
         raise DataError(

@@ -29,10 +29,13 @@ class Split:
 
     `labels`: (N,) class indices. `images(resolution)`: (N, R, R, C) uint8, resized once
     (bilinear, antialiased; both sides, so what is not square is stretched) and then kept.
+    `groups`: (N,) the group of each image, such as its patient; all images of a group are in one
+    fold.
     """
 
     labels: Labels
     images: Callable[[int], Images]
+    groups: npt.NDArray[np.generic] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -16,9 +16,12 @@ VALIDATION = 0.1  # of the training steps' time, about
 
 
 def training_seconds(
-    architecture: Architecture, recipe: Recipe, images: int, threads: int
+    architecture: Architecture, recipe: Recipe, updates: int, threads: int
 ) -> float:
-    """Return the seconds that one training takes, about, on `threads` threads of this machine."""
+    """Return the seconds that so many updates take, about, on `threads` threads of this machine.
+
+    The epochs' validation is included.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -26,7 +29,7 @@ def training_seconds(
             step = _step_seconds(architecture, recipe)
     finally:
         torch.set_num_threads(before)
-    return step * recipe.updates(images) * recipe.epochs * (1 + VALIDATION)
+    return step * updates * (1 + VALIDATION)
 
 
 def _step_seconds(architecture: Architecture, recipe: Recipe) -> float:

@@ -23,17 +23,17 @@ def training_seconds(
     torch.set_num_threads(threads)
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count())):
-            step = _step_seconds(architecture, recipe)
+            step = _step_seconds(architecture, recipe, min(recipe.batch_size, images))
     finally:
         torch.set_num_threads(before)
     return step * recipe.updates(images) * recipe.epochs * (1 + VALIDATION)
 
 
-def _step_seconds(architecture: Architecture, recipe: Recipe) -> float:
+def _step_seconds(architecture: Architecture, recipe: Recipe, batch: int) -> float:
     training = begin(build(architecture), recipe)
     device = next(training.module.parameters()).device
     size = architecture.resolution
-    x = torch.randn(recipe.batch_size, architecture.in_channels, size, size, device=device)
+    x = torch.randn(batch, architecture.in_channels, size, size, device=device)
     x, labels = channels_last(x), torch.zeros(len(x), dtype=torch.long, device=device)
     ones = torch.ones(architecture.classes, device=device)
     classes = Classes(weights=ones, log_prior=ones)

@@ -19,7 +19,9 @@ from nas.pruners import ladder
 from nas.search_space import load as load_space
 from nas.search_space.preflight import Preflight, Subject, survey
 from nas.store.engine import resolve
+from nas.store.queries import find_study
 from nas.store.store import Store
+from nas.study import lengths
 from nas.study.finalists import finals_of, reserved
 from nas.study.latency_table import TABLE, table_for
 from nas.study.options import OVER_TARGET, SearchOptions, check, declared, fixed
@@ -94,12 +96,19 @@ def prepare(
         finals=finals_of(options, _whole(data, options, recipe)),
         finalists=(),  # they are chosen at the search's end
     )
+    if (study := find_study(url, name)) is not None:
+        config = lengths.as_stored(config, study.config)
     images = {name: len(split) for name, split in data.splits.items()}
     estimate = _estimate(preflight, config, images, executor.threads)
     final = estimate * _times(config, images)
     own = _proxy_seconds(preflight, config, data)
-    _ = executor.workers  # a cluster that is not there is found out before anything is written
+    workers = executor.workers  # a cluster that is not there is found out now
     budget = options.trials, options.time
+    if options.time is not None and study is None and not lengths.is_given(options):
+        parts = lengths.parts(options.time, options.trials, workers, estimate, final)
+        if (shorter := lengths.shortened(config, *parts)) != config:
+            say(lengths.sentence(config, shorter, options.time))
+            config, estimate, final = shorter, estimate * parts[0], final * parts[1]
     return Prepared(
         name, url, config, *budget, executor, estimate, preflight, left_out, own, final, images
     )  # fmt: skip
@@ -163,7 +172,7 @@ def _estimate(
     """Return the seconds of one trial of the pre-flight's example, on one worker's threads."""
     example, updates = Architecture.from_json(preflight.example), _updates(config, images)
     try:
-        return training_seconds(example, config.recipe, updates, threads)
+        return training_seconds(example, config.recipe, images["train"], updates, threads)
     except (MemoryError, RuntimeError):  # it does not fit; trials will say so themselves
         return 0.0
 

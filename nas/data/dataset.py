@@ -33,10 +33,13 @@ class Split:
     `labels`: (N,) class indices, or (N, L) of 0 and 1 where an image may have several of L labels.
     `images(resolution)`: (N, R, R, C) uint8, resized once (bilinear, antialiased; both sides, so
     what is not square is stretched) and then kept.
+    `groups`: (N,) the group of each image, such as its patient; all images of a group are in one
+    fold.
     """
 
     labels: Labels
     images: Callable[[int], Images]
+    groups: npt.NDArray[np.generic] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -98,6 +101,11 @@ def resize(image: Image.Image, resolution: int) -> Images:
     """
     resized = image.resize((resolution, resolution), Image.Resampling.BILINEAR)
     return np.asarray(resized, np.uint8).reshape(resolution, resolution, -1)
+
+
+def members(labels: Labels, classes: int) -> npt.NDArray[np.bool_]:
+    """Return which of so many classes or labels each image has, (N, classes)."""
+    return np.asarray(labels > 0 if labels.ndim == 2 else np.arange(classes) == labels[:, None])
 
 
 def strata(labels: Labels, least: int = 1) -> Labels:

@@ -159,6 +159,10 @@ class Recipe:
     accumulation_steps: int = _setting(
         1, "training", "micro-batches of a batch: less memory; batch norm sees the micro-batches",
         low=1, neutral=True)
+    folds: int = _setting(
+        1, "training", "at 1 the validation split is scored; from 2 on the train and validation "
+        "images in so many folds, each by a network that was trained on the others", low=1,
+        neutral=True)
     answer: str = _setting(
         "likeliest", "training", "the answer to an image, which metrics, the exported code and "
         "predictions have; the others are for classes in an order, such as grades",
@@ -224,6 +228,17 @@ class Recipe:
             return max(1, round(self.epoch_updates * share))
         return max(1, images // self.batch_size)
 
+    def all_updates(self, train: int, validation: int, *, refit: bool = True) -> int:
+        """Return the updates of all epochs of all networks, by the images of the splits.
+
+        With folds one network is trained for each; `refit` counts the one on all their images.
+        """
+        if self.folds == 1:
+            return self.epochs * self.updates(train)
+        images = train + validation
+        each = self.folds * self.updates(images - images // self.folds)
+        return self.epochs * (each + refit * self.updates(images))
+
     def describe(self) -> str:
         """Describe the training in a few sentences."""
         optimiser = OPTIMISERS[self.optimiser].words.format(recipe=self)
@@ -237,7 +252,8 @@ class Recipe:
             f"{schedule}{_regularised(self)}. Each image is changed at random every time: "
             f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
             f"gradients {clipped}. {_less(self.ladder)}"
-            f"Scored by {self.metric.replace('_', ' ')} of {weights}{_answered(self.answer)}, "
+            f"Scored by {self.metric.replace('_', ' ')} of {weights}{_on_folds(self.folds)}"
+            f"{_answered(self.answer)}, "
             f"seed {self.seed}."
         )
 
@@ -290,6 +306,10 @@ def _less(ladder: tuple[Rung, ...]) -> str:
     return f"At first less is seen: {'; '.join(words)}. " if words else ""
 
 
+def _on_folds(folds: int) -> str:
+    return "" if folds == 1 else f" on {folds} folds of the train and validation images"
+
+
 def _answered(answer: str) -> str:
     return "" if answer == "likeliest" else f", the answer being {ANSWERS[answer].words}"
 
@@ -305,7 +325,7 @@ def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
 
 
 def check_fits(recipe: Recipe, data: "DataSet") -> None:
-    """Raise DataError when the recipe is for another data set or has a forbidden augmentation.
+    """Raise DataError for another data set, a forbidden augmentation, or folds that can't be.
 
     Raises UserError when its metric is of a class that the data set has not, or metric, loss or
     answer need images of one class where they have several labels.
@@ -318,6 +338,10 @@ def check_fits(recipe: Recipe, data: "DataSet") -> None:
     metrics.resolve(recipe.metric, data.classes, data.task)
     check_row("loss", recipe.loss, LOSSES, data.task)
     check_row("answer", recipe.answer, ANSWERS, data.task)
+    if recipe.folds > 1:
+        from nas.data.folds import divided
+
+        divided(data, recipe.folds)
     grey = augmentations.too_few_channels(recipe.augmentation, data.in_channels)
     if grey:
         raise DataError(

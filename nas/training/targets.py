@@ -84,9 +84,6 @@ class Targets(Protocol):
         It tells apart images whose probabilities round to 1.
         """
 
-    def members(self, labels: "Labels", classes: int, /) -> "npt.NDArray[np.bool_]":
-        """Return which classes an image has, (N, classes), of labels or answers."""
-
     def balanced(self, recall: "Floats", specificity: "Floats", /) -> "Floats":
         """Return each class's part in the balanced accuracy, (B, classes)."""
 
@@ -138,12 +135,6 @@ class ClassTargets:
         rest = _log_sum(np.where(top, -np.inf, below)) - _log_sum(below)
         small = np.where(top, 0.0, np.exp(log_p))
         return np.asarray(log_p - np.where(top, rest, np.log1p(-small)))
-
-    def members(self, labels: "Labels", classes: int, /) -> "npt.NDArray[np.bool_]":
-        """Return one class for each image."""
-        import numpy as np
-
-        return np.asarray(np.arange(classes) == labels[:, None])
 
     def balanced(self, recall: "Floats", _: "Floats", /) -> "Floats":
         """Return the recall."""
@@ -205,10 +196,6 @@ class LabelTargets:
     def log_odds(self, logits: "Floats") -> "Floats":
         """Return the logits."""
         return logits
-
-    def members(self, labels: "Labels", _: int, /) -> "npt.NDArray[np.bool_]":
-        """Return the labels of each image."""
-        return labels > 0
 
     def balanced(self, recall: "Floats", specificity: "Floats", /) -> "Floats":
         """Return the mean recall of the images with a label and of those without it."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nas.data.dataset import members
 from nas.training.targets import Targets, targets_of
 
 Floats = npt.NDArray[np.float64]
@@ -97,12 +98,12 @@ class Predictions:
     @cached_property
     def members(self) -> npt.NDArray[np.bool_]:
         """Whether an image has each class, (N, classes)."""
-        return self.targets.members(self.labels, self.logits.shape[1])
+        return members(self.labels, self.logits.shape[1])
 
     @cached_property
     def called(self) -> npt.NDArray[np.bool_]:
         """Whether an image is called of each class, (N, classes)."""
-        return self.targets.members(self.answers, self.logits.shape[1])
+        return members(self.answers, self.logits.shape[1])
 
     @cached_property
     def unrolled(self) -> "Predictions":
@@ -176,6 +177,13 @@ class Predictions:
     def _ranked(self) -> dict[int, tuple[Floats, Floats, Floats]]:
         """The classes that were ranked, for the next metric."""
         return {}
+
+
+def pooled(parts: Sequence[Predictions]) -> Predictions:
+    """Return the predictions on several sets of images as those on all of them, each image once."""
+    logits = np.concatenate([part.logits for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
+    return Predictions(logits, labels, parts[0].classes, answer=parts[0].answer)
 
 
 def _grouped(weights: Floats, keys: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Floats]:

@@ -55,7 +55,7 @@ def divided(data: DataSet, count: int) -> list[Indices]:
     pairs = parts.split(keys, keys, split.groups)  # type: ignore[no-untyped-call]
     folds = [fold for _, fold in pairs]
     for fold in folds:
-        left = members(np.delete(split.labels, fold, axis=0), len(data.classes)).any(0).tolist()
+        left = members(np.delete(split.labels, fold, axis=0), len(data.classes)).sum(0).tolist()
         if not all(left) or not len(fold):
             absent = [
                 repr(name) for name, there in zip(data.classes, left, strict=True) if not there

@@ -88,17 +88,19 @@ class Recipe:
     data: str
     fingerprint: str
     epochs: int = _setting(
-        MISSING, "training", "how many times the network is trained and then validated", low=1)
+        MISSING, "training", "how many times the network is trained and then validated", low=1,
+        high=100_000)
     metric: str = _setting(
         "accuracy", "training", "the metric of the objective", registry=metrics.METRICS,
         resolve=metrics.resolve)
     seed: int = 0
-    batch_size: int = _setting(64, "training", "images of an update", low=2)
-    learning_rate: float = _setting(8e-3, "optimiser", "the highest learning rate")
+    batch_size: int = _setting(64, "training", "images of an update", low=2, high=65_536)
+    learning_rate: float = _setting(8e-3, "optimiser", "the highest learning rate", high=100.0)
     weight_decay: float = _setting(
-        0.05, "optimiser", "of the weights; norms and biases do not decay")
+        0.05, "optimiser", "of the weights; norms and biases do not decay", high=100.0)
     warmup_epochs: float = _setting(
-        2.0, "schedule", "epochs in which the learning rate climbs, at most a quarter of them")
+        2.0, "schedule", "epochs in which the learning rate climbs, at most a quarter of them",
+        high=100_000.0)
     label_smoothing: float = _setting(
         0.1, "loss", "the share of a label that all classes get", high=1.0)
     ema_decay: float = _setting(
@@ -108,7 +110,7 @@ class Recipe:
         2.0, "optimiser", "the largest norm of the gradients; at 0 they are not clipped")
     class_balance: float = _setting(
         0.0, "loss", "weights power: an image weighs n^-class_balance, at 1 classes weigh the same",
-        neutral=True)
+        high=4.0, neutral=True)
     augmentation: Augmentation = field(default_factory=augmentations.tuned)
     ladder: tuple[Rung, ...] = ()
     version: int = VERSION
@@ -123,13 +125,13 @@ class Recipe:
         "order, such as grades", registry=LOSSES, neutral=True)
     epoch_updates: int = _setting(
         0, "training", "updates of an epoch; at 0 an epoch is one pass over the train split",
-        neutral=True)
+        high=100_000, neutral=True)
     focal_gamma: float = _setting(
         2.0, "loss", "focal: the higher, the less a sure answer counts (arXiv:1708.02002)",
-        neutral=True)
+        high=20.0, neutral=True)
     logit_tau: float = _setting(
         1.0, "loss", "logit_adjusted: the margin of rare classes (arXiv:2007.07314)",
-        neutral=True)
+        high=100.0, neutral=True)
     class_weights: str = _setting(
         "power", "loss", "how classes weigh", registry=WEIGHTINGS, neutral=True)
     effective_beta: float = _setting(
@@ -144,7 +146,8 @@ class Recipe:
         0.97, "schedule", "exponential and step multiply the learning rate by it every "
         "decay_epochs, plateau after as many epochs without a better score", high=1.0,
         neutral=True)
-    decay_epochs: float = _setting(2.4, "schedule", "see decay_rate", low=0.01, neutral=True)
+    decay_epochs: float = _setting(2.4, "schedule", "see decay_rate", low=0.01, high=100_000.0,
+        neutral=True)
     dropout: float = _setting(
         0.0, "regularisation", "drops features before the classifier", high=0.95, neutral=True)
     stochastic_depth: float = _setting(
@@ -155,7 +158,7 @@ class Recipe:
         neutral=True)
     early_stopping: int = _setting(
         0, "training", "ends a training after this many epochs without a better score; 0 never "
-        "does", neutral=True)
+        "does", high=100_000, neutral=True)
     accumulation_steps: int = _setting(
         1, "training", "micro-batches of a batch: less memory; batch norm sees the micro-batches",
         low=1, neutral=True)

@@ -37,6 +37,7 @@ BAD: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "recipe": [("shrot", {}), ("missing.toml", {})],
     "set": [("optimiser.lr=1", {}), ("loss.name=focul", {}), ("x", {})],
     "metric": [("acc", {})],
+    "folds": [(0, {}), (-3, {})],
     "epochs": [(0, {}), (-3, {})],
     "pruner": [("mean", {})],
     "fidelity": [("images", {"pruner": "hyperband"}), ("data", {})],

@@ -274,6 +274,11 @@ class SearchOptions:
         None, f"Metric of the objective: {', '.join(metrics.EPOCH)} or another; recall:CLASS and "
         "others are of one class.", TRAIN, page="data", read=_metric,
         unset="accuracy, or the recipe's", fixes="recipe_hash", recipe=True)
+    folds: int | None = _option(
+        None, "Score on so many folds of the train and validation images; 1: on the validation "
+        "split.", TRAIN, page="small-data", unit="folds", at_least=1, fixes="recipe_hash",
+        recipe=True, unset=f"{recipes.SEARCH_FOLDS} (finalists {recipes.FINAL_FOLDS}) under "
+        f"{recipes.ENOUGH} validation images, else 1; or the recipe's")
     epochs: int | None = _option(
         None, "Passes of a trial over the train images.", TRAIN, unit="epochs", at_least=1,
         unset="by the recipe", fixes="recipe_hash", recipe=True)

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from benchmarks.recipe_tuning import BASE, CHANGES, NETWORKS, SETS, SHOWN, Row, read
+from benchmarks.recipe_tuning import BASE, CHANGES, NETWORKS, NONE, SETS, SHOWN, Row, read
 from nas.proxies._comparison import Interval, ProxyValues, compare
 from nas.pruners.ladder import ladder
 
@@ -34,8 +34,8 @@ def gains(rows: Sequence[Row]) -> Gains:
     return {name: dict(sets) for name, sets in found.items()}
 
 
-def _place(row: Row) -> tuple[str, str, int]:
-    return row["set"], row["network"], row["seed"]
+def _place(row: Row) -> tuple[str, str]:
+    return row["set"], row["network"]  # each network has its own seed
 
 
 def _error(row: Row, name: str) -> float:
@@ -61,7 +61,7 @@ def left_out(found: Gains, part: str) -> tuple[str, float, float]:
     chosen = BASE, 0.0, 0.0
     for change in found:
         each = set_gains(found, change)
-        if each.keys() == SETS.keys():
+        if each.keys() == SETS.keys() and change != NONE:
             own = each.pop(part)
             chosen = max(chosen, (change, fmean(each.values()), own), key=lambda one: one[1])
     return chosen

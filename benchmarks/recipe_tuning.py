@@ -144,9 +144,10 @@ def _times(name: str, factor: float) -> Change:
     return lambda recipe: replace(recipe, **{name: getattr(recipe, name) * factor})
 
 
-BASE = "whole"
+BASE, NONE = "whole", "nothing but the seed"
 CHANGES: dict[str, Change] = {  # the most informative first
     BASE: lambda recipe: recipe,
+    NONE: lambda recipe: replace(recipe, seed=recipe.seed + 100),
     "no dropout, no stochastic depth": _set(dropout=0.0, stochastic_depth=0.0),
     "half the updates": _longer(0.5),
     "augmentation x 0.5": _augmented(0.5),
@@ -233,19 +234,16 @@ def changes(folder: Path) -> Iterator[Training]:
 
 
 def ranks(folder: Path) -> Iterator[Training]:
-    """Yield the trainings that rank networks: both sets by both recipes, network after network."""
-    data = {part: divided(images, folder) for part, images in RANKED.items()}
-    subjects = {
-        part: Subject(_space(images), data[part].in_channels, len(data[part].classes))
-        for part, images in RANKED.items()
-    }
-    for number, values in enumerate(drawn(next(iter(subjects.values())))):
-        for part, subject in subjects.items():
-            short = compose(data[part], "short", given={"seed": 0})  # each epoch may be a rung
-            whole = fewer_epochs(compose(data[part], BASE, given={"seed": 1}))
+    """Yield the trainings that rank networks: each network by both recipes, set after set."""
+    for part, images in RANKED.items():
+        data = divided(images, folder)
+        subject = Subject(_space(images), data.in_channels, len(data.classes))
+        short = compose(data, "short", given={"seed": 0})  # each of its epochs may be a rung
+        whole = fewer_epochs(compose(data, BASE, given={"seed": 1}))
+        for number, values in enumerate(drawn(subject)):
+            architecture = subject.decode(values)
             for name, recipe in (("short", short), (BASE, whole)):
-                architecture = subject.decode(values)
-                yield Training(part, f"drawn {number}", name, architecture, data[part], recipe)
+                yield Training(part, f"drawn {number}", name, architecture, data, recipe)
 
 
 def drawn(subject: Subject) -> list[dict[str, Value]]:

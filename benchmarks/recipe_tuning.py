@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.recipe import DISTORTIONS, distorted
 from nas import network, search_space
 from nas.architecture import Architecture, Value
 from nas.data import DataSet, load
@@ -38,9 +39,11 @@ from nas.data.dataset import content_hash, in_memory, share_of
 from nas.objective import Objective
 from nas.search_space.preflight import Subject, draw_near
 from nas.training.augmentations import OPERATIONS, off
+from nas.training.images import normalisation
+from nas.training.metrics import epoch_metrics
 from nas.training.recipe import Recipe
 from nas.training.recipes import compose
-from nas.training.trainer import Control, EpochResult, train
+from nas.training.trainer import Control, EpochResult, predict, train
 
 RESULT = Path(__file__).parent / "results" / "recipe_tuning.json"
 SHOWN = ("loss", "accuracy", "auroc")
@@ -207,7 +210,19 @@ class Training:
             "updates": self.values.epochs * self.values.epoch_updates,
             "seconds": round(result.seconds, 1),
             "curve": curve,
+            "distorted": self.distorted(result.state),
         }
+
+    def distorted(self, state: dict[str, torch.Tensor]) -> dict[str, float]:
+        """Return the mean metrics on the scored images, each set of them changed in one way."""
+        size, split = self.architecture.resolution, self.data.splits["validation"]
+        module, statistics = network.build(self.architecture), normalisation(self.data, size)
+        module.load_state_dict(state)
+        found = [
+            epoch_metrics(predict(module, distorted(split, size, change), size, *statistics))
+            for change in DISTORTIONS.values()
+        ]
+        return {name: round(float(np.mean([each[name] for each in found])), 5) for name in SHOWN}
 
 
 def fewer_epochs(recipe: Recipe, factor: int = 5) -> Recipe:

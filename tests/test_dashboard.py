@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from PIL import Image
-from search_kit import arguments, command, nas, nas_here, result, write_inputs
+from search_kit import arguments, command, nas, nas_here, read_until, result, write_inputs
 from store_kit import ready, ready_file
 
 from nas import network
@@ -139,7 +139,7 @@ def served(url: str, *words: str) -> Iterator[str]:
     """Serve a store with nas dashboard; yield its address."""
     with running(*command("dashboard", "--port", "0", "--store", url, *words)) as process:
         assert process.stdout is not None
-        address = re.search(r"http://\S+", process.stdout.readline())
+        address = re.search(r"http://\S+", read_until(process.stdout.fileno(), "\n"))
         assert address, process.stderr and process.stderr.read()
         yield address[0].rstrip("/")
     assert process.returncode == 0
@@ -403,7 +403,7 @@ def test_a_search_can_do_without(tmp_path: Path) -> None:
 
 def test_a_kill_leaves_nothing_broken(tmp_path: Path) -> None:
     """A search whose processes are killed while a trial is shown goes on, and shows every trial."""
-    words = command("search", *arguments(tmp_path, epochs=12, images=480))
+    words = command("search", *arguments(tmp_path, epochs=12, images=240))
     search_ = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
     engine = sa.create_engine(f"sqlite:///{tmp_path}/nas.db")
     running_ = sa.text("SELECT count(*) FROM nas_curve_points")
@@ -416,9 +416,9 @@ def test_a_kill_leaves_nothing_broken(tmp_path: Path) -> None:
         except sa.exc.OperationalError:  # not made yet
             continue
     os.killpg(search_.pid, signal.SIGKILL)
-    search_.wait()
+    search_.wait(60)
     engine.dispose()
-    words = arguments(tmp_path, epochs=12, images=480, workers=0)
+    words = arguments(tmp_path, epochs=12, images=240, workers=0)
     found = result(nas_here("search", *words, "--json"))
     with served(f"sqlite:///{tmp_path}/nas.db") as address:
         study = page(address, "/api/studies/1")
@@ -441,7 +441,7 @@ def test_no_password_is_seen(tmp_path: Path) -> None:
         words = command("dashboard", "--port", "0", "--store", secret)
         with running(*words) as process:
             assert process.stdout is not None
-            said = process.stdout.readline()
+            said = read_until(process.stdout.fileno(), "\n")
             seen = Path(f"/proc/{process.pid}/cmdline").read_text()
             address = re.search(r"http://\S+[0-9]", said)
             assert address

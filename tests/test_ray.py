@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import ray_kit
-from tests.search_kit import command
+from tests.search_kit import command, read_until
 from tests.test_executors import OVER, search
 from tests.test_search import assert_whole, points, until
 
@@ -39,7 +39,7 @@ def test_a_driver_that_loses_the_head_says_so_and_goes_on_with_a_new_one(
     killed = network.popen(*words)
     until(lambda: points(tmp_path) >= 2)
     killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    killed.communicate(timeout=60)
     assert network.head is not None
     until(lambda: network.head is not None and network.head.workers() == [], 60)
     bereft, before = network.popen(*words), points(tmp_path)
@@ -93,9 +93,7 @@ def test_workers_are_given_what_they_ask_for(network: ray_kit.Cluster, tmp_path:
     assert "no trial was completed" in late.stderr
     process = network.popen(*command(*words))
     assert process.stderr is not None
-    line = ""
-    while "wait for Ray" not in line:
-        line = process.stderr.readline()
+    line = read_until(process.stderr.fileno(), "ask for less")
     assert "1 of 1 workers wait for Ray to find 3 CPU for each, and no node has that" in line
     assert "(2 CPU, 1 GPU)" in line
     network.add_node(cpus=3)

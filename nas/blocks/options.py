@@ -183,11 +183,6 @@ def read_skip(values: Options, place: Place) -> Skip | None:
     return Skip(values["skip"], values["drop_path"])
 
 
-@cache
-def _parameters(module: Callable[..., nn.Module]) -> tuple[str, ...]:
-    return tuple(inspect.signature(module).parameters)
-
-
 # Arguments of a constructor that are not an option of the same name, or one as it is.
 READ: dict[str, Callable[[Options, Place], Any]] = {
     "kernel": lambda values, _: int(values["kernels"]),
@@ -195,6 +190,12 @@ READ: dict[str, Callable[[Options, Place], Any]] = {
     "activation": lambda values, _: ACTIVATIONS[values["activation"]],
     "skip": read_skip,
 }
+
+
+@cache
+def _readers(module: Callable[..., nn.Module]) -> tuple[tuple[str, Any], ...]:
+    """Return the arguments of a constructor, and what reads each: None where it is an option."""
+    return tuple((name, READ.get(name)) for name in inspect.signature(module).parameters)
 
 
 def plain_arguments(
@@ -205,15 +206,18 @@ def plain_arguments(
     An option is passed under its own name, as it is or as `READ` reads it. With `hidden_channels`,
     the width that squeeze-and-excitation sees, that width and the squeeze are arguments too.
     """
-    given = {**values, **place._asdict()}
+    width, out, stride = place
+    given = {**values, "in_channels": width, "out_channels": out, "stride": stride}
     if hidden_channels:
-        se = read_squeeze(values, place.in_channels, hidden_channels)
-        given |= {"hidden_channels": hidden_channels, "se": se}
-    return {
-        name: READ[name](values, place) if name in READ else given[name]
-        for name in _parameters(module)
-        if name in READ or name in given
-    }
+        given["hidden_channels"] = hidden_channels
+        given["se"] = read_squeeze(values, width, hidden_channels)
+    arguments = {}
+    for name, read in _readers(module):  # a loop: this is asked for every row that is counted
+        if read is not None:
+            arguments[name] = read(values, place)
+        elif name in given:
+            arguments[name] = given[name]
+    return arguments
 
 
 def check_groups(what: str, groups: int, *widths: int) -> None:

@@ -2,7 +2,8 @@
 
 Images are uint8, (N, H, W) or (N, H, W, 1) gray or (N, H, W, 3) RGB; labels are integers, (N,) or
 (N, 1), or (N, L) of 0 and 1 where an image may have several of L labels. A split that is not there
-is carved out of the train split. `classes` may name the classes or labels.
+is carved out of the train split. `classes` may name the classes or labels, and arrays such as
+`train_groups`, (N,), the group of each image.
 Yang et al., MedMNIST v2, Scientific Data 10, 41, 2023.
 """
 
@@ -25,16 +26,20 @@ from nas.data.dataset import (
     fill_splits,
     in_memory,
 )
+from nas.data.groups import check_apart, numbered
 from nas.errors import DataError
 
 log = logging.getLogger("nas")
 KEYS = {"train": "train", "validation": "val", "test": "test"}
 
 
-def load_npz(path: Path, say: Callable[[str], None] = log.info) -> DataSet:
-    """Read the data set in one .npz file; `say` hears of labels that are read as classes.
+def load_npz(
+    path: Path, groups: str | None = None, *, say: Callable[[str], None] = log.info
+) -> DataSet:
+    """Read the data set in one .npz file. Raises DataError when it has not MedMNIST's layout.
 
-    Raises DataError when it has not MedMNIST's layout.
+    `groups` is what the names of the arrays of groups have after the split, such as "groups"; `say`
+    hears of labels that are read as classes.
     """
     arrays = _read(path)
     images = {name: _images(arrays, key) for name, key in KEYS.items() if _has(arrays, key)}
@@ -49,29 +54,41 @@ def load_npz(path: Path, say: Callable[[str], None] = log.info) -> DataSet:
         raise DataError(f"All splits need images of one shape; {path} has {shapes}.")
     classes, labels = _classes(arrays, _without_one_hot(raw, path, say), path)
     check_classes(classes, labels["train"], where=path)
-    return _data_set(path, images, labels, classes)
+    keys = None if groups is None else _group_keys(arrays, groups, labels, path)
+    return _data_set(path, images, labels, classes, keys)
 
 
 def _data_set(
-    path: Path, images: dict[str, Images], labels: dict[str, Labels], classes: tuple[str, ...]
+    path: Path,
+    images: dict[str, Images],
+    labels: dict[str, Labels],
+    classes: tuple[str, ...],
+    keys: list[str] | None,
 ) -> DataSet:
     all_images = np.concatenate(list(images.values()))
     all_labels = np.concatenate(list(labels.values()))
     bounds = np.cumsum([len(split) for split in images.values()])[:-1]
     given = dict(zip(images, np.split(np.arange(len(all_labels)), bounds), strict=True))
-    parts = fill_splits(given, all_labels, classes)
+    groups = None
+    if keys is not None:
+        check_apart(given, keys)
+        groups = numbered(keys)
+    parts = fill_splits(given, all_labels, classes, groups)
     check_classes(classes, all_labels[parts["train"]], where=path)
+    content: list[bytes | npt.NDArray[Any]] = [all_images, all_labels, *parts.values()]
+    content.append("\n".join(classes).encode())
     return DataSet(
         name=path.stem,
-        fingerprint=content_hash(
-            [all_images, all_labels, *parts.values(), "\n".join(classes).encode()]
-        ),
+        fingerprint=content_hash(content if groups is None else [*content, groups]),
         classes=classes,
         in_channels=all_images.shape[3],
         native_resolution=max(all_images.shape[1:3]),
         forbids=frozenset(),
         splits={
-            name: in_memory(all_images[part], all_labels[part]) for name, part in parts.items()
+            name: in_memory(
+                all_images[part], all_labels[part], None if groups is None else groups[part]
+            )
+            for name, part in parts.items()
         },
     )
 
@@ -143,6 +160,30 @@ def _without_one_hot(
         return raw
     say(f"{path.name}: every image has exactly one of the labels, so they are read as classes")
     return {key: split.argmax(1) for key, split in raw.items()}
+
+
+def _group_keys(
+    arrays: dict[str, npt.NDArray[Any]], name: str, labels: dict[str, Labels], path: Path
+) -> list[str]:
+    """Return the group of every image, of one split after the other."""
+    found: list[str] = []
+    for split, part in labels.items():
+        key = f"{KEYS[split]}_{name}"
+        if key not in arrays:
+            raise DataError(
+                f"--groups {name!r} needs the array {key!r} in {path}, which has: "
+                f"{', '.join(sorted(arrays))}."
+            )
+        values = arrays[key]
+        if values.shape not in ((len(part),), (len(part), 1)) or values.dtype.kind not in "iuUS":
+            raise DataError(
+                f"Groups need the shape ({len(part)},), one whole number or text per image; "
+                f"{key} has {values.shape} of type {values.dtype}."
+            )
+        if values.dtype.kind == "S":
+            values = np.char.decode(values, "utf-8", "backslashreplace")
+        found += values.reshape(-1).astype(str).tolist()
+    return found
 
 
 def _classes(

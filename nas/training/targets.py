@@ -25,7 +25,7 @@ LEARNT = 1e-3  # the least spread of a label's log odds that is not the same ans
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnswerRule:
     """A rule by which probabilities become answers.
 
     `compute(probabilities)`, of (N, classes), returns an image's class, (N,): in NumPy and in torch
@@ -54,12 +54,14 @@ def _above_half(probabilities: Any) -> Any:
 
 
 ANSWERS = {
-    "likeliest": Answer("the most likely class", _likeliest, one_class=False),
-    "expected_grade": Answer("the grade nearest to the expected one", _expected_grade),
-    "median_grade": Answer("the lowest grade that half of the probability reaches", _median_grade),
+    "likeliest": AnswerRule("the most likely class", _likeliest, one_class=False),
+    "expected_grade": AnswerRule("the grade nearest to the expected one", _expected_grade),
+    "median_grade": AnswerRule(
+        "the lowest grade that half of the probability reaches", _median_grade
+    ),
 }
 """The rules by name; grades are the classes in their order, from 0."""
-_EACH = Answer("each label that is more likely than not", _above_half)
+_EACH = AnswerRule("each label that is more likely than not", _above_half)
 
 
 class Targets(Protocol):
@@ -72,7 +74,7 @@ class Targets(Protocol):
     probable: ClassVar[str]
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> AnswerRule:
         """The rule that makes answers of probabilities."""
 
     def log_probabilities(self, logits: "Floats") -> "Floats":
@@ -118,7 +120,7 @@ class ClassTargets:
     probable: ClassVar[str] = "logits.double().softmax(1)"
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> AnswerRule:
         """The rule of this name."""
         return ANSWERS[self.rule]
 
@@ -183,7 +185,7 @@ class LabelTargets:
     probable: ClassVar[str] = "logits.double().sigmoid()"
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> AnswerRule:
         """The only rule."""
         return _EACH
 
@@ -244,7 +246,7 @@ class LabelTargets:
             yield stack([each.new_zeros(each.shape), each], 1)
 
 
-class Row(Protocol):
+class TaskRow(Protocol):
     """A row of a registry that may hold only where an image has one class."""
 
     @property
@@ -252,12 +254,12 @@ class Row(Protocol):
         """Whether it holds only there."""
 
 
-def rows_of(registry: Mapping[str, Row], task: "Task") -> list[str]:
+def rows_of(registry: Mapping[str, TaskRow], task: "Task") -> list[str]:
     """Return the names of a registry's rows that hold for a task."""
     return [name for name, row in registry.items() if task == "classes" or not row.one_class]
 
 
-def check_row(kind: str, name: str, registry: Mapping[str, Row], task: "Task") -> None:
+def check_row(kind: str, name: str, registry: Mapping[str, TaskRow], task: "Task") -> None:
     """Raise UserError for a metric, loss or answer that does not hold for a task."""
     names = rows_of(registry, task)
     if name not in names:

@@ -92,7 +92,7 @@ def divide(
     counts = np.zeros((at.max() + 1, len(names)), np.int64)  # images by group and class
     np.add.at(counts, at, has.astype(np.int64))
     held = (counts > 0).sum(0)  # groups by class
-    for label in np.flatnonzero(has.sum(0)):
+    for label in np.flatnonzero(has.sum(0)).tolist():
         if held[label] < len(shares):
             raise DataError(
                 f"Every class needs images of at least {len(shares)} groups to be divided into "
@@ -101,7 +101,7 @@ def divide(
     homes = _homes(counts, np.array(shares))
     parts = [np.flatnonzero(homes[at] == part) for part in range(len(shares))]
     lacking = {
-        names[c]
+        names[int(c)]
         for part in parts
         for c in np.flatnonzero((has.sum(0) > 0) & (has[part].sum(0) == 0))
     }

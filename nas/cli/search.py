@@ -82,17 +82,13 @@ def train(
         typer.Argument(help="A published network, an architecture's JSON file, or STUDY:TRIAL."),
     ],
     out: Annotated[str, typer.Option(help="Folder for the code, the weights and the result.")],
-    seeds: Annotated[
-        int | None, typer.Option(help="Trainings, each with another seed.", show_default="1")
-    ] = None,
+    seeds: Annotated[int, typer.Option(help="Trainings, each with another seed.")] = 1,
     json_: Json = False,
     **given: Any,
 ) -> None:
     """Train one network in full, or go on with its training."""
     from nas.commands import train as commands
 
-    count = {} if seeds is None else {"seeds": seeds}
-    words = {name: value for name, value in given.items() if value not in (None, [])}
     with callbacks("say", "watch", display=live_progress) as functions:
-        result = commands.train(network, out=out, **count, **words, **functions)
+        result = commands.train(network, out=out, seeds=seeds, **given, **functions)
     show(result, as_json=json_)

@@ -121,7 +121,7 @@ class TrainedNetwork:
         if len(rows) > 1:
             rows.append(_row("mean", self.standing.validation, self.spread, names))
         rows.append(_row("test", best.test, best.test_spread, names))
-        columns = ["", *(f"#{name.replace('_', ' ')}" for name in names)]
+        columns = ["training", *(f"#{name.replace('_', ' ')}" for name in names)]
         yield tables.Table(columns, rows, f"{self.network}, on validation and on test")
         if best.trial.one_class:
             yield tables.Remark("the network predicts a single class: it has learnt nothing.")
@@ -227,8 +227,7 @@ def _handed_over(trained: TrainedNetwork) -> TrainedNetwork:
         f"seed {training.seed}": [_epoch(point, best.metric) for point in training.curve]
         for training in done.trainings
     }
-    title = f"{trained.network} on {trained.study.name}"
-    draw_training(curves, best.metric, title, done.folder / PICTURE)
+    draw_training(curves, best.metric, trained.study.name, done.folder / PICTURE)
     write_json(done.folder / RESULT, done.to_json())
     return done
 

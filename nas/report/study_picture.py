@@ -72,8 +72,16 @@ def draw_training(
         style: dict[str, Any] = {"color": color, "linewidth": width, "zorder": 3 - bool(number)}
         xs = [each.epoch for each in epochs]
         left.plot(xs, [each.metric for each in epochs], label=name, **style)
-        right.plot(xs, [each.validation_loss for each in epochs], label=f"validation, {name}", **style)
-        right.plot(xs, [each.train_loss for each in epochs], label=f"train, {name}", linestyle="--", **style)
+        right.plot(
+            xs, [each.validation_loss for each in epochs], label=f"validation, {name}", **style
+        )
+        right.plot(
+            xs,
+            [each.train_loss for each in epochs],
+            label=f"train, {name}",
+            linestyle="--",
+            **style,
+        )
     left.set(ylabel=f"{words(metric)} on validation")
     right.set(ylabel="loss")
     for axes in (left, right):

@@ -134,7 +134,7 @@ def evaluate(
     if out is not None:
         check_picture(Path(out))
     trained = deployed(source, store)
-    images = load(data, cache_dir=Path("studies", CACHE))
+    images = load(data, cache_dir=Path("studies", CACHE), groups=trained.groups_of(data))
     _check_classes(trained.network.class_names, images)
     wanted = SPLITS if split == ALL else (split,)
     parts = {name: _predictions(trained.network, images, name, watch) for name in wanted}
@@ -232,5 +232,4 @@ def _remarks(trained: Deployed, data: "DataSet", given: "Predictions", split: st
             f"{kinds[trained.network.in_channels]}, as the network takes them."
         )
     if trained.is_of(data) and split != "test":
-        seen = "chosen by" if split == "validation" else "trained on"
-        yield f"the network was {seen} these images: on others it is worse."
+        yield "the network was trained and chosen with these images: on others it is worse."

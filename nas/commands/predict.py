@@ -45,6 +45,14 @@ class Deployed(NamedTuple):
         own = None if self.study is None else self.study.config["recipe"]["fingerprint"]
         return bool(own == data.fingerprint)
 
+    def groups_of(self, source: str) -> str | None:
+        """Return how the groups of images are found where a source is the study's own data."""
+        from nas.study.preparation import from_anywhere
+
+        config = {} if self.study is None else self.study.config
+        own = config.get("data") in (source, from_anywhere(source))
+        return config.get("groups") if own else None
+
 
 class PredictedImage(NamedTuple):
     """An image's file, its most likely class, and the probability of each class by its name."""

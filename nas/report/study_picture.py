@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 UNITS = ((7200, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))  # from, size, name
+SHOWN_TRAININGS = 5  # of a network, the best: more could not be told apart
 Curve = Sequence[tuple[int, float]]  # each epoch with its metric
 
 
@@ -67,6 +68,7 @@ def draw_training(
     """
     figure = _figure(11, 4.6)
     left, right = figure.subplots(1, 2)
+    curves = dict(list(curves.items())[:SHOWN_TRAININGS])
     for number, (name, epochs) in enumerate(curves.items()):
         color, width = (PALE, 1.2) if number else (BEST, 2.0)
         style: dict[str, Any] = {"color": color, "linewidth": width, "zorder": 3 - bool(number)}

@@ -22,7 +22,7 @@ from nas.executors import Executor
 from nas.objective import objective
 from nas.search_space.coefficients import space_of
 from nas.store.engine import resolve
-from nas.study.options import SearchOptions
+from nas.study.options import SearchOptions, declared
 from nas.study.preparation import Prepared, Say, from_anywhere
 from nas.training.estimate import training_seconds
 from nas.training.recipes import compose
@@ -48,9 +48,11 @@ def prepare_given(
     The network gets the channels and classes of the data; `name` is its name for people.
     """
     options = replace(asked, sampler="random", pruner="none").complete()
-    data = load_data(options.data, cache_dir=Path(options.out, CACHE), say=say)
+    data = load_data(
+        options.data, cache_dir=Path(options.out, CACHE), groups=options.groups, say=say
+    )
     adapted = _adapted(source, data, options, say)
-    given = {"metric": options.metric, "epochs": options.epochs, "seed": options.seed}
+    given = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
     recipe = compose(data, options.recipe or RECIPE, given=given, words=options.set)
     plain = re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip("_.-") or "network"
     study = options.study or f"{plain}-{data.name}"
@@ -71,8 +73,9 @@ def prepare_given(
         fields["checkpoints"] = from_anywhere(options.checkpoints)
     config = Config.of(options, **fields)
     try:
-        images = len(data.splits["train"])
-        seconds = training_seconds(adapted, recipe, images, executor.threads)
+        train, validation = (len(data.splits[name]) for name in ("train", "validation"))
+        updates = recipe.all_updates(train, validation)
+        seconds = training_seconds(adapted, recipe, train, updates, executor.threads)
     except (MemoryError, RuntimeError):  # the training itself will say so
         seconds = 0.0
     _ = executor.workers  # a cluster that is not there is found out before anything is written

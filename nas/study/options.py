@@ -397,8 +397,8 @@ def resumable() -> Mapping[str, Declared]:
 
 
 TRAINED = (  # the options of a search that `nas train` takes
-    *("data", "resolution", "recipe", "set", "metric", "epochs", "seed", "workers", "executor"),
-    *("address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
+    *("data", "groups", "resolution", "recipe", "set", "metric", "folds", "epochs", "seed"),
+    *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
     *("study", "store", "checkpoints", "showcase"),
 )
 
@@ -406,7 +406,12 @@ TRAINED = (  # the options of a search that `nas train` takes
 def trainable() -> Mapping[str, Declared]:
     """Return the options that `nas train` takes, with its own defaults."""
     options = {name: declared()[name] for name in TRAINED}
-    own = {"resolution": "the network's own", "recipe": "whole", "study": "network and data"}
+    own = {
+        "resolution": "the network's own",
+        "recipe": "whole",
+        "folds": "1, or the recipe's",
+        "study": "network and data",
+    }
     return options | {name: replace(options[name], unset=text) for name, text in own.items()}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from nas.errors import UserError
+from nas.errors import UserError, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,6 +72,10 @@ class Targets(Protocol):
 
     task: ClassVar["Task"]
     probable: ClassVar[str]
+
+    @property
+    def rule(self) -> str:
+        """The name of the answer's rule."""
 
     @property
     def answer(self) -> AnswerRule:
@@ -183,6 +187,7 @@ class LabelTargets:
 
     task: ClassVar["Task"] = "labels"
     probable: ClassVar[str] = "logits.double().sigmoid()"
+    rule: ClassVar[str] = "each_label"
 
     @property
     def answer(self) -> AnswerRule:
@@ -244,6 +249,18 @@ class LabelTargets:
 
         for each in logits.unbind(1):
             yield stack([each.new_zeros(each.shape), each], 1)
+
+
+def targets_named(rule: str) -> Targets:
+    """Return the targets by the name of their answer's rule, as exported code has it.
+
+    Raises UserError for another name.
+    """
+    if rule == LabelTargets.rule:
+        return LabelTargets()
+    if rule not in ANSWERS:
+        raise UserError(unknown("answer", rule, [*ANSWERS, LabelTargets.rule]))
+    return ClassTargets(rule)
 
 
 class TaskRow(Protocol):

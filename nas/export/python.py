@@ -167,9 +167,9 @@ def read(path: Path) -> Emitted:
             raise UserError(f"{path} is of a network without {', '.join(missing)}: not trained.")
         if not names["WEIGHTS"].exists():
             raise UserError(f"{path} has no weights beside it; {names['WEIGHTS']} is missing.")
-        facts = (names[name] for name in ("IN_CHANNELS", "RESOLUTION", *wanted))
-        targets = targets_named(names.get("ANSWER", "likeliest"))  # older files have none
-        return Emitted(names["load"](), *facts, targets=targets)
+        facts = [names[name] for name in ("IN_CHANNELS", "RESOLUTION", *wanted)]
+        facts.append(targets_named(names.get("ANSWER", "likeliest")))  # older files have none
+        return Emitted(names["load"](), *facts)
     except NasError:
         raise
     except Exception as error:  # the file may be any program

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.special import expit
 from search_kit import ROOT, SPACE, nas_here
 from sklearn import metrics as referee
@@ -42,7 +43,10 @@ from nas.training.targets import ANSWERS, ClassTargets
 CPU = torch.device("cpu")
 FINDINGS = ("mass", "edema", "nodule", "hernia")
 RATES = (0.5, 0.3, 0.2, 0.05)
-RETINA = ROOT.parent / "shared/data/retinamnist/retinamnist.npz"
+RETINA = next(
+    filter(Path.exists, (up / "shared/data/retinamnist/retinamnist.npz" for up in ROOT.parents)),
+    None,
+)
 NAMES = tuple("abcdef")
 
 
@@ -270,6 +274,17 @@ def test_settings_for_one_class_are_refused(
         trainer.train(TINY, chests, replace(compose(chests), **{field: value}))
 
 
+def test_a_class_without_validation_images_is_no_objective(tmp_path: Path) -> None:
+    """A metric of a class that can't be measured is refused; on folds it can."""
+    labels = chest(60, seed=1)[1]
+    labels[:, 3] = 0
+    data = load(write_chest(tmp_path / "none.npz", val_labels=labels))
+    with pytest.raises(DataError, match="recall:hernia needs validation images of 'hernia'"):
+        compose(data, words=["training.metric=recall:hernia"])
+    words = ["training.metric=recall:hernia", "training.folds=2"]
+    assert compose(data, words=words).metric == "recall:hernia"
+
+
 def test_the_default_metric_of_labels_is_auroc(chests: DataSet) -> None:
     """Nothing asked for is AUROC; a word or a class of the data wins."""
     assert default_recipe(chests).metric == "auroc"
@@ -406,7 +421,7 @@ def search(folder: Path, data: Path, *words: str) -> "subprocess.CompletedProces
         "search", "--space", str(folder / "tiny.py"), "--data", str(data), "--trials", "2",
         "--target-flops", "500k", "--workers", "0", "--pruner", "none", "--finalists", "0",
         "--store", f"sqlite:///{folder}/nas.db", "--out", str(folder / "studies"), "--study", "s",
-        "--set", "training.epoch_updates=20", "--set", "training.epochs=2", "--json", *words,
+        "--set", "training.epoch_updates=12", "--set", "training.epochs=2", "--json", *words,
     )  # fmt: skip
 
 
@@ -420,23 +435,33 @@ def answered(code: Path, data: DataSet) -> np.ndarray[Any, Any]:
 
 
 def test_a_search_on_several_labels(tmp_path: Path) -> None:
-    """By default it is after AUROC, and the exported code gives the answers that were scored."""
+    """By default it is after AUROC, on folds; exported code, evaluate and predict answer alike."""
     path = write_chest(tmp_path / "chest.npz")
     ended = search(tmp_path, path)
     assert ended.returncode == 0, ended.stderr
     best = json.loads(ended.stdout)["best"]
     assert best["metric"] == "auroc"
-    assert 0.5 < best["metrics"]["auroc"] <= 1
+    assert 0.5 < best["validation"]["auroc"] <= 1
     assert best["test"].keys() >= {"auroc", "accuracy", "macro_f1", "majority_rate"}
     data = load(path)
     found = answered(Path(best["code"]), data)
     assert found.shape == (80, 4)
     accuracy = (found == data.splits["test"].labels).mean()
     assert accuracy == pytest.approx(best["test"]["accuracy"])
-    assert "sigmoid" in Path(best["code"]).read_text()
+    folder = str(Path(best["code"]).parent)
+    evaluated = json.loads(nas_here("evaluate", folder, "--data", str(path), "--json").stdout)
+    assert evaluated["metrics"]["accuracy"] == pytest.approx(accuracy)
+    assert evaluated["confusion_matrix"] == []
+    assert "kappa" not in evaluated["metrics"]
+    Image.fromarray(data.splits["test"].images(28)[8, :, :, 0]).save(tmp_path / "8.png")
+    predicted = nas_here("predict", folder, str(tmp_path / "8.png"), "--json")
+    (image,) = json.loads(predicted.stdout)["images"]
+    named = [name for name, has in zip(FINDINGS, found[8], strict=True) if has]
+    assert image["class"] == "|".join(named)
+    assert [name for name, p in image["probabilities"].items() if p > 0.5] == named
 
 
-@pytest.mark.skipif(not RETINA.exists(), reason="needs the shared data set")
+@pytest.mark.skipif(RETINA is None, reason="needs the shared data set")
 def test_an_ordinal_search_on_grades(tmp_path: Path) -> None:
     """An ordinal loss and the expected grade: the test's kappa is that of the exported code."""
     with np.load(RETINA) as whole:
@@ -447,7 +472,7 @@ def test_an_ordinal_search_on_grades(tmp_path: Path) -> None:
         }
     np.savez(tmp_path / "retina.npz", **arrays)
     ended = search(
-        tmp_path, tmp_path / "retina.npz", "--metric", "quadratic_kappa", "--set",
+        tmp_path, tmp_path / "retina.npz", "--metric", "quadratic_kappa", "--folds", "1", "--set",
         "loss.name=ordinal", "--set", "training.answer=expected_grade",
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr

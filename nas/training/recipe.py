@@ -327,6 +327,22 @@ def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
             raise UserError(f"A rung's data and resolution lie above 0 and up to 1, not {rung}.")
 
 
+def _check_measurable(metric: str, data: "DataSet") -> None:
+    """Refuse the metric of a class that no validation image has."""
+    from nas.data.dataset import members
+
+    if metric in metrics.METRICS:
+        return
+    name = metric.partition(":")[2]
+    has = members(data.splits["validation"].labels, len(data.classes)).sum(0).tolist()
+    if not has[data.classes.index(name)]:
+        there = [each for each, count in zip(data.classes, has, strict=True) if count]
+        raise DataError(
+            f"The metric {metric} needs validation images of {name!r}; there are images of: "
+            f"{', '.join(there)}."
+        )
+
+
 def check_fits(recipe: Recipe, data: "DataSet") -> None:
     """Raise DataError for another data set, a forbidden augmentation, or folds that can't be.
 
@@ -338,7 +354,9 @@ def check_fits(recipe: Recipe, data: "DataSet") -> None:
             f"The recipe is for {recipe.data!r} with the content {recipe.fingerprint}; "
             f"{data.name!r} has {data.fingerprint}. Train on the same data, or start a new study."
         )
-    metrics.resolve(recipe.metric, data.classes, data.task)
+    metric = metrics.resolve(recipe.metric, data.classes, data.task)
+    if recipe.folds == 1:
+        _check_measurable(metric, data)
     check_row("loss", recipe.loss, LOSSES, data.task)
     check_row("answer", recipe.answer, ANSWERS, data.task)
     if recipe.folds > 1:

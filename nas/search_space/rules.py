@@ -223,7 +223,7 @@ def _check_scaling(space: Description) -> None:
 
 def _check_recipe_choice(path: str, chosen: Any) -> None:
     """Check the form; which keys and values a recipe has is known where it is composed."""
-    if not NAME.fullmatch(path):
+    if not NAME.fullmatch(path.removeprefix(RECIPE)):
         raise SpaceError(f"{path}: a recipe's key is {NAME_RULE}.")
     if not isinstance(chosen, Choice):
         raise SpaceError(

@@ -224,7 +224,10 @@ def _complete(connection: sa.Connection, study_id: int) -> dict[CandidateKey, Tr
 
 
 def choose(trials: Trials, config: Config, count: int) -> list[TrialInfo]:
-    """Return the finalists of a searched study, complete trials of different networks."""
+    """Return the finalists of a searched study, complete trials of different networks.
+
+    Where there are too few networks, a network that has trials under several recipes comes again.
+    """
     complete = trials.read(_complete, trials.info.id)
     oracle = SpaceOracle(config.subject, config.limits, config.objective)
     expected = expectations(trials.optuna_study(), oracle, random.Random(config.seed))
@@ -234,10 +237,14 @@ def choose(trials: Trials, config: Config, count: int) -> list[TrialInfo]:
         _best_first(complete, expected),
         _best_first(complete, {key: _gain(trial, metric) for key, trial in complete.items()}),
     ]
-    chosen: dict[str, TrialInfo] = {}  # of a network that has several recipes, the first named
-    for trial in (each for turn in zip_longest(*opinions) for each in turn if each is not None):
-        chosen.setdefault(trial.architecture_id, trial)
-    return list(chosen.values())[:count]
+    turns = (trial for turn in zip_longest(*opinions) for trial in turn if trial is not None)
+    trials_by_key = {trial.candidate_key: trial for trial in turns}
+    first: dict[str, TrialInfo] = {}
+    for trial in trials_by_key.values():
+        first.setdefault(trial.architecture_id, trial)
+    # Other networks come before a network's other recipes.
+    ordered = {trial.candidate_key: trial for trial in first.values()} | trials_by_key
+    return list(ordered.values())[:count]
 
 
 def _best_first(

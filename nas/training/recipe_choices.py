@@ -25,16 +25,14 @@ def check(choices: Mapping[str, Sequence[Any]], recipes: Iterable[Recipe], data:
     its range, and one that the recipe or the data forbid.
     """
     recipes = tuple(recipes)
-    for key, options in choices.items():
+    for key, option in ((key, option) for key, options in choices.items() for option in options):
         try:
             if key in SAME_FOR_ALL:
-                names = ", ".join(SAME_FOR_ALL)
-                raise UserError(f"{key} is the same for all trials, as are {names}; no choice.")
-            for option in options:
-                for recipe in recipes:
-                    check_fits(recipe_file.changed(recipe, {key: option}), data)
+                raise UserError(f"no choice: all trials share {', '.join(SAME_FOR_ALL)}.")
+            for recipe in recipes:
+                check_fits(recipe_file.changed(recipe, {key: option}), data)
         except UserError as error:
-            raise UserError(f"The search space's recipe: {error}") from None
+            raise UserError(f"The search space's recipe, {key} = {option!r}: {error}") from None
 
 
 def chosen(

@@ -131,7 +131,7 @@ def search(
             store = open_study(prepared)
         for line in announce(prepared):
             (say or silent)(line)
-        return _run(prepared, store, watch or silent)
+        return run(prepared, store, watch or silent)
 
 
 @options.documented(options.resumable())
@@ -161,10 +161,10 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
         finals = finals_of(asked, none.recipe, config.finals or none)
         config = replace(config, finals=finals)
         prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())
-        return _run(prepared, open_study(prepared), watch or silent)
+        return run(prepared, open_study(prepared), watch or silent)
 
 
-def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
+def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     """Run a study's workers, then its finalists', conclude it, close the store."""
     from nas.store import queries
     from nas.study.preparation import open_study
@@ -174,6 +174,8 @@ def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     searching = None if deadline is None else deadline - prepared.reserved
     try:
         completed = _drive(prepared, searching, watch)
+        if completed and deadline is not None and not _has_ended(prepared, store):
+            completed = _drive(prepared, deadline, watch)  # no finalist can need the time kept
         if completed and (finals := _finals(prepared, store, deadline)) is not None:
             open_study(finals).close()
             completed = _drive(finals, deadline, watch)
@@ -185,6 +187,15 @@ def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     finally:
         store.close()
     return Study(prepared.name, prepared.store, counts, winner, completed, failures)
+
+
+def _has_ended(prepared: "Prepared", store: "Store") -> bool:
+    """Tell whether a trial is complete."""
+    from nas.store import queries
+
+    with store.read() as connection:
+        info = queries.study(connection, prepared.name)
+        return queries.counts(connection, info.id).complete > 0
 
 
 def _drive(prepared: "Prepared", deadline: float | None, watch: "Watch") -> bool:

@@ -66,6 +66,11 @@ class StudyInfo:
         return self.config.get("search")
 
     @property
+    def is_given(self) -> bool:
+        """Tell whether the study trains in full networks that were given, and searches for none."""
+        return self.search is None and bool(self.config.get("finalists"))
+
+    @property
     def limits(self) -> Limits:
         """The hard limits of the study; a space may have more."""
         return Limits(**self.config.get("limits", {}))
@@ -216,6 +221,20 @@ def study(connection: sa.Connection, name: str) -> StudyInfo:
     if row is None:
         raise StoreError(unknown("study", name, [each.name for each in studies(connection)]))
     return StudyInfo(**row._mapping)
+
+
+def find_study(url: str, name: str) -> StudyInfo | None:
+    """Return a study of the store at `url`; None where there is none, or no store yet.
+
+    A store that can't be opened says so when it is written to.
+    """
+    try:
+        with connect(url) as connection:
+            alive = set(connection.execute(sa.text("SELECT study_name FROM studies")).scalars())
+            present = {each.name: each for each in studies(connection)}
+    except StoreError:
+        return None
+    return present.get(name) if name in alive else None  # Optuna may have deleted it
 
 
 def counts(connection: sa.Connection, study_id: int) -> Counts:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from nas import pruners, quantities
 from nas.study.preparation import Prepared
 from nas.study.proposer import PREFILTERED, RANKED
+from nas.training.recipes import ENOUGH, standard_error
 
 
 def announce(prepared: Prepared) -> list[str]:
@@ -29,6 +30,7 @@ def announce(prepared: Prepared) -> list[str]:
     lines.append(f"objective: {config.objective.describe(config.recipe.metric)}")
     chosen = f" The search chooses {', '.join(config.space.recipe)}." if config.space.recipe else ""
     lines.append(f"recipe: {config.recipe.describe()}{chosen}")
+    lines += _folds_lines(prepared)
     if config.finals is not None:
         networks, seeds = config.finals.networks, config.finals.seeds
         lines.append(
@@ -40,6 +42,26 @@ def announce(prepared: Prepared) -> list[str]:
         lines.append(f"{config.pruner}: {config.schedule.describe()}")
     lines.append(_time_line(prepared))
     return lines
+
+
+def _folds_lines(prepared: Prepared) -> Iterator[str]:
+    config, images = prepared.config, prepared.images
+    count, validation = config.recipe.folds, images.get("validation", 0)
+    if count == 1:
+        return
+    whole, few = images["train"] + validation, ""
+    if validation < ENOUGH:
+        points = 100 * standard_error(validation)
+        few = (
+            f"{validation} validation images can't tell networks apart (at an accuracy of 0.9 the "
+            f"standard error is {points:.1f} points); "
+        )
+    networks = count + (config.finals is None)
+    finals = f", {config.finals.recipe.folds} for finalists" if config.finals else ""
+    yield (
+        f"folds: {few}scores are of {count} folds of all {whole} train and validation images"
+        f"{finals}, so a trial trains {networks} networks; --folds 1 keeps to the validation split"
+    )
 
 
 def _proxy_lines(prepared: Prepared) -> Iterator[str]:

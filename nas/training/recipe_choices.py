@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # accuracy.
 SAME_FOR_ALL = (
     "training.epochs", "training.epoch_updates", "training.early_stopping", "training.metric",
-    "training.accumulation_steps",
+    "training.folds", "training.accumulation_steps",
 )  # fmt: skip
 
 

@@ -4,8 +4,9 @@ All commands run in one temporary folder with tiny real images. Some are changed
 seconds:
 
 - A search, `nas scale` and `nas.search(...)` get `--trials 1 --epochs 1 --workers 0` appended, and
-  `nas resume` gets `--trials 1 --workers 0`: torch is imported once. With `--executor ray` a search
-  gets `--max-concurrent 1` and a Ray head, if Ray can start here.
+  `nas resume` gets `--trials 1 --workers 0`, `nas train` `--epochs 1 --workers 0`: torch is
+  imported once. With `--executor ray` a search gets `--max-concurrent 1` and a Ray head, if Ray can
+  start here.
 - `nas latency table` gets `--seconds 1`. "digits" has a quarter of its images for training. A
   pre-flight draws 100 networks instead of 1,000, and `--prefilter` ranks 10 instead of 100. The
   length of a training is not measured beforehand: a second is assumed.
@@ -61,6 +62,7 @@ PYTHON, SQL = "python", "sql"
 QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "0"]}
 QUICK["resume"] = ["--trials", "1", "--workers", "0"]
 QUICK["scale"] = QUICK["search"]
+QUICK["train"] = ["--epochs", "1", "--workers", "0"]
 ON_RAY = ["--trials", "1", "--epochs", "1", "--max-concurrent", "1", "--no-finalists"]
 QUICK["latency table"] = ["--seconds", "1"]
 AT_THE_END = ExitStack()  # what runs until the last document is read

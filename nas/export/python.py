@@ -392,7 +392,7 @@ def _docstring(architecture: Architecture, facts: Facts) -> str:
     lines = [*textwrap.wrap(title, WIDTH), ""]
     lines += [f"score   {facts.score:.4f}"] if facts.score is not None else []
     lines += [f"macs    {cost.macs:,}", f"params  {cost.params:,}", ""]
-    lines += _metrics(facts)
+    lines += _metrics(facts) + _recipe(facts)
     lines_of_parts = zip(architecture.parts(), notation(architecture), strict=True)
     words = {name: line for (name, _), line in lines_of_parts}
     width = max(map(len, words))
@@ -419,6 +419,13 @@ def _metrics(facts: Facts) -> list[str]:
         cells = (f"{value:.4f}" if isinstance(value, float) else value for value in values)
         lines.append(f"{_plain(name):{width}}" + "".join(f"{cell:>12}" for cell in cells))
     return [line.rstrip() for line in lines] + [""]
+
+
+def _recipe(facts: Facts) -> list[str]:
+    """Return the values of the recipe that the search found, a line each."""
+    width = max(map(len, facts.recipe), default=0)
+    lines = [_plain(f"{key:{width}}  {value}") for key, value in facts.recipe.items()]
+    return ["the recipe's values that the search found:", *lines, ""] if lines else []
 
 
 def _plain(text: str) -> str:

@@ -270,6 +270,7 @@ def facts_of(
     mean, std = normalisation(data, architecture.resolution)
     return export.Facts(
         score=trial.score,
+        recipe=trial.recipe,
         validation={name: v for name, v in trial.metrics.items() if v is not None},
         test={name: v for name, v in test.items() if v is not None},
         data=data.name,

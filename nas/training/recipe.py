@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import DataError, UserError, unknown
@@ -197,7 +197,7 @@ class Recipe:
             names = ", ".join(each.name for each in fields(cls))
             raise UserError(f"Not a recipe: {error}. Its fields: {names}.") from error
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """The recipe's content hash, 16 hex characters; the data's name is no content."""
         content = self._plain(_ALWAYS_HASHED)

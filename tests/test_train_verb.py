@@ -166,7 +166,7 @@ def test_a_killed_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     killed = subprocess.Popen(command(*line), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     until(lambda: points(tmp_path) > 1)
     killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.wait(60)
     ended = result(nas_here(*line))
     assert points(tmp_path) == 6
     (tmp_path / "nas.db").rename(tmp_path / "old.db")

@@ -132,6 +132,7 @@ def test_other_classes_are_refused_by_their_names(tmp_path: Path) -> None:
     assert "more lacks '0' and the network does not know 'zero'" in ended.stderr
     assert ended.returncode == 2
     assert not (tmp_path / "p.png").exists()
+    assert not Path("studies/.cache").exists()
 
 
 def test_a_class_without_images_is_told(tmp_path: Path) -> None:

@@ -126,6 +126,7 @@ def evaluate(
     from nas.config import CACHE
     from nas.data import SPLITS, load
     from nas.report.predictions import draw_predictions
+    from nas.study.preparation import taken_back
     from nas.training.metrics import FACTS
     from nas.training.reports import report
 
@@ -134,8 +135,9 @@ def evaluate(
     if out is not None:
         check_picture(Path(out))
     trained = deployed(source, store)
-    images = load(data, cache_dir=Path("studies", CACHE), groups=trained.groups_of(data))
-    _check_classes(trained.network.class_names, images)
+    with taken_back("studies"):
+        images = load(data, cache_dir=Path("studies", CACHE), groups=trained.groups_of(data))
+        _check_classes(trained.network.class_names, images)
     wanted = SPLITS if split == ALL else (split,)
     parts = {name: _predictions(trained.network, images, name, watch) for name in wanted}
     looks = None

@@ -18,22 +18,29 @@ from optuna.trial import FrozenTrial, TrialState
 Floats = NDArray[np.float64]
 GAINS = 3  # complete trials from which the gain in the epochs after a pruned trial's last is known
 WHOLE, CUT = 1, 2  # trained to the end; cut short
+ERROR = "metric_error"  # among a trial's metrics: `nas.training.metrics.ERROR`
 FIRST = 1_024  # entries to begin with
 ROW = np.dtype(
     [
         ("kind", np.uint8),  # WHOLE, CUT or neither
         ("score", np.float64),  # the value; of a trial that was cut short, its last report
         ("step", np.int64),  # the step of that report
+        ("error", np.float64),  # the standard error of the metric of a whole training; 0: unknown
     ]
 )
 
 
 class Shown(NamedTuple):
-    """Results: the trials' numbers, scores (higher is better), and the scores' variances."""
+    """Results: the trials' numbers and scores (higher is better), and how uncertain they are.
+
+    `extra` is the variance of an expected score, 0 of a whole training's; `errors` are the standard
+    errors of the metrics of whole trainings, 0 where they are unknown.
+    """
 
     numbers: NDArray[np.intp]
     scores: Floats
     extra: Floats
+    errors: Floats
 
 
 class Record:
@@ -87,7 +94,7 @@ class Record:
         self.keys.add(key)
         value = float(trial.values[0]) if trial.values else math.nan
         if trial.state == TrialState.COMPLETE and math.isfinite(value):
-            row["kind"], row["score"] = WHOLE, self.sign * value
+            row["kind"], row["score"], row["error"] = WHOLE, self.sign * value, _error(trial)
             if trial.params:
                 self._trained.add(key)
                 self._cut.pop(key, None)
@@ -121,6 +128,7 @@ class Record:
             np.append(whole, cut),
             np.append(self._rows["score"][whole], scores),
             np.append(np.zeros(len(whole)), extra),
+            np.append(self._rows["error"][whole], np.zeros(len(cut))),
         )
 
     def _expected(self, cut: NDArray[np.intp]) -> tuple[Floats, Floats]:
@@ -154,6 +162,11 @@ class Record:
                 values[number] = self.sign * trial.intermediate_values.get(step, math.nan)
             self._at[step] = values
         return self._at[step]
+
+
+def _error(trial: FrozenTrial) -> float:
+    """Return the standard error of a trial's metric; 0 where it is unknown."""
+    return float(trial.user_attrs.get("metrics", {}).get(ERROR) or 0.0)
 
 
 def _join(spans: dict[Any, tuple[int, int]], result: Any, number: int) -> None:

@@ -253,7 +253,8 @@ def _observe(oracle: Oracle, rng: random.Random) -> list[Observation]:
         look = oracle.look(params)
         if look is not None:
             score, extra = float(shown.scores[index]), float(shown.extra[index])
-            observed.append(Observation(params, look, score, extra))
+            noise = (float(shown.errors[index]) * look.factor) ** 2
+            observed.append(Observation(params, look, score, extra + noise, whole=extra == 0))
     return observed
 
 

@@ -25,6 +25,7 @@ BAD: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "w": [(0.5, {}), (float("nan"), {})],
     "max_flops": [("0", {})],
     "max_params": [("x", {})],
+    "groups": [("patient(", {}), ("groups", {})],
     "resolution": [(0, {}), (20_000, {})],
     "latency_table": [("t.json", {}), ("t.json", {"target_latency": "5ms", "latency_batch": 2})],
     "latency_batch": [(0, {"target_latency": "5ms"}), (2, {})],

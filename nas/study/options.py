@@ -145,6 +145,14 @@ def _data(source: str, _: str) -> str:
     return source
 
 
+def _groups(pattern: str, _: str) -> str:
+    """Refuse text that is neither a regular expression nor an array's name."""
+    from nas.data import groups
+
+    groups.check(pattern)
+    return pattern
+
+
 def _checkpoints(url: str, flag: str) -> str:
     """Refuse a URL that nothing here can open, and one with a password: it is stored and shown."""
     from fsspec.core import url_to_fs
@@ -227,6 +235,10 @@ class SearchOptions:
     max_params: int | None = _option(
         None, "Limit that no trial may break, such as 5M.", WHAT, unit="params",
         read=quantities.count, fixes="limits")
+    groups: str | None = _option(
+        None, "Which images belong together, such as a patient's: a regular expression with the "
+        "group in parentheses, found in each file's name, or an .npz file's arrays.", WHAT,
+        page="data", read=_groups, fixes="recipe_hash")
     resolution: int | None = _option(
         None, "Fix the size of the images.", WHAT, unit="px", at_least=1,
         at_most=quantities.MAX_RESOLUTION, unset="the space's choice",
@@ -420,6 +432,9 @@ def check(options: SearchOptions) -> None:
         _refuse(options, rule, "fidelity", "reduction")
     if options.no_finalists:
         _refuse(options, "is for a search without --no-finalists.", "finalists", "final_seeds")
+    from nas.data import check_groups
+
+    check_groups(options.data, options.groups)
     options.new_executor()
 
 

@@ -67,7 +67,9 @@ def prepare(
     options, executor = asked.complete(), executor or asked.new_executor()
     space = load_space(options.space) if isinstance(options.space, str) else options.space
     check_folder(Path(options.out))
-    data = load_data(options.data, cache_dir=Path(options.out, CACHE), say=say)
+    data = load_data(
+        options.data, cache_dir=Path(options.out, CACHE), groups=options.groups, say=say
+    )
     goal, limits = options.goal, options.limits
     if options.resolution is not None:
         space = space.at_resolution(options.resolution)

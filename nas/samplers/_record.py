@@ -18,14 +18,15 @@ from optuna.trial import FrozenTrial, TrialState
 Floats = NDArray[np.float64]
 GAINS = 3  # complete trials from which the gain in the epochs after a pruned trial's last is known
 WHOLE, CUT = 1, 2  # trained to the end; cut short
-ERROR = "metric_error"  # among a trial's metrics: `nas.training.metrics.ERROR`
+ERROR, LOSS = "metric_error", "loss"  # among a trial's metrics: see `nas.training.metrics`
 FIRST = 1_024  # entries to begin with
 ROW = np.dtype(
     [
         ("kind", np.uint8),  # WHOLE, CUT or neither
         ("score", np.float64),  # the value; of a trial that was cut short, its last report
         ("step", np.int64),  # the step of that report
-        ("error", np.float64),  # the standard error of the metric of a whole training; 0: unknown
+        ("error", np.float64),  # the standard error of a whole training's metric; 0: unknown
+        ("loss", np.float64),  # its log loss; NaN: unknown
     ]
 )
 
@@ -33,14 +34,15 @@ ROW = np.dtype(
 class Shown(NamedTuple):
     """Results: the trials' numbers and scores (higher is better), and how uncertain they are.
 
-    `extra` is the variance of an expected score, 0 of a whole training's; `errors` are the standard
-    errors of the metrics of whole trainings, 0 where they are unknown.
+    `extra` is the variance of an expected score, 0 of a whole training's; `errors` and `losses` are
+    whole trainings' standard errors of the metric, 0 where unknown, and log losses, NaN where so.
     """
 
     numbers: NDArray[np.intp]
     scores: Floats
     extra: Floats
     errors: Floats
+    losses: Floats
 
 
 class Record:
@@ -94,7 +96,8 @@ class Record:
         self.keys.add(key)
         value = float(trial.values[0]) if trial.values else math.nan
         if trial.state == TrialState.COMPLETE and math.isfinite(value):
-            row["kind"], row["score"], row["error"] = WHOLE, self.sign * value, _error(trial)
+            row["kind"], row["score"] = WHOLE, self.sign * value
+            row["error"], row["loss"] = _measured(trial, ERROR, 0.0), _measured(trial, LOSS)
             if trial.params:
                 self._trained.add(key)
                 self._cut.pop(key, None)
@@ -129,6 +132,7 @@ class Record:
             np.append(self._rows["score"][whole], scores),
             np.append(np.zeros(len(whole)), extra),
             np.append(self._rows["error"][whole], np.zeros(len(cut))),
+            np.append(self._rows["loss"][whole], np.full(len(cut), math.nan)),
         )
 
     def _expected(self, cut: NDArray[np.intp]) -> tuple[Floats, Floats]:
@@ -164,9 +168,10 @@ class Record:
         return self._at[step]
 
 
-def _error(trial: FrozenTrial) -> float:
-    """Return the standard error of a trial's metric; 0 where it is unknown."""
-    return float(trial.user_attrs.get("metrics", {}).get(ERROR) or 0.0)
+def _measured(trial: FrozenTrial, name: str, unknown: float = math.nan) -> float:
+    """Return one of the metrics that are stored with a trial."""
+    value = trial.user_attrs.get("metrics", {}).get(name)
+    return unknown if value is None else float(value)
 
 
 def _join(spans: dict[Any, tuple[int, int]], result: Any, number: int) -> None:

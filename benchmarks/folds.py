@@ -109,6 +109,7 @@ def main() -> None:
             rows.append([scores(small(*each), data, folds, seed) for each in NETWORKS])
     report: dict[str, Any] = vars(options) | {
         "networks": len(NETWORKS),
+        "images": {name: len(split) for name, split in data.splits.items()},  # rounded by class
         "validation_split": summary(found[1]),
         f"{FOLDS}_folds": summary(found[FOLDS]),
     }

@@ -4,8 +4,9 @@ All commands run in one temporary folder with tiny real images. Some are changed
 seconds:
 
 - A search, `nas scale` and `nas.search(...)` get `--trials 1 --epochs 1 --workers 0` appended, and
-  `nas resume` gets `--trials 1 --workers 0`: torch is imported once. With `--executor ray` a search
-  gets `--max-concurrent 1` and a Ray head, if Ray can start here.
+  `nas resume` gets `--trials 1 --workers 0`, `nas train` `--epochs 1 --workers 0`: torch is
+  imported once. With `--executor ray` a search gets `--max-concurrent 1` and a Ray head, if Ray can
+  start here.
 - `nas latency table` gets `--seconds 1`. "digits" has a quarter of its images for training. A
   pre-flight draws 100 networks instead of 1,000, and `--prefilter` ranks 10 instead of 100. The
   length of a training is not measured beforehand: a second is assumed.
@@ -61,6 +62,7 @@ PYTHON, SQL = "python", "sql"
 QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "0"]}
 QUICK["resume"] = ["--trials", "1", "--workers", "0"]
 QUICK["scale"] = QUICK["search"]
+QUICK["train"] = ["--epochs", "1", "--workers", "0"]
 ON_RAY = ["--trials", "1", "--epochs", "1", "--max-concurrent", "1", "--no-finalists"]
 QUICK["latency table"] = ["--seconds", "1"]
 AT_THE_END = ExitStack()  # what runs until the last document is read
@@ -135,7 +137,7 @@ def run_nas(line: str) -> str:
     words = shlex.split(line, comments=True)
     given = "--alpha" in words  # coefficients of a family: then there is nothing to train
     quick = QUICK["latency table"] if words[:2] == ["latency", "table"] else QUICK.get(words[0], [])
-    if words[0] == "search" and not {"--finalists", "--no-finalists", "--config"} & set(words):
+    if words[0] == "search" and not {"--finalists", "--no-finalists"} & set(words):
         quick = [*quick, "--no-finalists"]
     ended = CliRunner().invoke(app, words + ([] if given else quick))
     if ended.exception and not isinstance(ended.exception, SystemExit):

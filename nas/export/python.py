@@ -13,7 +13,7 @@ import tempfile
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save
@@ -25,11 +25,14 @@ from nas.blocks.notation import notation
 from nas.errors import NasError, UserError
 from nas.export import Facts
 from nas.export._definitions import Definitions
+from nas.training.targets import ClassTargets, Targets, targets_named
 
 WIDTH = 100
 TOLERANCE = 1e-5  # relative to the largest logit
 INDENT = " " * 4
-OWN_NAMES = ("Network", "preprocess", "read_safetensors", "load", "check")
+OWN_NAMES = (
+    "Network", "preprocess", "probabilities_of", "answers", "read_safetensors", "load", "check",
+)  # fmt: skip
 
 IMPORTS = """\
 import json
@@ -45,6 +48,17 @@ def preprocess(images: Tensor) -> Tensor:
     size = (RESOLUTION, RESOLUTION)
     images = F.interpolate(images.float(), size, mode="bilinear", antialias=True) / 255
     return (images - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor(STD).view(-1, 1, 1)
+'''
+
+PREDICT = '''
+def probabilities_of(logits: Tensor) -> Tensor:
+    """Return the probability of each {kind}, (N, {classes}), of the network's outputs."""
+    return {probable}
+
+
+def answers(probabilities: Tensor) -> Tensor:
+    """Return {words}, {shape}."""
+    return {answer}.long()
 '''
 
 TAIL = '''
@@ -125,6 +139,45 @@ def load(path: str | Path) -> Callable[[Tensor], Tensor]:
     return network
 
 
+class Emitted(NamedTuple):
+    """The trained network of an emitted file, ready for inference, and what its images are like.
+
+    `mean` and `std` are per channel, of pixel values from 0 to 1; `targets` read its outputs.
+    """
+
+    network: nn.Module
+    in_channels: int
+    resolution: int
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    targets: Targets = ClassTargets()
+
+
+def read(path: Path) -> Emitted:
+    """Run an emitted file and load its weights.
+
+    Raises UserError for a file of another kind, and for a network that was not trained: it has no
+    weights, classes or normalisation.
+    """
+    try:
+        names = runpy.run_path(str(path), run_name="model")
+        wanted = ("CLASS_NAMES", "MEAN", "STD")
+        if missing := [name for name in wanted if name not in names]:
+            raise UserError(f"{path} is of a network without {', '.join(missing)}: not trained.")
+        if not names["WEIGHTS"].exists():
+            raise UserError(f"{path} has no weights beside it; {names['WEIGHTS']} is missing.")
+        facts = [names[name] for name in ("IN_CHANNELS", "RESOLUTION", *wanted)]
+        facts.append(targets_named(names.get("ANSWER", "likeliest")))  # older files have none
+        return Emitted(names["load"](), *facts)
+    except NasError:
+        raise
+    except Exception as error:  # the file may be any program
+        raise UserError(
+            f"{path} is no model.py that nas wrote: {type(error).__name__}: {error}"
+        ) from error
+
+
 def prove(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -> None:
     """Run an emitted file and hold it to the built network; raises NasError where they differ.
 
@@ -167,7 +220,8 @@ def source(architecture: Architecture, facts: Facts) -> str:
     definitions.add_imports(ast.parse(IMPORTS))
     if facts.mean:
         definitions.add_imports(ast.parse("from torch.nn import functional as F"))
-        tail = PREPROCESS.format(channels=architecture.in_channels) + "\n" + TAIL
+        start = PREPROCESS.format(channels=architecture.in_channels)
+        tail = "\n".join([start, _predict(architecture, facts.targets), TAIL])
     sections = [*definitions.texts.values(), body, tail.strip("\n")]
     return "\n".join(
         [
@@ -177,6 +231,22 @@ def source(architecture: Architecture, facts: Facts) -> str:
             *_constants(architecture, facts),
             "\n\n" + "\n\n\n".join(sections) + "\n",
         ]
+    )
+
+
+def _predict(architecture: Architecture, targets: Targets) -> str:
+    """Return the functions from outputs to answers; the rule's text is that of the metrics."""
+    text = textwrap.dedent(inspect.getsource(targets.answer.compute))
+    (rule,) = (node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Return))
+    assert rule is not None
+    one = targets.task == "classes"
+    return PREDICT.format(
+        kind="class" if one else "label",
+        classes=architecture.classes,
+        probable=targets.probable,
+        words=targets.answer.words,
+        shape="its index, (N,)" if one else f"0 or 1, (N, {architecture.classes})",
+        answer=ast.unparse(rule),
     )
 
 
@@ -304,6 +374,7 @@ def _constants(architecture: Architecture, facts: Facts) -> list[str]:
     if facts.mean:
         lines.append("# Per channel, of pixel values from 0 to 1.")
         lines += [f"MEAN = {_literal(facts.mean)}", f"STD = {_literal(facts.std)}"]
+        lines.append(f"ANSWER = {_literal(facts.targets.rule)}")
     return [
         *lines,
         f"PARAMS = {cost.params:_}",
@@ -321,7 +392,7 @@ def _docstring(architecture: Architecture, facts: Facts) -> str:
     lines = [*textwrap.wrap(title, WIDTH), ""]
     lines += [f"score   {facts.score:.4f}"] if facts.score is not None else []
     lines += [f"macs    {cost.macs:,}", f"params  {cost.params:,}", ""]
-    lines += _metrics(facts)
+    lines += _metrics(facts) + _recipe(facts)
     lines_of_parts = zip(architecture.parts(), notation(architecture), strict=True)
     words = {name: line for (name, _), line in lines_of_parts}
     width = max(map(len, words))
@@ -348,6 +419,13 @@ def _metrics(facts: Facts) -> list[str]:
         cells = (f"{value:.4f}" if isinstance(value, float) else value for value in values)
         lines.append(f"{_plain(name):{width}}" + "".join(f"{cell:>12}" for cell in cells))
     return [line.rstrip() for line in lines] + [""]
+
+
+def _recipe(facts: Facts) -> list[str]:
+    """Return the values of the recipe that the search found, a line each."""
+    width = max(map(len, facts.recipe), default=0)
+    lines = [_plain(f"{key:{width}}  {value}") for key, value in facts.recipe.items()]
+    return ["the recipe's values that the search found:", *lines, ""] if lines else []
 
 
 def _plain(text: str) -> str:

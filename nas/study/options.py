@@ -273,7 +273,8 @@ class SearchOptions:
     metric: str | None = _option(
         None, f"Metric of the objective: {', '.join(metrics.EPOCH)} or another; recall:CLASS and "
         "others are of one class.", TRAIN, page="data", read=_metric,
-        unset="accuracy, or the recipe's", fixes="recipe_hash", recipe=True)
+        unset="accuracy (auroc of several labels), or the recipe's", fixes="recipe_hash",
+        recipe=True)
     folds: int | None = _option(
         None, "Score on so many folds of the train and validation images; 1: on the validation "
         "split.", TRAIN, page="small-data", unit="folds", at_least=1, fixes="recipe_hash",
@@ -394,6 +395,31 @@ def declared() -> Mapping[str, Declared]:
 def resumable() -> Mapping[str, Declared]:
     """Return the options that `nas resume` takes."""
     return {name: option for name, option in declared().items() if option.resumes}
+
+
+TRAINED = (  # the options of a search that `nas train` takes
+    *("data", "groups", "resolution", "recipe", "set", "metric", "folds", "epochs", "seed"),
+    *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
+    *("study", "store", "checkpoints", "showcase"),
+)
+
+
+def trainable() -> Mapping[str, Declared]:
+    """Return the options that `nas train` takes, with its own defaults."""
+    options = {name: declared()[name] for name in TRAINED}
+    own = {
+        "resolution": "the network's own",
+        "recipe": "whole",
+        "folds": "1, or the recipe's",
+        "study": "network and data",
+    }
+    return options | {name: replace(options[name], unset=text) for name, text in own.items()}
+
+
+def training_seeds(seeds: Any) -> int:
+    """Read the number of trainings of `nas train`; raises UserError where it can't be."""
+    declared_seeds = replace(declared()["final_seeds"], name="seeds")
+    return int(declared_seeds.checked(seeds))
 
 
 def budget(trials: int | None, seconds: float | None) -> tuple[int | None, float | None]:

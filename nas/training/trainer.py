@@ -26,6 +26,7 @@ from nas.data import DataSet, Split
 from nas.errors import DiskFull, Diverged, Interrupted, OutOfMemory
 from nas.network import build
 from nas.training.augmentations import augmenter, mixer
+from nas.training.batch_norm import refit_batch_norm
 from nas.training.changes import Statistics
 from nas.training.checkpoint import Checkpoints
 from nas.training.images import (
@@ -33,6 +34,7 @@ from nas.training.images import (
     Material,
     channels_last,
     gather,
+    most_at_once,
     shuffled,
     standardised,
 )
@@ -200,7 +202,7 @@ def predict(
     was_training = module.training
     module.eval()
     images = split.images(resolution)
-    size = min(512, max(16, 2**20 // resolution**2))  # images of about a million pixels at once
+    size = most_at_once(resolution)
     with torch.inference_mode():
         logits = torch.cat(
             [
@@ -312,6 +314,11 @@ def _train_epoch(
         if check and not total.isfinite():
             place = f"epoch {epoch}, step {index + 1}"
             raise Diverged(f"The training loss became {total.item()} in {place}.")
+    if recipe.batch_norm_images:
+        wanted = max(2, recipe.batch_norm_images)  # one image has no spread
+        step = -(-len(material.members) // wanted)
+        plain = images[material.members[::step]]
+        refit_batch_norm(training.ema, plain, material.mean, material.std)
     return total.item() / sum(map(len, batches))
 
 

@@ -172,7 +172,9 @@ def train(
     source, name = _network(network, asked.store)
     with closing(executor_for(asked, seeds)) as executor:
         with taken_back(asked.out):
-            prepared = prepare_given(source, name, asked, seeds, executor, say)
+            prepared = prepare_given(
+                source, name, asked, seeds, executor, published=name == network, say=say
+            )
             _check_out(Path(out), prepared)
             store = open_study(prepared)
         for line in announce_given(prepared):

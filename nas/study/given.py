@@ -28,7 +28,8 @@ from nas.training.estimate import training_seconds
 from nas.training.recipes import compose
 
 RECIPE = "whole"
-ENLARGED = 2  # times the images' own size: beyond it there is nothing more to see
+STRIDE = 32  # of most published networks: the least size at which no layer sees mere borders
+ENLARGED = 2  # times that size: a published network may be a bit larger than the images
 
 
 def executor_for(asked: SearchOptions, seeds: int) -> Executor:
@@ -41,17 +42,28 @@ def executor_for(asked: SearchOptions, seeds: int) -> Executor:
 
 
 def prepare_given(
-    source: Architecture, name: str, asked: SearchOptions, seeds: int, executor: Executor, say: Say
+    source: Architecture,
+    name: str,
+    asked: SearchOptions,
+    seeds: int,
+    executor: Executor,
+    *,
+    published: bool = False,
+    say: Say,
 ) -> Prepared:
     """Check everything that can be checked before the study of a network exists.
 
-    The network gets the channels and classes of the data; `name` is its name for people.
+    The network gets the channels and classes of the data, a `published` one a size that suits small
+    images; `name` is its name for people.
     """
     options = replace(asked, sampler="random", pruner="none").complete()
     data = load_data(
         options.data, cache_dir=Path(options.out, CACHE), groups=options.groups, say=say
     )
-    adapted = _adapted(source, data, options, say)
+    size = options.resolution
+    if size is None and published:
+        size = _size(source.resolution, data.native_resolution, say)
+    adapted = _adapted(source, data, size)
     given = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
     recipe = compose(data, options.recipe or RECIPE, given=given, words=options.set)
     plain = re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip("_.-") or "network"
@@ -82,17 +94,27 @@ def prepare_given(
     return Prepared(study, resolve(options.store), config, seeds, None, executor, seconds, None, ())
 
 
-def _adapted(source: Architecture, data: DataSet, options: SearchOptions, say: Say) -> Architecture:
+def _size(own: int, images: int, say: Say) -> int:
+    """Return the resolution of a published network that is trained on images of this size.
+
+    Enlarged images have nothing more to show and cost the square of their side.
+    """
+    size = STRIDE * math.ceil(images / STRIDE)
+    if own <= ENLARGED * size:
+        return own
+    say(
+        f"the network is for {own} px, the images have {images}: it is trained at {size} px; "
+        f"--resolution {own} enlarges them"
+    )
+    return size
+
+
+def _adapted(source: Architecture, data: DataSet, resolution: int | None) -> Architecture:
     """Return the network for the data's images and classes."""
     classes = len(data.classes)
-    size = {"resolution": options.resolution, "in_channels": data.in_channels, "classes": classes}
-    adapted, own = blocks.canonical(source.at(**size)), data.native_resolution
-    if adapted.resolution > ENLARGED * own and options.resolution is None:
-        say(
-            f"images of {own} px are enlarged to {adapted.resolution} px, the network's own size; "
-            f"--resolution {ENLARGED * own} is quicker"
-        )
-    return adapted
+    return blocks.canonical(
+        source.at(resolution=resolution, in_channels=data.in_channels, classes=classes)
+    )
 
 
 def announce_given(prepared: Prepared) -> Iterator[str]:

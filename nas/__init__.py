@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.commands.data import data_show
     from nas.commands.export import export_model
     from nas.commands.family import scale
     from nas.commands.networks import cost_of, latency_of, latency_table
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "compare_proxies", "cost_of", "export_model", "front", "latency_of", "latency_table",
-    "recipe_diff", "recipe_show", "recipes", "rescore", "resume", "scale", "search", "show",
-    "space_diagram", "space_preflight", "space_sample", "space_validate", "spaces", "status", "top",
+    "compare_proxies", "cost_of", "data_show", "export_model", "front", "latency_of",
+    "latency_table", "recipe_diff", "recipe_show", "recipes", "rescore", "resume", "scale",
+    "search", "show", "space_diagram", "space_preflight", "space_sample", "space_validate",
+    "spaces", "status", "top",
 ]  # fmt: skip
 
 _MODULES = {  # where the verbs are
+    "data": ("data_show",),
     "family": ("scale",),
     "export": ("export_model",),
     "networks": ("cost_of", "latency_of", "latency_table"),

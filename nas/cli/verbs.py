@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 import typer
 
 from nas.cli._shared import add, live_progress
-from nas.commands import export, family, logs, networks, proxies, recipe, space, store, studies
+from nas.commands import (
+    data,
+    export,
+    family,
+    logs,
+    networks,
+    proxies,
+    recipe,
+    space,
+    store,
+    studies,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +33,7 @@ recipes = typer.Typer(
     help="List recipes, the ways of training a network; look into one, compare two.",
     no_args_is_help=True,
 )
+datasets = typer.Typer(help="Look at a data set before a search.", no_args_is_help=True)
 latency = typer.Typer(help="Measure latency here; make tables of it.", no_args_is_help=True)
 stores = typer.Typer(help="Make, check, upgrade, copy and back up a store.", no_args_is_help=True)
 
@@ -66,6 +78,7 @@ add(spaces, "validate", space.space_validate)
 add(recipes, "list", recipe.recipes)
 add(recipes, "show", recipe.recipe_show)
 add(recipes, "diff", recipe.recipe_diff)
+add(datasets, "show", data.data_show)
 add(latency, "measure", networks.latency_of)
 add(latency, "table", networks.latency_table)
 add(stores, "init", store.init)

@@ -5,7 +5,7 @@ Everything here is numpy and Pillow, so that reading a data set never imports to
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,12 +31,13 @@ class Split:
     `labels`: (N,) class indices. `images(resolution)`: (N, R, R, C) uint8, resized once
     (bilinear, antialiased; both sides, so what is not square is stretched) and then kept.
     `groups`: (N,) the number of each image's group, such as its patient; all images of a group are
-    in one split and in one fold.
+    in one split and in one fold. `files` are the images' paths below the folder that has them.
     """
 
     labels: Labels
     images: Callable[[int], Images]
     groups: Groups | None = None
+    files: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,6 +46,19 @@ class Split:
     def majority_rate(self) -> float:
         """Return the accuracy of always answering the most frequent class."""
         return float(np.bincount(self.labels).max() / len(self.labels))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The images as they were read, before they were resized.
+
+    `sizes` counts them by (width, height) in pixels, `modes` by Pillow's mode, such as L or RGB;
+    `left_out` names, by the reason, the files or arrays that are not part of the set.
+    """
+
+    sizes: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    modes: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ class DataSet:
     native_resolution: int
     forbids: frozenset[str]
     splits: Mapping[str, Split]
+    origin: Origin = field(default_factory=Origin)
 
 
 def in_memory(images: Images, labels: Labels, groups: Groups | None = None) -> Split:

@@ -317,14 +317,20 @@ def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
 def check_fits(recipe: Recipe, data: "DataSet") -> None:
     """Raise DataError for another data set, a forbidden augmentation, or folds that can't be.
 
-    Raises UserError when its metric is of a class that the data set has not.
+    Raises UserError when its metric is of a class that the data set, or its validation, has not.
     """
     if recipe.fingerprint != data.fingerprint:
         raise DataError(
             f"The recipe is for {recipe.data!r} with the content {recipe.fingerprint}; "
             f"{data.name!r} has {data.fingerprint}. Train on the same data, or start a new study."
         )
-    metrics.resolve(recipe.metric, data.classes)
+    _, _, label = metrics.resolve(recipe.metric, data.classes).partition(":")
+    scored = data.splits["validation"].labels
+    if label and recipe.folds == 1 and data.classes.index(label) not in scored:
+        raise UserError(
+            f"The metric {recipe.metric!r} needs images of {label!r} in the validation split, which "
+            "has none; choose another --metric, or --folds 5, which score on train and validation."
+        )
     if recipe.folds > 1:
         from nas.data.folds import divided
 

@@ -328,8 +328,8 @@ def check_fits(recipe: Recipe, data: "DataSet") -> None:
     scored = data.splits["validation"].labels
     if label and recipe.folds == 1 and data.classes.index(label) not in scored:
         raise UserError(
-            f"The metric {recipe.metric!r} needs images of {label!r} in the validation split, which "
-            "has none; choose another --metric, or --folds 5, which score on train and validation."
+            f"The metric {recipe.metric!r} needs images of {label!r} in the validation split, "
+            "which has none; choose another --metric, or --folds 5 to score on train as well."
         )
     if recipe.folds > 1:
         from nas.data.folds import divided

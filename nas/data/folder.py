@@ -120,6 +120,15 @@ def load_folder(
     return replace(found, origin=replace(found.origin, left_out=left_out))
 
 
+def read_image(path: Path, channels: int) -> Image.Image:
+    """Decode an image file as a data set's: gray for 1 channel, else RGB.
+
+    Raises UnreadableImage that names the file.
+    """
+    _, image = _reopen(path)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
 def _data_set(
     root: Path,
     files: list[_File],
@@ -266,6 +275,17 @@ def _open(path: Path) -> tuple[bytes, Image.Image, str]:
         raise DataError("no image that Pillow knows" if unknown else str(error)) from error
 
 
+def _reopen(path: Path) -> tuple[bytes, Image.Image]:
+    """Return a file's content and its image; raises UnreadableImage that names the file."""
+    try:
+        content, image, _ = _open(path)
+    except DataError as error:
+        raise UnreadableImage(
+            f"Every image needs to be readable; {path} is not: {error}."
+        ) from error
+    return content, image
+
+
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
@@ -305,10 +325,7 @@ def _build(
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(output, header)
     for file in files:
-        try:
-            content, image, _ = _open(root / file.path)
-        except DataError as error:
-            raise UnreadableImage(f"{root / file.path} can't be read any more: {error}.") from error
+        content, image = _reopen(root / file.path)
         if _hash(content) != file.sha256:
             raise UnreadableImage(f"{root / file.path} has changed since the data set was loaded.")
         output.write(resize(image.convert("L" if gray else "RGB"), resolution).tobytes())

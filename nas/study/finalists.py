@@ -286,10 +286,13 @@ def most_accurate(trials: Iterable[TrialInfo], metric: str) -> TrialInfo:
 
 
 def ranking(connection: sa.Connection, study: str) -> Ranking:
-    """Read the finalists of a study that have a training in full."""
+    """Read the finalists of a study that have a training in full.
+
+    A study of given networks trains them itself.
+    """
     info = queries.study(connection, study)
     try:
-        finals = queries.study(connection, study + SUFFIX)
+        finals = info if info.is_given else queries.study(connection, study + SUFFIX)
     except StoreError:
         return Ranking()
     searched = _complete(connection, info.id)

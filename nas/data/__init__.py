@@ -84,7 +84,7 @@ def load(
     if is_url(str(source)):
         path = fetch(str(source), user_cache(), say)
         try:
-            return folder(path) if path.is_dir() else load_npz(path, groups)
+            return folder(path) if path.is_dir() else load_npz(path, groups, say=say)
         except DataError as error:
             raise DataError(f"{source}, as it was fetched: {error}") from error
     path = Path(source).expanduser()
@@ -97,4 +97,4 @@ def load(
             f"A data file needs to be an .npz in MedMNIST's layout; got {path.name!r}. "
             f"Other sources: a folder of images per class, or a name: {', '.join(names())}."
         )
-    return load_npz(path, groups)
+    return load_npz(path, groups, say=say)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.data.dataset import DataSet, Split
+from nas.data.dataset import DataSet, Split, members
 from nas.data.duplicates import Duplicates, ImagePlace
 
 BALANCED = 1.5  # times the images of the rarest class: up to here accuracy is a fair metric
@@ -22,7 +22,7 @@ def counts(data: DataSet) -> dict[str, dict[str, int]]:
 
 
 def _bins(split: Split, data: DataSet) -> Any:
-    return np.bincount(split.labels, minlength=len(data.classes))
+    return members(split.labels, len(data.classes)).sum(0)
 
 
 def describe(data: DataSet) -> str:
@@ -31,9 +31,9 @@ def describe(data: DataSet) -> str:
     A class without validation or test images is named as well.
     """
     images = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
-    majority = data.splits["train"].majority_rate
+    largest = _bins(data.splits["train"], data).max() / len(data.splits["train"])
     parts = [
-        f"{len(data.classes)} classes, the largest {majority:.0%} of train",
+        f"{len(data.classes)} {data.task}, the largest {largest:.0%} of train",
         images,
         f"{colours(data)}, {sizes_in_words(data)}",
     ]
@@ -103,6 +103,8 @@ def group_counts(data: DataSet) -> dict[str, int]:
 def metric(data: DataSet) -> tuple[str, str]:
     """Return the metric that suits the classes' frequencies, and why."""
     images = _bins(data.splits["train"], data)
+    if data.task == "labels":
+        return "auroc", "an image may have several labels, most of them rare"
     times = images.max() / images.min()
     if times <= BALANCED:
         return "accuracy", "the classes are about equally frequent"
@@ -148,7 +150,8 @@ class Inspection:
 
     def _image(self, place: ImagePlace) -> dict[str, Any]:
         split = self.data.splits[place.split]
-        label = self.data.classes[split.labels[place.number]]
+        has = members(split.labels[place.number : place.number + 1], len(self.data.classes))[0]
+        label = ", ".join(np.array(self.data.classes)[has])
         found = {"split": place.split, "number": place.number, "class": label}
         return found | ({"file": split.files[place.number]} if split.files else {})
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from nas.data.dataset import DataSet
+from nas.data.dataset import DataSet, members
 from nas.data.duplicates import SIDE, ImagePlace, Tally
 from nas.data.inspection import Inspection, colours, counts, sizes_in_words
 from nas.files import write
@@ -26,7 +26,7 @@ PAIRS = (WIDTH - 2 * MARGIN) // PAIR  # copies of one kind that are shown
 def draw_samples(found: Inspection, path: Path) -> Path:
     """Draw samples and copies into a .png file; return the path."""
     data = found.data
-    order = np.bincount(data.splits["train"].labels, minlength=len(data.classes)).argsort()[::-1]
+    order = members(data.splits["train"].labels, len(data.classes)).sum(0).argsort()[::-1]
     shown = sorted(order[:CLASSES].tolist())
     tallies = {"copies": found.copies.exact, "near copies": found.copies.near}
     tallies = {name: tally for name, tally in tallies.items() if tally.examples}
@@ -57,10 +57,11 @@ def _samples(
     left = MARGIN + NAMES
     for name, columns in COLUMNS.items():
         split = data.splits[name]
+        has = members(split.labels, len(data.classes))
         _write(draw, (left, top - LINE - 4), f"{name} {len(split):,}", LARGE)
         for row, label in enumerate(shown):
-            members = random.permutation(np.flatnonzero(split.labels == label))[:columns]
-            for column, number in enumerate(members):
+            drawn = random.permutation(np.flatnonzero(has[:, label]))[:columns]
+            for column, number in enumerate(drawn):
                 place = (left + column * (TILE + GAP), top + row * (TILE + GAP))
                 sheet.paste(_tile(data, ImagePlace(name, int(number))), place)
         left += columns * (TILE + GAP) + MARGIN

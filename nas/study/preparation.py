@@ -71,9 +71,7 @@ def prepare(
     options, executor = asked.complete(), executor or asked.new_executor()
     space = load_space(options.space) if isinstance(options.space, str) else options.space
     check_folder(Path(options.out))
-    data = load_data(
-        options.data, cache_dir=Path(options.out, CACHE), groups=options.groups, say=say
-    )
+    data = _data(options, say)
     goal, limits = options.goal, options.limits
     if options.resolution is not None:
         space = space.at_resolution(options.resolution)
@@ -121,6 +119,11 @@ def prepare(
         name, url, config, *budget, executor, estimate, preflight, left_out, own, final, images,
         describe(data),
     )  # fmt: skip
+
+
+def _data(options: SearchOptions, say: Say) -> DataSet:
+    cache = Path(options.out, CACHE)
+    return load_data(options.data, cache_dir=cache, groups=options.groups, say=say)
 
 
 def _recipe(data: DataSet, options: SearchOptions) -> Recipe:

@@ -40,11 +40,12 @@ from nas.training.images import (
 )
 from nas.training.losses import Classes, classes_of, share_of_loss, total_weights
 from nas.training.memory import keep_freed_memory
-from nas.training.metrics import epoch_metrics, gain
+from nas.training.metrics import ERROR, epoch_metrics, gain
 from nas.training.metrics.predictions import Predictions, pooled
 from nas.training.optimisers import optimiser_of
 from nas.training.recipe import Recipe, check_fits
 from nas.training.regularisation import regularise
+from nas.training.reports import gain_error
 from nas.training.schedules import learning_rate
 
 _FINITE_EVERY = 8  # steps between two checks of the loss: each check waits for a GPU
@@ -254,11 +255,15 @@ def _epoch(
             predictions.append(
                 _predict_validation(training, material, material.validation, recipe.answer)
             )
+    scored = pooled(predictions)
+    metrics = epoch_metrics(scored, recipe.metric)
+    if epoch == recipe.epochs:
+        metrics[ERROR] = gain_error(scored, recipe.metric)
     return EpochResult(
         epoch=epoch,
         epochs=recipe.epochs,
         train_loss=statistics.fmean(losses),
-        metrics=epoch_metrics(pooled(predictions), recipe.metric),
+        metrics=metrics,
         seconds=time.perf_counter() - started,
         learning_rate=pairs[0][0].optimiser.param_groups[0]["lr"],
     )

@@ -82,17 +82,17 @@ def test_a_new_field_changes_no_stored_recipe() -> None:
     ("change", "message"),
     [
         ({"metric": "acuracy"}, "No metric named 'acuracy'. Did you mean 'accuracy'"),
-        ({"epochs": 0}, "epochs is at least 1, not 0"),
-        ({"batch_size": 1}, "batch_size is at least 2, not 1"),
-        ({"epoch_updates": -1}, "epoch_updates is at least 0, not -1"),
+        ({"epochs": 0}, "epochs is 1 to 100000, not 0"),
+        ({"batch_size": 1}, "batch_size is 2 to 65536, not 1"),
+        ({"epoch_updates": -1}, "epoch_updates is 0 to 100000, not -1"),
         ({"optimiser": "adamm"}, "No optimiser named 'adamm'. Did you mean 'adam'"),
         ({"accumulation_steps": 33}, "64 has 1 to 32 accumulation_steps, not 33"),
-        ({"decay_epochs": 0}, "decay_epochs is at least 0.01, not 0"),
+        ({"decay_epochs": 0}, "decay_epochs is 0.01 to 100000, not 0"),
         ({"momentum": 1.0}, "momentum is 0 to 0.9999, not 1"),
         ({"dropout": 1.0}, "dropout is 0 to 0.95, not 1"),
         ({"schedule": "one_cycel"}, "Did you mean 'one_cycle'"),
         ({"label_smoothing": 1.5}, "label_smoothing is 0 to 1, not 1.5"),
-        ({"learning_rate": -1.0}, "learning_rate is at least 0, not -1"),
+        ({"learning_rate": -1.0}, "learning_rate is 0 to 100, not -1"),
         ({"augmentation": {"flipp": True}}, "No augmentation named 'flipp'. Did you mean 'flip'"),
         ({"augmentation": {"rotation": 200}}, "rotation is 0 to 180, not 200"),
         ({"augmentation": {"randaugment": 1.5}}, "randaugment is a whole number, not 1.5"),
@@ -144,7 +144,7 @@ def test_registries_import_no_torch() -> None:
         "import sys, nas.training.recipes, nas.training.recipe_file;"
         "print({'torch', 'numpy', 'sklearn'} & {*sys.modules})"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert run.stdout.strip() == "set()", run.stderr
 
 

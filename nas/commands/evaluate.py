@@ -3,13 +3,13 @@
 Importing this module imports no torch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from nas.commands._options import Help, Picture, Store
+from nas.commands._options import Help, Picture, Store, silent
 from nas.commands.predict import Deployed, Source, Watch, deployed
 from nas.errors import DataError, UserError, unknown
 from nas.files import check_picture, writing
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 BATCH = 4096  # images that are in memory at once
+LONG = 50_000  # images times classes, above which the intervals take a while
 MATRIX = 12  # classes: a larger confusion matrix is not printed
 SHOWN = ("recall", "precision", "specificity", "auroc")  # of each class
 
@@ -86,11 +87,12 @@ class Evaluated:
         ]
         columns = ["class", "#images", "#answers", *(f"#{name}" for name in SHOWN)]
         yield tables.Table(columns, rows)
-        if len(names) <= MATRIX:
+        if report.confusion and len(names) <= MATRIX:
             pairs = zip(names, report.confusion, strict=True)
             rows = [[name, *map(str, row)] for name, row in pairs]
             columns = ["label", *(f"#{name}" for name in names)]
-            yield tables.Table(columns, rows, "confusion matrix: a row a label, a column an answer")
+            yield "confusion matrix: a row is a label, a column an answer"
+            yield tables.Table(columns, rows)
         if self.picture is not None:
             yield f"picture: {from_here(self.picture)}"
 
@@ -115,17 +117,19 @@ def evaluate(
     split: Annotated[str, Help("test, validation, train or all.")] = "test",
     out: Picture = None,
     store: Store = None,
+    say: Callable[[str], None] | None = None,
     watch: Watch | None = None,
 ) -> Evaluated:
     """Measure a trained network on a data set: each metric with its interval, and each class.
 
     The data's classes have the names of the network's, in any order; else UserError is raised. A
     look at the test split of the study's own data is counted. With `out` the confusion matrix and
-    the curves are drawn there. `watch` hears how many images are done.
+    the curves are drawn there. `watch` hears how many images are done, `say` what takes long.
     """
     from nas.config import CACHE
     from nas.data import SPLITS, load
     from nas.report.predictions import draw_predictions
+    from nas.study.preparation import taken_back
     from nas.training.metrics import FACTS
     from nas.training.reports import report
 
@@ -134,14 +138,17 @@ def evaluate(
     if out is not None:
         check_picture(Path(out))
     trained = deployed(source, store)
-    images = load(data, cache_dir=Path("studies", CACHE), groups=trained.groups_of(data))
-    _check_classes(trained.network.class_names, images)
+    with taken_back("studies"):
+        images = load(data, cache_dir=Path("studies", CACHE), groups=trained.groups_of(data))
+        _check_classes(trained.network, images)
     wanted = SPLITS if split == ALL else (split,)
     parts = {name: _predictions(trained.network, images, name, watch) for name in wanted}
     looks = None
     if trained.is_of(images) and "test" in parts:
         looks = _count_look(trained, parts["test"], store)
     together = _together(list(parts.values()))
+    if len(together.labels) * len(together.classes) > LONG:
+        (say or silent)(f"95 % intervals of {len(together.labels):,} images: a minute or more")
     evaluated = Evaluated(
         source=source,
         data=images.name,
@@ -159,8 +166,12 @@ def evaluate(
     return evaluated
 
 
-def _check_classes(names: Sequence[str], data: "DataSet") -> None:
+def _check_classes(network: "Emitted", data: "DataSet") -> None:
     """Refuse data whose classes are not the network's, by their names."""
+    names, task = network.class_names, network.targets.task
+    if data.task != task:
+        has = {"classes": "one class an image", "labels": "several labels an image"}
+        raise DataError(f"The network is for {has[task]}; {data.name} has {has[data.task]}.")
     missing = [repr(name) for name in names if name not in data.classes]
     extra = [repr(name) for name in data.classes if name not in names]
     faults = [f"{data.name} lacks {', '.join(missing)}"] if missing else []
@@ -178,18 +189,21 @@ def _predictions(
     """Return the network's predictions on a split, a part of it at a time; labels are its own."""
     import numpy as np
 
-    from nas.data.dataset import in_memory, with_channels
+    from nas.data.dataset import in_memory, members, with_channels
     from nas.training.trainer import predict
 
     part, size = data.splits[split], network.resolution
-    ours = np.array([network.class_names.index(name) for name in data.classes])
-    labels, images = ours[part.labels], part.images(size)
+    theirs = [data.classes.index(name) for name in network.class_names]
+    has = members(part.labels, len(theirs))[:, theirs]
+    labels = has.astype(np.int64) if data.task == "labels" else has.argmax(1)
+    images = part.images(size)
     done = []
     for start in range(0, len(labels), BATCH):
         here = slice(start, start + BATCH)
         converted = with_channels(images[here], network.in_channels)
         few = in_memory(converted, labels[here])
-        done.append(predict(network.network, few, size, network.mean, network.std))
+        statistics, rule = (network.mean, network.std), network.targets.rule
+        done.append(predict(network.network, few, size, *statistics, answer=rule))
         if watch is not None:
             watch(split, min(start + BATCH, len(labels)), len(labels))
     return replace(_together(done), classes=network.class_names)
@@ -221,10 +235,16 @@ def _count_look(trained: Deployed, test: "Predictions", store: str | None) -> in
 
 def _remarks(trained: Deployed, data: "DataSet", given: "Predictions", split: str) -> Iterator[str]:
     """Say what makes the numbers less than they seem."""
-    if empty := [repr(name) for at, name in enumerate(given.classes) if at not in given.labels]:
+    from nas.training.metrics import FACTS
+
+    if empty := [repr(name) for at, name in enumerate(given.classes) if at not in given.labelled]:
         yield f"there are no images of {', '.join(empty)}: nothing can be said of them."
-    if len(set(given.answers.tolist())) == 1:
-        yield f"every answer is {given.classes[given.answers[0]]!r}: the network tells nothing."
+    if FACTS["predicted_classes"].value(given) == 1:
+        (called, *_) = given.called
+        names = [
+            repr(name) for name, is_answer in zip(given.classes, called, strict=True) if is_answer
+        ]
+        yield f"every answer is {' and '.join(names) or 'no label'}: the network tells nothing."
     if data.in_channels != trained.network.in_channels:
         kinds = {1: "gray", 3: "RGB"}
         yield (

@@ -55,7 +55,10 @@ class Deployed(NamedTuple):
 
 
 class PredictedImage(NamedTuple):
-    """An image's file, its most likely class, and the probability of each class by its name."""
+    """An image's file, its class, and the probability of each class by its name.
+
+    Several labels are written with a bar between them, as ChestX-ray14 has them; none is empty.
+    """
 
     file: str
     answer: str
@@ -81,8 +84,11 @@ class PredictedImages:
         """Which files could not be read; None where all could."""
         if not self.unreadable:
             return None
-        read = f"{len(self.images)} images were predicted, "
-        return NasError(read + _unreadable(self.unreadable))
+        count = len(self.unreadable)
+        return NasError(
+            f"{len(self.images)} images were predicted, {count} could not be read: "
+            f"{_named(self.unreadable)}."
+        )
 
     def table(self) -> str:
         """Return the predictions as CSV: file, class, the probability of each class."""
@@ -109,7 +115,8 @@ class PredictedImages:
             yield from self.table().splitlines()
             return
         counts = Counter(each.answer for each in self.images)
-        answers = ", ".join(f"{name} {counts[name]}" for name in self.classes if counts[name])
+        shown = [name for name in dict.fromkeys([*self.classes, *counts]) if counts[name]]
+        answers = ", ".join(f"{name or 'no label'} {counts[name]}" for name in shown)
         yield f"{from_here(self.csv)}: {len(self.images)} images: {answers}"
 
 
@@ -132,7 +139,7 @@ def predict(
     unreadable: dict[str, str] = {}
     files = list(dict.fromkeys(_files(paths, unreadable)))
     if not files:
-        raise UserError(f"There is no image to predict: {_unreadable(unreadable)}")
+        raise UserError(f"There is no image to predict: {_named(unreadable)}.")
     network = deployed(source, store).network
     images: list[PredictedImage] = []
     for start in range(0, len(files), BATCH):
@@ -140,7 +147,7 @@ def predict(
         if watch is not None:
             watch("images", min(start + BATCH, len(files)), len(files))
     if not images:
-        raise UserError(f"No image can be read: {_unreadable(unreadable)}")
+        raise UserError(f"No image can be read: {_named(unreadable)}.")
     done = PredictedImages(network.class_names, images, unreadable, Path(csv) if csv else None)
     if done.csv is not None:
         with writing(done.csv):
@@ -192,14 +199,17 @@ def _predicted(
             read[file] = resize(image, network.resolution)
     if not read:
         return
-    split = Split(np.zeros(len(read), np.int64), lambda _: np.stack(list(read.values())))
-    size = network.resolution
-    predictions = predictions_of(network.network, split, size, network.mean, network.std)
-    for file, answer, row in zip(
-        read, predictions.answers, predictions.probabilities.tolist(), strict=True
+    several, names, size = network.targets.task == "labels", network.class_names, network.resolution
+    nothing = np.zeros((len(read), len(names)) if several else len(read), np.int64)
+    split = Split(nothing, lambda _: np.stack(list(read.values())))
+    predictions = predictions_of(
+        network.network, split, size, network.mean, network.std, answer=network.targets.rule
+    )
+    for file, called, row in zip(
+        read, predictions.called.tolist(), predictions.probabilities.tolist(), strict=True
     ):
-        probabilities = dict(zip(network.class_names, row, strict=True))
-        yield PredictedImage(file, network.class_names[answer], probabilities)
+        answer = "|".join(name for name, is_answer in zip(names, called, strict=True) if is_answer)
+        yield PredictedImage(file, answer, dict(zip(names, row, strict=True)))
 
 
 def _why(file: str, error: UnreadableImage) -> str:
@@ -207,12 +217,11 @@ def _why(file: str, error: UnreadableImage) -> str:
     return str(error).rpartition(f"{Path(file)} is not: ")[2].rstrip(".")
 
 
-def _unreadable(files: Mapping[str, str]) -> str:
-    """Name files that could not be read, and say why."""
+def _named(files: Mapping[str, str]) -> str:
+    """Name files that could not be read, each with the reason."""
     named = [f"{file} ({why})" for file, why in list(files.items())[:NAMED]]
-    if more := len(files) - len(named):
-        named.append(f"and {more} more")
-    return f"{len(files)} could not be read: {', '.join(named)}."
+    more = len(files) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 def deployed(source: str, store: str | None) -> Deployed:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from nas.architecture import Architecture, Value
 from nas.registry import Registry
+from nas.training.targets import ClassTargets, Targets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,7 @@ class Facts:
     `recipe` has the values of the recipe that a search found, by their keys. `validation` and
     `test` are metrics by name. `mean` and `std` are per channel, of pixel values
     from 0 to 1, as the network was trained with them; empty where its training images are
-    unknown. `date` is ISO 8601.
+    unknown. `targets` say what the outputs mean. `date` is ISO 8601.
     """
 
     score: float | None = None
@@ -35,6 +36,7 @@ class Facts:
     date: str = ""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    targets: Targets = field(default_factory=ClassTargets)
 
 
 class Exporter(Protocol):

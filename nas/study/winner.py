@@ -32,6 +32,7 @@ from nas.study.finalists import (
 )
 from nas.study.ranking import Front, front, spots
 from nas.training.recipe import Recipe
+from nas.training.targets import targets_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -167,7 +168,7 @@ def conclude(store: Store, study: str) -> Best | None:
     (trial, evaluation), *_ = ended.trainings
     architecture = evaluation.architecture
     state, tests, looks = _test(store, config, ended, data)
-    facts = facts_of(trial, data, architecture, tests[0])
+    facts = facts_of(trial, data, architecture, tests[0], config.recipe.answer)
     best = Best(
         ended.winner,
         ended.accurate,
@@ -197,7 +198,7 @@ def _test(
     for index, (_, evaluation) in enumerate(ended.trainings):
         if (test := stored.get(evaluation.id)) is None:
             weights = trained_weights(store, evaluation, config, data) if index else handed_over
-            test = _look(evaluation.architecture, weights, data, config.recipe.metric)
+            test = _look(evaluation.architecture, weights, data, config.recipe)
             looks = store.look_at_test(ended.info.id, evaluation.id, test)
         tests.append(test)
     return handed_over, tests, looks
@@ -261,8 +262,9 @@ def facts_of(
     data: DataSet,
     architecture: Architecture,
     test: Mapping[str, float | None],
+    answer: str,
 ) -> export.Facts:
-    """Collect the facts that stand in an exported file."""
+    """Collect the facts that stand in an exported file; `answer` is the recipe's rule."""
     from nas.training.images import normalisation
 
     mean, std = normalisation(data, architecture.resolution)
@@ -276,6 +278,7 @@ def facts_of(
         date=datetime.now(UTC).date().isoformat(),
         mean=mean,
         std=std,
+        targets=targets_of(data.splits["train"].labels, answer),
     )
 
 
@@ -310,7 +313,7 @@ def trained_weights(
 
 
 def _look(
-    architecture: Architecture, state: "Mapping[str, Tensor]", data: DataSet, metric: str
+    architecture: Architecture, state: "Mapping[str, Tensor]", data: DataSet, recipe: Recipe
 ) -> dict[str, float]:
     from nas.training.images import normalisation
     from nas.training.metrics import epoch_metrics
@@ -319,5 +322,8 @@ def _look(
     module = network.build(architecture)
     module.load_state_dict(dict(state))
     size = architecture.resolution
-    test = predict(module, data.splits["test"], size, *normalisation(data, size), data.classes)
-    return epoch_metrics(test, metric)
+    statistics = normalisation(data, size)
+    test = predict(
+        module, data.splits["test"], size, *statistics, data.classes, answer=recipe.answer
+    )
+    return epoch_metrics(test, recipe.metric)

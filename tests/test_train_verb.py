@@ -243,9 +243,13 @@ def test_the_shipped_networks_can_be_trained(name: str) -> None:
     assert subject.decode({}).id == network.id
 
 
-def test_a_published_network_is_trained_at_the_images_size(tmp_path: Path) -> None:
+def test_a_published_network_is_trained_at_the_images_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """224 px for digits of 8 px would be slow and show nothing more: 32 px, and it is said."""
-    line = words(tmp_path, "--epochs", 1, "--out", tmp_path / "out", network="mobilenetv3_small_100")
-    done = nas_here(*line)
+    monkeypatch.chdir(tmp_path)
+    done = nas_here(
+        *words(tmp_path, "--epochs", 1, "--out", "out", network="mobilenetv3_small_100")
+    )
     assert "it is trained at 32 px; --resolution 224 enlarges them" in done.stderr
     assert result(done)["resolution"] == 32

@@ -35,7 +35,9 @@ def export_model(
     out: Annotated[str, Help("Folder to write to.")],
     format: Annotated[str, Help("python.")] = "python",  # noqa: A002 - the option's name
     trial: Annotated[int | None, Help("Number; the winner if left out.")] = None,
-    pick: Annotated[str | None, Help("winner or accurate: the most accurate finalist.")] = None,
+    pick: Annotated[
+        str | None, Help("winner, accurate (the most accurate finalist) or knee.")
+    ] = None,
     store: Store = None,
 ) -> Exported:
     """Write a trial's network as code, with its weights.

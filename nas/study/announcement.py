@@ -4,6 +4,11 @@ import math
 from collections.abc import Iterator
 
 from nas import pruners, quantities
+from nas.config import cache_dir
+from nas.data import load
+from nas.store import queries
+from nas.store.store import Store
+from nas.study.guards import Evidence, takes_long, warnings
 from nas.study.preparation import Prepared
 from nas.study.proposer import PREFILTERED, RANKED
 
@@ -39,6 +44,24 @@ def announce(prepared: Prepared) -> list[str]:
         lines.append(f"{config.pruner}: {config.schedule.describe()}")
     lines.append(_time_line(prepared))
     return lines
+
+
+def first_warnings(prepared: Prepared, store: Store) -> Iterator[str]:
+    """Yield the warnings of the guards that know the data alone, which are stored as well.
+
+    A study that ended before keeps its warnings until it ends again.
+    """
+    config = prepared.config
+    with store.read() as connection:
+        info = queries.study(connection, prepared.name)
+        warned = queries.warnings(connection, info.id)
+    if not warned:
+        data = load(config.data, cache_dir=cache_dir(config.folder))
+        if takes_long(data):
+            yield "looking for images that are in two splits"
+        warned = warnings(Evidence(config=config, data=data))
+        store.set_warnings(info.id, warned)
+    yield from map(str, warned)
 
 
 def _proxy_lines(prepared: Prepared) -> Iterator[str]:

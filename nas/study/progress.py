@@ -8,7 +8,7 @@ Importing this module imports no torch.
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from nas.quantities import from_here, number, short
 from nas.store import queries
 from nas.store.activity import Activity, activity, between
+from nas.store.records import GuardWarning
 
 ENOUGH_RECENT = 3  # ended trials, from which on the last quarter of an hour tells the pace
 ENOUGH = 0.5  # trained trials, from which on the whole search tells the pace
@@ -46,7 +47,7 @@ class Progress:
     now, `remaining` an estimate, None where nobody is at work or no limit is known. `idle` are the
     seconds without progress where nobody is at work, else None. `fidelities` counts the complete
     evaluations by their epochs. `disk` says how little space is left for the checkpoints of those
-    at work, on a full disk of this machine.
+    at work, on a full disk of this machine. `warnings` are those of the study's guards.
     """
 
     study: str
@@ -64,6 +65,7 @@ class Progress:
     idle: float | None
     is_done: bool
     disk: str | None
+    warnings: Sequence[GuardWarning] = ()
 
     @property
     def metric(self) -> str:
@@ -90,6 +92,7 @@ class Progress:
             ],
             "best": self.best.to_json() if self.best else None,
             "failures": self.failures,
+            "warnings": [warning.to_json() for warning in self.warnings],
             "disk": self.disk,
             "workers": [
                 dataclasses.asdict(each) | {"host": each.host, "lives": each.lives}
@@ -135,6 +138,7 @@ def progress(
         counts=queries.counts(connection, info.id),
         best=next(iter(queries.best(connection, info.id, 1)), None),
         failures=queries.failures(connection, info.id),
+        warnings=queries.warnings(connection, info.id),
         fidelities=queries.fidelities(connection, info.id),
         activity=now,
         spent=spent,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from optuna.trial import TrialState
 
 from nas import export, network
 from nas.architecture import Architecture
@@ -19,17 +20,13 @@ from nas.observers.notes import StudyFacts
 from nas.observers.showcase import figure_of, show_end
 from nas.quantities import from_here
 from nas.report.study_picture import Curve, draw_study
-from nas.store import queries
-from nas.store.records import Evaluation, Metrics
+from nas.report.tradeoff import longest
+from nas.search_space.parameters import Assignment
+from nas.store import history, queries
+from nas.store.records import Evaluation, GuardWarning, Metrics
 from nas.store.store import Store
-from nas.study.finalists import (
-    Ranking,
-    Standing,
-    means,
-    most_accurate,
-    ranking,
-    spreads,
-)
+from nas.study.finalists import Ranking, means, ranking, spreads
+from nas.study.guards import Evidence, warnings
 from nas.study.ranking import Front, front, spots
 from nas.training.recipe import Recipe
 
@@ -48,9 +45,7 @@ NOT_SHOWN = ("parameters", "space", "folder", "data", "latency", "checkpoints")
 class Best:
     """The best trial of a study: its architecture, its numbers, its weights and its code."""
 
-    standing: Standing
-    accurate: Standing
-    finalists: Ranking
+    ranking: Ranking
     architecture: Architecture
     metric: str
     test: Mapping[str, float | None]
@@ -71,11 +66,11 @@ class Best:
     @property
     def trial(self) -> queries.TrialInfo:
         """The search's trial of the winner."""
-        return self.standing.trial
+        return self.ranking.winner.trial
 
     def to_json(self) -> dict[str, Any]:
         """Return the winner as plain data; metrics are means over the seeds of its trainings."""
-        return self.standing.result() | {
+        return self.ranking.winner.result() | {
             "test": dict(self.test),
             "test_spread": dict(self.test_spread),
             "test_looks": self.test_looks,
@@ -84,10 +79,11 @@ class Best:
         }
 
     def beside(self) -> dict[str, Any]:
-        """Return what stands beside the winner as plain data: finalists, most accurate, front."""
+        """Return plain data on other networks: finalists, most accurate, knee, front."""
         result: dict[str, Any] = {
-            "finalists": [standing.to_json() for standing in self.finalists.standings],
-            "accurate": self.accurate.result(),
+            "finalists": [standing.to_json() for standing in self.ranking.finalists],
+            "accurate": self.ranking.accurate.result(),
+            "knee": self.ranking.knee.result(),
         }
         if self.front:
             result["front"] = [trial.summary() for trial in self.front.trials]
@@ -98,33 +94,44 @@ class Best:
 class Ended:
     """The rows of a study at its end, read once: pictures, notes and result.json are made of them.
 
-    `top` are the best trials of different architectures; `winner` is the first of them, or the best
-    finalist, `accurate` the most accurate finalist or trial. `trainings` are the winner's trials
+    `top` are the best trials of different architectures. `trainings` are the winner's trials
     and their evaluations, one for each seed; the network of the first is handed over. `curves` has
-    the metric after each epoch, by the trials' numbers; `front` is that of a study with a pareto
-    objective.
+    the metric after each epoch, and `choices` the parameters' values, by the trials' numbers;
+    `front` is that of a study with a pareto objective.
     """
 
     info: queries.StudyInfo
     counts: queries.Counts
     top: Sequence[queries.TrialInfo]
-    winner: Standing
+    ranking: Ranking
     trials: Sequence[queries.TrialInfo]
     curves: Mapping[int, Curve]
     failures: Mapping[str, int]
     looks: Sequence[tuple[int, Metrics]]
     look_count: int
     front: Front | None
-    finalists: Ranking
-    accurate: Standing
+    choices: Mapping[int, Assignment]
     trainings: Sequence[tuple[queries.TrialInfo, Evaluation]]
+
+    def evidence(self, config: Config, data: DataSet, looks: int) -> Evidence:
+        """Return the facts that guards look at."""
+        complete = [trial for trial in self.trials if trial.state == "complete"]
+        networks = sorted(longest(complete), key=lambda trial: -(trial.score or 0.0))
+        return Evidence(
+            config=config,
+            data=data,
+            ranking=self.ranking,
+            networks=networks,
+            choices=self.choices,
+            looks=looks,
+        )
 
 
 def read_end(connection: sa.Connection, study: str) -> Ended | None:
     """Read a study that was searched; None where no trial is complete."""
     info = queries.study(connection, study)
-    top = queries.best(connection, info.id, TOP)
-    if not top:
+    ranked = ranking(connection, study)
+    if ranked is None:
         return None
     trials = queries.trials(connection, info.id)
     curves = {}
@@ -132,17 +139,15 @@ def read_end(connection: sa.Connection, study: str) -> Ended | None:
         points = queries.curve(connection, trial.evaluation_id)
         values = [(point.epoch, point.metrics.get(info.metric)) for point in points]
         curves[trial.number] = [(epoch, value) for epoch, value in values if value is not None]
-    finalists = ranking(connection, study)
-    winner = finalists.winner or Standing(top[0], top[:1], info.metric)
-    accurate = most_accurate(trials, info.metric)
+    trainings = ranked.winner.trainings
+    complete = history.read(connection, info.id, [TrialState.COMPLETE], (), -1)
     return Ended(
         info=info,
         counts=queries.counts(connection, info.id),
-        top=top,
-        winner=winner,
-        finalists=finalists,
-        accurate=finalists.accurate or Standing(accurate, [accurate], info.metric),
-        trainings=[(t, queries.evaluation(connection, t.evaluation_id)) for t in winner.trainings],
+        top=queries.best(connection, info.id, TOP),
+        ranking=ranked,
+        choices={trial.number: trial.params for trial in complete},
+        trainings=[(t, queries.evaluation(connection, t.evaluation_id)) for t in trainings],
         trials=trials,
         curves={number: curve for number, curve in curves.items() if curve},
         failures=queries.failures(connection, info.id),
@@ -169,9 +174,7 @@ def conclude(store: Store, study: str) -> Best | None:
     state, tests, looks = _test(store, config, ended, data)
     facts = facts_of(trial, data, architecture, tests[0])
     best = Best(
-        ended.winner,
-        ended.accurate,
-        ended.finalists,
+        ended.ranking,
         architecture,
         config.recipe.metric,
         means(tests),
@@ -181,7 +184,9 @@ def conclude(store: Store, study: str) -> Best | None:
         measured_ms=_measured(architecture, config),
         test_spread=spreads(tests),
     )
-    _hand_over(store, config, ended, best)
+    warned = warnings(ended.evidence(config, data, looks))
+    store.set_warnings(ended.info.id, warned)
+    _hand_over(store, config, ended, best, warned)
     return best
 
 
@@ -203,7 +208,9 @@ def _test(
     return handed_over, tests, looks
 
 
-def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:
+def _hand_over(
+    store: Store, config: Config, ended: Ended, best: Best, warned: Sequence[GuardWarning]
+) -> None:
     """Write the winner's files, the study's result and pictures, and the dashboard's last note."""
     folder, info = Path(config.folder), ended.info
     write_json(best.code.with_name("architecture.json"), best.architecture.to_json())
@@ -213,6 +220,7 @@ def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:
         "trials": vars(ended.counts),
         "top": [trial.summary() for trial in ended.top],
         **best.beside(),
+        "warnings": [warning.to_json() for warning in warned],
         "config": {key: value for key, value in info.config.items() if key not in NOT_SHOWN},
     }
     write_json(folder / "result.json", result)
@@ -232,6 +240,7 @@ def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:
             best=best.trial,
             failures=ended.failures,
             test_looks=best.test_looks,
+            warnings=warned,
             figure=figure,
             code="/".join(best.code.parts[-3:]),
         )

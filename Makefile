@@ -9,7 +9,7 @@ search: $(VENV)/.installed ## install, then search MixConv networks on digits
 	$(NAS) search --space mixconv --target-flops 2M --max-flops 2M --trials 24 --time 5m
 
 test: $(VENV)/.installed-dev ## install, then run the tests in a process a core
-	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 25
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 2 --durations 25
 
 check: $(VENV)/.installed-dev ## lint, types and the import contract
 	$(VENV)/bin/ruff check .

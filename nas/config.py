@@ -9,6 +9,7 @@ from typing import Any
 from nas import pruners
 from nas.architecture import Architecture
 from nas.cost import Limits
+from nas.data import DataSet, load
 from nas.latency.table import LatencyTable
 from nas.objective import Objective
 from nas.pruners.ladder import DEFAULT, REDUCTION, Schedule, ladder
@@ -73,6 +74,7 @@ class Config:
     finalists: tuple[Assignment, ...] = ()
     seeds: int = 1
     search: str | None = None
+    groups: str | None = None  # how the data's groups are found
 
     @cached_property
     def recipes(self) -> Mapping[str, Recipe]:
@@ -108,6 +110,10 @@ class Config:
         """Return the latency that the study's table predicts, in milliseconds; None without one."""
         return None if self.latency is None else self.latency.milliseconds(architecture)
 
+    def load_data(self) -> DataSet:
+        """Load the study's data; resized images are kept beside the studies."""
+        return load(self.data, cache_dir=cache_dir(self.folder), groups=self.groups)
+
     @property
     def artifacts(self) -> Path:
         """The folder of the pictures and files that the dashboard shows, beside the studies."""
@@ -135,6 +141,8 @@ class Config:
         """Return the configuration as plain data."""
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
         del plain["latency"]
+        if self.groups is None:
+            del plain["groups"]
         return plain | {
             "parameters": {p.name: list(p.choices) for p in self.space.parameters()},
             "recipe_hash": self.recipe.hash,

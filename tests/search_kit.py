@@ -51,6 +51,7 @@ def arguments(folder: Path, **options: object) -> list[str]:
     chosen: dict[str, object] = {
         "space": space, "data": data, "target_flops": "50k", "trials": 3, "epochs": 2,
         "workers": 1, "study": "tiny", "pruner": "none", "finalists": 0,
+        "folds": 1,
         "store": f"sqlite:///{folder}/nas.db", "out": str(folder / "studies"),
     }  # fmt: skip
     chosen |= options

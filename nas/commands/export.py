@@ -62,14 +62,13 @@ def export_model(
             )
         evaluation = queries.evaluation(connection, exported.evaluation_id)
         test = dict(queries.test_looks(connection, info.id)).get(evaluation.id, {})
-    from nas.config import Config, cache_dir
-    from nas.data import load
+    from nas.config import Config
     from nas.store.store import Store as Writable
     from nas.study.winner import facts_of, trained_weights
 
     config = Config.from_json(info.config)
     architecture = evaluation.architecture
-    data = load(config.data, cache_dir=cache_dir(config.folder))
+    data = config.load_data()
     writable = Writable.open(url)
     try:
         state = trained_weights(writable, evaluation, config, data)

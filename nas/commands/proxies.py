@@ -72,14 +72,13 @@ def _measured(
     say: Callable[[str], None],
 ) -> "dict[str, ProxyValues]":
     """Measure networks with each proxy, on the study's own data and by its seed."""
-    from nas.config import Config, cache_dir
-    from nas.data import load
+    from nas.config import Config
     from nas.proxies._candidate import Batches
     from nas.proxies._comparison import timed
     from nas.training.recipe import check_fits
 
     config = Config.from_json(stored)
-    data = load(config.data, cache_dir=cache_dir(config.folder))
+    data = config.load_data()
     check_fits(config.recipe, data)
     batches = Batches(lambda: data, config.seed)
     for size in {network.resolution for network in networks}:

@@ -175,6 +175,8 @@ def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     searching = None if deadline is None else deadline - prepared.reserved
     try:
         completed = _drive(prepared, searching, watch)
+        if completed and deadline is not None and not _has_ended(prepared, store):
+            completed = _drive(prepared, deadline, watch)  # no finalist can need the time kept
         if completed and (finals := _finals(prepared, store, deadline)) is not None:
             open_study(finals).close()
             completed = _drive(finals, deadline, watch)
@@ -187,6 +189,15 @@ def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     finally:
         store.close()
     return Study(prepared.name, prepared.store, counts, winner, completed, failures, warnings)
+
+
+def _has_ended(prepared: "Prepared", store: "Store") -> bool:
+    """Tell whether a trial is complete."""
+    from nas.store import queries
+
+    with store.read() as connection:
+        info = queries.study(connection, prepared.name)
+        return queries.counts(connection, info.id).complete > 0
 
 
 def _drive(prepared: "Prepared", deadline: float | None, watch: "Watch") -> bool:

@@ -49,25 +49,38 @@ def absent(source: str) -> DataError:
     )
 
 
+def check_groups(source: str, groups: str | None) -> None:
+    """Refuse groups of a data set that has a name; the others have theirs in their files."""
+    if groups is not None and source in names():
+        raise DataError(
+            "--groups is for a folder, whose files' names have them, or an .npz file with such "
+            f"arrays; {source!r} has none."
+        )
+
+
 def load(
     source: str | Path,
     *,
     cache_dir: Path | None = None,
+    groups: str | None = None,
     say: Callable[[str], None] = log.info,
 ) -> DataSet:
     """Load a data set by its name, from an .npz file or a folder of images per class, or by URL.
 
     `cache_dir` holds the resized images of folders; the user's cache directory by default, which is
-    also where files behind URLs are fetched to; `say` hears of downloads.
+    also where files behind URLs are fetched to. `groups` says which images belong together: for a
+    folder a regular expression with one group, found in each file's name, for an .npz file the name
+    of arrays such as `train_groups` after the split's. `say` hears of downloads.
     Raises DataError with the rule, the value and the valid options.
     """
     if str(source) in names():
+        check_groups(str(source), groups)
         return _named(str(source))
     if is_url(str(source)):
-        return _load_url(str(source), cache_dir, say)
+        return _load_url(str(source), cache_dir, groups, say)
     path = Path(source).expanduser()
     if path.is_dir():
-        return load_folder(path, cache_dir=cache_dir)
+        return load_folder(path, cache_dir=cache_dir, groups=groups)
     if not path.exists():
         raise absent(str(source))
     if path.suffix.lower() != ".npz":
@@ -75,12 +88,16 @@ def load(
             f"A data file needs to be an .npz in MedMNIST's layout; got {path.name!r}. "
             f"Other sources: a folder of images per class, or a name: {', '.join(names())}."
         )
-    return load_npz(path)
+    return load_npz(path, groups)
 
 
-def _load_url(url: str, cache_dir: Path | None, say: Callable[[str], None]) -> DataSet:
+def _load_url(
+    url: str, cache_dir: Path | None, groups: str | None, say: Callable[[str], None]
+) -> DataSet:
     path = fetch(url, user_cache(), say)
     try:
-        return load_folder(path, cache_dir=cache_dir) if path.is_dir() else load_npz(path)
+        if path.is_dir():
+            return load_folder(path, cache_dir=cache_dir, groups=groups)
+        return load_npz(path, groups)
     except DataError as error:
         raise DataError(f"{url}, as it was fetched: {error}") from error

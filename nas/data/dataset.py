@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nas.data.groups import Groups, divide
 from nas.errors import DataError
 
 Images = npt.NDArray[np.uint8]
@@ -29,10 +30,13 @@ class Split:
 
     `labels`: (N,) class indices. `images(resolution)`: (N, R, R, C) uint8, resized once
     (bilinear, antialiased; both sides, so what is not square is stretched) and then kept.
+    `groups`: (N,) the number of each image's group, such as its patient; all images of a group are
+    in one split and in one fold.
     """
 
     labels: Labels
     images: Callable[[int], Images]
+    groups: Groups | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -60,11 +64,10 @@ class DataSet:
     splits: Mapping[str, Split]
 
 
-def in_memory(images: Images, labels: Labels) -> Split:
+def in_memory(images: Images, labels: Labels, groups: Groups | None = None) -> Split:
     """Make a split of `images`, (N, H, W, C) uint8, that lie in memory."""
-    return Split(
-        labels, lru_cache(_KEPT_RESOLUTIONS)(lambda resolution: _resized(images, resolution))
-    )
+    kept = lru_cache(_KEPT_RESOLUTIONS)(lambda resolution: _resized(images, resolution))
+    return Split(labels, kept, groups)
 
 
 def _resized(images: Images, resolution: int) -> Images:
@@ -127,17 +130,22 @@ def share_of(labels: Labels, share: float, seed: int) -> npt.NDArray[np.intp]:
 
 
 def fill_splits(
-    given: Mapping[str, npt.NDArray[np.intp]], labels: Labels, names: Sequence[str]
+    given: Mapping[str, npt.NDArray[np.intp]],
+    labels: Labels,
+    names: Sequence[str],
+    groups: Groups | None = None,
 ) -> dict[str, npt.NDArray[np.intp]]:
-    """Carve missing splits out of the train split: 15 % of it, or 20 % twice."""
+    """Carve missing splits out of the train split: 15 % of it, or 20 % twice; groups stay whole."""
     missing = [name for name in SPLITS[1:] if name not in given]
     if not missing:
         return dict(given)
     share = 0.2 if len(missing) == 2 else 0.15
     train = given["train"]
-    parts = stratified(
-        labels[train], [1 - share * len(missing)] + [share] * len(missing), names=names
-    )
+    shares = [1 - share * len(missing)] + [share] * len(missing)
+    if groups is None:
+        parts = stratified(labels[train], shares, names=names)
+    else:
+        parts = divide(labels[train], groups[train], shares, names=names)
     carved = {name: train[part] for name, part in zip(["train", *missing], parts, strict=True)}
     return {name: carved.get(name, given.get(name, train)) for name in SPLITS}
 

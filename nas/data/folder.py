@@ -34,6 +34,7 @@ from nas.data.dataset import (
     fill_splits,
     resize,
 )
+from nas.data.groups import Groups, check_apart, numbered, of_names
 from nas.errors import DataError, NasError, UnreadableImage
 
 EXTENSIONS = frozenset(
@@ -58,9 +59,17 @@ class _File:
     side: int = 0
     gray: bool = False
 
+    @property
+    def name(self) -> str:
+        """The path below the folder of its class."""
+        return "/".join(self.path.split("/")[2 if self.split else 1 :])
 
-def load_folder(root: Path, *, cache_dir: Path | None = None) -> DataSet:
-    """Read a folder of images. Raises DataError that names the file when an image is unreadable."""
+
+def load_folder(root: Path, *, cache_dir: Path | None = None, groups: str | None = None) -> DataSet:
+    """Read a folder of images. Raises DataError that names the file when an image is unreadable.
+
+    `groups` is the regular expression that finds an image's group in its name.
+    """
     cache = cache_dir or user_cache()
     images = list(_find(root))
     if not images:
@@ -70,6 +79,7 @@ def load_folder(root: Path, *, cache_dir: Path | None = None) -> DataSet:
         )
     if not any(file.split in ("", "train") for file in images):
         raise DataError(f"{root} has split folders but no images in a train folder.")
+    keys = None if groups is None else of_names(groups, [file.name for file in images])
     files = _examined(root, images, cache)
     classes = tuple(sorted({file.label for file in files}))
     labels = np.array([classes.index(file.label) for file in files], np.int64)
@@ -80,8 +90,13 @@ def load_folder(root: Path, *, cache_dir: Path | None = None) -> DataSet:
         for name in SPLITS
     }
     check_classes(classes, labels[given["train"]], where=root)
-    parts = fill_splits({name: part for name, part in given.items() if len(part)}, labels, classes)
-    return _data_set(root, files, labels, parts, cache=cache)
+    given = {name: part for name, part in given.items() if len(part)}
+    numbers = None
+    if keys is not None:
+        check_apart(given, keys)
+        numbers = numbered(keys)
+    parts = fill_splits(given, labels, classes, numbers)
+    return _data_set(root, files, labels, parts, numbers, cache=cache)
 
 
 def _data_set(
@@ -89,16 +104,19 @@ def _data_set(
     files: list[_File],
     labels: Labels,
     parts: Mapping[str, npt.NDArray[np.intp]],
+    groups: Groups | None,
     *,
     cache: Path,
 ) -> DataSet:
     lines = "\n".join(f"{file.path}\t{file.label}\t{file.sha256}" for file in files)
-    fingerprint = content_hash([lines.encode(), labels, *parts.values()])
+    content: list[bytes | npt.NDArray[Any]] = [lines.encode(), labels, *parts.values()]
+    fingerprint = content_hash(content if groups is None else [*content, groups])
     gray = all(file.gray for file in files)
     splits = {
         name: Split(
             labels[part],
             _images_of(root, [files[i] for i in part], cache / f"{fingerprint}-{name}", gray=gray),
+            None if groups is None else groups[part],
         )
         for name, part in parts.items()
     }

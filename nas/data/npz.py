@@ -1,7 +1,8 @@
 """NPZ files in MedMNIST's layout: `train_images`, `train_labels`, `val_*`, `test_*`.
 
 Images are uint8, (N, H, W) or (N, H, W, 1) gray or (N, H, W, 3) RGB; labels are integers, (N,) or
-(N, 1). A split that is not there is carved out of the train split. `classes` may name the classes.
+(N, 1). A split that is not there is carved out of the train split. `classes` may name the classes,
+and arrays such as `train_groups`, (N,), the group of each image.
 Yang et al., MedMNIST v2, Scientific Data 10, 41, 2023.
 """
 
@@ -22,13 +23,17 @@ from nas.data.dataset import (
     fill_splits,
     in_memory,
 )
+from nas.data.groups import check_apart, numbered
 from nas.errors import DataError
 
 KEYS = {"train": "train", "validation": "val", "test": "test"}
 
 
-def load_npz(path: Path) -> DataSet:
-    """Read the data set in one .npz file. Raises DataError when it has not MedMNIST's layout."""
+def load_npz(path: Path, groups: str | None = None) -> DataSet:
+    """Read the data set in one .npz file. Raises DataError when it has not MedMNIST's layout.
+
+    `groups` is what the names of the arrays of groups have after the split, such as "groups".
+    """
     arrays = _read(path)
     images = {name: _images(arrays, key) for name, key in KEYS.items() if _has(arrays, key)}
     raw = {name: _labels(arrays, KEYS[name], len(images[name])) for name in images}
@@ -42,28 +47,40 @@ def load_npz(path: Path) -> DataSet:
         raise DataError(f"All splits need images of one shape; {path} has {shapes}.")
     classes, labels = _classes(arrays, raw, path)
     check_classes(classes, labels["train"], where=path)
-    return _data_set(path, images, labels, classes)
+    keys = None if groups is None else _group_keys(arrays, groups, labels, path)
+    return _data_set(path, images, labels, classes, keys)
 
 
 def _data_set(
-    path: Path, images: dict[str, Images], labels: dict[str, Labels], classes: tuple[str, ...]
+    path: Path,
+    images: dict[str, Images],
+    labels: dict[str, Labels],
+    classes: tuple[str, ...],
+    keys: list[str] | None,
 ) -> DataSet:
     all_images = np.concatenate(list(images.values()))
     all_labels = np.concatenate(list(labels.values()))
     bounds = np.cumsum([len(split) for split in images.values()])[:-1]
     given = dict(zip(images, np.split(np.arange(len(all_labels)), bounds), strict=True))
-    parts = fill_splits(given, all_labels, classes)
+    groups = None
+    if keys is not None:
+        check_apart(given, keys)
+        groups = numbered(keys)
+    parts = fill_splits(given, all_labels, classes, groups)
+    content: list[bytes | npt.NDArray[Any]] = [all_images, all_labels, *parts.values()]
+    content.append("\n".join(classes).encode())
     return DataSet(
         name=path.stem,
-        fingerprint=content_hash(
-            [all_images, all_labels, *parts.values(), "\n".join(classes).encode()]
-        ),
+        fingerprint=content_hash(content if groups is None else [*content, groups]),
         classes=classes,
         in_channels=all_images.shape[3],
         native_resolution=max(all_images.shape[1:3]),
         forbids=frozenset(),
         splits={
-            name: in_memory(all_images[part], all_labels[part]) for name, part in parts.items()
+            name: in_memory(
+                all_images[part], all_labels[part], None if groups is None else groups[part]
+            )
+            for name, part in parts.items()
         },
     )
 
@@ -114,6 +131,30 @@ def _labels(arrays: dict[str, npt.NDArray[Any]], key: str, count: int) -> npt.ND
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"Labels need an integer type; {key}_labels has {labels.dtype}.")
     return labels.reshape(-1)
+
+
+def _group_keys(
+    arrays: dict[str, npt.NDArray[Any]], name: str, labels: dict[str, Labels], path: Path
+) -> list[str]:
+    """Return the group of every image, of one split after the other."""
+    found: list[str] = []
+    for split, part in labels.items():
+        key = f"{KEYS[split]}_{name}"
+        if key not in arrays:
+            raise DataError(
+                f"--groups {name!r} needs the array {key!r} in {path}, which has: "
+                f"{', '.join(sorted(arrays))}."
+            )
+        values = arrays[key]
+        if values.shape not in ((len(part),), (len(part), 1)) or values.dtype.kind not in "iuUS":
+            raise DataError(
+                f"Groups need the shape ({len(part)},), one whole number or text per image; "
+                f"{key} has {values.shape} of type {values.dtype}."
+            )
+        if values.dtype.kind == "S":
+            values = np.char.decode(values, "utf-8", "backslashreplace")
+        found += values.reshape(-1).astype(str).tolist()
+    return found
 
 
 def _classes(

@@ -211,6 +211,20 @@ def study(connection: sa.Connection, name: str) -> StudyInfo:
     return StudyInfo(**row._mapping)
 
 
+def find_study(url: str, name: str) -> StudyInfo | None:
+    """Return a study of the store at `url`; None where there is none, or no store yet.
+
+    A store that can't be opened says so when it is written to.
+    """
+    try:
+        with connect(url) as connection:
+            alive = set(connection.execute(sa.text("SELECT study_name FROM studies")).scalars())
+            present = {each.name: each for each in studies(connection)}
+    except StoreError:
+        return None
+    return present.get(name) if name in alive else None  # Optuna may have deleted it
+
+
 def counts(connection: sa.Connection, study_id: int) -> Counts:
     """Count a study's trials by state; a reused one is counted as reused, whatever its state."""
     by_state = sa.select(_o.state, sa.func.count().label("trials")).group_by(_o.state)

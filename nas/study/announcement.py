@@ -3,14 +3,16 @@
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from nas import pruners, quantities
-from nas.config import cache_dir
-from nas.data import load
 from nas.store import queries
 from nas.store.store import Store
-from nas.study.guards import Evidence, takes_long, warnings
+from nas.study.chance import standard_error
+from nas.study.guards import ASSUMED, Evidence, takes_long, warnings
 from nas.study.preparation import Prepared
 from nas.study.proposer import PREFILTERED, RANKED
+from nas.training.recipes import ENOUGH
 
 
 def announce(prepared: Prepared) -> list[str]:
@@ -33,6 +35,7 @@ def announce(prepared: Prepared) -> list[str]:
         lines.append(f"resolutions left out, too large or too small for these images: {sizes}")
     lines.append(f"objective: {config.objective.describe(config.recipe.metric)}")
     lines.append(f"recipe: {config.recipe.describe()}")
+    lines += _folds_lines(prepared)
     if config.finals is not None:
         networks, seeds = config.finals.networks, config.finals.seeds
         lines.append(
@@ -56,12 +59,32 @@ def first_warnings(prepared: Prepared, store: Store) -> Iterator[str]:
         info = queries.study(connection, prepared.name)
         warned = queries.warnings(connection, info.id)
     if not warned:
-        data = load(config.data, cache_dir=cache_dir(config.folder))
+        data = config.load_data()
         if takes_long(data):
             yield "looking for images that are in two splits"
         warned = warnings(Evidence(config=config, data=data))
         store.set_warnings(info.id, warned)
     yield from map(str, warned)
+
+
+def _folds_lines(prepared: Prepared) -> Iterator[str]:
+    config, images = prepared.config, prepared.images
+    count, validation = config.recipe.folds, images.get("validation", 0)
+    if count == 1:
+        return
+    whole, few = images["train"] + validation, ""
+    if validation < ENOUGH:
+        points = 100 * standard_error("accuracy", ASSUMED, np.array([validation]))
+        few = (
+            f"{validation} validation images can't tell networks apart (at an accuracy of 0.9 the "
+            f"standard error is {points:.1f} points); "
+        )
+    networks = count + (config.finals is None)
+    finals = f", {config.finals.recipe.folds} for finalists" if config.finals else ""
+    yield (
+        f"folds: {few}scores are of {count} folds of all {whole} train and validation images"
+        f"{finals}, so a trial trains {networks} networks; --folds 1 keeps to the validation split"
+    )
 
 
 def _proxy_lines(prepared: Prepared) -> Iterator[str]:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from nas.architecture import Architecture
@@ -122,7 +123,7 @@ class Training:
             return Result(metrics=epochs[fidelity].metrics, seconds=seconds)
         if fidelity < recipe.epochs:  # stopped early, before it came to its rung
             return Result(metrics=result.metrics, seconds=result.seconds)
-        while True:
+        while result.state:
             try:
                 checkpoints.save_weights(result.state)
                 break
@@ -142,13 +143,14 @@ class Training:
         """Train; once more with accumulated gradients where a whole batch exceeds the memory."""
         from nas.training import trainer
 
-        of = (architecture, self.images(), recipe)
+        refit = self.config.finals is None  # else the finalists are handed over, not the trials
+        train = partial(trainer.train, architecture, self.images(), recipe, refit=refit)
         try:
-            return trainer.train(*of, control=control)
+            return train(control=control)
         except OutOfMemory as error:
             log.warning("once more with batches in %d parts: %s", PARTS, error)
         _free_memory()  # outside of the handler, whose traceback holds the tensors
-        return trainer.train(*of, control=control, accumulation_steps=PARTS)
+        return train(control=control, accumulation_steps=PARTS)
 
     def _take_over(self, architecture_id: str, recipe: Recipe, checkpoints: "Checkpoints") -> None:
         """Copy the checkpoint that another study has of the same training, if we have none."""

@@ -27,8 +27,7 @@ from nas.training.metrics import gain
 Finding = tuple[int, str] | None  # a count and the text; None where there is nothing to say
 ASSUMED = 0.9  # the metric, for as long as no network has one, and where it is above
 TOLD_APART = 0.02  # a search has to tell apart networks whose metrics differ by this
-BEST = 5  # networks that a ranking is about
-DIFFERENCE = 2 * math.sqrt(2)  # standard errors of one score that two scores clearly differ by
+BEST = 5  # networks whose differences are told
 IMBALANCE = 5  # times as many train images of one class as of another
 NEAR_SHARE = 0.01  # of a split's images that have a near copy in another split
 OPTIMISM = 0.01  # of a metric; less is no matter
@@ -65,8 +64,19 @@ class Evidence:
 
     @property
     def images(self) -> chance.Counts:
-        """The images of each class that a network is scored on."""
-        return _by_class(self.data, "validation")
+        """The images of each class that a network is scored on, (classes,)."""
+        validation = _by_class(self.data, "validation")
+        return validation + _by_class(self.data, "train") if self.has_folds else validation
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether a network is scored on folds of the train and validation images."""
+        return self.config.recipe.folds > 1
+
+    @property
+    def scored_on(self) -> str:
+        """The number of images that a network is scored on, in words."""
+        return f"{self.images.sum()} {'' if self.has_folds else 'validation '}images"
 
     def gains(self) -> list[float]:
         """Return the networks' metrics as the objective counts them."""
@@ -100,7 +110,7 @@ def _one_class(evidence: Evidence) -> Finding:
         return None
     which = "" if len(trainings) == 1 else f" in {blind} of its {len(trainings)} trainings"
     return blind, (
-        f"the winner gives the same answer for all {evidence.images.sum()} validation images{which}"
+        f"the winner gives the same answer for all {evidence.scored_on}{which}"
         ": it has learnt nothing. Train longer, or weigh the classes (--set loss.class_weights)."
     )
 
@@ -126,7 +136,7 @@ def _majority(evidence: Evidence) -> Finding:
         else " Nothing shows that it has learnt anything from the images."
     )
     return int(images.sum()), (
-        f"the winner's {words(name)} of {values[name]:.3f} on {images.sum()} validation images is "
+        f"the winner's {words(name)} of {values[name]:.3f} on {evidence.scored_on} is "
         f"within chance of {chance.no_skill(name, images):.3f}, which always giving the most "
         f"frequent class has: by luck the best of {tries} networks reaches {limits[name]:.3f}."
         f"{advice}"
@@ -137,19 +147,16 @@ def _validation_small(evidence: Evidence) -> Finding:
     winner, images = evidence.winner, evidence.images
     value = min(ASSUMED, winner.gain) if winner else ASSUMED
     error = chance.standard_error(evidence.metric, max(1 - ASSUMED, value), images)
-    best = evidence.gains()[:BEST]
-    gap = max(best) - min(best) if len(best) > 1 else 0.0
-    if error <= TOLD_APART or gap > DIFFERENCE * error:
+    if error <= TOLD_APART:
         return None
+    best = evidence.gains()[:BEST]
     few = (
-        f"{images.sum()} validation images are too few to rank networks: at {value:.2f} the "
+        f"{evidence.scored_on} are too few to rank networks: at {value:.2f} the "
         f"standard error of {words(evidence.metric)} is {100 * error:.1f} points"
     )
-    lie = f", and the best {len(best)} networks lie within {100 * gap:.1f} points"
-    return int(images.sum()), (
-        f"{few}{lie if len(best) > 1 else ''}. Give more validation images, or believe only large "
-        "differences."
-    )
+    lie = f"; the best {len(best)} lie within {100 * np.ptp(best):.1f} points" if best[1:] else ""
+    folds = "" if evidence.has_folds else "score on folds (--folds 5), give more images, or "
+    return int(images.sum()), (f"{few}{lie}: {folds}believe only large differences.")
 
 
 def _overfitted_validation(evidence: Evidence) -> Finding:

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import sqlalchemy as sa
-
 from nas import quantities
 from nas.errors import StoreError, UserError
 from nas.latency import learn
@@ -49,18 +47,11 @@ def table_for(
 
 def _stored_table(url: str, name: str) -> LatencyTable | None:
     """Return the table of a study that exists, so that it always scores by the same; else None."""
-    try:
-        with queries.connect(url) as connection:
-            alive = set(connection.execute(sa.text("SELECT study_name FROM studies")).scalars())
-            studies = {study.name: study for study in queries.studies(connection)}
-    except StoreError:  # no store yet; one that can't be opened is told when it is written to
+    if (study := queries.find_study(url, name)) is None:
         return None
-    if name not in alive or name not in studies:  # Optuna may have deleted it
-        return None
-    table = studies[name].latency
-    if table is None:
+    if study.latency is None:
         raise StoreError(
             f"Study {name!r} exists with another objective, not on latency. Give this search"
             " another --study name."
         )
-    return LatencyTable.from_json(table)
+    return LatencyTable.from_json(study.latency)

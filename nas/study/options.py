@@ -145,6 +145,14 @@ def _data(source: str, _: str) -> str:
     return source
 
 
+def _groups(pattern: str, _: str) -> str:
+    """Refuse text that is neither a regular expression nor an array's name."""
+    from nas.data import groups
+
+    groups.check(pattern)
+    return pattern
+
+
 def _checkpoints(url: str, flag: str) -> str:
     """Refuse a URL that nothing here can open, and one with a password: it is stored and shown."""
     from fsspec.core import url_to_fs
@@ -227,6 +235,10 @@ class SearchOptions:
     max_params: int | None = _option(
         None, "Limit that no trial may break, such as 5M.", WHAT, unit="params",
         read=quantities.count, fixes="limits")
+    groups: str | None = _option(
+        None, "Which images belong together, such as a patient's: a regular expression with the "
+        "group in parentheses, found in each file's name, or an .npz file's arrays.", WHAT,
+        page="data", read=_groups, fixes="recipe_hash")
     resolution: int | None = _option(
         None, "Fix the size of the images.", WHAT, unit="px", at_least=1,
         at_most=quantities.MAX_RESOLUTION, unset="the space's choice",
@@ -262,6 +274,11 @@ class SearchOptions:
         None, f"Metric of the objective: {', '.join(metrics.EPOCH)} or another; recall:CLASS and "
         "others are of one class.", TRAIN, page="data", read=_metric,
         unset="accuracy, or the recipe's", fixes="recipe_hash", recipe=True)
+    folds: int | None = _option(
+        None, "Score on so many folds of the train and validation images; 1: on the validation "
+        "split.", TRAIN, page="small-data", unit="folds", at_least=1, fixes="recipe_hash",
+        recipe=True, unset=f"{recipes.SEARCH_FOLDS} (finalists {recipes.FINAL_FOLDS}) under "
+        f"{recipes.ENOUGH} validation images, else 1; or the recipe's")
     epochs: int | None = _option(
         None, "Passes of a trial over the train images.", TRAIN, unit="epochs", at_least=1,
         unset="by the recipe", fixes="recipe_hash", recipe=True)
@@ -415,6 +432,9 @@ def check(options: SearchOptions) -> None:
         _refuse(options, rule, "fidelity", "reduction")
     if options.no_finalists:
         _refuse(options, "is for a search without --no-finalists.", "finalists", "final_seeds")
+    from nas.data import check_groups
+
+    check_groups(options.data, options.groups)
     options.new_executor()
 
 

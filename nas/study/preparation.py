@@ -19,13 +19,15 @@ from nas.pruners import ladder
 from nas.search_space import load as load_space
 from nas.search_space.preflight import Preflight, Subject, survey
 from nas.store.engine import resolve
+from nas.store.queries import find_study
 from nas.store.store import Store
+from nas.study import lengths
 from nas.study.finalists import finals_of, reserved
 from nas.study.latency_table import TABLE, table_for
 from nas.study.options import OVER_TARGET, SearchOptions, check, declared, fixed
 from nas.training.estimate import training_seconds
 from nas.training.recipe import Recipe
-from nas.training.recipes import DEFAULT, compose, lengthened
+from nas.training.recipes import DEFAULT, FINAL_FOLDS, SEARCH_FOLDS, compose, lengthened
 
 Say = Callable[[str], None]
 
@@ -45,6 +47,7 @@ class Prepared:
     left_out: tuple[int, ...]
     proxy_seconds: Mapping[str, float] = field(default_factory=dict)  # of one network, by proxy
     final_estimate: float = 0.0  # seconds of one training in full
+    images: Mapping[str, int] = field(default_factory=dict)  # of each split
 
     @property
     def reserved(self) -> float:
@@ -64,7 +67,9 @@ def prepare(
     options, executor = asked.complete(), executor or asked.new_executor()
     space = load_space(options.space) if isinstance(options.space, str) else options.space
     check_folder(Path(options.out))
-    data = load_data(options.data, cache_dir=Path(options.out, CACHE), say=say)
+    data = load_data(
+        options.data, cache_dir=Path(options.out, CACHE), groups=options.groups, say=say
+    )
     goal, limits = options.goal, options.limits
     if options.resolution is not None:
         space = space.at_resolution(options.resolution)
@@ -93,20 +98,30 @@ def prepare(
         finals=finals_of(options, _whole(data, options, recipe)),
         finalists=(),  # they are chosen at the search's end
     )
-    estimate = _estimate(preflight, config, data, executor.threads)
-    final = estimate * _times(config, len(data.splits["train"]))
+    if (study := find_study(url, name)) is not None:
+        config = lengths.as_stored(config, study.config)
+    images = {name: len(split) for name, split in data.splits.items()}
+    estimate = _estimate(preflight, config, images, executor.threads)
+    final = estimate * _times(config, images)
     own = _proxy_seconds(preflight, config, data)
-    _ = executor.workers  # a cluster that is not there is found out before anything is written
+    workers = executor.workers  # a cluster that is not there is found out now
     budget = options.trials, options.time
+    if options.time is not None and study is None and not lengths.is_given(options):
+        parts = lengths.parts(options.time, options.trials, workers, estimate, final)
+        if (shorter := lengths.shortened(config, *parts)) != config:
+            say(lengths.sentence(config, shorter, options.time))
+            config, estimate, final = shorter, estimate * parts[0], final * parts[1]
     return Prepared(
-        name, url, config, *budget, executor, estimate, preflight, left_out, own, final
+        name, url, config, *budget, executor, estimate, preflight, left_out, own, final, images
     )  # fmt: skip
 
 
 def _recipe(data: DataSet, options: SearchOptions) -> Recipe:
     """Return the recipe that the options want, with the rungs that see less than all."""
     given = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
-    recipe = compose(data, options.recipe or DEFAULT, given=given, words=options.set)
+    recipe = compose(
+        data, options.recipe or DEFAULT, given=given, words=options.set, folds=SEARCH_FOLDS
+    )
     rungs = ladder.ladder(
         recipe.epochs, options.fidelity or ladder.DEFAULT, options.reduction or ladder.REDUCTION
     )
@@ -117,8 +132,8 @@ def _whole(data: DataSet, options: SearchOptions, recipe: Recipe) -> Recipe:
     """Return the finalists' recipe: the default one, or the search's own made longer."""
     if options.recipe or options.epochs:
         return lengthened(recipe)
-    given = {"metric": options.metric, "seed": options.seed}
-    return compose(data, "whole", given=given, words=options.set)
+    given = {"metric": options.metric, "seed": options.seed, "folds": options.folds}
+    return compose(data, "whole", given=given, words=options.set, folds=FINAL_FOLDS)
 
 
 def _proxy_seconds(preflight: Preflight, config: Config, data: DataSet) -> dict[str, float]:
@@ -153,21 +168,32 @@ def _from_anywhere(place: str) -> str:
     return place if is_url(place) else str(Path(place).expanduser().absolute())
 
 
-def _estimate(preflight: Preflight, config: Config, data: DataSet, threads: int) -> float:
+def _estimate(
+    preflight: Preflight, config: Config, images: Mapping[str, int], threads: int
+) -> float:
     """Return the seconds of one trial of the pre-flight's example, on one worker's threads."""
-    example, images = Architecture.from_json(preflight.example), len(data.splits["train"])
+    example, updates = Architecture.from_json(preflight.example), _updates(config, images)
     try:
-        return training_seconds(example, config.recipe, images, threads)
+        return training_seconds(example, config.recipe, images["train"], updates, threads)
     except (MemoryError, RuntimeError):  # it does not fit; trials will say so themselves
         return 0.0
 
 
-def _times(config: Config, images: int) -> float:
+def _updates(config: Config, images: Mapping[str, int]) -> int:
+    """Return a trial's updates; with finalists it trains no network whose weights are handed over.
+
+    `images` are counted by split.
+    """
+    counts = images["train"], images["validation"]
+    return config.recipe.all_updates(*counts, refit=config.finals is None)
+
+
+def _times(config: Config, images: Mapping[str, int]) -> float:
     """Return how many times as long as a trial a training in full takes."""
     if config.finals is None:
         return 0.0
-    trial, full = config.recipe, config.finals.recipe
-    return full.epochs * full.updates(images) / (trial.epochs * trial.updates(images))
+    counts = images["train"], images["validation"]
+    return config.finals.recipe.all_updates(*counts) / _updates(config, images)
 
 
 def open_study(prepared: Prepared) -> Store:

@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 
 from nas import export, network
 from nas.architecture import Architecture
-from nas.config import Config, cache_dir
-from nas.data import DataSet, load
+from nas.config import Config
+from nas.data import DataSet
 from nas.errors import UserError
 from nas.files import write_json
 from nas.observers.notes import StudyFacts
@@ -168,7 +168,7 @@ def conclude(store: Store, study: str) -> Best | None:
     if ended is None:
         return None
     config = Config.from_json(ended.info.config)
-    data = load(config.data, cache_dir=cache_dir(config.folder))
+    data = config.load_data()
     (trial, evaluation), *_ = ended.trainings
     architecture = evaluation.architecture
     state, tests, looks = _test(store, config, ended, data)

@@ -19,9 +19,8 @@ from functools import cache, partial
 import optuna
 
 from nas import pruners
-from nas.config import Config, cache_dir
+from nas.config import Config
 from nas.credentials import log_to_stderr
-from nas.data import load
 from nas.errors import Interrupted, LostLease, NasError, StoreError, TrialError, UserError
 from nas.executors import MISTAKE
 from nas.observers import Observer, Observers
@@ -211,7 +210,7 @@ def assemble(
     if observers is None:
         showcase = [Showcase(config, store, order.study)] if config.showcase else []
         observers = Observers([Journal(config.folder), *showcase, *reporters])
-    images = cache(partial(load, config.data, cache_dir=cache_dir(config.folder)))
+    images = cache(config.load_data)
     asker = Asker(
         config, trials, study, images, observers, should_stop,
         budget=order.trials, deadline=order.deadline,

@@ -16,24 +16,27 @@ VALIDATION = 0.1  # of the training steps' time, about
 
 
 def training_seconds(
-    architecture: Architecture, recipe: Recipe, images: int, threads: int
+    architecture: Architecture, recipe: Recipe, images: int, updates: int, threads: int
 ) -> float:
-    """Return the seconds that one training takes, about, on `threads` threads of this machine."""
+    """Return the seconds that so many updates take, about, on `threads` threads of this machine.
+
+    A batch has at most all the `images` of the train split. The epochs' validation is included.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count())):
-            step = _step_seconds(architecture, recipe)
+            step = _step_seconds(architecture, recipe, min(recipe.batch_size, images))
     finally:
         torch.set_num_threads(before)
-    return step * recipe.updates(images) * recipe.epochs * (1 + VALIDATION)
+    return step * updates * (1 + VALIDATION)
 
 
-def _step_seconds(architecture: Architecture, recipe: Recipe) -> float:
+def _step_seconds(architecture: Architecture, recipe: Recipe, batch: int) -> float:
     training = begin(build(architecture), recipe)
     device = next(training.module.parameters()).device
     size = architecture.resolution
-    x = torch.randn(recipe.batch_size, architecture.in_channels, size, size, device=device)
+    x = torch.randn(batch, architecture.in_channels, size, size, device=device)
     x, labels = channels_last(x), torch.zeros(len(x), dtype=torch.long, device=device)
     ones = torch.ones(architecture.classes, device=device)
     classes = Classes(weights=ones, log_prior=ones)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nas.data import DataSet, Split
 from nas.data.dataset import Labels, share_of
+from nas.data.folds import divided, joined, part
 from nas.pruners.ladder import Rung
 from nas.training.changes import Statistics
 from nas.training.recipe import Recipe
@@ -21,14 +22,17 @@ _SAMPLE = 20_000  # images that mean and standard deviation are taken from, at m
 
 @dataclass(frozen=True)
 class Material:
-    """The data of a rung: splits, resolution, mean and standard deviation by channel, classes.
+    """A network's data in a rung: splits, resolution, channels' mean and deviation, classes.
 
-    `members` are the indices of the train split's images that the rung uses.
+    `members` are the indices of the images of `train` that the rung uses; `labels` are those that
+    classes are counted by, without a rung's share. A network that is not scored has no `validation`
+    images.
     """
 
     train: Split
-    members: np.ndarray[Any, Any]
-    validation: Split
+    members: Indices
+    labels: Labels
+    validation: Split | None
     resolution: int
     mean: Statistics
     std: Statistics
@@ -52,12 +56,32 @@ def normalisation(data: DataSet, resolution: int) -> tuple[Statistics, Statistic
     return tuple(means), tuple(stds)
 
 
-def gather(data: DataSet, recipe: Recipe, rung: Rung, resolution: int) -> Material:
-    """Return the data for the epochs of a rung and a network of this resolution."""
-    pixels, train = rung.pixels(resolution), data.splits["train"]
-    members = share_of(train.labels, rung.data, recipe.seed)
+def gather(
+    data: DataSet, recipe: Recipe, rung: Rung, resolution: int, *, refit: bool = True
+) -> list[Material]:
+    """Return the data for the epochs of a rung, of each network of an evaluation.
+
+    With folds these are a network for each, and, where there is a `refit`, one on all images, which
+    is not scored. Mean and deviation are always those of the train split.
+    """
+    pixels = rung.pixels(resolution)
     statistics = normalisation(data, pixels)
-    return Material(train, members, data.splits["validation"], pixels, *statistics, data.classes)
+
+    def material(train: Split, indices: Indices, validation: Split | None) -> Material:
+        labels = train.labels[indices]
+        members = indices[share_of(labels, rung.data, recipe.seed)]
+        return Material(train, members, labels, validation, pixels, *statistics, data.classes)
+
+    if recipe.folds == 1:
+        train = data.splits["train"]
+        return [material(train, np.arange(len(train)), data.splits["validation"])]
+    split = joined(data)
+    every = np.arange(len(split))
+    materials = [
+        material(split, np.setdiff1d(every, fold), part(split, fold))
+        for fold in divided(data, recipe.folds)
+    ]
+    return [*materials, material(split, every, None)] if refit else materials
 
 
 def shuffled(

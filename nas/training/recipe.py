@@ -158,6 +158,10 @@ class Recipe:
     accumulation_steps: int = _setting(
         1, "training", "micro-batches of a batch: less memory; batch norm sees the micro-batches",
         low=1, neutral=True)
+    folds: int = _setting(
+        1, "training", "at 1 the validation split is scored; from 2 on the train and validation "
+        "images in so many folds, each by a network that was trained on the others", low=1,
+        neutral=True)
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -219,6 +223,17 @@ class Recipe:
             return max(1, round(self.epoch_updates * share))
         return max(1, images // self.batch_size)
 
+    def all_updates(self, train: int, validation: int, *, refit: bool = True) -> int:
+        """Return the updates of all epochs of all networks, by the images of the splits.
+
+        With folds one network is trained for each; `refit` counts the one on all their images.
+        """
+        if self.folds == 1:
+            return self.epochs * self.updates(train)
+        images = train + validation
+        each = self.folds * self.updates(images - images // self.folds)
+        return self.epochs * (each + refit * self.updates(images))
+
     def describe(self) -> str:
         """Describe the training in a few sentences."""
         optimiser = OPTIMISERS[self.optimiser].words.format(recipe=self)
@@ -232,7 +247,8 @@ class Recipe:
             f"{schedule}{_regularised(self)}. Each image is changed at random every time: "
             f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
             f"gradients {clipped}. {_less(self.ladder)}"
-            f"Scored by {self.metric.replace('_', ' ')} of {weights}, seed {self.seed}."
+            f"Scored by {self.metric.replace('_', ' ')} of {weights}{_on_folds(self.folds)}, "
+            f"seed {self.seed}."
         )
 
 
@@ -284,6 +300,10 @@ def _less(ladder: tuple[Rung, ...]) -> str:
     return f"At first less is seen: {'; '.join(words)}. " if words else ""
 
 
+def _on_folds(folds: int) -> str:
+    return "" if folds == 1 else f" on {folds} folds of the train and validation images"
+
+
 def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
     """Refuse rungs that are out of order, reach the last epoch, or use no data or too much."""
     ends = [0, *(rung.epochs for rung in ladder), epochs]
@@ -295,7 +315,7 @@ def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
 
 
 def check_fits(recipe: Recipe, data: "DataSet") -> None:
-    """Raise DataError when the recipe is for another data set or has a forbidden augmentation.
+    """Raise DataError for another data set, a forbidden augmentation, or folds that can't be.
 
     Raises UserError when its metric is of a class that the data set has not.
     """
@@ -305,6 +325,10 @@ def check_fits(recipe: Recipe, data: "DataSet") -> None:
             f"{data.name!r} has {data.fingerprint}. Train on the same data, or start a new study."
         )
     metrics.resolve(recipe.metric, data.classes)
+    if recipe.folds > 1:
+        from nas.data.folds import divided
+
+        divided(data, recipe.folds)
     grey = augmentations.too_few_channels(recipe.augmentation, data.in_channels)
     if grey:
         raise DataError(

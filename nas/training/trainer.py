@@ -3,12 +3,17 @@
 An epoch depends on nothing but the recipe, its number and the state after the epoch before: all
 random numbers are drawn from (seed, epoch). So a checkpoint needs no generator states, and on the
 CPU a resumed training is the same bit for bit.
+
+With folds an evaluation has a network for each fold, and one on all images whose weights are handed
+over. They take turns, an epoch each, and their predictions are pooled; the rest is as for one
+network.
 """
 
 import copy
 import functools
+import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
@@ -34,7 +39,7 @@ from nas.training.images import (
 from nas.training.losses import LOSSES, Classes, classes_of
 from nas.training.memory import keep_freed_memory
 from nas.training.metrics import epoch_metrics, gain
-from nas.training.metrics.predictions import Predictions
+from nas.training.metrics.predictions import Predictions, pooled
 from nas.training.optimisers import optimiser_of
 from nas.training.recipe import Recipe, check_fits
 from nas.training.regularisation import regularise
@@ -49,7 +54,7 @@ Targets = list[tuple[Tensor, float]]
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One epoch: loss on the augmented train split, metrics on the validation split.
+    """One epoch: loss on the augmented train images, metrics on the validation split or the folds.
 
     `epoch` counts from 1; `seconds` are of training and validation; `learning_rate` is the last
     step's. `restored` marks an epoch that was trained before and comes from the checkpoint.
@@ -68,7 +73,8 @@ class EpochResult:
 class TrainResult:
     """The last epoch's validation metrics, all epochs' seconds, and the EMA of the weights.
 
-    `accumulation_steps` is the number of micro-batches in a batch.
+    With folds the weights are the refit's; without a refit `state` is empty. `accumulation_steps`
+    is the number of micro-batches in a batch.
     """
 
     metrics: dict[str, float]
@@ -79,13 +85,12 @@ class TrainResult:
 
 @dataclass
 class TrainingState:
-    """The state of a training: all of it goes into a checkpoint."""
+    """The state of a network's training: all of it goes into a checkpoint."""
 
     module: nn.Module
     ema: nn.Module
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    history: list[EpochResult]
     accumulation_steps: int
 
 
@@ -119,50 +124,58 @@ def train(
     *,
     control: Control = ALONE,
     accumulation_steps: int = 1,
+    refit: bool = True,
 ) -> TrainResult:
     """Train an architecture, from the checkpoint of the same training where there is one.
 
     Gradients are accumulated over at least `accumulation_steps` micro-batches of each batch: that
     needs less memory, and batch norm sees the micro-batches. A training that the recipe stops early
     is complete: its metrics and weights are the last epoch's, since the best of many epochs' scores
-    is too good by their noise. Raises Interrupted when the control says so,
+    is too good by their noise. Without a `refit` a recipe with folds has the same metrics, and no
+    weights. Raises Interrupted when the control says so,
     Diverged, OutOfMemory or UnreadableImage when this training can't go on, DiskFull without space
     for a checkpoint.
     """
     with _reported_out_of_memory(), torch.random.fork_rng(range(torch.cuda.device_count())):
         check_fits(recipe, data)
         torch.manual_seed(_seed(recipe.seed, 0))
-        training = begin(build(architecture), recipe, accumulation_steps)
-        material = functools.cache(lambda rung: gather(data, recipe, rung, architecture.resolution))
+        count = 1 if recipe.folds == 1 else recipe.folds + refit
+        networks = [begin(build(architecture), recipe, accumulation_steps) for _ in range(count)]
+        materials = functools.cache(
+            lambda rung: gather(data, recipe, rung, architecture.resolution, refit=refit)
+        )
         key = {"identity": architecture.id, "recipe": recipe.hash}
+        history: list[EpochResult] = []
         if control.checkpoints is not None:
-            _restore(training, control.checkpoints, key)
-        for earlier in training.history:
+            history += _restore(networks, control.checkpoints, key)
+        for earlier in history:
             control.on_epoch(replace(earlier, restored=True))
-        for epoch in range(len(training.history) + 1, recipe.epochs + 1):
-            if _stopped_early(training.history, recipe):
+        for epoch in range(len(history) + 1, recipe.epochs + 1):
+            if _stopped_early(history, recipe):
                 break
-            images = material(recipe.rung(epoch))
-            result = _epoch(training, images, recipe, epoch=epoch, should_stop=control.should_stop)
-            training.history.append(result)
-            _save(training, control, key)
+            pairs = list(zip(networks, materials(recipe.rung(epoch)), strict=True))
+            scores = _scores(history, recipe)
+            result = _epoch(pairs, recipe, epoch, scores, should_stop=control.should_stop)
+            history.append(result)
+            _save(networks, history, control, key)
             control.on_epoch(result)
+    weights = networks[-1].ema.state_dict() if refit or recipe.folds == 1 else {}
     return TrainResult(
-        training.history[-1].metrics,
-        sum(result.seconds for result in training.history),
-        {name: value.cpu().contiguous() for name, value in training.ema.state_dict().items()},
-        training.accumulation_steps,
+        history[-1].metrics,
+        sum(result.seconds for result in history),
+        {name: value.cpu().contiguous() for name, value in weights.items()},
+        networks[0].accumulation_steps,
     )
 
 
-def _stopped_early(history: list[EpochResult], recipe: Recipe) -> bool:
+def _stopped_early(history: Sequence[EpochResult], recipe: Recipe) -> bool:
     """Tell whether the best epoch is the recipe's patience ago."""
     scores = _scores(history, recipe)
     best = scores.index(max(scores)) + 1 if scores else 0
     return 0 < recipe.early_stopping <= len(scores) - best
 
 
-def _scores(history: list[EpochResult], recipe: Recipe) -> list[float]:
+def _scores(history: Sequence[EpochResult], recipe: Recipe) -> list[float]:
     """Return the gain by the recipe's metric after each epoch: the higher, the better."""
     return [gain(recipe.metric, result.metrics[recipe.metric]) for result in history]
 
@@ -209,28 +222,61 @@ def begin(module: nn.Module, recipe: Recipe, accumulation_steps: int = 1) -> Tra
         ema=copy.deepcopy(module).requires_grad_(False).eval(),
         optimiser=optimiser_of(module, recipe),
         scaler=torch.amp.GradScaler(device.type, enabled=half),
-        history=[],
         accumulation_steps=max(accumulation_steps, recipe.accumulation_steps),
     )
 
 
 def _epoch(
+    pairs: Sequence[tuple[TrainingState, Material]],
+    recipe: Recipe,
+    epoch: int,
+    scores: Sequence[float],
+    *,
+    should_stop: Callable[[], bool],
+) -> EpochResult:
+    """Train each network for an epoch; score the ends of those that have validation images.
+
+    `scores` are those of the epochs before. A network that is not scored comes last, so that the
+    random numbers of the others do not depend on it.
+    """
+    started = time.perf_counter()
+    torch.manual_seed(_seed(recipe.seed, epoch))
+    losses, predictions = [], []
+    for training, material in pairs:
+        loss = _train_epoch(training, material, recipe, epoch, scores, should_stop=should_stop)
+        if material.validation is not None:
+            losses.append(loss)
+            predictions.append(_predict_validation(training, material, material.validation))
+    return EpochResult(
+        epoch=epoch,
+        epochs=recipe.epochs,
+        train_loss=statistics.fmean(losses),
+        metrics=epoch_metrics(pooled(predictions), recipe.metric),
+        seconds=time.perf_counter() - started,
+        learning_rate=pairs[0][0].optimiser.param_groups[0]["lr"],
+    )
+
+
+def _predict_validation(training: TrainingState, material: Material, split: Split) -> Predictions:
+    statistics = (material.mean, material.std)
+    return predict(training.ema, split, material.resolution, *statistics, material.classes)
+
+
+def _train_epoch(
     training: TrainingState,
     material: Material,
     recipe: Recipe,
-    *,
     epoch: int,
+    scores: Sequence[float],
+    *,
     should_stop: Callable[[], bool],
-) -> EpochResult:
-    """Train one epoch and score its end."""
-    started = time.perf_counter()
-    torch.manual_seed(_seed(recipe.seed, epoch))
+) -> float:
+    """Train a network for an epoch and return its mean loss."""
     device = next(training.module.parameters()).device
     images = material.train.images(material.resolution)
     labels = torch.from_numpy(material.train.labels)
-    classes = classes_of(material.train.labels, recipe, device)
+    classes = classes_of(material.labels, recipe, device)
     batches = _batches(material, recipe, epoch)
-    scores = _scores(training.history, recipe)
     change = augmenter(recipe.augmentation, material.mean, material.std)
     mixed = mixer(recipe.augmentation)
     total = torch.zeros((), device=device)
@@ -254,22 +300,7 @@ def _epoch(
         if check and not total.isfinite():
             place = f"epoch {epoch}, step {index + 1}"
             raise Diverged(f"The training loss became {total.item()} in {place}.")
-    predictions = predict(
-        training.ema,
-        material.validation,
-        material.resolution,
-        material.mean,
-        material.std,
-        material.classes,
-    )
-    return EpochResult(
-        epoch=epoch,
-        epochs=recipe.epochs,
-        train_loss=total.item() / sum(map(len, batches)),
-        metrics=epoch_metrics(predictions, recipe.metric),
-        seconds=time.perf_counter() - started,
-        learning_rate=training.optimiser.param_groups[0]["lr"],
-    )
+    return total.item() / sum(map(len, batches))
 
 
 def _batches(material: Material, recipe: Recipe, epoch: int) -> list[Indices]:
@@ -368,29 +399,66 @@ def _tensors(training: TrainingState) -> Iterator[tuple[str, Tensor]]:
             yield f"optimiser.{key}.{name}", tensor
 
 
-def _save(training: TrainingState, control: Control, key: dict[str, str]) -> None:
+def _prefix(index: int) -> str:
+    """Return what the names of a network's tensors begin with in a checkpoint."""
+    return f"{index}/" if index else ""
+
+
+def _save(
+    networks: Sequence[TrainingState],
+    history: Sequence[EpochResult],
+    control: Control,
+    key: dict[str, str],
+) -> None:
     if control.checkpoints is None:
         return
     state = {
         "key": key,
-        "history": [asdict(result) for result in training.history],
-        "scaler": training.scaler.state_dict(),
-        "parts": training.accumulation_steps,
+        "history": [asdict(result) for result in history],
+        "scalers": [training.scaler.state_dict() for training in networks],
+        "parts": networks[0].accumulation_steps,
     }
-    tensors = {name: tensor.cpu() for name, tensor in _tensors(training)}
+    tensors = {
+        _prefix(index) + name: tensor.cpu()
+        for index, training in enumerate(networks)
+        for name, tensor in _tensors(training)
+    }
     while True:
         try:
-            return control.checkpoints.save(tensors, state, len(training.history))
+            return control.checkpoints.save(tensors, state, len(history))
         except DiskFull as error:
             control.on_full(error)
 
 
-def _restore(training: TrainingState, checkpoints: Checkpoints, key: dict[str, str]) -> None:
-    """Take over the last checkpoint's state if its key is this training's."""
+def _restore(
+    networks: Sequence[TrainingState], checkpoints: Checkpoints, key: dict[str, str]
+) -> list[EpochResult]:
+    """Take over the last checkpoint's state, if its key and networks are this training's.
+
+    Returns its epochs. A checkpoint with a refit is also one without.
+    """
     loaded = checkpoints.load()
     if loaded is None or loaded[1].get("key") != key:
-        return
+        return []
     tensors, state = loaded
+    scalers = state.get("scalers") or [state["scaler"]]  # of an older program
+    if len(scalers) < len(networks):
+        return []
+    for index, (training, scaler) in enumerate(zip(networks, scalers, strict=False)):
+        own = _prefix(index)
+        mine = {name.removeprefix(own): t for name, t in tensors.items() if _is_of(name, own)}
+        _restore_network(training, mine)
+        if training.scaler.is_enabled():
+            training.scaler.load_state_dict(scaler)
+        training.accumulation_steps = max(training.accumulation_steps, state["parts"])
+    return [EpochResult(**result) for result in state["history"]]
+
+
+def _is_of(name: str, prefix: str) -> bool:
+    return name.startswith(prefix) if prefix else "/" not in name
+
+
+def _restore_network(training: TrainingState, tensors: Mapping[str, Tensor]) -> None:
     parameters = dict(training.module.named_parameters())
     for name, tensor in tensors.items():
         kind, _, rest = name.partition(".")
@@ -403,7 +471,3 @@ def _restore(training: TrainingState, checkpoints: Checkpoints, key: dict[str, s
     with torch.no_grad():
         for name, tensor in _tensors(training):
             tensor.copy_(tensors[name])
-    if training.scaler.is_enabled():
-        training.scaler.load_state_dict(state["scaler"])
-    training.history.extend(EpochResult(**result) for result in state["history"])
-    training.accumulation_steps = max(training.accumulation_steps, state["parts"])

@@ -153,6 +153,13 @@ class Predictions:
         return {}
 
 
+def pooled(parts: Sequence[Predictions]) -> Predictions:
+    """Return the predictions on several sets of images as those on all of them, each image once."""
+    logits = np.concatenate([part.logits for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
+    return Predictions(logits, labels, parts[0].classes)
+
+
 def _grouped(weights: Floats, keys: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Floats]:
     """Return the distinct keys of N images, in order, and the sums of weights (B, N) for each."""
     order = np.argsort(keys, kind="stable")

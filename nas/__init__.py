@@ -12,9 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.commands.evaluate import evaluate
     from nas.commands.export import export_model
     from nas.commands.family import scale
     from nas.commands.networks import cost_of, latency_of, latency_table
+    from nas.commands.predict import predict
     from nas.commands.proxies import compare_proxies
     from nas.commands.recipe import recipe_diff, recipe_show, recipes
     from nas.commands.search import resume, search
@@ -26,23 +28,28 @@ if TYPE_CHECKING:
         spaces,
     )
     from nas.commands.studies import front, rescore, show, status, top
+    from nas.commands.train import train
 
 __version__ = "0.1.0"
 __all__ = [
-    "compare_proxies", "cost_of", "export_model", "front", "latency_of", "latency_table",
-    "recipe_diff", "recipe_show", "recipes", "rescore", "resume", "scale", "search", "show",
-    "space_diagram", "space_preflight", "space_sample", "space_validate", "spaces", "status", "top",
+    "compare_proxies", "cost_of", "evaluate", "export_model", "front", "latency_of",
+    "latency_table", "predict", "recipe_diff", "recipe_show", "recipes", "rescore", "resume",
+    "scale", "search", "show", "space_diagram", "space_preflight", "space_sample", "space_validate",
+    "spaces", "status", "top", "train",
 ]  # fmt: skip
 
 _MODULES = {  # where the verbs are
     "family": ("scale",),
+    "evaluate": ("evaluate",),
     "export": ("export_model",),
     "networks": ("cost_of", "latency_of", "latency_table"),
+    "predict": ("predict",),
     "proxies": ("compare_proxies",),
     "recipe": ("recipe_diff", "recipe_show", "recipes"),
     "search": ("resume", "search"),
     "space": ("space_diagram", "space_preflight", "space_sample", "space_validate", "spaces"),
     "studies": ("front", "rescore", "show", "status", "top"),
+    "train": ("train",),
 }
 
 

@@ -20,12 +20,12 @@ def check_folder(path: Path) -> None:
         raise UserError(f"--out is a folder to write to; {nearest} can't be written.")
 
 
-def check_file(path: Path) -> None:
-    """Refuse a file for --out that can't be written."""
+def check_file(path: Path, option: str = "--out") -> None:
+    """Refuse a file for an option that can't be written."""
     nearest = _nearest(path.parent)
     if path.is_dir() or not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise UserError(
-            f"--out is a file to write, in a folder that can be written, not {str(path)!r}."
+            f"{option} is a file to write, in a folder that can be written, not {str(path)!r}."
         )
 
 

@@ -1,14 +1,21 @@
 """The setting of every test: one thread a process, Hypothesis without clocks, a worker a core."""
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+if TYPE_CHECKING:
+    from tests.ray_kit import Cluster
+
+ON_ONE_HEAD = ("test_executors", "test_tune", "test_ray")  # one process for them, and one Ray head
 LONGEST_FILES = (
-    *("test_ray", "test_docs", "test_executors", "test_tune", "test_dashboard", "test_search"),
-    *("test_jobs", "test_nas_sampler", "test_store_secrets", "test_watching", "test_survival"),
-    *("test_table_study", "test_fidelity", "test_search_real", "test_family", "test_cli"),
+    *(*ON_ONE_HEAD, "test_docs", "test_jobs", "test_store_secrets", "test_search", "test_training"),
+    *("test_watching", "test_dashboard", "test_blocks", "test_survival", "test_finalists"),
+    *("test_latency", "test_store_crash", "test_table_study", "test_nas_sampler", "test_cli"),
+    *("test_fidelity", "test_search_real", "test_family"),
 )
 MOST_WORKERS = 8  # a worker holds torch and, at times, searches in processes of their own
 
@@ -36,3 +43,40 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the slowest files first, so that none of them runs alone at the end."""
     order = {name: place for place, name in enumerate(LONGEST_FILES)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Run each file in one process under `--dist loadfile`, and files that share a head in one."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            shares = any(file.endswith(f"{name}.py") for name in ON_ONE_HEAD)
+            return "a Ray head" if shares else file
+
+    return ByFile(config, log)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator["Cluster"]:
+    """Return two machines, or one where they can't be joined, for a head that tests share."""
+    from tests import ray_kit
+
+    with ray_kit.cluster(machines=2 if ray_kit.has_cables() else 1) as made:
+        yield made
+
+
+@pytest.fixture
+def head(ray_cluster: "Cluster") -> Iterator["Cluster"]:
+    """Return a cluster whose head runs; end the nodes that a test has added."""
+    if ray_cluster.head is None:
+        ray_cluster.start_head(cpus=ray_cluster.cpus)
+    yield ray_cluster
+    for node in ray_cluster.nodes:
+        if node is not ray_cluster.head:
+            node.kill()
+    ray_cluster.nodes = [ray_cluster.head] if ray_cluster.head else []

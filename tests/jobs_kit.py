@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ray_kit import Cluster, Node
-from search_kit import ROOT
+from search_kit import ROOT, read_until
 
 ADDRESS = "http://127.0.0.1:8265"
-WAITED = 300.0  # seconds: a machine may be busy
+WAITED = 240.0  # seconds: a machine may be busy
 # Runs `nas` commands one after the other in one process: each import of torch takes seconds.
 LOOP = """
 import json, sys
@@ -65,7 +65,8 @@ class Home:
         assert self._loop.stdout
         self._loop.stdin.write(json.dumps(words) + "\n")
         self._loop.stdin.flush()
-        code, out, err, error = json.loads(self._loop.stdout.readline())
+        answer = read_until(self._loop.stdout.fileno(), "\n", WAITED)
+        code, out, err, error = json.loads(answer)
         assert error == "None" or error.startswith("SystemExit"), error
         return Said(code, out, err)
 
@@ -84,7 +85,8 @@ class Home:
     def close(self) -> None:
         """End the command line."""
         if self._loop is not None:
-            self._loop.communicate()
+            self._loop.kill()
+            self._loop.communicate(timeout=60)
 
 
 def wait_for(holds: Callable[[], bool]) -> None:

@@ -13,6 +13,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.search_kit import is_gone
+
 PROGRAMS = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None)
 INITDB = shutil.which("initdb") or (str(PROGRAMS) if PROGRAMS else None)
 
@@ -70,12 +72,15 @@ class Server:
     def kill(self) -> None:
         """Kill the server and its connections' processes at once, as a power cut does."""
         postmaster = int((self.folder / "postmaster.pid").read_text().splitlines()[0])
-        found = subprocess.run(["pgrep", "-P", str(postmaster)], capture_output=True, text=True)
+        words = ["pgrep", "-P", str(postmaster)]
+        found = subprocess.run(words, capture_output=True, text=True, timeout=60)
         killed = [postmaster, *map(int, found.stdout.split())]
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
-        while any(Path("/proc", str(pid)).exists() for pid in killed):
-            time.sleep(0.05)  # its memory is not free before
+        end = time.monotonic() + 60
+        while not all(map(is_gone, killed)):  # its memory is not free before
+            assert time.monotonic() < end, "a killed server is still there"
+            time.sleep(0.05)
 
 
 @contextmanager

@@ -20,8 +20,10 @@ from pathlib import Path
 
 import pytest
 
+from nas.executors.local import cores
+from tests.search_kit import read_until
+
 PORT = 6379
-ADDRESS = f"127.0.0.1:{PORT}"  # of a cluster on one machine
 MACHINES = ["10.77.0.1", "10.77.0.2"]
 FIRST_AGENT_PORT = 52400
 AGENT_PORTS = (
@@ -31,6 +33,7 @@ AGENT_PORTS = (
     "runtime-env-agent",
 )
 STARTING = 240.0  # seconds for a node to join; 12 on a quiet machine
+ENDING = 60.0  # seconds for a killed process to be gone
 HOLDER = """
 import fcntl, socket, struct, sys
 with socket.socket() as probe:  # bring the loopback up; 0x8914: SIOCSIFFLAGS, 0x41: up, running
@@ -47,7 +50,7 @@ def why_not() -> str:
         return "Ray is not installed"
     if shutil.which("unshare") is None or shutil.which("nsenter") is None:
         return "unshare and nsenter (util-linux) are not installed"
-    made = subprocess.run([*_unshare(), "true"], capture_output=True, text=True)
+    made = subprocess.run([*_unshare(), "true"], capture_output=True, text=True, timeout=ENDING)
     if made.returncode:
         return f"namespaces are not permitted here: {made.stderr.strip()}"
     return ""
@@ -59,7 +62,8 @@ def has_cables() -> bool:
     if why_not() or os.geteuid() or shutil.which("ip") is None:
         return False
     made = ["ip", "link", "add", "cable0", "type", "veth", "peer", "name", "cable1"]
-    return subprocess.run([*_unshare(), *made], capture_output=True).returncode == 0
+    ended = subprocess.run([*_unshare(), *made], capture_output=True, timeout=ENDING)
+    return ended.returncode == 0
 
 
 def skip_without_ray() -> None:
@@ -84,7 +88,7 @@ class Network:
             text=True,
         )
         assert self.holder.stdout is not None
-        assert self.holder.stdout.readline() == "up\n"
+        read_until(self.holder.stdout.fileno(), "up\n")
 
     def within(self, *words: str) -> list[str]:
         """Return the command that runs another in this network."""
@@ -101,11 +105,12 @@ class Network:
 
     def ip(self, *words: str) -> None:
         """Configure this network."""
-        subprocess.run(self.within("ip", *words), check=True, capture_output=True)
+        subprocess.run(self.within("ip", *words), check=True, capture_output=True, timeout=ENDING)
 
     def close(self) -> None:
         """End the holding process, and with it the network."""
-        self.holder.communicate()
+        self.holder.kill()
+        self.holder.communicate(timeout=ENDING)
 
 
 class Cluster:
@@ -113,6 +118,7 @@ class Cluster:
 
     def __init__(self, folder: Path, *, token: str | None = None, machines: int = 1) -> None:
         self.folder = folder  # short: Ray's sockets lie in it
+        self.cpus = max(2, cores())  # of a head for many tests: two workers, or one with all cores
         self.head: Node | None = None
         self.nodes: list[Node] = []
         self.started = 0
@@ -121,7 +127,8 @@ class Cluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_raylet_start_wait_time_s": "240",  # on a busy machine all is slow to begin
             "RAY_agent_register_timeout_ms": "240000",
-            "RAY_gcs_rpc_server_reconnect_timeout_s": "10",  # wait for a lost head; 60 by default
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # wait for a lost head; 60 by default
+            "RAY_health_check_period_ms": "1000",  # five refusals in a row: a node is gone
         }
         if token:
             path = folder / "token"
@@ -132,6 +139,11 @@ class Cluster:
         self.address = f"{self.hosts[0]}:{PORT}"
         if machines > 1:
             self.networks[0].join(self.networks[1])
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that run a search's workers on this cluster."""
+        return ("--executor", "ray", "--address", self.address)
 
     def within(self, *words: str) -> list[str]:
         """Return the command that runs another on the first machine."""
@@ -237,7 +249,7 @@ class Node:
     def kill(self) -> None:
         """Kill every process of the node at once."""
         self.process.kill()
-        self.process.wait()
+        self.process.wait(ENDING)
 
 
 def _title(pid: int) -> str:
@@ -249,7 +261,8 @@ def _title(pid: int) -> str:
 
 def descendants(pid: int) -> list[int]:
     """Return the process ids of a process's descendants."""
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout
+    words = ["pgrep", "-P", str(pid)]
+    found = subprocess.run(words, capture_output=True, text=True, timeout=ENDING).stdout
     children = [int(line) for line in found.split()]
     return children + [each for child in children for each in descendants(child)]
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +86,23 @@ def result(run: "subprocess.CompletedProcess[str]") -> Any:
     if run.returncode:
         raise AssertionError(f"exit {run.returncode}: {run.stderr[-2000:]}")
     return json.loads(run.stdout.strip().splitlines()[-1])
+
+
+def read_until(stream: int, wanted: str, seconds: float = 180) -> str:
+    """Read a file descriptor until a text has come; fail when it ends or the time is up."""
+    seen, end = "", time.monotonic() + seconds
+    while wanted not in seen:
+        assert time.monotonic() < end, f"{wanted!r} did not come: {seen}"
+        if select.select([stream], [], [], 1)[0]:
+            more = os.read(stream, 65536).decode(errors="replace")
+            assert more, f"it ended without {wanted!r}: {seen}"
+            seen += more
+    return seen
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether a process has ended, also where nobody has asked for its exit status yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

@@ -154,7 +154,7 @@ def write_while_it_is_away(
             mine.report(lease, point(1, 0.5))
         else:
             mine.finish(lease, "complete", metrics={"accuracy": 0.5})
-        back.join()
+        back.join(120)
     (told,) = mine.optuna_study().trials
     assert (told.value, told.intermediate_values) == (0.5, {1: 0.5})
 
@@ -198,7 +198,7 @@ def adopt_at(begin: Any, said: Any, url: str, worker: str) -> None:
     """Run in a process of its own: adopt at a signal and return the attempt's number."""
     with opened(url) as store:
         mine = trials(store, worker=worker)
-        begin.wait()
+        begin.wait(60)
         started = mine.adopt()
         said.put(None if started is None or started.lease is None else started.lease.attempt)
 
@@ -207,7 +207,7 @@ def start_at(begin: Any, said: Any, url: str, worker: str, names: list[str], bud
     """Run in a process of its own: start these architectures at a signal; return the results."""
     with opened(url) as store:
         mine = trials(store, worker=worker)
-        begin.wait()
+        begin.wait(60)
         outcomes = []
         for name in names:
             started = mine.start(proposal(name), budget=budget)
@@ -220,7 +220,7 @@ def start_at(begin: Any, said: Any, url: str, worker: str, names: list[str], bud
 
 def open_at(begin: Any, said: Any, url: str) -> None:
     """Run in a process of its own: open a store that does not exist yet, at a signal."""
-    begin.wait()
+    begin.wait(60)
     try:
         with opened(url) as store:
             trials(store)

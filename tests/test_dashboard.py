@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from PIL import Image
-from search_kit import arguments, command, nas, nas_here, result, write_inputs
+from search_kit import arguments, command, nas, nas_here, read_until, result, write_inputs
 from store_kit import ready, ready_file
 
 from nas import network
@@ -31,7 +32,8 @@ from nas.errors import LostLease, StoreError, UserError
 from nas.observers import showcase
 from nas.service import dashboard
 from nas.store import dashboard as shown
-from nas.store import queries
+from nas.store import dialects, queries
+from nas.store import engine as engines
 from nas.store.records import CurvePoint, Lease, Proposal
 from nas.store.store import Store
 from nas.store.trials import Trials
@@ -135,14 +137,26 @@ def running(*words: str, env: dict[str, str] | None = None) -> Iterator["subproc
 
 
 @contextmanager
-def served(url: str, *words: str) -> Iterator[str]:
-    """Serve a store with nas dashboard; yield its address."""
-    with running(*command("dashboard", "--port", "0", "--store", url, *words)) as process:
-        assert process.stdout is not None
-        address = re.search(r"http://\S+", process.stdout.readline())
-        assert address, process.stderr and process.stderr.read()
-        yield address[0].rstrip("/")
-    assert process.returncode == 0
+def served(url: str) -> Iterator[str]:
+    """Serve a store as `nas dashboard` does, in a thread of this process; yield the address."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "engine_options", unpooled)
+        app = dashboard.application(url)
+    server = dashboard._bound(app, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join(60)
+        server.server_close()
+
+
+def unpooled(url: sa.URL) -> dict[str, Any]:
+    """Return the options of an engine that leaves no connection open behind it."""
+    options = dialects.of(url).options(url)
+    return {k: v for k, v in options.items() if "pool" not in k} | {"poolclass": sa.NullPool}
 
 
 def fetch(address: str, path: str) -> bytes:
@@ -403,7 +417,7 @@ def test_a_search_can_do_without(tmp_path: Path) -> None:
 
 def test_a_kill_leaves_nothing_broken(tmp_path: Path) -> None:
     """A search whose processes are killed while a trial is shown goes on, and shows every trial."""
-    words = command("search", *arguments(tmp_path, epochs=12, images=480))
+    words = command("search", *arguments(tmp_path, epochs=12, images=240))
     search_ = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
     engine = sa.create_engine(f"sqlite:///{tmp_path}/nas.db")
     running_ = sa.text("SELECT count(*) FROM nas_curve_points")
@@ -416,9 +430,9 @@ def test_a_kill_leaves_nothing_broken(tmp_path: Path) -> None:
         except sa.exc.OperationalError:  # not made yet
             continue
     os.killpg(search_.pid, signal.SIGKILL)
-    search_.wait()
+    search_.wait(60)
     engine.dispose()
-    words = arguments(tmp_path, epochs=12, images=480, workers=0)
+    words = arguments(tmp_path, epochs=12, images=240, workers=0)
     found = result(nas_here("search", *words, "--json"))
     with served(f"sqlite:///{tmp_path}/nas.db") as address:
         study = page(address, "/api/studies/1")
@@ -441,12 +455,13 @@ def test_no_password_is_seen(tmp_path: Path) -> None:
         words = command("dashboard", "--port", "0", "--store", secret)
         with running(*words) as process:
             assert process.stdout is not None
-            said = process.stdout.readline()
+            said = read_until(process.stdout.fileno(), "\n")
             seen = Path(f"/proc/{process.pid}/cmdline").read_text()
             address = re.search(r"http://\S+[0-9]", said)
             assert address
             paths = ("/api/meta", "/api/studies", "/api/studies/1", "/dashboard", "/csv/1")
             pages = [fetch(address[0], path).decode() for path in paths]
+        assert process.returncode == 0
         files = [path.read_bytes().decode(errors="replace") for path in folder.iterdir()]
     assert "dashboard" in seen
     assert [one for one in (said, seen, *pages, *files) if PASSWORD in one] == []

@@ -189,12 +189,14 @@ def test_several_processes_at_once(tmp_path: Path) -> None:
     root = write_images(tmp_path / "set", {"a": 60, "b": 60}, side=200)
     command = [sys.executable, "-c", CODE, str(root), str(tmp_path / "c")]
     runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    end = time.monotonic() + 60
     while not list(tmp_path.glob("c/*.lock")):
+        assert time.monotonic() < end, "no process has begun"
         time.sleep(0.01)
     os.kill(runs[0].pid, signal.SIGKILL)
     outputs = [run.communicate(timeout=60)[0] for run in runs[1:]]
     found = data.load(root, cache_dir=tmp_path / "c")
     total = int(found.splits["train"].images(32).astype(int).sum())
     assert outputs == [f"{found.fingerprint} {total}\n"] * 2
-    assert runs[0].wait() == -signal.SIGKILL
+    assert runs[0].wait(60) == -signal.SIGKILL
     runs[0].stdout.close()  # type: ignore[union-attr]

@@ -110,7 +110,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.start()
         yield running
         running.shutdown()
-        thread.join()
+        thread.join(60)
 
 
 @pytest.fixture

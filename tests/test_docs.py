@@ -4,10 +4,12 @@ All commands run in one temporary folder with tiny real images. Some are changed
 seconds:
 
 - A search, `nas scale` and `nas.search(...)` get `--trials 1 --epochs 1 --workers 0` appended, and
-  `nas resume` gets `--trials 1 --workers 0`: torch is imported once. With `--executor ray` a search
-  gets `--max-concurrent 1` and a Ray head, if Ray can start here.
+  `nas resume` gets `--trials 1 --workers 0`, `nas train` `--epochs 1 --workers 0`: torch is
+  imported once. With `--executor ray` a search gets `--max-concurrent 1` and a Ray head, if Ray can
+  start here.
 - `nas latency table` gets `--seconds 1`. "digits" has a quarter of its images for training. A
-  pre-flight draws 100 networks instead of 1,000, and `--prefilter` ranks 10 instead of 100.
+  pre-flight draws 100 networks instead of 1,000, and `--prefilter` ranks 10 instead of 100. The
+  length of a training is not measured beforehand: a second is assumed.
 - A command that runs until Ctrl-C (`--watch`, `--follow`, `nas metrics serve`) gets it after its
   first line. Files at s3:// lie in memory.
 
@@ -40,7 +42,7 @@ import typer
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry as file_systems
 from PIL import Image
-from search_kit import ROOT, command
+from search_kit import ROOT, command, read_until
 from training_kit import few_digits
 from typer.testing import CliRunner
 
@@ -50,7 +52,7 @@ from nas.cli import app, jobs
 from nas.cli.jobs import read_search
 from nas.search_space import preflight
 from nas.store import queries
-from nas.study import proposer
+from nas.study import preparation, proposer
 from tests import ray_kit
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -60,6 +62,7 @@ PYTHON, SQL = "python", "sql"
 QUICK = {"search": ["--trials", "1", "--epochs", "1", "--workers", "0"]}
 QUICK["resume"] = ["--trials", "1", "--workers", "0"]
 QUICK["scale"] = QUICK["search"]
+QUICK["train"] = ["--epochs", "1", "--workers", "0"]
 ON_RAY = ["--trials", "1", "--epochs", "1", "--max-concurrent", "1", "--no-finalists"]
 QUICK["latency table"] = ["--seconds", "1"]
 AT_THE_END = ExitStack()  # what runs until the last document is read
@@ -122,6 +125,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr("nas.data._named", lambda _: few)
         patch.setattr(preflight, "SAMPLES", 100)
         patch.setattr(proposer, "RANKED", 10)
+        patch.setattr(preparation, "_estimate", lambda *_: 1.0)
         patch.delenv("NAS_STORE", raising=False)
         run_nas("search --space mixconv --data digits --target-flops 2M")
         with AT_THE_END:
@@ -153,13 +157,13 @@ def run_until_ctrl_c(words: list[str]) -> None:
     process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        assert process.stdout.readline(), words
+        read_until(process.stdout.fileno(), "\n")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=120)
         assert process.returncode == 0, words
     finally:
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
 
 
 @cache
@@ -173,7 +177,7 @@ def ray_head() -> ray_kit.Cluster:
 def run_on_ray(*words: str) -> None:
     """Run a search on the Ray head; do nothing if Ray can't start here."""
     if not ray_kit.why_not():
-        ended = ray_head().run(*command(*words, *ON_RAY), RAY_ADDRESS=ray_kit.ADDRESS)
+        ended = ray_head().run(*command(*words, *ON_RAY), RAY_ADDRESS=ray_head().address)
         assert ended.returncode == 0, ended.stderr
 
 

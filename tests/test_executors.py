@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from nas.errors import UserError
 from nas.executors.local import cores
 from nas.study.options import read
 from tests import ray_kit
-from tests.search_kit import arguments, command, nas_here, result
+from tests.search_kit import arguments, command, is_gone, nas_here, result
 from tests.test_search import assert_whole, children, points, rows, until
 
 CURVES = """SELECT e.architecture_id, c.epoch, c.train_loss, c.metrics
@@ -49,14 +49,6 @@ def here(*words: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ray_kit.Cluster]:
-    """Start a Ray head with room for two workers, or one with all cores."""
-    with ray_kit.cluster() as made:
-        made.start_head(cpus=max(2, cores()))
-        yield made
-
-
 @pytest.fixture(params=executors.names())
 def place(request: pytest.FixtureRequest) -> Place:
     """Return each executor's way; one that is new has to be told of here."""
@@ -66,8 +58,8 @@ def place(request: pytest.FixtureRequest) -> Place:
     if request.param == "local":
         words = ("--executor", "local", "--workers")
         return Place((*words, "1"), (*words, "2"), here, children)
-    cluster = request.getfixturevalue("cluster")
-    words = ("--executor", "ray", "--address", ray_kit.ADDRESS, "--max-concurrent")
+    cluster = request.getfixturevalue("head")  # has room for two workers, or one with all cores
+    words = (*cluster.words, "--max-concurrent")
     return Place(
         (*words, "1", "--cpus-per-trial", str(cores())),
         (*words, "2"),
@@ -126,7 +118,7 @@ def test_a_search_stops_when_asked(place: Place, tmp_path: Path) -> None:
     assert process.returncode == 130, errors
     assert "goes on" in errors
     assert "Traceback" not in errors
-    until(lambda: not any(Path("/proc", str(pid)).exists() for pid in workers), 30)
+    until(lambda: all(map(is_gone, workers)), 30)
     left = rows(tmp_path, "SELECT expires_at FROM nas_evaluations WHERE state = 'running'")
     assert [float(str(row[0])) <= time.time() for row in left] == [True]
 

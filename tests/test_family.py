@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from search_kit import arguments, nas, nas_here, result
+from search_kit import arguments, nas_here, result
 from strategies import architectures
 
 from nas import network
@@ -156,13 +156,16 @@ def test_a_family_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
         family_commands.scale(str(source), coefficients=EFFICIENTNET, phi="0", out=str(tmp_path))
 
 
-def test_coefficients_are_searched_in_a_study_of_their_own(tmp_path: Path) -> None:
+def test_coefficients_are_searched_in_a_study_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every candidate is trained once and stored; the best is scaled; a second time is free."""
     result(nas_here("search", *arguments(tmp_path, workers=0), "--json"))
     store = ("--store", f"sqlite:///{tmp_path}/nas.db")
-    line = ["scale", "tiny", *store, "--step", "0.5", "--tolerance", "0.2", "--workers", "1"]
+    line = ["scale", "tiny", *store, "--step", "0.5", "--tolerance", "0.2", "--workers", "0"]
     line += ["--resolution-multiple", "2", "--phi", "0,1", "--out", "family", "--json"]
-    found = result(nas(*line, cwd=tmp_path))
+    monkeypatch.chdir(tmp_path)
+    found = result(nas_here(*line))
     tried = {label(by) for by in family.candidates(0.5, 0.2)}
     assert tried == {"1, 1, 1.5", "1, 1.5, 1", "2, 1, 1"}
     assert ", ".join(f"{factor:g}" for factor in found["coefficients"].values()) in tried
@@ -171,6 +174,6 @@ def test_coefficients_are_searched_in_a_study_of_their_own(tmp_path: Path) -> No
     assert status["best"]["architecture_id"] == found["members"][1]["architecture_id"]
     assert [Path(tmp_path, one["file"]).is_file() for one in found["members"]] == [True, True]
     assert status["trials"]["reused"] == 0
-    assert result(nas(*line, cwd=tmp_path)) == found
+    assert result(nas_here(*line)) == found
     again = result(nas_here("status", "--study", "tiny-scaling", *store, "--json"))
     assert again["trials"]["complete"] == len(tried)

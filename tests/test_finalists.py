@@ -164,7 +164,8 @@ def test_finalists_survive_a_kill(tmp_path: Path) -> None:
     )
     until(lambda: points(tmp_path) > 2 * 8)
     killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.wait(60)
+    words[words.index("--workers") + 1] = "0"
     ended = result(nas_here("search", *words, "--json"))
     assert [each["seeds"] for each in ended["finalists"]] == [1, 1]
     assert rows(tmp_path, curve) == [(30,)]

@@ -6,9 +6,7 @@ The password is that of a PostgreSQL server of the test's own, which asks for it
 import json
 import os
 import pty
-import select
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from jobs_kit import ADDRESS, Home, Said, wait_for
 from ray_kit import cluster
-from search_kit import SPACE, arguments, write_inputs
+from search_kit import SPACE, arguments, read_until, write_inputs
 from typer.testing import CliRunner
 
 from nas.cli import app
@@ -209,16 +207,6 @@ def test_a_token_is_asked_for_and_not_shown(home: Home) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
     os.close(terminal)
     assert TOKEN not in shown
-
-
-def read_until(terminal: int, words: str) -> str:
-    """Read from a terminal until it shows words."""
-    shown, deadline = "", time.monotonic() + 180
-    while words not in shown:
-        assert time.monotonic() < deadline, shown
-        if select.select([terminal], [], [], 1)[0]:
-            shown += os.read(terminal, 4096).decode()
-    return shown
 
 
 def run(*words: str) -> tuple[int, str]:

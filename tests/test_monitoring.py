@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from search_kit import ROOT, command
+from search_kit import ROOT, command, read_until
 from store_kit import CONFIG, opened, point, proposal, ready, ready_file, trials
 
 pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
@@ -132,9 +132,9 @@ def test_the_command_serves_until_ctrl_c(url: str) -> None:
         text=True,
     )
     assert process.stdout is not None
-    said = process.stdout.readline()
+    said = read_until(process.stdout.fileno(), "\n")
     address = re.search(r"http://\S+/metrics", said)
-    assert address, said + str(process.stderr and process.poll() is not None)
+    assert address, said
     assert scrape(address[0])["nas_epochs", "s"] == 3
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

@@ -337,7 +337,7 @@ def test_what_is_too_dear_to_know_of_all_is_used_on_a_short_list() -> None:
 def test_a_search_begins_with_what_other_studies_know(tmp_path: Path) -> None:
     """Networks of another study under the same recipe come first, cost nothing, the best first."""
     runner = CliRunner()
-    options = {"trials": 4, "epochs": 1, "images": 16}
+    options = {"trials": 4, "epochs": 1, "images": 16, "workers": 0}
     first = runner.invoke(app, ["search", *arguments(tmp_path, sampler="random", **options)])
     assert first.exit_code == 0, first.output
     words = arguments(tmp_path, sampler="nas", study="second", **options)
@@ -359,7 +359,7 @@ def test_a_search_begins_with_what_other_studies_know(tmp_path: Path) -> None:
 def test_what_other_studies_trained_is_no_measure_for_the_pruner(tmp_path: Path) -> None:
     """A study that begins with good networks of another prunes none of its own first trials."""
     runner = CliRunner()
-    options = {"trials": 6, "epochs": 3, "images": 16, "pruner": "median"}
+    options = {"trials": 6, "epochs": 3, "images": 16, "pruner": "median", "workers": 0}
     for study, sampler in (("first", "random"), ("second", "nas")):
         words = arguments(tmp_path, sampler=sampler, study=study, **options)
         result = runner.invoke(app, ["search", *words])
@@ -373,7 +373,7 @@ def test_what_other_studies_trained_is_no_measure_for_the_pruner(tmp_path: Path)
 def test_a_network_of_an_unknown_block_stops_no_other_search(tmp_path: Path) -> None:
     """What a store has of a block that is not known here is left out, not stumbled over."""
     runner = CliRunner()
-    options = {"trials": 2, "epochs": 1, "images": 16}
+    options = {"trials": 2, "epochs": 1, "images": 16, "workers": 0}
     first = runner.invoke(app, ["search", *arguments(tmp_path, sampler="random", **options)])
     assert first.exit_code == 0, first.output
     with sqlite3.connect(tmp_path / "nas.db") as connection:
@@ -385,7 +385,7 @@ def test_a_network_of_an_unknown_block_stops_no_other_search(tmp_path: Path) -> 
 
 def test_a_search_uses_it_and_keeps_what_it_expected(tmp_path: Path) -> None:
     """`nas search --sampler nas` trains different networks; predictions are stored with trials."""
-    words = arguments(tmp_path, trials=11, epochs=1, images=16, sampler="nas")
+    words = arguments(tmp_path, trials=11, epochs=1, images=16, sampler="nas", workers=0)
     result = CliRunner().invoke(app, ["search", *words])
     assert result.exit_code == 0, result.output
     rows = sqlite3.connect(tmp_path / "nas.db").execute(

@@ -12,7 +12,7 @@ import pytest
 
 from nas.commands import search as commands
 from nas.store import queries
-from tests.search_kit import ROOT, arguments, command, nas, nas_here, result
+from tests.search_kit import ROOT, arguments, command, is_gone, nas, nas_here, result
 
 
 @pytest.fixture(scope="module")
@@ -175,12 +175,13 @@ def two_workers(tmp_path: Path) -> "Iterator[tuple[Path, subprocess.Popen[str], 
     until(lambda: points(tmp_path) >= 4)
     yield tmp_path, process, words
     process.kill()
-    process.communicate()
+    process.communicate(timeout=60)
 
 
 def children(pid: int) -> list[int]:
     """Return the process ids of a process's children."""
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout
+    words = ["pgrep", "-P", str(pid)]
+    found = subprocess.run(words, capture_output=True, text=True, timeout=60).stdout
     return [int(line) for line in found.split()]
 
 
@@ -201,7 +202,7 @@ def test_orphaned_workers_stop(
     workers = children(process.pid)
     process.kill()
     process.communicate(timeout=60)
-    until(lambda: not any(Path("/proc", str(pid)).exists() for pid in workers), 60)
+    until(lambda: all(map(is_gone, workers)), 60)
     free = rows(folder, "SELECT expires_at FROM nas_evaluations WHERE state = 'running'")
     assert free
     assert all(row[0] <= time.time() for row in free)
@@ -220,12 +221,13 @@ def test_a_sequential_search_repeats_itself(tmp_path: Path) -> None:
 
 
 def test_a_study_goes_on_from_another_folder(
-    searched: tuple[Path, dict[str, object]], tmp_path: Path
+    searched: tuple[Path, dict[str, object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """nas resume with the store's URL alone finds data, checkpoints and the study's folder."""
     folder, _ = searched
     words = ("--study", "tiny", "--store", store_of(folder), "--trials", "4", "--json")
-    again = result(nas("resume", *words, cwd=tmp_path))
+    monkeypatch.chdir(tmp_path)
+    again = result(nas_here("resume", *words, "--workers", "0"))
     assert again["trials"]["complete"] + again["trials"]["pruned"] == 4
     assert Path(again["best"]["code"]).is_relative_to(folder)
     assert not list(tmp_path.iterdir())

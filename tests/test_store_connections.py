@@ -127,5 +127,5 @@ def test_threads_share_a_stores_connections(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(60)
     assert sorted(number for number in started if number is not None) == list(range(8))

@@ -52,7 +52,7 @@ def race(target: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list[
         worker.start()
     answers = [said.get(timeout=120) for _ in workers]
     for worker in workers:
-        worker.join()
+        worker.join(60)
     return answers
 
 
@@ -63,7 +63,7 @@ def test_a_killed_worker_loses_nothing_it_reported(url: str) -> None:
     worker.start()
     number = said.get(timeout=120)
     os.kill(worker.pid or 0, signal.SIGKILL)
-    worker.join()
+    worker.join(60)
     with opened(url) as store:
         mine = trials(store, worker="next")
         deadline = time.monotonic() + 60

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 import sqlalchemy as sa
 from postgres_kit import Server, started
-from search_kit import arguments, command
+from search_kit import arguments, command, read_until
 from typer.testing import CliRunner
 
 from nas.cli import app
@@ -85,7 +85,7 @@ class Watched:
         finally:
             process.kill()
             ended.set()
-            looking.join()
+            looking.join(60)
         self.texts += [(f"output of {words}", out), (f"errors of {words}", err)]
         assert process.returncode == 0, err
 
@@ -97,9 +97,9 @@ class Watched:
         )  # fmt: skip
         try:
             assert process.stdout
-            said = process.stdout.readline()
+            said = read_until(process.stdout.fileno(), "\n")
             address = re.search(r"http://[0-9.:]+", said)
-            assert address, process.communicate()
+            assert address, said
             for path in paths:
                 with urllib.request.urlopen(address[0] + path, timeout=60) as answer:
                     self.texts.append((path, answer.read().decode()))

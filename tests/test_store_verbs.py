@@ -408,7 +408,7 @@ def while_writing(url: str, do: Callable[[], object]) -> int:
         return len(written)
     finally:
         stop.set()
-        thread.join()
+        thread.join(60)
 
 
 def test_a_backup_is_whole_while_a_worker_writes(url: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from search_kit import arguments, command, nas_here, write_inputs
+from search_kit import arguments, command, nas_here, read_until, write_inputs
 from store_kit import opened, ready
 from test_scale import worker as untrained
 from test_training import TINY
@@ -185,17 +185,12 @@ def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path)
         text=True,
     )
     assert run.stderr is not None
-    said = ""
-    for line in run.stderr:
-        said += line
-        if "paused: " in line:
-            break
+    read_until(run.stderr.fileno(), "paused: ")
     store = words[words.index("--store") + 1]
     wait_for(lambda: commands.status("tiny", store=store)[0].disk)  # the worker has a trial
     shown = nas_here("status", "--store", store).stdout
     subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True)
     rest = run.communicate(timeout=120)
-    assert "paused: " in said
     assert f"B are left for {small_disk}: who has no space for a checkpoint waits" in shown
     assert commands.status("tiny", store=store)[0].disk is None
     assert json.loads(rest[0].strip().splitlines()[-1])["trials"]["complete"] == 1

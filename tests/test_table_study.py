@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import table_kit
+from search_kit import is_gone
 from store_kit import opened, ready
 from test_search import children, until
 
@@ -103,7 +104,7 @@ def killed_and_resumed(url: str, config: Any, trials: int, workers: int) -> None
         orphans = children(process.pid)
         os.kill(process.pid, signal.SIGKILL)
         process.join(60)
-        until(lambda: not any(Path("/proc", str(pid)).exists() for pid in orphans), 60)
+        until(lambda: all(map(is_gone, orphans)), 60)
         process = table_kit.start(url, config, trials, workers)
         further(store)
         os.kill(process.pid, signal.SIGINT)

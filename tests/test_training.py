@@ -234,9 +234,9 @@ def test_killed_in_mid_epoch(tmp_path: Path) -> None:
             os.kill(killed.pid, signal.SIGKILL)  # as the third epoch's first batch begins
             break
     killed.stdout.close()
-    assert killed.wait() == -signal.SIGKILL
+    assert killed.wait(60) == -signal.SIGKILL
     assert lines == whole[:2]
-    rest = subprocess.run(command, capture_output=True, text=True, check=True)
+    rest = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert rest.stdout.splitlines() == whole
 
 

@@ -5,7 +5,6 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,24 +24,14 @@ if find_spec("ray") is None:
 from nas.tune import NasSearch, trainable  # noqa: E402 # after the skip
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ray_kit.Cluster]:
-    """Start a head in a network of its own."""
-    with ray_kit.cluster() as made:
-        made.start_head(cpus=2)
-        yield made
-
-
 def words(folder: Path, samples: int, how: str) -> list[str]:
     """Return the command of a driver."""
     return [sys.executable, DRIVER, str(folder), str(samples), str(EPOCHS), how]
 
 
-def tuned(
-    cluster: ray_kit.Cluster, folder: Path, samples: int, how: str
-) -> dict[str, list[object]]:
+def tuned(head: ray_kit.Cluster, folder: Path, samples: int, how: str) -> dict[str, list[object]]:
     """Run a driver to its end; return Tune's results by the number of the study's trial."""
-    ended = cluster.run(*words(folder, samples, how), timeout=400)
+    ended = head.run(*words(folder, samples, how), RAY_ADDRESS=head.address)
     assert ended.returncode == 0, ended.stderr[-3000:]
     found: dict[str, list[object]] = json.loads(ended.stdout.splitlines()[-1])
     return found
@@ -78,42 +67,38 @@ def assert_whole(folder: Path, samples: int) -> None:
     assert rows(folder, "SELECT study_name FROM studies") == [("tiny",)]
 
 
-def test_what_asha_stops_is_pruned_with_its_step(cluster: ray_kit.Cluster, tmp_path: Path) -> None:
-    """Tune's trials name the study's and agree with them; the same script again trains nothing."""
+def test_what_asha_stops_is_pruned_with_its_step(head: ray_kit.Cluster, tmp_path: Path) -> None:
+    """Tune's trials name the study's and agree with them; the same script again trains nothing.
+
+    SIGKILL of the driver: `Tuner.restore` ends with as many trials of the same study.
+    """
     write_inputs(tmp_path, 48)
-    found = tuned(cluster, tmp_path, 6, "fresh")
+    driver = head.popen(*words(tmp_path, 6, "fresh"), RAY_ADDRESS=head.address)
+    end = time.monotonic() + 240
+    ended = "SELECT 1 FROM nas_evaluations WHERE state <> 'running'"
+    saved = tmp_path / "ray" / "tiny"
+    while not (rows(tmp_path, ended) and list(saved.glob("searcher-state-*"))):
+        assert driver.poll() is None, driver.communicate(timeout=60)[1][-3000:]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate(timeout=60)
+    trained = "SELECT evaluation_id, epoch, seconds FROM nas_curve_points"  # kept by a checkpoint
+    before = rows(tmp_path, trained)
+    found = tuned(head, tmp_path, 6, "restore")
     assert_whole(tmp_path, 6)
+    assert set(before) <= set(rows(tmp_path, trained))
     for trial in study_of(tmp_path):
         epoch, score, error = found[str(trial.number)]
         assert (epoch, error) == (max(trial.intermediate_values), "")
         assert score == pytest.approx(trial.value)
     points = rows(tmp_path, "SELECT * FROM nas_curve_points")
-    assert tuned(cluster, tmp_path, 6, "fresh").keys() == found.keys()
+    assert tuned(head, tmp_path, 6, "fresh").keys() == found.keys()
     assert rows(tmp_path, "SELECT * FROM nas_curve_points") == points
     assert_whole(tmp_path, 6)
 
 
-def test_a_killed_driver_is_restored(cluster: ray_kit.Cluster, tmp_path: Path) -> None:
-    """SIGKILL of the driver: `Tuner.restore` ends with as many trials of the same study."""
-    write_inputs(tmp_path, 48)
-    driver = cluster.popen(*words(tmp_path, 6, "fresh"))
-    end = time.monotonic() + 300
-    ended = "SELECT 1 FROM nas_evaluations WHERE state <> 'running'"
-    saved = tmp_path / "ray" / "tiny"
-    while not (rows(tmp_path, ended) and list(saved.glob("searcher-state-*"))):
-        assert driver.poll() is None, driver.communicate()[1][-3000:]
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    driver.send_signal(signal.SIGKILL)
-    driver.communicate()
-    trained = "SELECT evaluation_id, epoch, seconds FROM nas_curve_points"  # kept by a checkpoint
-    before = rows(tmp_path, trained)
-    tuned(cluster, tmp_path, 6, "restore")
-    assert_whole(tmp_path, 6)
-    assert set(before) <= set(rows(tmp_path, trained))
-
-
-def test_the_documented_example_runs(cluster: ray_kit.Cluster, tmp_path: Path) -> None:
+def test_the_documented_example_runs(head: ray_kit.Cluster, tmp_path: Path) -> None:
     """With one epoch and two trials: both are in the study that it names, within its limit."""
     text = (ROOT / "docs/guides/ray-tune.md").read_text()
     code = text.partition("```python\n")[2].partition("```")[0]
@@ -122,9 +107,9 @@ def test_the_documented_example_runs(cluster: ray_kit.Cluster, tmp_path: Path) -
         code = code.replace(long, short)
     code = code.replace(", grace_period=2", "")
     (tmp_path / "example.py").write_text(f"{code}\nimport os\nmain()\nos._exit(0)\n")
-    more = {"HOME": str(tmp_path), "RAY_ADDRESS": ray_kit.ADDRESS}  # results go to the home folder
-    driver = cluster.popen(sys.executable, "example.py", cwd=tmp_path, **more)
-    _, errors = driver.communicate(timeout=400)
+    more = {"HOME": str(tmp_path), "RAY_ADDRESS": head.address}  # results go to the home folder
+    driver = head.popen(sys.executable, "example.py", cwd=tmp_path, **more)
+    _, errors = driver.communicate(timeout=240)
     assert driver.returncode == 0, errors[-3000:]
     study = optuna.load_study(study_name="tune-2M", storage=f"sqlite:///{tmp_path}/studies/nas.db")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE"]

@@ -13,13 +13,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from search_kit import arguments, command, nas, result
+from search_kit import SPACE, arguments, command, nas, read_until, result
 from store_kit import (
     CONFIG,
     SERVER,
@@ -470,7 +470,10 @@ def test_a_line_says_where_a_trial_runs_and_where_one_stopped(store: Store, url:
 def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run a search with two worker processes until the tests are over; return its store."""
     folder = tmp_path_factory.mktemp("search")
-    words = arguments(folder, trials=500, epochs=12, workers=2)
+    words = arguments(folder, trials=1000, epochs=12, workers=2, target_flops="700k")
+    # More networks than trials: those of the small space are trained before the tests are over.
+    space = SPACE.replace("(8, 16)", "(*range(8, 40))").replace("(2, 3, 4)", "(*range(2, 12))")
+    (folder / "tiny.py").write_text(space)
     process = subprocess.Popen(
         command("search", *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -506,7 +509,7 @@ def ended(process: "subprocess.Popen[Any]") -> Iterator[None]:
     finally:
         if process.poll() is None:
             process.kill()
-            process.communicate()
+            process.communicate(timeout=60)
 
 
 def test_status_shows_the_processes_of_a_search(search: str) -> None:
@@ -521,29 +524,16 @@ def test_status_shows_the_processes_of_a_search(search: str) -> None:
     assert shown["remaining"] > 0
 
 
-def read_until(stream: int, wanted: str, seconds: float = 120) -> str:
-    """Read a file descriptor until a text has come."""
-    seen, until = "", time.monotonic() + seconds
-    while wanted not in seen:
-        assert time.monotonic() < until, seen
-        if select.select([stream], [], [], 1)[0]:
-            more = os.read(stream, 65536).decode(errors="replace")
-            assert more, f"it ended: {seen}"
-            seen += more
-    return seen
-
-
 def read_to_end(terminal: int) -> str:
     """Read a terminal until nobody writes to it any more, which Linux calls an error."""
-    seen = ""
-    while True:
-        try:
-            more = os.read(terminal, 65536).decode(errors="replace")
-        except OSError:
-            return seen
-        if not more:
-            return seen
-        seen += more
+    seen, end = "", time.monotonic() + 120
+    while time.monotonic() < end:
+        if select.select([terminal], [], [], 1)[0]:
+            try:
+                seen += os.read(terminal, 65536).decode(errors="replace")
+            except OSError:
+                return seen
+    raise AssertionError(f"it goes on: {seen[-2000:]}")
 
 
 def test_ctrl_c_ends_watching_cleanly(search: str) -> None:
@@ -573,7 +563,7 @@ def test_a_terminal_shows_one_page(search: str) -> None:
     os.close(its)
     with ended(process):
         shown = read_until(ours, "lease")
-        assert "of 500 trials begun" in shown
+        assert "of 1000 trials begun" in shown
         process.send_signal(signal.SIGINT)
         rest = read_to_end(ours)
         assert process.wait(120) == 0
@@ -613,10 +603,10 @@ def test_following_logs_shows_new_events_and_ends_with_ctrl_c(search: str) -> No
     )
     with ended(process):
         assert process.stdout is not None
-        began = time.time()
-        for line in process.stdout:
-            if datetime.fromisoformat(json.loads(line)["time"]).timestamp() > began:
-                break
+        newest, began = "", datetime.now(UTC).isoformat(timespec="milliseconds")
+        while newest <= began:
+            read = read_until(process.stdout.fileno(), "\n")
+            newest = max(re.findall(r'"time": "([^"]+)"', read), default=newest)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=120)
         assert (process.returncode, errors) == (0, "")

@@ -1,6 +1,7 @@
 """A user's Ray Tune script for the tests, which run it as a process and may kill it.
 
-`python tune_driver.py FOLDER NUM_SAMPLES EPOCHS fresh|restore` prints Tune's results as JSON.
+`python tune_driver.py FOLDER NUM_SAMPLES EPOCHS fresh|restore` prints Tune's results as JSON, from
+the cluster at RAY_ADDRESS.
 """
 
 import json
@@ -16,7 +17,7 @@ from nas.tune import NasSearch, trainable
 
 folder, samples, epochs, how = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 store = f"sqlite:///{folder}/nas.db"
-ray.init(address="127.0.0.1:6379", log_to_driver=False, logging_level="ERROR")
+ray.init(log_to_driver=False, logging_level="ERROR")
 if how == "restore":
     tuner = tune.Tuner.restore(str(folder / "ray" / "tiny"), trainable("tiny", store=store))
 else:

@@ -74,7 +74,7 @@ class Cluster:
             "--no-finalists",
             *("--sampler", "random", "--pruner", "none", "--seed", str(self.options.seed)),
             *("--trials", str(self.options.trials), "--epochs", str(self.options.epochs)),
-            *("--executor", "ray", "--address", ray_kit.ADDRESS),
+            *self.ray.words,
             *("--max-concurrent", str(WORKERS), "--store", self.url(study)),
             *("--out", str(self.folder / study), "--study", study),
         ]

@@ -1,4 +1,4 @@
-"""nas search and nas resume. Their options are declared in nas.study.options."""
+"""nas search, nas resume and nas train. Their options are declared in nas.study.options."""
 
 from collections.abc import Callable, Mapping
 from inspect import Parameter
@@ -69,4 +69,26 @@ def resume(
 
     with callbacks("watch", display=live_progress) as functions:
         result = commands.resume(study, **given, **functions)
+    show(result, as_json=json_)
+
+
+@app.command()
+@verb
+@takes(options.trainable())
+def train(
+    *,
+    network: Annotated[
+        str,
+        typer.Argument(help="A published network, an architecture's JSON file, or STUDY:TRIAL."),
+    ],
+    out: Annotated[str, typer.Option(help="Folder for the code, the weights and the result.")],
+    seeds: Annotated[int, typer.Option(help="Trainings, each with another seed.")] = 1,
+    json_: Json = False,
+    **given: Any,
+) -> None:
+    """Train one network in full, or go on with its training."""
+    from nas.commands import train as commands
+
+    with callbacks("say", "watch", display=live_progress) as functions:
+        result = commands.train(network, out=out, seeds=seeds, **given, **functions)
     show(result, as_json=json_)

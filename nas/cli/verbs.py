@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING
 import typer
 
 from nas.cli._shared import add, live_progress
-from nas.commands import export, family, logs, networks, proxies, recipe, space, store, studies
+from nas.commands import (
+    evaluate,
+    export,
+    family,
+    logs,
+    networks,
+    predict,
+    proxies,
+    recipe,
+    space,
+    store,
+    studies,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,8 +39,8 @@ stores = typer.Typer(help="Make, check, upgrade, copy and back up a store.", no_
 
 
 @contextmanager
-def _copying(console: "Console") -> "Iterator[Callable[[str, int, int], None]]":
-    """Show on standard error how many rows of each table are copied."""
+def _counting(console: "Console") -> "Iterator[Callable[[str, int, int], None]]":
+    """Show on standard error how many rows of each table, or images, are done."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -56,6 +68,8 @@ add(app, "rescore", studies.rescore)
 add(app, "show", studies.show)
 add(app, "proxies", proxies.compare_proxies)
 add(app, "export", export.export_model)
+add(app, "evaluate", evaluate.evaluate, _counting)
+add(app, "predict", predict.predict, _counting)
 add(app, "cost", networks.cost)
 add(app, "scale", family.scale, live_progress)
 add(spaces, "list", space.spaces)
@@ -71,5 +85,5 @@ add(latency, "table", networks.latency_table)
 add(stores, "init", store.init)
 add(stores, "check", store.check)
 add(stores, "upgrade", store.upgrade)
-add(stores, "copy", store.copy, _copying)
-add(stores, "backup", store.backup, _copying)
+add(stores, "copy", store.copy, _counting)
+add(stores, "backup", store.backup, _counting)

@@ -132,7 +132,7 @@ def search(
             store = open_study(prepared)
         for line in [*announce(prepared), *first_warnings(prepared, store)]:
             (say or silent)(line)
-        return _run(prepared, store, watch or silent)
+        return run(prepared, store, watch or silent)
 
 
 @options.documented(options.resumable())
@@ -162,10 +162,10 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
         finals = finals_of(asked, none.recipe, config.finals or none)
         config = replace(config, finals=finals)
         prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())
-        return _run(prepared, open_study(prepared), watch or silent)
+        return run(prepared, open_study(prepared), watch or silent)
 
 
-def _run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
+def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     """Run a study's workers, then its finalists', conclude it, close the store."""
     from nas.store import queries
     from nas.study.preparation import open_study

@@ -91,6 +91,17 @@ def resize(image: Image.Image, resolution: int) -> Images:
     return np.asarray(resized, np.uint8).reshape(resolution, resolution, -1)
 
 
+def with_channels(images: Images, channels: int) -> Images:
+    """Return images (N, H, W, C) as gray (1 channel) or as RGB (3), converted as Pillow does."""
+    if images.shape[3] == channels:
+        return images
+    if channels == 3:
+        return np.repeat(images, 3, axis=3)
+    red, green, blue = (images[..., channel].astype(np.uint32) for channel in range(3))
+    weighed = red * 19595 + green * 38470 + blue * 7471 + 0x8000
+    return (weighed >> 16).astype(np.uint8)[..., None]
+
+
 def stratified(
     labels: Labels, shares: Sequence[float], *, names: Sequence[str]
 ) -> list[npt.NDArray[np.intp]]:

@@ -99,6 +99,15 @@ def load_folder(root: Path, *, cache_dir: Path | None = None, groups: str | None
     return _data_set(root, files, labels, parts, numbers, cache=cache)
 
 
+def read_image(path: Path, channels: int) -> Image.Image:
+    """Decode an image file as a data set's: gray for 1 channel, else RGB.
+
+    Raises UnreadableImage that names the file.
+    """
+    _, image = _open(path, UnreadableImage)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
 def _data_set(
     root: Path,
     files: list[_File],

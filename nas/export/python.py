@@ -13,7 +13,7 @@ import tempfile
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save
@@ -123,6 +123,43 @@ def load(path: str | Path) -> Callable[[Tensor], Tensor]:
     """Return the trained network of an emitted file, from the weights beside it."""
     network: nn.Module = runpy.run_path(str(path), run_name="model")["load"]()
     return network
+
+
+class Emitted(NamedTuple):
+    """The trained network of an emitted file, ready for inference, and what its images are like.
+
+    `mean` and `std` are per channel, of pixel values from 0 to 1.
+    """
+
+    network: nn.Module
+    in_channels: int
+    resolution: int
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def read(path: Path) -> Emitted:
+    """Run an emitted file and load its weights.
+
+    Raises UserError for a file of another kind, and for a network that was not trained: it has no
+    weights, classes or normalisation.
+    """
+    try:
+        names = runpy.run_path(str(path), run_name="model")
+        wanted = ("CLASS_NAMES", "MEAN", "STD")
+        if missing := [name for name in wanted if name not in names]:
+            raise UserError(f"{path} is of a network without {', '.join(missing)}: not trained.")
+        if not names["WEIGHTS"].exists():
+            raise UserError(f"{path} has no weights beside it; {names['WEIGHTS']} is missing.")
+        facts = (names[name] for name in ("IN_CHANNELS", "RESOLUTION", *wanted))
+        return Emitted(names["load"](), *facts)
+    except NasError:
+        raise
+    except Exception as error:  # the file may be any program
+        raise UserError(
+            f"{path} is no model.py that nas wrote: {type(error).__name__}: {error}"
+        ) from error
 
 
 def prove(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -> None:

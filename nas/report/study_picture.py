@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 UNITS = ((7200, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))  # from, size, name
+SHOWN_TRAININGS = 5  # of a network, the best: more could not be told apart
 Curve = Sequence[tuple[int, float]]  # each epoch with its metric
+
+
+class Epoch(NamedTuple):
+    """An epoch of a training: its metric on validation, its two losses; NaN for a missing one."""
+
+    epoch: int
+    metric: float
+    train_loss: float
+    validation_loss: float
 
 
 class Growth(NamedTuple):
@@ -46,6 +56,45 @@ def draw_study(trials: TradeOff, curves: Mapping[int, Curve], title: str, path: 
         return [axes]
 
     return _halves(trials, at_right, title, path)
+
+
+def draw_training(
+    curves: Mapping[str, Sequence[Epoch]], metric: str, title: str, path: Path
+) -> Path:
+    """Draw the learning curves of a network's trainings by their names; return the path.
+
+    At the left stands the metric on validation, at the right the loss on the train images, which
+    are augmented, and on validation. The first training stands out: its weights are handed over.
+    """
+    figure = _figure(11, 4.6)
+    left, right = figure.subplots(1, 2)
+    curves = dict(list(curves.items())[:SHOWN_TRAININGS])
+    for number, (name, epochs) in enumerate(curves.items()):
+        color, width = (PALE, 1.2) if number else (BEST, 2.0)
+        style: dict[str, Any] = {"color": color, "linewidth": width, "zorder": 3 - bool(number)}
+        xs = [each.epoch for each in epochs]
+        left.plot(xs, [each.metric for each in epochs], label=name, **style)
+        right.plot(
+            xs, [each.validation_loss for each in epochs], label=f"validation, {name}", **style
+        )
+        right.plot(
+            xs,
+            [each.train_loss for each in epochs],
+            label=f"train, {name}",
+            linestyle="--",
+            **style,
+        )
+    left.set(ylabel=f"{words(metric)} on validation")
+    right.set(ylabel="loss")
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.legend(frameon=False, fontsize=8)
+        _whole_numbers(axes)
+        _plain(axes)
+    figure.suptitle(title, color=INK, parse_math=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return path
 
 
 def draw_front(

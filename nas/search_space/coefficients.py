@@ -105,6 +105,11 @@ def coefficient_space(
     )
 
 
+def space_of(name: str, network: Architecture) -> SearchSpace:
+    """Return the space of one network: it has no parameter, and decodes to this network alone."""
+    return coefficient_space(name, network, [Coefficients()], Rounding())
+
+
 def _runs(rows: Sequence[Row], tried: Sequence[Coefficients]) -> Iterator[tuple[int, list[int]]]:
     """Yield each run of alike layers of a stage: its first layer, its length for each candidate."""
     scaled = [Counter(origins(len(rows), by.depth(len(rows)))) for by in tried]

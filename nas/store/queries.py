@@ -69,6 +69,11 @@ class StudyInfo:
         return self.config.get("search")
 
     @property
+    def is_given(self) -> bool:
+        """Tell whether the study trains in full networks that were given, and searches for none."""
+        return self.search is None and bool(self.config.get("finalists"))
+
+    @property
     def limits(self) -> Limits:
         """The hard limits of the study; a space may have more."""
         return Limits(**self.config.get("limits", {}))

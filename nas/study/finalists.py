@@ -319,13 +319,13 @@ def final_config(store: Store, study: str, config: Config, finals: Finals) -> Co
 def ranking(connection: sa.Connection, study: str) -> Ranking | None:
     """Read the finalists of a study that have a training in full, else its complete trials.
 
-    None where there is no complete trial.
+    A study of given networks trains them itself. None where there is no complete trial.
     """
     info = queries.study(connection, study)
     searched = _complete(connection, info.id)
     if not searched:
         return None
-    trainings = _trainings(connection, study + SUFFIX)
+    trainings = _trainings(connection, study if info.is_given else study + SUFFIX)
     in_full = {key: each for key, each in trainings.items() if key in searched}
     standings = [
         Standing(searched[key], sorted(each, key=partial(_order, info.metric)), info.metric)

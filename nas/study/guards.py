@@ -161,6 +161,8 @@ def _validation_small(evidence: Evidence) -> Finding:
 
 def _overfitted_validation(evidence: Evidence) -> Finding:
     finalists = evidence.ranking.finalists if evidence.ranking else ()
+    if evidence.config.finalists:  # given networks, which no search has scored
+        return None
     metric = evidence.metric
     drops = [
         gain(metric, before) - standing.gain

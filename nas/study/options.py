@@ -396,6 +396,31 @@ def resumable() -> Mapping[str, Declared]:
     return {name: option for name, option in declared().items() if option.resumes}
 
 
+TRAINED = (  # the options of a search that `nas train` takes
+    *("data", "groups", "resolution", "recipe", "set", "metric", "folds", "epochs", "seed"),
+    *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
+    *("study", "store", "checkpoints", "showcase"),
+)
+
+
+def trainable() -> Mapping[str, Declared]:
+    """Return the options that `nas train` takes, with its own defaults."""
+    options = {name: declared()[name] for name in TRAINED}
+    own = {
+        "resolution": "the network's own",
+        "recipe": "whole",
+        "folds": "1, or the recipe's",
+        "study": "network and data",
+    }
+    return options | {name: replace(options[name], unset=text) for name, text in own.items()}
+
+
+def training_seeds(seeds: Any) -> int:
+    """Read the number of trainings of `nas train`; raises UserError where it can't be."""
+    declared_seeds = replace(declared()["final_seeds"], name="seeds")
+    return int(declared_seeds.checked(seeds))
+
+
 def budget(trials: int | None, seconds: float | None) -> tuple[int | None, float | None]:
     """Return the trials and the seconds that end a search: the default where neither is given."""
     return DEFAULT_BUDGET if trials is None and seconds is None else (trials, seconds)

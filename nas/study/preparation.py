@@ -86,7 +86,7 @@ def prepare(
     config = Config.of(
         options,
         space=space,
-        data=options.data if options.data in data_names() else _from_anywhere(options.data),
+        data=options.data if options.data in data_names() else from_anywhere(options.data),
         classes=len(data.classes),
         in_channels=data.in_channels,
         recipe=recipe,
@@ -94,7 +94,7 @@ def prepare(
         limits=limits,
         folder=str(Path(options.out, name).absolute()),
         latency=table,
-        checkpoints=None if options.checkpoints is None else _from_anywhere(options.checkpoints),
+        checkpoints=None if options.checkpoints is None else from_anywhere(options.checkpoints),
         finals=finals_of(options, _whole(data, options, recipe)),
         finalists=(),  # they are chosen at the search's end
     )
@@ -163,7 +163,7 @@ def taken_back(out: str) -> Iterator[None]:
         raise
 
 
-def _from_anywhere(place: str) -> str:
+def from_anywhere(place: str) -> str:
     """Return a URL as it is, a path as one that holds in any folder."""
     return place if is_url(place) else str(Path(place).expanduser().absolute())
 

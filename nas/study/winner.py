@@ -25,7 +25,7 @@ from nas.search_space.parameters import Assignment
 from nas.store import history, queries
 from nas.store.records import Evaluation, GuardWarning, Metrics
 from nas.store.store import Store
-from nas.study.finalists import Ranking, means, ranking, spreads
+from nas.study.finalists import Ranking, Standing, means, ranking, spreads
 from nas.study.guards import Evidence, warnings
 from nas.study.ranking import Front, front, spots
 from nas.training.recipe import Recipe
@@ -64,13 +64,18 @@ class Best:
         return module.eval()
 
     @property
+    def standing(self) -> Standing:
+        """The winner with its trainings."""
+        return self.ranking.winner
+
+    @property
     def trial(self) -> queries.TrialInfo:
         """The search's trial of the winner."""
-        return self.ranking.winner.trial
+        return self.standing.trial
 
     def to_json(self) -> dict[str, Any]:
         """Return the winner as plain data; metrics are means over the seeds of its trainings."""
-        return self.ranking.winner.result() | {
+        return self.standing.result() | {
             "test": dict(self.test),
             "test_spread": dict(self.test_spread),
             "test_looks": self.test_looks,

@@ -16,6 +16,8 @@ from nas.errors import SpaceError
 
 FORMAT = "nas.architecture/1"
 Value = str | int | float | bool
+CandidateKey = tuple[str, tuple[tuple[str, Value], ...]]
+"""An architecture's id, and the recipe's values that its search space chooses, by their keys."""
 
 _INTERNED: dict[tuple[object, ...], "Row"] = {}
 
@@ -166,6 +168,11 @@ class Architecture:
             body += stage
         parts = (tuple(Row.from_json(row) for row in rows) for rows in (stem, body, head))
         return cls(sizes["in_channels"], sizes["resolution"], sizes["classes"], *parts)
+
+
+def candidate_key(architecture_id: str, recipe: Mapping[str, Value]) -> CandidateKey:
+    """Return the key of a network that is trained with these values of the recipe."""
+    return architecture_id, tuple(sorted(recipe.items()))
 
 
 def _key(row: Row) -> tuple[object, ...]:

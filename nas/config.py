@@ -18,6 +18,7 @@ from nas.search_space.preflight import Subject
 from nas.store.records import Metrics, StoredArchitecture
 from nas.training.metrics import gain
 from nas.training.recipe import Recipe
+from nas.training.recipe_file import changed
 
 CACHE = ".cache"  # folder of resized images, beside the studies
 
@@ -76,12 +77,24 @@ class Config:
     search: str | None = None
     groups: str | None = None  # how the data's groups are found
 
+    def recipe_of(self, values: Assignment, turn: int = 0) -> Recipe:
+        """Return an assignment's recipe: the study's, with the values that the space chooses.
+
+        `turn` is added to its seed.
+        """
+        if not self.space.recipe and not turn:
+            return self.recipe
+        found = self.space.recipe_values(values)
+        at = (turn, *found.values())
+        if at not in self._recipes:
+            recipe = replace(self.recipe, seed=self.recipe.seed + turn)
+            self._recipes[at] = changed(recipe, found)
+        return self._recipes[at]
+
     @cached_property
-    def recipes(self) -> Mapping[str, Recipe]:
-        """The recipes of the study's evaluations by their hashes: one for each seed."""
-        seeds = range(self.recipe.seed, self.recipe.seed + self.seeds)
-        recipes = [replace(self.recipe, seed=seed) for seed in seeds]
-        return {recipe.hash: recipe for recipe in recipes}
+    def _recipes(self) -> dict[tuple[Any, ...], Recipe]:
+        """The recipes that were asked for, by turn and values."""
+        return {}
 
     @property
     def schedule(self) -> Schedule:
@@ -126,9 +139,9 @@ class Config:
             return str(Path(self.folder, "checkpoints"))
         return f"{self.checkpoints.rstrip('/')}/{Path(self.folder).name}"
 
-    def checkpoint_url(self, architecture_id: str, recipe_hash: str | None = None) -> str:
-        """Return the folder of a training's checkpoint and weights; by default the recipe's."""
-        return f"{self.checkpoint_root}/{architecture_id}-{recipe_hash or self.recipe.hash}"
+    def checkpoint_url(self, architecture_id: str, recipe_hash: str) -> str:
+        """Return the folder of a training's checkpoint and weights."""
+        return f"{self.checkpoint_root}/{architecture_id}-{recipe_hash}"
 
     @classmethod
     def of(cls, options: Any, **others: Any) -> "Config":

@@ -137,7 +137,7 @@ def run_nas(line: str) -> str:
     words = shlex.split(line, comments=True)
     given = "--alpha" in words  # coefficients of a family: then there is nothing to train
     quick = QUICK["latency table"] if words[:2] == ["latency", "table"] else QUICK.get(words[0], [])
-    if words[0] == "search" and not {"--finalists", "--no-finalists", "--config"} & set(words):
+    if words[0] == "search" and not {"--finalists", "--no-finalists"} & set(words):
         quick = [*quick, "--no-finalists"]
     ended = CliRunner().invoke(app, words + ([] if given else quick))
     if ended.exception and not isinstance(ended.exception, SystemExit):

@@ -183,7 +183,7 @@ def test_balanced_sampling_draws_classes_equally() -> None:
     [
         ({"loss": "focus"}, "No loss named 'focus'. Did you mean 'focal'"),
         ({"class_weights": "inverse"}, "No class_weights named 'inverse'."),
-        ({"focal_gamma": -1.0}, "focal_gamma is at least 0, not -1"),
+        ({"focal_gamma": -1.0}, "focal_gamma is 0 to 20, not -1"),
         ({"effective_beta": 1.0}, "effective_beta is 0 to 0.99999, not 1"),
         ({"balanced_sampling": 2.0}, "balanced_sampling is 0 to 1, not 2"),
     ],

@@ -89,7 +89,8 @@ class Simulation:
             study,
             self.study,
             images=lambda: data.load("digits"),
-            elsewhere=self.elsewhere,
+            elsewhere=lambda _: self.elsewhere(),
+            recipes=dict,
             tried=lambda first: self.tried[first:],
             fidelity=lambda _: study.recipe.epochs,
         )
@@ -110,6 +111,7 @@ class Simulation:
             Known(
                 architecture_json=each.to_json(),
                 cost=network.cost(each),
+                recipe_hash=self.config.recipe.hash,
                 metrics={metric: int(each.id, 16) / 16**16},
             )
             for each in networks
@@ -123,7 +125,7 @@ class Simulation:
                 proposal = self.proposer.propose(number, repeats)
             except NothingNew:
                 return
-            is_known = proposal.architecture_id in self.proposer.known()
+            is_known = (proposal.architecture_id, proposal.recipe_hash) in self.proposer.known()
             repeats = repeats + 1 if is_known else 0
             self.tell(number, proposal, is_known=is_known)
             yield proposal.architecture_id
@@ -133,7 +135,8 @@ class Simulation:
         fraction = int(proposal.architecture_id, 16) / 16**16
         metric = fraction + 0.1 * math.log(proposal.cost.params)
         score = self.config.objective.score(metric, proposal.cost.macs)
-        self.tried.append(Tried(number, proposal.architecture_id, is_known))
+        pair = (proposal.architecture_id, proposal.recipe_hash)
+        self.tried.append(Tried(number, *pair, is_known))
         self.study.add_trial(
             create_trial(
                 params=dict(proposal.params),
@@ -196,10 +199,13 @@ def test_a_study_ends_when_all_were_tried(sampler: str) -> None:
 def test_known_architectures_are_counted_as_trials_come() -> None:
     """`known` reads new trials only; a reused architecture does not count as begun."""
     simulation = Simulation(small(sampler="random"))
-    simulation.tried += [Tried(0, "a", False), Tried(1, "b", True), Tried(2, "a", True)]
-    assert simulation.proposer.known() == {"a": 2, "b": 1}
-    simulation.tried.append(Tried(3, "c", False))
-    assert simulation.proposer.known() == {"a": 2, "b": 1, "c": 1}
+    first, second, third = ("a", "r"), ("b", "r"), ("a", "s")  # architecture and recipe
+    simulation.tried += [
+        Tried(0, *first, False), Tried(1, *second, True), Tried(2, *first, True)
+    ]  # fmt: skip
+    assert simulation.proposer.known() == {first: 2, second: 1}
+    simulation.tried.append(Tried(3, *third, False))
+    assert simulation.proposer.known() == {first: 2, second: 1, third: 1}
     assert simulation.proposer.begun() == 2
 
 
@@ -220,7 +226,7 @@ def test_a_study_that_began_recalls_nothing() -> None:
     """A resumed study with an evaluation of its own asks its sampler."""
     cold, warm = (Simulation(small(sampler="random", warm_start=warm)) for warm in (False, True))
     for simulation in (cold, warm):
-        simulation.tried.append(Tried(0, "a", False))
+        simulation.tried.append(Tried(0, "a", "r", False))
     assert cold.proposer.propose(1) == warm.proposer.propose(1)
 
 

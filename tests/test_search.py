@@ -269,7 +269,7 @@ def test_a_failing_trial_is_recorded_and_the_search_goes_on(
     monkeypatch.setattr(trainer, "train", fails_first)
     words = arguments(tmp_path)
     options = dict(zip((w[2:].replace("-", "_") for w in words[::2]), words[1::2], strict=True))
-    options |= {"trials": 3, "epochs": 1, "workers": 0, "finalists": 0}
+    options |= {"trials": 3, "epochs": 1, "workers": 0, "finalists": 0, "folds": 1}
     found = commands.search(**options)  # type: ignore[arg-type]
     assert (found.counts.failed, found.counts.complete) == (1, 2)
     with queries.connect(store_of(tmp_path)) as connection:

@@ -46,6 +46,7 @@ SPACE = SearchSpace(
     head=stage(block("conv"), width=choice(64, 64, 80, labels=("a", "b", 3))),
     dropout=choice(0, 0.2),
     classifier={"hidden_channels": choice(0, 32), "activation": "silu"},
+    recipe={"regularisation.dropout": choice(0, 0.2), "optimiser.name": choice("sgd", "adamw")},
     scaling=Compound(alpha=1.2, phi=choice(0, 1)),
     limits=Limits(macs=10**7),
 )

@@ -118,7 +118,7 @@ class Watched:
                     seen.add(Path(f"/proc/{each}/cmdline").read_text())
                 except OSError:
                     continue
-            time.sleep(0.05)
+            time.sleep(0.2)
         self.texts += [("command line", text) for text in seen]
         assert any("nas.study.worker" in text for text in seen)  # the workers were seen
 

@@ -134,7 +134,7 @@ class Bench:
         self.time("proposal", lambda: self.asker.proposer.propose(next(numbers)), repeats)
         self.processor = (time.process_time() - worked) / (repeats + 1)
         known = self.asker.proposer.known
-        self.time("is it known", lambda: known()["nothing"], repeats)
+        self.time("is it known", lambda: known()["no", "thing"], repeats)
         return first
 
     def pruning(self, repeats: int) -> None:

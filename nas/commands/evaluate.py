@@ -86,7 +86,7 @@ class Evaluated:
         ]
         columns = ["class", "#images", "#answers", *(f"#{name}" for name in SHOWN)]
         yield tables.Table(columns, rows)
-        if len(names) <= MATRIX:
+        if report.confusion and len(names) <= MATRIX:
             pairs = zip(names, report.confusion, strict=True)
             rows = [[name, *map(str, row)] for name, row in pairs]
             columns = ["label", *(f"#{name}" for name in names)]
@@ -135,7 +135,7 @@ def evaluate(
         check_picture(Path(out))
     trained = deployed(source, store)
     images = load(data, cache_dir=Path("studies", CACHE), groups=trained.groups_of(data))
-    _check_classes(trained.network.class_names, images)
+    _check_classes(trained.network, images)
     wanted = SPLITS if split == ALL else (split,)
     parts = {name: _predictions(trained.network, images, name, watch) for name in wanted}
     looks = None
@@ -159,8 +159,12 @@ def evaluate(
     return evaluated
 
 
-def _check_classes(names: Sequence[str], data: "DataSet") -> None:
+def _check_classes(network: "Emitted", data: "DataSet") -> None:
     """Refuse data whose classes are not the network's, by their names."""
+    names, task = network.class_names, network.targets.task
+    if data.task != task:
+        has = {"classes": "one class an image", "labels": "several labels an image"}
+        raise DataError(f"The network is for {has[task]}; {data.name} has {has[data.task]}.")
     missing = [repr(name) for name in names if name not in data.classes]
     extra = [repr(name) for name in data.classes if name not in names]
     faults = [f"{data.name} lacks {', '.join(missing)}"] if missing else []
@@ -178,18 +182,21 @@ def _predictions(
     """Return the network's predictions on a split, a part of it at a time; labels are its own."""
     import numpy as np
 
-    from nas.data.dataset import in_memory, with_channels
+    from nas.data.dataset import in_memory, members, with_channels
     from nas.training.trainer import predict
 
     part, size = data.splits[split], network.resolution
-    ours = np.array([network.class_names.index(name) for name in data.classes])
-    labels, images = ours[part.labels], part.images(size)
+    theirs = [data.classes.index(name) for name in network.class_names]
+    has = members(part.labels, len(theirs))[:, theirs]
+    labels = has.astype(np.int64) if data.task == "labels" else has.argmax(1)
+    images = part.images(size)
     done = []
     for start in range(0, len(labels), BATCH):
         here = slice(start, start + BATCH)
         converted = with_channels(images[here], network.in_channels)
         few = in_memory(converted, labels[here])
-        done.append(predict(network.network, few, size, network.mean, network.std))
+        statistics, rule = (network.mean, network.std), network.targets.rule
+        done.append(predict(network.network, few, size, *statistics, answer=rule))
         if watch is not None:
             watch(split, min(start + BATCH, len(labels)), len(labels))
     return replace(_together(done), classes=network.class_names)
@@ -221,10 +228,16 @@ def _count_look(trained: Deployed, test: "Predictions", store: str | None) -> in
 
 def _remarks(trained: Deployed, data: "DataSet", given: "Predictions", split: str) -> Iterator[str]:
     """Say what makes the numbers less than they seem."""
-    if empty := [repr(name) for at, name in enumerate(given.classes) if at not in given.labels]:
+    from nas.training.metrics import FACTS
+
+    if empty := [repr(name) for at, name in enumerate(given.classes) if at not in given.labelled]:
         yield f"there are no images of {', '.join(empty)}: nothing can be said of them."
-    if len(set(given.answers.tolist())) == 1:
-        yield f"every answer is {given.classes[given.answers[0]]!r}: the network tells nothing."
+    if FACTS["predicted_classes"].value(given) == 1:
+        (called, *_) = given.called
+        names = [
+            repr(name) for name, is_answer in zip(given.classes, called, strict=True) if is_answer
+        ]
+        yield f"every answer is {' and '.join(names) or 'no label'}: the network tells nothing."
     if data.in_channels != trained.network.in_channels:
         kinds = {1: "gray", 3: "RGB"}
         yield (

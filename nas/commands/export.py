@@ -74,5 +74,5 @@ def export_model(
         state = trained_weights(writable, evaluation, config, data)
     finally:
         writable.close()
-    facts = facts_of(exported, data, architecture, test)
+    facts = facts_of(exported, data, architecture, test, config.recipe.answer)
     return Exported(exporter.export(architecture, state, Path(out), facts))

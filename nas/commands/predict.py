@@ -55,7 +55,10 @@ class Deployed(NamedTuple):
 
 
 class PredictedImage(NamedTuple):
-    """An image's file, its most likely class, and the probability of each class by its name."""
+    """An image's file, its class, and the probability of each class by its name.
+
+    Several labels are written with a bar between them, as ChestX-ray14 has them; none is empty.
+    """
 
     file: str
     answer: str
@@ -109,7 +112,8 @@ class PredictedImages:
             yield from self.table().splitlines()
             return
         counts = Counter(each.answer for each in self.images)
-        answers = ", ".join(f"{name} {counts[name]}" for name in self.classes if counts[name])
+        shown = [name for name in dict.fromkeys([*self.classes, *counts]) if counts[name]]
+        answers = ", ".join(f"{name or 'no label'} {counts[name]}" for name in shown)
         yield f"{from_here(self.csv)}: {len(self.images)} images: {answers}"
 
 
@@ -192,14 +196,17 @@ def _predicted(
             read[file] = resize(image, network.resolution)
     if not read:
         return
-    split = Split(np.zeros(len(read), np.int64), lambda _: np.stack(list(read.values())))
-    size = network.resolution
-    predictions = predictions_of(network.network, split, size, network.mean, network.std)
-    for file, answer, row in zip(
-        read, predictions.answers, predictions.probabilities.tolist(), strict=True
+    several, names, size = network.targets.task == "labels", network.class_names, network.resolution
+    nothing = np.zeros((len(read), len(names)) if several else len(read), np.int64)
+    split = Split(nothing, lambda _: np.stack(list(read.values())))
+    predictions = predictions_of(
+        network.network, split, size, network.mean, network.std, answer=network.targets.rule
+    )
+    for file, called, row in zip(
+        read, predictions.called.tolist(), predictions.probabilities.tolist(), strict=True
     ):
-        probabilities = dict(zip(network.class_names, row, strict=True))
-        yield PredictedImage(file, network.class_names[answer], probabilities)
+        answer = "|".join(name for name, is_answer in zip(names, called, strict=True) if is_answer)
+        yield PredictedImage(file, answer, dict(zip(names, row, strict=True)))
 
 
 def _why(file: str, error: UnreadableImage) -> str:

@@ -46,7 +46,14 @@ def compare_proxies(
         info = study_of(connection, study)
         metric = info.metric
         complete = [t for t in queries.trials(connection, info.id) if t.state == "complete"]
-        trials = {t.architecture_id: t for t in complete if t.metrics.get(metric) is not None}
+        trials: dict[str, queries.TrialInfo] = {}  # of a network with several recipes, the best
+        for trial in complete:
+            value = trial.metrics.get(metric)
+            if value is None:
+                continue
+            rival = trials.setdefault(trial.architecture_id, trial).metrics[metric] or 0.0
+            if gain(metric, value) >= gain(metric, rival):
+                trials[trial.architecture_id] = trial
         evaluations = [queries.evaluation(connection, t.evaluation_id) for t in trials.values()]
     if not trials:
         raise UserError(f"Study {info.name!r} has no complete trial yet: nothing to compare with.")

@@ -1,6 +1,7 @@
 """The verbs about search spaces. Importing this module imports no torch."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Unpack
 
@@ -13,7 +14,7 @@ from nas.files import check_picture, writing
 from nas.report.tables import Lines, Table
 
 if TYPE_CHECKING:
-    from nas.architecture import Architecture
+    from nas.architecture import Architecture, Value
     from nas.search_space import SearchSpace
     from nas.search_space.preflight import Preflight
 
@@ -25,7 +26,13 @@ def spaces() -> Several[dict[str, Any]]:
     shipped = [("space", *item) for item in search_space.spaces().items()]
     shipped += [("member", *item) for item in search_space.members().items()]
     values = [
-        {"name": name, "kind": kind, "size": space.size(), "parameters": len(space.parameters())}
+        {
+            "name": name,
+            "kind": kind,
+            "size": space.size(),
+            "parameters": len(space.parameters()),
+            "recipe": sorted(space.recipe),
+        }
         for kind, name, space in shipped
     ]
     rows = [[each["name"], each["kind"], f"{each['size']:.3g}"] for each in values]
@@ -84,13 +91,24 @@ def space_preflight(
     return Surveyed(subject.space, flight)
 
 
+class Sample(NamedTuple):
+    """A random architecture of a space, and the values of the recipe that the space chooses."""
+
+    architecture: "Architecture"
+    recipe: "Mapping[str, Value]"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the architecture as plain data, with the recipe's values where there are any."""
+        return self.architecture.to_json() | ({"recipe": dict(self.recipe)} if self.recipe else {})
+
+
 def space_sample(
     name: SpaceName,
     *,
     n: Annotated[int, Help("How many.", ("--n", "-n"))] = 1,
     seed: Annotated[int, Help("Seed of the draws.")] = 0,
-) -> "Several[Architecture]":
-    """Draw random architectures of a space, within its limits."""
+) -> "Several[Sample]":
+    """Draw random architectures of a space, within its limits, and values of the recipe."""
     import random
 
     from nas.search_space import load
@@ -98,14 +116,17 @@ def space_sample(
     if n < 1:
         raise UserError(f"--n is a whole number of at least 1, not {n}.")
     space, rng = load(name), random.Random(seed)
-    return Several((space.decode(space.sample(rng)) for _ in range(n)), _sample_lines)
+    drawn = (space.sample(rng) for _ in range(n))
+    return Several((Sample(space.decode(v), space.recipe_values(v)) for v in drawn), _sample_lines)
 
 
-def _sample_lines(samples: "Sequence[Architecture]") -> Lines:
+def _sample_lines(samples: "Sequence[Sample]") -> Lines:
     from nas.blocks.notation import notation
 
-    for each in samples:
-        yield f"{each.id} {each.resolution} px: {' | '.join(notation(each))}"
+    for architecture, recipe in samples:
+        found = "".join(f" | {key}={json.dumps(value)}" for key, value in recipe.items())
+        notes = " | ".join(notation(architecture))
+        yield f"{architecture.id} {architecture.resolution} px: {notes}{found}"
 
 
 class Diagram(NamedTuple):

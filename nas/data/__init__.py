@@ -88,7 +88,7 @@ def load(
             f"A data file needs to be an .npz in MedMNIST's layout; got {path.name!r}. "
             f"Other sources: a folder of images per class, or a name: {', '.join(names())}."
         )
-    return load_npz(path, groups)
+    return load_npz(path, groups, say=say)
 
 
 def _load_url(
@@ -98,6 +98,6 @@ def _load_url(
     try:
         if path.is_dir():
             return load_folder(path, cache_dir=cache_dir, groups=groups)
-        return load_npz(path, groups)
+        return load_npz(path, groups, say=say)
     except DataError as error:
         raise DataError(f"{url}, as it was fetched: {error}") from error

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from nas.errors import DataError
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
+Task = Literal["classes", "labels"]
+
 SPLITS = ("train", "validation", "test")
 
 _KEPT_RESOLUTIONS = 2  # a worker goes to and fro between few resolutions
@@ -28,8 +31,9 @@ _KEPT_RESOLUTIONS = 2  # a worker goes to and fro between few resolutions
 class Split:
     """Labelled images of one part of a data set.
 
-    `labels`: (N,) class indices. `images(resolution)`: (N, R, R, C) uint8, resized once
-    (bilinear, antialiased; both sides, so what is not square is stretched) and then kept.
+    `labels`: (N,) class indices, or (N, L) of 0 and 1 where an image may have several of L labels.
+    `images(resolution)`: (N, R, R, C) uint8, resized once (bilinear, antialiased; both sides, so
+    what is not square is stretched) and then kept.
     `groups`: (N,) the number of each image's group, such as its patient; all images of a group are
     in one split and in one fold.
     """
@@ -43,7 +47,10 @@ class Split:
 
     @property
     def majority_rate(self) -> float:
-        """Return the accuracy of always answering the most frequent class."""
+        """Return the accuracy of always giving the most frequent answer, the mean over labels."""
+        if self.labels.ndim == 2:
+            shares = self.labels.mean(0)
+            return float(np.maximum(shares, 1 - shares).mean())
         return float(np.bincount(self.labels).max() / len(self.labels))
 
 
@@ -62,6 +69,11 @@ class DataSet:
     native_resolution: int
     forbids: frozenset[str]
     splits: Mapping[str, Split]
+
+    @property
+    def task(self) -> Task:
+        """Return "classes" where an image has one of the classes, "labels" where it has any."""
+        return "labels" if self.splits["train"].labels.ndim == 2 else "classes"
 
 
 def in_memory(images: Images, labels: Labels, groups: Groups | None = None) -> Split:
@@ -102,13 +114,34 @@ def with_channels(images: Images, channels: int) -> Images:
     return (weighed >> 16).astype(np.uint8)[..., None]
 
 
+def members(labels: Labels, classes: int) -> npt.NDArray[np.bool_]:
+    """Return which of so many classes or labels each image has, (N, classes)."""
+    return np.asarray(labels > 0 if labels.ndim == 2 else np.arange(classes) == labels[:, None])
+
+
+def strata(labels: Labels, least: int = 1) -> Labels:
+    """Return a key for each image, (N,), by which a set is divided into parts that are alike.
+
+    It is the class. Of several labels (N, L) it is the rarest that the image has, L without one; a
+    key of fewer than `least` images becomes the most frequent one.
+    """
+    if labels.ndim == 1:
+        return labels
+    images, count = labels.shape
+    rarity = np.where(labels > 0, labels.sum(0), images + 1)
+    keys = np.where(labels.any(1), rarity.argmin(1), count)
+    counts = np.bincount(keys)
+    return np.where(counts[keys] < least, counts.argmax(), keys)
+
+
 def stratified(
     labels: Labels, shares: Sequence[float], *, names: Sequence[str]
 ) -> list[npt.NDArray[np.intp]]:
-    """Divide indices into parts of these `shares`, each class in proportion, always alike.
+    """Divide indices into parts of these `shares`, each stratum in proportion, always alike.
 
     Raises DataError when a class has fewer images than there are parts; `names` are the classes'.
     """
+    labels = strata(labels, len(shares))
     random = np.random.RandomState(0)  # the legacy generator: its stream is frozen for ever
     parts: list[list[npt.NDArray[np.intp]]] = [[] for _ in shares]
     for label in np.unique(labels):
@@ -116,7 +149,7 @@ def stratified(
         if len(members) < len(shares):
             raise DataError(
                 f"Every class needs at least {len(shares)} images to be divided into {len(shares)} "
-                f"splits; class {names[label]!r} has {len(members)}."
+                f"splits; class {[*names, 'without a label'][label]!r} has {len(members)}."
             )
         counts = [max(1, round(share * len(members))) for share in shares[1:]]
         while sum(counts) >= len(members):
@@ -128,10 +161,11 @@ def stratified(
 
 
 def share_of(labels: Labels, share: float, seed: int) -> npt.NDArray[np.intp]:
-    """Return the indices of this share of each class, in order; at least one image of each.
+    """Return the indices of this share of each of the `strata`, in order; at least one of each.
 
     Under one seed a larger share has all that a smaller one has.
     """
+    labels = strata(labels)
     random = np.random.RandomState(seed)
     parts = []
     for label in np.unique(labels):
@@ -162,12 +196,24 @@ def fill_splits(
 
 
 def check_classes(classes: Sequence[str], train_labels: Labels, *, where: str | Path) -> None:
-    """Raise DataError unless there are two classes or more, all of them among the train labels."""
+    """Raise DataError unless there are two classes or more, all of them among the train labels.
+
+    Of several labels each needs train images with it and without it.
+    """
     if len(classes) < 2:
         raise DataError(
             f"A data set needs at least two classes; {where} has {len(classes)}: "
             f"{', '.join(classes)}."
         )
+    if train_labels.ndim == 2:
+        shares = train_labels.mean(0)
+        constant = [name for name, share in zip(classes, shares, strict=True) if share in (0, 1)]
+        if constant:
+            raise DataError(
+                f"Every label needs images with it and without it in the train split; {where} has "
+                f"only one kind of {', '.join(map(repr, constant))}."
+            )
+        return
     absent = sorted(set(range(len(classes))) - set(np.unique(train_labels).tolist()))
     if absent:
         raise DataError(

@@ -1,6 +1,7 @@
 """Folds: train and validation images in K parts, each scored by a network trained on the others.
 
-A fold has its share of each class. The images of a group, such as a patient's, are in one fold.
+A fold has its share of each class; where images have several labels, an image counts for the rarest
+of its own. The images of a group, such as a patient's, are in one fold.
 """
 
 from functools import lru_cache
@@ -8,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from nas.data.dataset import DataSet, Images, Split
+from nas.data.dataset import DataSet, Images, Split, members, strata
 from nas.errors import DataError
 
 Indices = npt.NDArray[np.intp]
@@ -50,13 +51,16 @@ def divided(data: DataSet, count: int) -> list[Indices]:
         )
     kind = StratifiedKFold if split.groups is None else StratifiedGroupKFold
     parts = kind(count, shuffle=True, random_state=0)
-    pairs = parts.split(split.labels, split.labels, split.groups)  # type: ignore[no-untyped-call]
+    keys = strata(split.labels, count)
+    pairs = parts.split(keys, keys, split.groups)  # type: ignore[no-untyped-call]
     folds = [fold for _, fold in pairs]
     for fold in folds:
-        left = np.delete(split.labels, fold)
-        absent = set(range(len(data.classes))).difference(left.tolist())
-        if absent or not len(fold):
-            names = ", ".join(repr(data.classes[label]) for label in sorted(absent)) or "any class"
+        left = members(np.delete(split.labels, fold, axis=0), len(data.classes)).sum(0).tolist()
+        if not all(left) or not len(fold):
+            absent = [
+                repr(name) for name, there in zip(data.classes, left, strict=True) if not there
+            ]
+            names = ", ".join(absent) or "any class"
             raise DataError(
                 f"No {count} folds keep groups together and leave images of {names} to train on; "
                 "ask for fewer --folds, or for 1, which scores on the validation split."
@@ -66,11 +70,11 @@ def divided(data: DataSet, count: int) -> list[Indices]:
 
 def _most(data: DataSet, split: Split) -> tuple[int, str, str]:
     """Return the largest possible number of folds, the class that limits it, and its units."""
-    classes = range(len(data.classes))
+    has = members(split.labels, len(data.classes))
     if split.groups is None:
-        counts, units = [int((split.labels == label).sum()) for label in classes], "images"
+        counts, units = has.sum(0).tolist(), "images"
     else:
-        counts = [len(np.unique(split.groups[split.labels == label])) for label in classes]
+        counts = [len(np.unique(split.groups[each])) for each in has.T]
         units = "groups"
     rarest = int(np.argmin(counts))
     return counts[rarest], data.classes[rarest], units

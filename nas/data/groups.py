@@ -81,14 +81,18 @@ def divide(
 ) -> list[Indices]:
     """Divide indices into parts of about these `shares`, groups whole, always alike.
 
-    Each part has images of each class. Raises DataError where that can't be; `names` are the
-    classes'.
+    Each part has images of each class, and of each label where `labels` are (N, L) of 0 and 1.
+    Raises DataError where that can't be; `names` are the classes'.
     """
+    if labels.ndim == 1:
+        has = np.arange(len(names)) == labels[:, None]
+    else:
+        has, names = np.column_stack([labels > 0, ~labels.any(1)]), (*names, "without a label")
     _, at = np.unique(groups, return_inverse=True)
     counts = np.zeros((at.max() + 1, len(names)), np.int64)  # images by group and class
-    np.add.at(counts, (at, labels), 1)
+    np.add.at(counts, at, has.astype(np.int64))
     held = (counts > 0).sum(0)  # groups by class
-    for label in np.unique(labels):
+    for label in np.flatnonzero(has.sum(0)).tolist():
         if held[label] < len(shares):
             raise DataError(
                 f"Every class needs images of at least {len(shares)} groups to be divided into "
@@ -97,7 +101,9 @@ def divide(
     homes = _homes(counts, np.array(shares))
     parts = [np.flatnonzero(homes[at] == part) for part in range(len(shares))]
     lacking = {
-        names[c] for part in parts for c in set(labels.tolist()) - set(labels[part].tolist())
+        names[int(c)]
+        for part in parts
+        for c in np.flatnonzero((has.sum(0) > 0) & (has[part].sum(0) == 0))
     }
     if lacking:
         raise DataError(

@@ -1,13 +1,16 @@
 """NPZ files in MedMNIST's layout: `train_images`, `train_labels`, `val_*`, `test_*`.
 
 Images are uint8, (N, H, W) or (N, H, W, 1) gray or (N, H, W, 3) RGB; labels are integers, (N,) or
-(N, 1). A split that is not there is carved out of the train split. `classes` may name the classes,
-and arrays such as `train_groups`, (N,), the group of each image.
+(N, 1), or (N, L) of 0 and 1 where an image may have several of L labels. A split that is not there
+is carved out of the train split. `classes` may name the classes or labels, and arrays such as
+`train_groups`, (N,), the group of each image.
 Yang et al., MedMNIST v2, Scientific Data 10, 41, 2023.
 """
 
+import logging
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +29,17 @@ from nas.data.dataset import (
 from nas.data.groups import check_apart, numbered
 from nas.errors import DataError
 
+log = logging.getLogger("nas")
 KEYS = {"train": "train", "validation": "val", "test": "test"}
 
 
-def load_npz(path: Path, groups: str | None = None) -> DataSet:
+def load_npz(
+    path: Path, groups: str | None = None, *, say: Callable[[str], None] = log.info
+) -> DataSet:
     """Read the data set in one .npz file. Raises DataError when it has not MedMNIST's layout.
 
-    `groups` is what the names of the arrays of groups have after the split, such as "groups".
+    `groups` is what the names of the arrays of groups have after the split, such as "groups"; `say`
+    hears of labels that are read as classes.
     """
     arrays = _read(path)
     images = {name: _images(arrays, key) for name, key in KEYS.items() if _has(arrays, key)}
@@ -45,7 +52,7 @@ def load_npz(path: Path, groups: str | None = None) -> DataSet:
     shapes = {name: split.shape[1:] for name, split in images.items()}
     if len(set(shapes.values())) > 1:
         raise DataError(f"All splits need images of one shape; {path} has {shapes}.")
-    classes, labels = _classes(arrays, raw, path)
+    classes, labels = _classes(arrays, _without_one_hot(raw, path, say), path)
     check_classes(classes, labels["train"], where=path)
     keys = None if groups is None else _group_keys(arrays, groups, labels, path)
     return _data_set(path, images, labels, classes, keys)
@@ -67,6 +74,7 @@ def _data_set(
         check_apart(given, keys)
         groups = numbered(keys)
     parts = fill_splits(given, all_labels, classes, groups)
+    check_classes(classes, all_labels[parts["train"]], where=path)
     content: list[bytes | npt.NDArray[Any]] = [all_images, all_labels, *parts.values()]
     content.append("\n".join(classes).encode())
     return DataSet(
@@ -123,14 +131,35 @@ def _images(arrays: dict[str, npt.NDArray[Any]], key: str) -> Images:
 
 def _labels(arrays: dict[str, npt.NDArray[Any]], key: str, count: int) -> npt.NDArray[Any]:
     labels = arrays[f"{key}_labels"]
-    if labels.shape not in ((count,), (count, 1)):
+    if labels.shape[:1] != (count,) or labels.ndim > 2 or labels.size < count:
         raise DataError(
-            f"Labels need the shape ({count},) or ({count}, 1), one label per image; "
-            f"{key}_labels has {labels.shape}."
+            f"Labels need the shape ({count},) or ({count}, 1), one label per image, or ({count}, "
+            f"L), whether it has each of L labels; {key}_labels has {labels.shape}."
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"Labels need an integer type; {key}_labels has {labels.dtype}.")
-    return labels.reshape(-1)
+    if labels.ndim == 1 or labels.shape[1] == 1:
+        return labels.reshape(-1)
+    if labels.min() < 0 or labels.max() > 1:
+        raise DataError(
+            f"Labels of the shape {labels.shape} need to be 0 or 1; {key}_labels go from "
+            f"{labels.min()} to {labels.max()}."
+        )
+    return labels
+
+
+def _without_one_hot(
+    raw: dict[str, npt.NDArray[Any]], path: Path, say: Callable[[str], None]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return class indices for labels of which every image has exactly one."""
+    widths = {split.shape[1:] for split in raw.values()}
+    if len(widths) > 1:
+        shapes = {KEYS[key]: split.shape for key, split in raw.items()}
+        raise DataError(f"All splits need as many labels; {path} has {shapes}.")
+    if widths == {()} or any((split.sum(1) != 1).any() for split in raw.values()):
+        return raw
+    say(f"{path.name}: every image has exactly one of the labels, so they are read as classes")
+    return {key: split.argmax(1) for key, split in raw.items()}
 
 
 def _group_keys(
@@ -161,6 +190,10 @@ def _classes(
     arrays: dict[str, npt.NDArray[Any]], raw: dict[str, npt.NDArray[Any]], path: Path
 ) -> tuple[tuple[str, ...], dict[str, Labels]]:
     """Name the classes and number the labels from 0."""
+    if raw["train"].ndim == 2:
+        return _names_of_labels(arrays, raw["train"].shape[1], path), {
+            key: split.astype(np.int64) for key, split in raw.items()
+        }
     if "classes" not in arrays:
         values = np.unique(np.concatenate(list(raw.values())))
         names = tuple(str(value) for value in values)
@@ -175,3 +208,15 @@ def _classes(
                 f"the {key} labels of {path} go from {split.min()} to {split.max()}."
             )
     return names, {key: split.astype(np.int64) for key, split in raw.items()}
+
+
+def _names_of_labels(
+    arrays: dict[str, npt.NDArray[Any]], count: int, path: Path
+) -> tuple[str, ...]:
+    """Return the names of labels; their numbers from 0 where the file has none."""
+    names = tuple(str(name) for name in arrays.get("classes", np.arange(count)).reshape(-1))
+    if len(names) != count:
+        raise DataError(
+            f"'classes' needs a name for each of {count} labels; {path} has {len(names)} names."
+        )
+    return names

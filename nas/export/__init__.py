@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from nas.architecture import Architecture
+from nas.architecture import Architecture, Value
 from nas.registry import Registry
+from nas.training.targets import ClassTargets, Targets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 class Facts:
     """Facts that an exported file states and the architecture does not have.
 
-    `validation` and `test` are metrics by name. `mean` and `std` are per channel, of pixel values
+    `recipe` has the values of the recipe that a search found, by their keys. `validation` and
+    `test` are metrics by name. `mean` and `std` are per channel, of pixel values
     from 0 to 1, as the network was trained with them; empty where its training images are
-    unknown. `date` is ISO 8601.
+    unknown. `targets` say what the outputs mean. `date` is ISO 8601.
     """
 
     score: float | None = None
+    recipe: Mapping[str, Value] = field(default_factory=dict)
     validation: Mapping[str, float] = field(default_factory=dict)
     test: Mapping[str, float] = field(default_factory=dict)
     data: str = ""
@@ -33,6 +36,7 @@ class Facts:
     date: str = ""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    targets: Targets = field(default_factory=ClassTargets)
 
 
 class Exporter(Protocol):

@@ -25,11 +25,14 @@ from nas.blocks.notation import notation
 from nas.errors import NasError, UserError
 from nas.export import Facts
 from nas.export._definitions import Definitions
+from nas.training.targets import ClassTargets, Targets, targets_named
 
 WIDTH = 100
 TOLERANCE = 1e-5  # relative to the largest logit
 INDENT = " " * 4
-OWN_NAMES = ("Network", "preprocess", "read_safetensors", "load", "check")
+OWN_NAMES = (
+    "Network", "preprocess", "probabilities_of", "answers", "read_safetensors", "load", "check",
+)  # fmt: skip
 
 IMPORTS = """\
 import json
@@ -45,6 +48,17 @@ def preprocess(images: Tensor) -> Tensor:
     size = (RESOLUTION, RESOLUTION)
     images = F.interpolate(images.float(), size, mode="bilinear", antialias=True) / 255
     return (images - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor(STD).view(-1, 1, 1)
+'''
+
+PREDICT = '''
+def probabilities_of(logits: Tensor) -> Tensor:
+    """Return the probability of each {kind}, (N, {classes}), of the network's outputs."""
+    return {probable}
+
+
+def answers(probabilities: Tensor) -> Tensor:
+    """Return {words}, {shape}."""
+    return {answer}.long()
 '''
 
 TAIL = '''
@@ -128,7 +142,7 @@ def load(path: str | Path) -> Callable[[Tensor], Tensor]:
 class Emitted(NamedTuple):
     """The trained network of an emitted file, ready for inference, and what its images are like.
 
-    `mean` and `std` are per channel, of pixel values from 0 to 1.
+    `mean` and `std` are per channel, of pixel values from 0 to 1; `targets` read its outputs.
     """
 
     network: nn.Module
@@ -137,6 +151,7 @@ class Emitted(NamedTuple):
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    targets: Targets = ClassTargets()
 
 
 def read(path: Path) -> Emitted:
@@ -152,7 +167,8 @@ def read(path: Path) -> Emitted:
             raise UserError(f"{path} is of a network without {', '.join(missing)}: not trained.")
         if not names["WEIGHTS"].exists():
             raise UserError(f"{path} has no weights beside it; {names['WEIGHTS']} is missing.")
-        facts = (names[name] for name in ("IN_CHANNELS", "RESOLUTION", *wanted))
+        facts = [names[name] for name in ("IN_CHANNELS", "RESOLUTION", *wanted)]
+        facts.append(targets_named(names.get("ANSWER", "likeliest")))  # older files have none
         return Emitted(names["load"](), *facts)
     except NasError:
         raise
@@ -204,7 +220,8 @@ def source(architecture: Architecture, facts: Facts) -> str:
     definitions.add_imports(ast.parse(IMPORTS))
     if facts.mean:
         definitions.add_imports(ast.parse("from torch.nn import functional as F"))
-        tail = PREPROCESS.format(channels=architecture.in_channels) + "\n" + TAIL
+        start = PREPROCESS.format(channels=architecture.in_channels)
+        tail = "\n".join([start, _predict(architecture, facts.targets), TAIL])
     sections = [*definitions.texts.values(), body, tail.strip("\n")]
     return "\n".join(
         [
@@ -214,6 +231,22 @@ def source(architecture: Architecture, facts: Facts) -> str:
             *_constants(architecture, facts),
             "\n\n" + "\n\n\n".join(sections) + "\n",
         ]
+    )
+
+
+def _predict(architecture: Architecture, targets: Targets) -> str:
+    """Return the functions from outputs to answers; the rule's text is that of the metrics."""
+    text = textwrap.dedent(inspect.getsource(targets.answer.compute))
+    (rule,) = (node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Return))
+    assert rule is not None
+    one = targets.task == "classes"
+    return PREDICT.format(
+        kind="class" if one else "label",
+        classes=architecture.classes,
+        probable=targets.probable,
+        words=targets.answer.words,
+        shape="its index, (N,)" if one else f"0 or 1, (N, {architecture.classes})",
+        answer=ast.unparse(rule),
     )
 
 
@@ -341,6 +374,7 @@ def _constants(architecture: Architecture, facts: Facts) -> list[str]:
     if facts.mean:
         lines.append("# Per channel, of pixel values from 0 to 1.")
         lines += [f"MEAN = {_literal(facts.mean)}", f"STD = {_literal(facts.std)}"]
+        lines.append(f"ANSWER = {_literal(facts.targets.rule)}")
     return [
         *lines,
         f"PARAMS = {cost.params:_}",
@@ -358,7 +392,7 @@ def _docstring(architecture: Architecture, facts: Facts) -> str:
     lines = [*textwrap.wrap(title, WIDTH), ""]
     lines += [f"score   {facts.score:.4f}"] if facts.score is not None else []
     lines += [f"macs    {cost.macs:,}", f"params  {cost.params:,}", ""]
-    lines += _metrics(facts)
+    lines += _metrics(facts) + _recipe(facts)
     lines_of_parts = zip(architecture.parts(), notation(architecture), strict=True)
     words = {name: line for (name, _), line in lines_of_parts}
     width = max(map(len, words))
@@ -385,6 +419,13 @@ def _metrics(facts: Facts) -> list[str]:
         cells = (f"{value:.4f}" if isinstance(value, float) else value for value in values)
         lines.append(f"{_plain(name):{width}}" + "".join(f"{cell:>12}" for cell in cells))
     return [line.rstrip() for line in lines] + [""]
+
+
+def _recipe(facts: Facts) -> list[str]:
+    """Return the values of the recipe that the search found, a line each."""
+    width = max(map(len, facts.recipe), default=0)
+    lines = [_plain(f"{key:{width}}  {value}") for key, value in facts.recipe.items()]
+    return ["the recipe's values that the search found:", *lines, ""] if lines else []
 
 
 def _plain(text: str) -> str:

@@ -74,8 +74,9 @@ def ladder(epochs: int, fidelity: str = DEFAULT, reduction: int = REDUCTION) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class RungTrial:
-    """A study's trial of a network at one fidelity, in epochs.
+    """A study's trial of a network under a recipe at one fidelity, in epochs.
 
+    Networks are told apart by their `key`: one that is trained under two recipes counts as two.
     `score` is None while the trial runs, and where it failed.
     """
 
@@ -85,6 +86,12 @@ class RungTrial:
     score: float | None
     number: int
     evaluation_id: int
+    recipe_hash: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The architecture and its recipe."""
+        return self.architecture_id, self.recipe_hash
 
 
 @dataclass(frozen=True)
@@ -142,18 +149,18 @@ class Schedule:
         reaches the top.
         """
         spans = _spans(trials)
-        failed = {t.architecture_id for t in trials if t.ended and t.score is None}
+        failed = {t.key for t in trials if t.ended and t.score is None}
         for rung, following in reversed(list(pairwise(self.rungs))):
             pools: dict[int, list[RungTrial]] = defaultdict(list)  # by bracket
             for trial in trials:
                 if trial.fidelity == rung and trial.ended:
-                    pools[spans[trial.architecture_id][0]].append(trial)
+                    pools[spans[trial.key][0]].append(trial)
             promotable: list[RungTrial] = []
             for pool in pools.values():
-                sound = [trial for trial in pool if trial.architecture_id not in failed]
+                sound = [trial for trial in pool if trial.key not in failed]
                 quota = max(len(pool) // self.reduction, int(closing))
                 best = sorted(sound, key=_rank)[:quota]
-                promotable += [t for t in best if spans[t.architecture_id][1] == rung]
+                promotable += [t for t in best if spans[t.key][1] == rung]
             if promotable:
                 return min(promotable, key=_rank), following
         return None
@@ -164,9 +171,9 @@ def _rank(trial: RungTrial) -> tuple[float, int]:
     return -(trial.score or 0.0), trial.number
 
 
-def _spans(trials: Iterable[RungTrial]) -> dict[str, tuple[int, int]]:
+def _spans(trials: Iterable[RungTrial]) -> dict[tuple[str, str], tuple[int, int]]:
     """Return each network's lowest fidelity, which is its bracket, and its highest."""
-    fidelities: dict[str, list[int]] = defaultdict(list)
+    fidelities: dict[tuple[str, str], list[int]] = defaultdict(list)
     for trial in trials:
-        fidelities[trial.architecture_id].append(trial.fidelity)
+        fidelities[trial.key].append(trial.fidelity)
     return {network: (min(each), max(each)) for network, each in fidelities.items()}

@@ -21,7 +21,7 @@ def draw_predictions(report: "Report", title: str, path: Path) -> Path:
 
     figure = Figure(figsize=(11, 9.6), layout="constrained", dpi=120)
     confusion, roc, recall, reliability = figure.subplots(2, 2).flat
-    _confusion(confusion, report)
+    (_confusion if report.confusion else _by_label)(confusion, report)
     _curves(
         roc, report, "auroc", lambda curve: ([0, *curve.false_positive_rate],
                                              [0, *curve.true_positive_rate]),
@@ -73,6 +73,21 @@ def _confusion(axes: "Axes", report: "Report") -> None:
     axes.set_title("Confusion matrix (images, and their share of the row)", fontsize=10)
 
 
+def _by_label(axes: "Axes", report: "Report") -> None:
+    """Show for each label the images with it, and those that are called so, rightly or wrongly."""
+    rows = range(len(report.classes))
+    right = [each.right for each in report.classes]
+    wrong = [each.answers - each.right for each in report.classes]
+    axes.barh(rows, [each.images for each in report.classes], color=PALE, alpha=0.5, label="images")
+    axes.barh(rows, right, height=0.4, color=INK, label="right answers")
+    axes.barh(rows, wrong, height=0.4, left=right, color=BEST, label="wrong answers")
+    axes.set_yticks(rows, [each.name for each in report.classes], parse_math=False)
+    axes.invert_yaxis()
+    axes.set(xlabel="images")
+    axes.set_title("Labels and answers (images)", fontsize=10)
+    axes.legend(frameon=False, fontsize=8)
+
+
 def _curves(
     axes: "Axes",
     report: "Report",
@@ -102,7 +117,8 @@ def _named(each: "ClassReport", area: str) -> str:
 def _reliability(axes: "Axes", report: "Report") -> None:
     """Show the accuracy of answers over their probability, and the share of images as bars."""
     xs = [each.confidence for each in report.reliability]
-    shares = [each.images / report.images for each in report.reliability]
+    whole = sum(each.images for each in report.reliability)
+    shares = [each.images / whole for each in report.reliability]
     axes.bar(xs, shares, width=0.03, color=PALE, alpha=0.5, label="share of the images")
     axes.plot([0, 1], [0, 1], color=PALE, linestyle="--", linewidth=1)
     accuracies = [each.accuracy for each in report.reliability]

@@ -33,6 +33,9 @@ class Trained(Protocol):
     def architecture_id(self) -> str: ...  # noqa: D102
 
     @property
+    def recipe_hash(self) -> str: ...  # noqa: D102
+
+    @property
     def fidelity(self) -> int: ...  # noqa: D102
 
 
@@ -49,6 +52,7 @@ class Spot(NamedTuple):
     value: float
     cost: float
     score: float | None
+    recipe_hash: str = ""
 
 
 class Markers(NamedTuple):
@@ -141,9 +145,10 @@ def trade_off(
         if isfinite(spot.value) and isfinite(spot.cost)
     ]
     complete = longest(spot for spot in measured if spot.state == "complete")
-    ids = {spot.architecture_id for spot in complete}
+    ids = {(spot.architecture_id, spot.recipe_hash) for spot in complete}
     pruned = longest(spot for spot in measured if spot.state == "pruned")
-    pruned = sorted((s for s in pruned if s.architecture_id not in ids), key=lambda s: s.cost)
+    pruned = [spot for spot in pruned if (spot.architecture_id, spot.recipe_hash) not in ids]
+    pruned.sort(key=lambda spot: spot.cost)
     points = [pareto.Point(spot.value, spot.cost) for spot in complete]
     indices = pareto.front(points)
     front = [points[index] for index in indices]
@@ -162,13 +167,13 @@ def trade_off(
 
 
 def longest(trainings: Iterable[T]) -> list[T]:
-    """Return each architecture's longest training, of equal ones the first."""
-    by_architecture: dict[str, T] = {}
+    """Return each architecture's longest training under each recipe, of equal ones the first."""
+    found: dict[tuple[str, str], T] = {}
     for training in trainings:
-        longest_one = by_architecture.setdefault(training.architecture_id, training)
-        if training.fidelity > longest_one.fidelity:
-            by_architecture[training.architecture_id] = training
-    return list(by_architecture.values())
+        key = (training.architecture_id, training.recipe_hash)
+        if training.fidelity > found.setdefault(key, training).fidelity:
+            found[key] = training
+    return list(found.values())
 
 
 def words(name: str) -> str:

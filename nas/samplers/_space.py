@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
 
-from nas.architecture import Architecture
+from nas.architecture import Architecture, candidate_key
 from nas.cost import Limits
 from nas.objective import Objective
 from nas.samplers._oracle import Assignment, Preview
@@ -81,7 +81,8 @@ class SpaceOracle:
             allowed = self.limits.violation(cost) is None
             if len(self._looks) >= REMEMBERED:
                 self._looks.clear()
-            self._looks[at] = Preview(architecture.id, factor, numbers, allowed, cost=numbers[0])
+            key = candidate_key(architecture.id, self.subject.space.recipe_values(values))
+            self._looks[at] = Preview(key, factor, numbers, allowed, cost=numbers[0])
         return self._looks[at]
 
     def describe(self, values: Assignment) -> tuple[float, ...]:
@@ -89,6 +90,8 @@ class SpaceOracle:
         return () if self.features is None else self.features(self.subject.decode(values))
 
     def identify(self, trial: FrozenTrial) -> Any:
-        """Return the id of the architecture that a trial evaluates."""
+        """Return the key of the architecture and the values of the recipe that a trial has."""
         stored = trial.user_attrs.get("architecture_id")
-        return stored if stored is not None else self.look(trial.params).key
+        if stored is None:
+            return self.look(trial.params).key
+        return candidate_key(stored, self.subject.space.recipe_values(trial.params))

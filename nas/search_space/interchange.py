@@ -32,6 +32,8 @@ def to_json(space: Description) -> dict[str, Any]:
     data |= {name: _write(getattr(space, name)) for name in FIELDS}
     if space.classifier:
         data["classifier"] = {name: _write(value) for name, value in space.classifier.items()}
+    if space.recipe:
+        data["recipe"] = {key: _write(chosen) for key, chosen in space.recipe.items()}
     if space.scaling:
         data["scaling"] = {name: _write(value) for name, value in vars(space.scaling).items()}
     limits = {name: limit for name, limit in space.limits._asdict().items() if limit is not None}
@@ -66,16 +68,17 @@ def from_json(data: Any) -> dict[str, Any]:
     fields = _object(data, "a search space")
     if fields.pop("format", None) != FORMAT:
         raise SpaceError(f'A search space is an object with "format": "{FORMAT}".')
-    optional = ("stem", "head", "classifier", "scaling", "limits", *FIELDS)
+    optional = ("stem", "head", "classifier", "recipe", "scaling", "limits", *FIELDS)
     fields = _object(fields, "a search space", required=("name", "stages"), optional=optional)
     arguments: dict[str, Any] = {"name": fields.pop("name")}
     for part in ("stem", "stages", "head"):
         arguments[part] = _stages(fields.pop(part, []), part)
-    if "classifier" in fields:
-        classifier = _object(fields.pop("classifier"), "classifier")
-        arguments["classifier"] = {
-            str(name): _value(value, f"classifier.{name}") for name, value in classifier.items()
-        }
+    for part in ("classifier", "recipe"):
+        if part in fields:
+            given = _object(fields.pop(part), part)
+            arguments[part] = {
+                str(name): _value(value, f"{part}.{name}") for name, value in given.items()
+            }
     if "scaling" in fields:
         scaling = _object(fields.pop("scaling"), "scaling", optional=tuple(vars(Compound())))
         values = {name: _value(value, f"scaling.{name}") for name, value in scaling.items()}

@@ -118,6 +118,7 @@ class Description:
     limits: Limits = field(default_factory=Limits)
     in_channels: int = 3
     classes: int = 1000
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for part in ("stem", "stages", "head"):
@@ -132,6 +133,9 @@ class Description:
                 "classifier is a mapping of the classifier's options; dropout, a field of its own,"
                 f" is not among them. Not {self.classifier!r}."
             )
+
+        if not isinstance(self.recipe, Mapping):
+            raise SpaceError(f"recipe is a mapping of a recipe's keys, not {self.recipe!r}.")
 
     def ending(self) -> dict[str, Any]:
         """Return the classifier's options, dropout first."""

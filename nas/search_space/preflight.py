@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeVar
 
 from nas import network
-from nas.architecture import Architecture, Value
+from nas.architecture import Architecture, CandidateKey, Value, candidate_key
 from nas.blocks.notation import notation
 from nas.cost import AnyCost, Limits, TimedCost
 from nas.errors import UserError
@@ -42,6 +42,10 @@ class Subject:
     def decode(self, values: Assignment) -> Architecture:
         """Return the architecture of an assignment."""
         return self.space.decode(values, in_channels=self.in_channels, classes=self.classes)
+
+    def key(self, values: Assignment) -> CandidateKey:
+        """Return the key of an assignment's architecture and values of the recipe."""
+        return candidate_key(self.decode(values).id, self.space.recipe_values(values))
 
     def cost(self, values: Assignment) -> AnyCost:
         """Return the cost of an assignment's architecture."""

@@ -28,6 +28,7 @@ from nas.search_space.nodes import (
 from nas.search_space.parameters import ALWAYS, Conjunction, Parameter, both, either
 from nas.search_space.scaling import MAX_DEPTH, MAX_WIDTH, Coefficients
 
+RECIPE = "recipe."  # a parameter's name begins with it where its value is the recipe's
 MAX_STRUCTURES = 200_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 NAME_RULE = "letters, digits, '_', '-', '.', a letter or digit first"
@@ -122,6 +123,8 @@ def choices(space: Description) -> Iterator[Place]:
         yield from _stage_places(stage, path, space)
     for name, value in space.ending().items():
         yield from _if_choice(value, f"classifier.{name}", ALWAYS)
+    for key, chosen in space.recipe.items():
+        yield chosen, f"{RECIPE}{key}", ALWAYS
 
 
 def _if_choice(value: Any, path: str, when: tuple[Conjunction, ...]) -> Iterator[Place]:
@@ -189,6 +192,8 @@ def check(space: Description) -> None:
         for option in _options(f"classifier.{name}", value):
             with within(f"classifier.{name}"):
                 _check_option("classifier", str(name), option)
+    for key, chosen in space.recipe.items():
+        _check_recipe_choice(f"{RECIPE}{key}", chosen)
     channels = [{space.in_channels} for _ in coefficients(space, WIDTH_SCALE)]
     for _, path, stage in space.places():
         _check_stage(path, stage, space)
@@ -214,6 +219,22 @@ def _check_scaling(space: Description) -> None:
                     f"scaling.gamma: {resolution} px become {scale.resolution(resolution):,}, over"
                     f" 16,384."
                 )
+
+
+def _check_recipe_choice(path: str, chosen: Any) -> None:
+    """Check the form; which keys and values a recipe has is known where it is composed."""
+    if not NAME.fullmatch(path.removeprefix(RECIPE)):
+        raise SpaceError(f"{path}: a recipe's key is {NAME_RULE}.")
+    if not isinstance(chosen, Choice):
+        raise SpaceError(
+            f"{path}: a choice of values, not {chosen!r}; one value stands in the recipe itself."
+        )
+    if chosen.name is not None or chosen.written is not None:
+        raise SpaceError(f"{path}: a choice of the recipe has no name and no labels.")
+    _check_choice(path, chosen, None)
+    for option in chosen.options:
+        if not isinstance(option, Value):
+            raise SpaceError(f"{path}: text, numbers or true/false, not {option!r}.")
 
 
 def _is_count(value: Any, largest: int = MAX_WIDTH) -> bool:

@@ -1,7 +1,7 @@
 """A search space and what can be asked of it."""
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -35,9 +35,10 @@ class _Unset(SpaceError):
 class SearchSpace(Description):
     """A set of architectures: stem, stages, head, and what else may vary.
 
-    `in_channels` and `classes` are the defaults for an architecture that nobody asked for at other
-    ones; a study takes both from its data. Raises SpaceError, naming the stage and the option,
-    where the description breaks a rule.
+    `recipe` holds choices by a recipe's keys: an assignment has their values too, and they are no
+    part of its architecture. `in_channels` and `classes` are the defaults for an architecture that
+    nobody asked for at other ones; a study takes both from its data. Raises SpaceError, naming the
+    stage and the option, where the description breaks a rule.
     """
 
     def __post_init__(self) -> None:
@@ -66,8 +67,8 @@ class SearchSpace(Description):
         """Return the canonical architecture of an assignment.
 
         Raises SpaceError where a parameter is missing or has a value that is not one of its
-        choices, or where the space has no parameter of a name. Values of inactive parameters are
-        ignored.
+        choices, or where the space has no parameter of a name. Values of inactive parameters and
+        of the recipe are ignored.
         """
         if foreign := values.keys() - self._names:
             raise SpaceError(unknown("parameter", min(foreign), self._names))
@@ -81,12 +82,32 @@ class SearchSpace(Description):
         stem, body, head = (tuple(rows) for rows in parts.values())
         return Architecture(in_channels, self._resolution(ask), classes, stem, body, head)
 
-    def encode(self, architecture: Architecture) -> dict[str, Value]:
-        """Return an assignment that decodes to this architecture; SpaceError if there is none."""
+    def recipe_options(self) -> dict[str, tuple[Value, ...]]:
+        """Return the choices among values of the recipe, by the recipe's keys."""
+        return {key: chosen.options for key, chosen in self.recipe.items()}
+
+    def recipe_values(self, values: Assignment) -> dict[str, Value]:
+        """Return the values of an assignment that are the recipe's, by the recipe's keys.
+
+        Raises SpaceError where one is missing or not one of its choices.
+        """
+        ask = _reader(values)
+        return {key: ask(rules.RECIPE + key, chosen) for key, chosen in self.recipe.items()}
+
+    def encode(
+        self, architecture: Architecture, recipe: Mapping[str, Value] | None = None
+    ) -> dict[str, Value]:
+        """Return an assignment that decodes to this architecture; SpaceError if there is none.
+
+        A value of the recipe that is not given is the first of its choices.
+        """
         values = self._match(blocks.canonical(architecture))
         if values is None:
             raise SpaceError(f"Architecture {architecture.id} is not in space {self.name!r}.")
-        return values
+        first = {key: chosen.options[0] for key, chosen in self.recipe.items()}
+        chosen = {rules.RECIPE + key: value for key, value in (first | dict(recipe or {})).items()}
+        self.recipe_values(chosen)
+        return values | chosen
 
     def sample(self, rng: random.Random, *, limits: Limits = NO_LIMITS) -> dict[str, Value]:
         """Draw an assignment uniformly choice by choice, within the space's limits and these.
@@ -124,6 +145,7 @@ class SearchSpace(Description):
         A parameter that thereby comes to exist takes its first choice.
         """
         self.decode(values)  # says what is wrong with them
+        self.recipe_values(values)
         for parameter in self._parameters:
             if parameter.is_active(values):
                 for other in parameter.choices:
@@ -203,7 +225,8 @@ class SearchSpace(Description):
 
     def lines(self) -> list[str]:
         """Say that the space is valid, and its size."""
-        return [f"{self.name} is valid: {self.size():,} assignments."]
+        recipe = f", with the recipe's {', '.join(self.recipe)}" if self.recipe else ""
+        return [f"{self.name} is valid: {self.size():,} assignments{recipe}."]
 
     @classmethod
     def from_json(cls, data: Any) -> "SearchSpace":

@@ -97,18 +97,18 @@ def show_study(
 
 def spots(
     connection: sa.Connection, study_id: int, metric: str, *, timed: bool
-) -> list[tuple[int, str, str, int, float, float, float | None]]:
+) -> list[tuple[int, str, str, int, float, float, float | None, str]]:
     """Return the trials that have the metric, by number, for the figure of metric over cost.
 
-    Each is its number, state, architecture, fidelity, metric, cost and score. The cost is macs,
-    or with `timed` the latency that was predicted, in milliseconds.
+    Each is its number, state, architecture, fidelity, metric, cost, score and recipe's hash. The
+    cost is macs, or with `timed` the latency that was predicted, in milliseconds.
     """
     source = SCORED.join(schema.ARCHITECTURES, _a.id == _e.architecture_id)
     if timed:
         predicted = (_u.trial_id == _t.trial_id) & (_u.key == "latency_ms")
         source = SCORED.join(schema.OPTUNA_USER_ATTRIBUTES, predicted)
     statement = (
-        sa.select(_t.number, _o.state, _e.architecture_id, _e.fidelity, _e.metrics)
+        sa.select(_t.number, _o.state, _e.architecture_id, _e.recipe_hash, _e.fidelity, _e.metrics)
         .add_columns((_u.value_json if timed else _a.macs).label("cost"))
         .add_columns(schema.OPTUNA_VALUES.c.value.label("score"))
         .select_from(source)
@@ -120,7 +120,7 @@ def spots(
         value = (row.metrics or {}).get(metric)
         if value is not None and row.cost is not None:
             trial = (row.number, row.state.lower(), row.architecture_id, row.fidelity)
-            measured.append((*trial, value, float(row.cost), row.score))
+            measured.append((*trial, value, float(row.cost), row.score, row.recipe_hash))
     return measured
 
 

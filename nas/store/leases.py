@@ -13,7 +13,7 @@ from nas.errors import LostLease
 from nas.store import queries
 from nas.store.dialects import DatabaseSeconds, insert_new
 from nas.store.records import Lease, Outcome, Proposal
-from nas.store.schema import ARCHITECTURES, EVALUATIONS, TRIALS
+from nas.store.schema import ARCHITECTURES, EVALUATIONS, RECIPES, TRIALS
 
 _t, _e = TRIALS.c, EVALUATIONS.c
 
@@ -169,6 +169,9 @@ def _begin(
         **proposal.cost._asdict(),
     }
     insert_new(connection, ARCHITECTURES, architecture)
+    if proposal.recipe is not None:
+        recipe = {"hash": proposal.recipe_hash, "json": dict(proposal.recipe)}
+        insert_new(connection, RECIPES, recipe)
     evaluation = {
         "architecture_id": proposal.architecture_id,
         "recipe_hash": proposal.recipe_hash,

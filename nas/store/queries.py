@@ -5,14 +5,15 @@ The module imports neither Optuna nor Alembic nor SQLAlchemy's ORM: `nas status`
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from nas.architecture import CandidateKey, Value, candidate_key
 from nas.cost import Cost, Limits
 from nas.errors import StoreError, unknown
 from nas.objective import Objective
@@ -31,6 +32,8 @@ from nas.store.records import (
 _s, _t, _e = schema.STUDIES.c, schema.TRIALS.c, schema.EVALUATIONS.c
 _a, _c = schema.ARCHITECTURES.c, schema.CURVE_POINTS.c
 _o, _v, _u = schema.OPTUNA_TRIALS.c, schema.OPTUNA_VALUES.c, schema.OPTUNA_USER_ATTRIBUTES.c
+_RECIPE_VALUES = schema.OPTUNA_USER_ATTRIBUTES.alias("recipe_values")
+_r = _RECIPE_VALUES.c
 _STUDY: sa.BindParameter[int] = sa.bindparam("study")
 _MINE = _t.study_id == _STUDY
 _REUSED = _t.reused_from.is_not(None)
@@ -128,7 +131,8 @@ class Counts:
 class TrialInfo:
     """One trial with its metrics; `score` is Optuna's value, None while the trial runs.
 
-    `latency_ms` is the prediction of the study's table, None in a study without one. A trial is
+    `latency_ms` is the prediction of the study's table, None in a study without one. `recipe` has
+    the values of the recipe that the search space chooses, by their keys. A trial is
     `stopped` if it runs in Optuna's eyes, but its worker died or let go of it.
     """
 
@@ -148,6 +152,13 @@ class TrialInfo:
     reused_from: str | None
     stopped: bool
     latency_ms: float | None = None
+    recipe_hash: str = ""
+    recipe: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def candidate_key(self) -> CandidateKey:
+        """The key of the architecture with these values of the recipe."""
+        return candidate_key(self.architecture_id, self.recipe)
 
     @property
     def one_class(self) -> bool:
@@ -164,22 +175,24 @@ class TrialInfo:
         return {
             "trial": self.number, "score": self.score, **self.metrics, "macs": self.cost.macs,
             "params": self.cost.params, "latency_ms": self.latency_ms,
-            "notation": self.notation.split("\n"),
+            "notation": self.notation.split("\n"), "recipe": dict(self.recipe),
         }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Known(StoredArchitecture):
-    """An architecture that was trained, and the metrics that it reached."""
+    """An architecture that was trained, its recipe's hash, and the metrics that it reached."""
 
+    recipe_hash: str
     metrics: Metrics
 
 
 class Tried(NamedTuple):
-    """A trial's network, and whether its evaluation was reused."""
+    """A trial's network and recipe, and whether its evaluation was reused."""
 
     number: int
     architecture_id: str
+    recipe_hash: str
     is_reused: bool
 
 
@@ -283,6 +296,7 @@ def rung_trials(connection: sa.Connection, study_id: int, first: int = 0) -> lis
     return [
         RungTrial(
             architecture_id=row.architecture_id,
+            recipe_hash=row.recipe_hash,
             fidelity=row.fidelity,
             ended=row.state != "RUNNING",
             score=None if row.state == "RUNNING" else row.score,
@@ -294,7 +308,8 @@ def rung_trials(connection: sa.Connection, study_id: int, first: int = 0) -> lis
 
 
 _RUNG_TRIALS = (
-    sa.select(_t.number, _t.evaluation_id, _e.architecture_id, _e.fidelity, _o.state)
+    sa.select(_t.number, _t.evaluation_id, _e.architecture_id, _e.recipe_hash, _e.fidelity)
+    .add_columns(_o.state)
     .add_columns(_v.value.label("score"))
     .select_from(SCORED)
     .where(_MINE, _t.number >= sa.bindparam("first"))
@@ -370,11 +385,14 @@ _TRIALS = sa.select(
     *(_t.number, _o.state, _v.value.label("score"), _t.evaluation_id, _e.architecture_id),
     *(_a.notation, *_COST, _e.metrics, _e.reason, _e.seconds, _e.fidelity, _e.attempt),
     *(_e.worker, _t.reused_from, _u.value_json.label("latency_ms")),
+    *(_e.recipe_hash, _r.value_json.label("recipe")),
     sa.and_(_RUNNING, _e.expires_at < DatabaseSeconds()).label("stopped"),
 ).select_from(
-    SCORED.join(schema.ARCHITECTURES, _a.id == _e.architecture_id).outerjoin(
+    SCORED.join(schema.ARCHITECTURES, _a.id == _e.architecture_id)
+    .outerjoin(
         schema.OPTUNA_USER_ATTRIBUTES, (_u.trial_id == _t.trial_id) & (_u.key == "latency_ms")
     )
+    .outerjoin(_RECIPE_VALUES, (_r.trial_id == _t.trial_id) & (_r.key == "recipe"))
 )
 
 
@@ -456,6 +474,7 @@ def _trial_info(row: Any) -> TrialInfo:
     fields = _measured(row)
     fields["state"] = row.state.lower()
     fields["latency_ms"] = json.loads(row.latency_ms) if row.latency_ms else None
+    fields["recipe"] = json.loads(row.recipe) if row.recipe else {}
     fields["stopped"] = bool(row.stopped)
     return TrialInfo(**fields)
 
@@ -491,13 +510,15 @@ _EVALUATION = (
 )
 
 
-def known(connection: sa.Connection, recipe_hash: str, fidelity: int, study_id: int) -> list[Known]:
-    """Return the complete evaluations under a recipe of which this study has no trial."""
+def known(
+    connection: sa.Connection, recipe_hashes: Collection[str], fidelity: int, study_id: int
+) -> list[Known]:
+    """Return the complete evaluations under these recipes of which this study has no trial."""
     mine = sa.exists().where(_t.evaluation_id == _e.id, _t.study_id == study_id)
     statement = (
-        sa.select(_a.json.label("architecture_json"), *_COST, _e.metrics)
+        sa.select(_a.json.label("architecture_json"), *_COST, _e.recipe_hash, _e.metrics)
         .join_from(schema.EVALUATIONS, schema.ARCHITECTURES, _a.id == _e.architecture_id)
-        .where(_e.recipe_hash == recipe_hash, _e.fidelity == fidelity, _e.state == "complete")
+        .where(_e.recipe_hash.in_(recipe_hashes), _e.fidelity == fidelity, _e.state == "complete")
         .where(~mine)
         .order_by(_e.id)
     )
@@ -543,14 +564,19 @@ def test_look_count(connection: sa.Connection, study_id: int) -> int:
     """Count the looks at the test split: the trainings of a network with several seeds are one."""
     looks = schema.TEST_LOOKS
     rows = connection.execute(
-        sa.select(_e.id, _e.architecture_id, _e.fidelity)
+        sa.select(_e.id, _e.architecture_id, _e.fidelity, schema.RECIPES.c.json.label("recipe"))
         .join_from(looks, schema.EVALUATIONS, _e.id == looks.c.evaluation_id)
+        .join(schema.RECIPES, schema.RECIPES.c.hash == _e.recipe_hash)
         .where(looks.c.study_id == study_id)
     )
-    most: dict[tuple[str, int], int] = {}  # looks at one training of a network
-    for (_, *network), count in Counter(map(tuple, rows)).items():
-        key = (network[0], network[1])
-        most[key] = max(count, most.get(key, 0))
+    trainings: Counter[tuple[int, str]] = Counter()  # by the training and all but its seed
+    for row in rows:
+        recipe = {**row.recipe, "seed": None}
+        network = json.dumps([row.architecture_id, row.fidelity, recipe], sort_keys=True)
+        trainings[row.id, network] += 1
+    most: dict[str, int] = {}  # looks at one training of a network
+    for (_, network), count in trainings.items():
+        most[network] = max(count, most.get(network, 0))
     return sum(most.values())
 
 
@@ -572,6 +598,12 @@ def recipe(connection: sa.Connection, recipe_hash: str) -> Mapping[str, Any]:
     if stored is None:
         raise KeyError(f"No recipe {recipe_hash}.")
     return dict(stored)
+
+
+def recipes(connection: sa.Connection) -> dict[str, Mapping[str, Any]]:
+    """Return all recipes by their hashes."""
+    rows = connection.execute(sa.select(schema.RECIPES.c.hash, schema.RECIPES.c.json))
+    return {row.hash: dict(row.json) for row in rows}
 
 
 def spent(connection: sa.Connection, study_id: int) -> int:
@@ -626,7 +658,7 @@ def tried(connection: sa.Connection, study_id: int, first: int) -> list[Tried]:
 
 
 _TRIED = (
-    sa.select(_t.number, _e.architecture_id, _REUSED.label("is_reused"))
+    sa.select(_t.number, _e.architecture_id, _e.recipe_hash, _REUSED.label("is_reused"))
     .select_from(_EVALUATED)
     .where(_MINE, _t.number >= sa.bindparam("first"))
     .order_by(_t.number)

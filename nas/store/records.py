@@ -55,7 +55,9 @@ Score = Callable[[Metrics, StoredArchitecture], float]
 class Proposal:
     """What a sampler wants evaluated: its choices, the architecture they decode to, the key.
 
-    `params` and `distributions` are Optuna's; `fidelity` is the number of epochs; `prediction` is
+    `params` and `distributions` are Optuna's; `recipe` is the recipe as JSON where it is not the
+    study's own, which the store has, and `recipe_values` are those of its values that the search
+    space chooses; `fidelity` is the number of epochs; `prediction` is
     the sampler's, where it makes one, and `latency_ms` that of the study's table, where it has
     one; both are kept with the trial. `promoted_from` is the number of the trial, at a
     lower fidelity, that goes on here. `number` is that of the trial it was made for: the trial gets
@@ -70,6 +72,8 @@ class Proposal:
     fidelity: int
     params: Mapping[str, Any]
     distributions: Mapping[str, Any]
+    recipe: Mapping[str, Any] | None = None
+    recipe_values: Mapping[str, Any] = field(default_factory=dict)
     prediction: Mapping[str, float] = field(default_factory=dict)
     latency_ms: float | None = None
     promoted_from: int | None = None

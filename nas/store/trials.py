@@ -319,6 +319,8 @@ class Trials:
             "fidelity": stored.fidelity,
             **proposal.prediction,
         }
+        if proposal.recipe_values:
+            attributes["recipe"] = dict(proposal.recipe_values)
         if proposal.latency_ms is not None:
             attributes["latency_ms"] = proposal.latency_ms
         if proposal.promoted_from is not None:

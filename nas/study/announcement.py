@@ -34,7 +34,8 @@ def announce(prepared: Prepared) -> list[str]:
         sizes = ", ".join(map(str, prepared.left_out))
         lines.append(f"resolutions left out, too large or too small for these images: {sizes}")
     lines.append(f"objective: {config.objective.describe(config.recipe.metric)}")
-    lines.append(f"recipe: {config.recipe.describe()}")
+    chosen = f" The search chooses {', '.join(config.space.recipe)}." if config.space.recipe else ""
+    lines.append(f"recipe: {config.recipe.describe()}{chosen}")
     lines += _folds_lines(prepared)
     if config.finals is not None:
         networks, seeds = config.finals.networks, config.finals.seeds

@@ -6,7 +6,7 @@ All follows from the study's configuration and its trials, so that any worker ca
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import optuna
@@ -18,10 +18,10 @@ from nas.observers import Observers
 from nas.pruners.ladder import RungTrial
 from nas.store import queries
 from nas.store.engine import patient
-from nas.store.queries import Climb
+from nas.store.queries import Climb, Known
 from nas.store.records import Proposal, Started
 from nas.store.trials import Trials
-from nas.study.proposer import PATIENCE, NothingNew, Proposer
+from nas.study.proposer import PATIENCE, NothingNew, Pair, Proposer
 
 WAIT = 0.5  # seconds between two looks at the trials of others
 LATE = 1.5  # trainings that fit into the time left: nothing new is begun, the best go to the top
@@ -51,12 +51,12 @@ class Asker:
         self.budget, self.deadline = budget, deadline
         self.schedule = config.schedule
         self._climb = Climb(trials.info.id)
-        key = (config.recipe.hash, config.recipe.epochs)
         self.proposer = Proposer(
             config,
             study,
             images=images,
-            elsewhere=partial(trials.read, queries.known, *key, trials.info.id),
+            elsewhere=self._elsewhere,
+            recipes=partial(trials.read, queries.recipes),
             tried=partial(trials.read, queries.tried, trials.info.id),
             fidelity=self._first_fidelity,
         )
@@ -91,9 +91,9 @@ class Asker:
 
     def _promote(self, *, closing: bool) -> Started | None:
         """Go on with the best architecture of a rung; None where none may go on (for now)."""
-        busy: set[str] = set()  # another study trains them
+        busy: set[Pair] = set()  # another study trains them
         while len(self.schedule.rungs) > 1 and not self.should_stop():
-            free = [each for each in self.rung_trials() if each.architecture_id not in busy]
+            free = [each for each in self.rung_trials() if each.key not in busy]
             promotion = self.schedule.promotion(free, closing=closing)
             if promotion is None:
                 return None
@@ -102,7 +102,7 @@ class Asker:
             if started.outcome == "run":
                 return started
             if started.outcome == "elsewhere":
-                busy.add(promotion[0].architecture_id)
+                busy.add(promotion[0].key)
         return None
 
     def _promotion(self, lower: RungTrial, epochs: int) -> Proposal:
@@ -116,6 +116,7 @@ class Asker:
             notation=evaluation.notation,
             cost=evaluation.cost,
             recipe_hash=evaluation.recipe_hash,
+            recipe_values=self.config.space.recipe_values(trial.params),
             fidelity=epochs,
             params=trial.params,
             distributions=trial.distributions,
@@ -148,25 +149,31 @@ class Asker:
                 return None
             is_new = False  # whether a reused trial brought an architecture that this study had not
             if started.outcome != "elsewhere":
-                is_new = self.proposer.known()[evaluation.architecture_id] == 1
+                pair = (evaluation.architecture_id, evaluation.recipe_hash)
+                is_new = self.proposer.known()[pair] == 1
             elif repeats >= PATIENCE:
                 time.sleep(WAIT)
             repeats = 0 if is_new else repeats + 1
         return None
 
-    def _first_fidelity(self, architecture_id: str) -> int:
-        """Return the epochs of an architecture at first: its bracket's, or what is stored already.
+    def _elsewhere(self, recipe_hashes: Collection[str]) -> list[Known]:
+        """Return other studies' whole trainings under these recipes."""
+        epochs, study_id = self.config.recipe.epochs, self.trials.info.id
+        return self.trials.read(queries.known, recipe_hashes, epochs, study_id)
 
-        An architecture of this study goes on by a promotion only.
+    def _first_fidelity(self, pair: Pair) -> int:
+        """Return an architecture's epochs at first: its bracket's, or what is stored already.
+
+        The architecture of a trial goes on, under its recipe, by a promotion only.
         """
         rungs = self.schedule.rungs
         if len(rungs) == 1:
             return rungs[0]
         rung_trials = self.rung_trials()
-        own = [each for each in rung_trials if each.architecture_id == architecture_id]
+        own = [each for each in rung_trials if each.key == pair]
         if own:
             return max((each.fidelity for each in own if each.ended), default=own[0].fidelity)
-        trained = self.trials.read(queries.trained, architecture_id, self.config.recipe.hash)
+        trained = self.trials.read(queries.trained, *pair)
         reached = [epochs for epochs, _ in trained if epochs in rungs]
         return max([self.schedule.base(rung_trials), *reached])
 

@@ -23,7 +23,7 @@ def standard_error(metric: str, gain: float, images: Counts) -> float:
     of Hanley and McNeil, "The meaning and use of the area under a ROC curve" (1982).
     """
     present = images[images > 0]
-    if metric.partition(":")[0] in ("auroc", "average_precision"):
+    if metric.partition(":")[0] in ("auroc", "average_precision") and len(present) > 1:
         errors = [_auroc_error(max(gain, 0.5), each, present.sum() - each) for each in present]
         return float(np.mean(errors))  # the classes' areas move together: an upper bound
     if metric.startswith(("balanced", "macro")):
@@ -34,8 +34,6 @@ def standard_error(metric: str, gain: float, images: Counts) -> float:
 
 
 def _auroc_error(area: float, positives: int, negatives: int) -> float:
-    if not negatives:
-        return 0.0
     by_positive, by_negative = area / (2 - area), 2 * area**2 / (1 + area)
     spread = (positives - 1) * (by_positive - area**2) + (negatives - 1) * (by_negative - area**2)
     return math.sqrt((area * (1 - area) + spread) / (positives * negatives))

@@ -178,7 +178,10 @@ class Training:
         if len(best) < WEIGHTS_KEPT:
             return
         running = self.trials.read(queries.running, self.trials.info.id)  # they may be finishing
-        needed = {self.config.checkpoint_url(trial.architecture_id) for trial in best + running}
+        needed = {
+            self.config.checkpoint_url(trial.architecture_id, trial.recipe_hash)
+            for trial in best + running
+        }
         for training in with_weights(self.config.checkpoint_root):
             if training.url not in needed:
                 training.drop_weights()

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from scipy.special import stdtrit
 
 from nas import pareto, quantities
+from nas.architecture import CandidateKey
 from nas.config import Config, Finals
 from nas.errors import StoreError, UserError, unknown
 from nas.objective import Objective
@@ -100,6 +101,7 @@ class Standing:
             "mean": self.mean,
             "interval": self.interval,
             "score": self.score,
+            "recipe": dict(self.trial.recipe),
         }
 
     def result(self) -> dict[str, Any]:
@@ -114,6 +116,7 @@ class Standing:
             "latency_ms": self.trial.latency_ms,
             "architecture_id": self.trial.architecture_id,
             "trial": self.trial.number,
+            "recipe": dict(self.trial.recipe),
             "one_class": self.trial.one_class,
             "seeds": len(self.trainings),
         }
@@ -248,35 +251,44 @@ def affordable(finals: Finals, each: float, workers: int, seconds: float | None)
     return replace(finals, networks=networks, seeds=min(finals.seeds, trainings // networks))
 
 
-def _complete(connection: sa.Connection, study_id: int) -> dict[str, TrialInfo]:
-    """Return the first complete trial of each network; later ones repeat its evaluation."""
-    complete: dict[str, TrialInfo] = {}
+def _complete(connection: sa.Connection, study_id: int) -> dict[CandidateKey, TrialInfo]:
+    """Return the first complete trial of each network with its recipe; later ones repeat it."""
+    complete: dict[CandidateKey, TrialInfo] = {}
     for trial in queries.trials(connection, study_id):
         if trial.state == "complete":
-            complete.setdefault(trial.architecture_id, trial)
+            complete.setdefault(trial.candidate_key, trial)
     return complete
 
 
 def choose(trials: Trials, config: Config, count: int) -> list[TrialInfo]:
-    """Return the finalists of a searched study, complete trials of different networks."""
+    """Return the finalists of a searched study, complete trials of different networks.
+
+    Where there are too few networks, a network that has trials under several recipes comes again.
+    """
     complete = trials.read(_complete, trials.info.id)
     oracle = SpaceOracle(config.subject, config.limits, config.objective)
     expected = expectations(trials.optuna_study(), oracle, random.Random(config.seed))
-    metric, names = config.recipe.metric, list(complete)
+    metric = config.recipe.metric
     opinions = [
-        _best_first(complete, {name: complete[name].score for name in names}),
+        _best_first(complete, {key: trial.score for key, trial in complete.items()}),
         _best_first(complete, expected),
-        _best_first(complete, {name: _gain(complete[name], metric) for name in names}),
+        _best_first(complete, {key: _gain(trial, metric) for key, trial in complete.items()}),
     ]
     turns = (trial for turn in zip_longest(*opinions) for trial in turn if trial is not None)
-    return list({trial.architecture_id: trial for trial in turns}.values())[:count]
+    trials_by_key = {trial.candidate_key: trial for trial in turns}
+    first: dict[str, TrialInfo] = {}
+    for trial in trials_by_key.values():
+        first.setdefault(trial.architecture_id, trial)
+    # Other networks come before a network's other recipes.
+    ordered = {trial.candidate_key: trial for trial in first.values()} | trials_by_key
+    return list(ordered.values())[:count]
 
 
 def _best_first(
-    trials: Mapping[str, TrialInfo], values: Mapping[str, float | None]
+    trials: Mapping[CandidateKey, TrialInfo], values: Mapping[CandidateKey, float | None]
 ) -> list[TrialInfo]:
     """Return the trials that have a value, the highest first; of equals the cheapest first."""
-    rated = [(trials[name], value) for name, value in values.items() if name in trials]
+    rated = [(trials[key], value) for key, value in values.items() if key in trials]
     order = sorted(rated, key=lambda pair: (-(pair[1] or 0.0), pair[0].cost.macs))
     return [trial for trial, _ in order]
 
@@ -289,8 +301,8 @@ def trainings_in_all(store: Store, study: str, config: Config) -> int:
     with store.read() as connection:
         present = {each.name: each.id for each in queries.studies(connection)}
         trials = queries.trials(connection, present[study]) if study in present else []
-    ids = {config.subject.decode(values).id for values in config.finalists}
-    others = sum(trial.architecture_id not in ids for trial in trials)
+    keys = {config.subject.key(values) for values in config.finalists}
+    others = sum(trial.candidate_key not in keys for trial in trials)
     return len(config.finalists) * config.seeds + others
 
 
@@ -335,16 +347,16 @@ def ranking(connection: sa.Connection, study: str) -> Ranking | None:
     return Ranking(best_first, info.objective, is_final=bool(in_full))
 
 
-def _trainings(connection: sa.Connection, study: str) -> dict[str, list[TrialInfo]]:
-    """Return the complete trainings of a study of finalists, if there is one, by network."""
+def _trainings(connection: sa.Connection, study: str) -> dict[CandidateKey, list[TrialInfo]]:
+    """Return the complete trainings of a study of finalists, if there is one, by candidate."""
     try:
         finals = queries.study(connection, study)
     except StoreError:
         return {}
-    trainings: dict[str, list[TrialInfo]] = {}
+    trainings: dict[CandidateKey, list[TrialInfo]] = {}
     for trial in queries.trials(connection, finals.id):
         if trial.state == "complete":
-            trainings.setdefault(trial.architecture_id, []).append(trial)
+            trainings.setdefault(trial.candidate_key, []).append(trial)
     return trainings
 
 

@@ -116,7 +116,7 @@ def _one_class(evidence: Evidence) -> Finding:
 
 
 def _majority(evidence: Evidence) -> Finding:
-    if evidence.winner is None:
+    if evidence.winner is None or len(evidence.images) == 1:  # several labels: no majority class
         return None
     images, values = evidence.images, evidence.winner.validation
     judged = [evidence.metric if evidence.metric in chance.JUDGED else "auroc", "auroc"]
@@ -298,8 +298,11 @@ def takes_long(data: DataSet) -> bool:
 
 
 def _by_class(data: DataSet, split: str) -> chance.Counts:
-    """Return the number of a split's images of each class, (classes,)."""
-    return np.bincount(data.splits[split].labels, minlength=len(data.classes))
+    """Return the number of a split's images of each class; all as one where labels are several."""
+    labels = data.splits[split].labels
+    if labels.ndim > 1:
+        return np.array([len(labels)])
+    return np.bincount(labels, minlength=len(data.classes))
 
 
 GUARDS = {

@@ -273,7 +273,8 @@ class SearchOptions:
     metric: str | None = _option(
         None, f"Metric of the objective: {', '.join(metrics.EPOCH)} or another; recall:CLASS and "
         "others are of one class.", TRAIN, page="data", read=_metric,
-        unset="accuracy, or the recipe's", fixes="recipe_hash", recipe=True)
+        unset="accuracy (auroc of several labels), or the recipe's", fixes="recipe_hash",
+        recipe=True)
     folds: int | None = _option(
         None, "Score on so many folds of the train and validation images; 1: on the validation "
         "split.", TRAIN, page="small-data", unit="folds", at_least=1, fixes="recipe_hash",

@@ -1,6 +1,6 @@
 """A search is checked and prepared before its study is made."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from nas.executors import Executor
 from nas.files import check_folder
 from nas.proxies._features import Features
 from nas.pruners import ladder
+from nas.search_space import SearchSpace
 from nas.search_space import load as load_space
 from nas.search_space.preflight import Preflight, Subject, survey
 from nas.store.engine import resolve
@@ -25,6 +26,7 @@ from nas.study import lengths
 from nas.study.finalists import finals_of, reserved
 from nas.study.latency_table import TABLE, table_for
 from nas.study.options import OVER_TARGET, SearchOptions, check, declared, fixed
+from nas.training import recipe_choices, recipe_file
 from nas.training.estimate import training_seconds
 from nas.training.recipe import Recipe
 from nas.training.recipes import DEFAULT, FINAL_FOLDS, SEARCH_FOLDS, compose, lengthened
@@ -82,6 +84,8 @@ def prepare(
         goal, subject = replace(goal, table=table.hash), replace(subject, latency=table)
         limits = limits._replace(latency_ms=OVER_TARGET * goal.target)
     recipe = _recipe(data, options)
+    whole = _whole(data, options, recipe)
+    _check_choices(space, (recipe, whole), data, options)
     preflight = survey(subject, objective=goal, limits=limits, seed=options.seed)
     config = Config.of(
         options,
@@ -95,7 +99,7 @@ def prepare(
         folder=str(Path(options.out, name).absolute()),
         latency=table,
         checkpoints=None if options.checkpoints is None else from_anywhere(options.checkpoints),
-        finals=finals_of(options, _whole(data, options, recipe)),
+        finals=finals_of(options, whole),
         finalists=(),  # they are chosen at the search's end
     )
     if (study := find_study(url, name)) is not None:
@@ -134,6 +138,17 @@ def _whole(data: DataSet, options: SearchOptions, recipe: Recipe) -> Recipe:
         return lengthened(recipe)
     given = {"metric": options.metric, "seed": options.seed, "folds": options.folds}
     return compose(data, "whole", given=given, words=options.set, folds=FINAL_FOLDS)
+
+
+def _check_choices(
+    space: SearchSpace, recipes: Sequence[Recipe], data: DataSet, options: SearchOptions
+) -> None:
+    """Check the values of the recipe that the space chooses; a --set can't set one of them."""
+    for word in options.set:
+        key, _ = recipe_file.read_word(word, "--set")
+        if key in space.recipe:
+            raise UserError(f"--set {word}: the space chooses {key} itself; leave one of them out.")
+    recipe_choices.check(space.recipe_options(), recipes, data)
 
 
 def _proxy_seconds(preflight: Preflight, config: Config, data: DataSet) -> dict[str, float]:
@@ -202,7 +217,7 @@ def open_study(prepared: Prepared) -> Store:
     store = Store.open(prepared.store)
     try:
         stored = config.to_json() | {"trials": prepared.trials, "seconds": prepared.seconds}
-        recipes = {key: recipe.to_json() for key, recipe in config.recipes.items()}
+        recipes = {config.recipe.hash: config.recipe.to_json()}  # others come with their trials
         store.create_study(prepared.name, stored, fixed=fixed(), recipes=recipes)
         if config.latency is not None:
             config.latency.write(Path(config.folder, TABLE))

@@ -6,6 +6,7 @@ Importing this module imports no torch.
 """
 
 import dataclasses
+import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -204,9 +205,10 @@ def trial_line(trial: queries.TrialInfo, metric: str) -> str:
     """Return a trial's score, metric and cost, beside the majority-class rate."""
     flag = " [predicts one class]" if trial.one_class else ""
     latency = "" if trial.latency_ms is None else f"{trial.latency_ms:.3g} ms, "
+    found = "".join(f", {key}={json.dumps(value)}" for key, value in trial.recipe.items())
     return (
         f"trial {trial.number}: score {number(trial.score)}, {metric} "
         f"{number(trial.metrics.get(metric))} (majority class "
         f"{number(trial.metrics.get('majority_rate'))}), {latency}"
-        f"{short(trial.cost.macs)} FLOPs, {short(trial.cost.params)} parameters{flag}"
+        f"{short(trial.cost.macs)} FLOPs, {short(trial.cost.params)} parameters{found}{flag}"
     )

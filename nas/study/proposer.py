@@ -7,9 +7,10 @@ that any worker can propose at any time, and a resumed study goes on as it would
 import math
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from optuna import Study
 from optuna.distributions import CategoricalDistribution
@@ -25,6 +26,7 @@ from nas.samplers._space import SpaceOracle
 from nas.search_space.preflight import draw_near, repair
 from nas.store.queries import Known, Tried
 from nas.store.records import Proposal
+from nas.training import recipe_choices
 from nas.training.recipe import Recipe
 
 WALK = 200  # steps in search of an architecture without a trial
@@ -34,6 +36,7 @@ PREFILTERED = 10  # architectures that a study with a pre-filter trains from the
 RANKED = 100  # draws that a pre-filter ranks
 
 Assignment = dict[str, Value]
+Pair = tuple[str, str]  # an architecture's id, a recipe's hash
 
 
 class NothingNew(Exception):
@@ -52,11 +55,13 @@ class Proposer:
 
     A worker calls `propose(number, repeats)` for the trial of this number, where `repeats` counts
     the proposals in a row, just before, that brought no new architecture. `known()` counts the
-    study's trials by architecture id: a trial brought a new one where the count is 1.
+    study's trials by architecture id and recipe hash: a trial brought a new pair where the count
+    is 1.
 
     `images` loads the data when a proxy first needs it. `elsewhere` returns the evaluations of
-    other studies under this study's recipe, `tried` the study's trials from a number on, and
-    `fidelity` the epochs of an architecture's first evaluation.
+    other studies under recipes of these hashes, `recipes` the recipes of all studies by their
+    hashes, `tried` the study's trials from a number on, and `fidelity` the epochs of a first
+    evaluation.
     """
 
     def __init__(
@@ -65,31 +70,34 @@ class Proposer:
         study: Study,
         *,
         images: Callable[[], DataSet],
-        elsewhere: Callable[[], list[Known]],
+        elsewhere: Callable[[Collection[str]], list[Known]],
+        recipes: Callable[[], Mapping[str, Mapping[str, Any]]],
         tried: Callable[[int], list[Tried]],
-        fidelity: Callable[[str], int],
+        fidelity: Callable[[Pair], int],
     ) -> None:
         self.config, self.study, self.images = config, study, images
-        self.elsewhere, self.tried, self.fidelity = elsewhere, tried, fidelity
+        self.elsewhere, self.recipes = elsewhere, recipes
+        self.tried, self.fidelity = tried, fidelity
         features = Features(config.features, images, config.seed) if config.features else None
         self.oracle = SpaceOracle(config.subject, config.limits, config.objective, features)
         self.limits = config.limits.tightest(config.space.limits)
-        self._known: Counter[str] = Counter()
-        self._begun: set[str] = set()
+        self._known: Counter[Pair] = Counter()
+        self._begun: set[Pair] = set()
         self._next = 0  # number of the first trial that was not counted yet
         self._recalled: list[Assignment] | None = None
 
-    def known(self) -> Counter[str]:
-        """Count the study's trials by their architecture's id."""
-        for trial in self.tried(self._next):  # the architecture of a trial never changes
-            self._known[trial.architecture_id] += 1
+    def known(self) -> Counter[Pair]:
+        """Count the study's trials by the architecture's id and the recipe's hash."""
+        for trial in self.tried(self._next):  # neither of a trial ever changes
+            pair = (trial.architecture_id, trial.recipe_hash)
+            self._known[pair] += 1
             if not trial.is_reused:
-                self._begun.add(trial.architecture_id)
+                self._begun.add(pair)
             self._next = trial.number + 1
         return self._known
 
     def begun(self) -> int:
-        """Count the architectures that this study began itself."""
+        """Count the architectures, with their recipes, that this study began itself."""
         self.known()
         return len(self._begun)
 
@@ -107,14 +115,19 @@ class Proposer:
             idea = Idea(inside, {})
         if repeats >= PATIENCE:
             idea = Idea(self._unseen(idea.values, rng), {})
-        return self._proposal(idea, number, self.config.recipe)
+        return self._proposal(idea, number, self.config.recipe_of(idea.values))
+
+    def _pair(self, values: Assignment) -> Pair:
+        """Return the architecture and the recipe of an assignment, as `known` has them."""
+        return self.config.subject.decode(values).id, self.config.recipe_of(values).hash
 
     def _finalist(self, number: int) -> Proposal:
         """Return the next training of a finalist: all of them with a seed, then with the next."""
         trials = self.known()
-        for turn, recipe in enumerate(self.config.recipes.values()):
+        for turn in range(self.config.seeds):
             for values in self.config.finalists:
-                if trials[self.config.subject.decode(values).id] <= turn:
+                recipe = self.config.recipe_of(values, turn)
+                if not trials[self.config.subject.decode(values).id, recipe.hash]:
                     idea = Idea(dict(values), {"training_seed": recipe.seed})
                     return self._proposal(idea, number, recipe)
         raise NothingNew
@@ -130,8 +143,8 @@ class Proposer:
         if recalled := self._recall():
             return Idea(recalled, {})
         if config.prefilter is not None and self.begun() < PREFILTERED:
-            for architecture_id, values, promise in self._ranked:
-                if architecture_id not in self.known():
+            for values, promise in self._ranked:
+                if self._pair(values) not in self.known():
                     return Idea(values, {f"proxy_{config.prefilter}": promise})
         opening = samplers.opening(config.sampler)
         if opening and len(self.known()) < opening:  # a plain sampler reads no trials
@@ -141,7 +154,7 @@ class Proposer:
         return Idea(values, samplers.expected(sampler))
 
     @cached_property
-    def _ranked(self) -> list[tuple[str, Assignment, float]]:
+    def _ranked(self) -> list[tuple[Assignment, float]]:
         """Draws near the target and within the limits by the pre-filter's value, highest first.
 
         The warm-up of Abdelfattah et al., arXiv:2101.08134, section 5. The order depends on the
@@ -150,7 +163,7 @@ class Proposer:
         config = self.config
         features = Features([str(config.prefilter)], self.images, config.seed)
         rng = random.Random(f"{config.seed}:opening")
-        draws: dict[str, tuple[str, Assignment, float]] = {}
+        draws: dict[str, tuple[Assignment, float]] = {}
         for _ in range(RANKED):
             near = draw_near(config.subject, config.objective, rng)
             values = repair(config.subject, near, config.limits, rng)
@@ -159,11 +172,11 @@ class Proposer:
             architecture = config.subject.decode(values)
             if architecture.id not in draws:
                 (promise,) = features(architecture)
-                draws[architecture.id] = architecture.id, values, promise
-        return sorted(draws.values(), key=lambda draw: -draw[2])
+                draws[architecture.id] = values, promise
+        return sorted(draws.values(), key=lambda draw: -draw[1])
 
     def _recall(self) -> Assignment | None:
-        """Return an architecture that another study trained under this recipe; None without one.
+        """Return an assignment that another study trained, recipe and all; None without one.
 
         It costs no training, and the sampler begins with its score. A study that has trained an
         architecture itself recalls no more.
@@ -173,7 +186,7 @@ class Proposer:
             self._recalled = self._known_elsewhere() if first else []
         while self._recalled:
             values = self._recalled.pop(0)
-            if self.config.subject.decode(values).id not in self.known():
+            if self._pair(values) not in self.known():
                 return values
         return None
 
@@ -181,9 +194,11 @@ class Proposer:
         """Return the best assignments of other studies that lie in this space and its limits."""
         config = self.config
         scored: list[tuple[float, Assignment]] = []
-        for evaluation in self.elsewhere():
+        recipes = self._recipes()
+        for evaluation in self.elsewhere(recipes):
             try:
-                values = config.space.encode(evaluation.architecture)
+                recipe_values = recipes[evaluation.recipe_hash]
+                values = config.space.encode(evaluation.architecture, recipe_values)
             except UserError:  # of another space, or of a block that is not known here
                 continue
             score = config.score(evaluation.metrics, evaluation)
@@ -191,6 +206,19 @@ class Proposer:
                 scored.append((score, values))
         scored.sort(key=lambda pair: -pair[0])
         return [values for _, values in scored[:RECALLED]]
+
+    def _recipes(self) -> dict[str, Assignment]:
+        """Return the values that the space chooses for each recipe that the study may have."""
+        base, options = self.config.recipe, self.config.space.recipe_options()
+        if not options:
+            return {base.hash: {}}
+        found: dict[str, Assignment] = {}
+        for key, stored in self.recipes().items():
+            with suppress(UserError):  # a recipe with a field that is not known here
+                values = recipe_choices.chosen(options, base, Recipe.from_json(stored))
+                if values is not None:
+                    found[key] = values
+        return found
 
     def _allows(self, architecture: Architecture) -> bool:
         return self.limits.violation(self.config.subject.price(architecture)) is None
@@ -205,16 +233,15 @@ class Proposer:
         raise UserError(f"No architecture of {self.config.space.name} in reach keeps the limits.")
 
     def _unseen(self, values: Assignment, rng: random.Random) -> Assignment:
-        """Walk from neighbour to neighbour, within the limits, to an architecture without trial."""
+        """Walk from neighbour to neighbour, within the limits, to one without a trial."""
         known = self.known()
         for _ in range(WALK):
             inside = []
             neighbours = list(self.config.space.neighbours(values))
             rng.shuffle(neighbours)
             for neighbour in neighbours:
-                architecture = self.config.subject.decode(neighbour)
-                if self._allows(architecture):
-                    if architecture.id not in known:
+                if self._allows(self.config.subject.decode(neighbour)):
+                    if self._pair(neighbour) not in known:
                         return neighbour
                     inside.append(neighbour)
             if not inside:
@@ -232,7 +259,9 @@ class Proposer:
             notation="\n".join(notation(architecture)),
             cost=network.cost(architecture),
             recipe_hash=recipe.hash,
-            fidelity=self.fidelity(architecture.id),
+            recipe=None if recipe == self.config.recipe else recipe.to_json(),
+            recipe_values=self.config.space.recipe_values(idea.values),
+            fidelity=self.fidelity((architecture.id, recipe.hash)),
             params=idea.values,
             distributions={name: CategoricalDistribution(choices[name]) for name in idea.values},
             prediction=idea.expected,

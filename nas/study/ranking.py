@@ -179,6 +179,7 @@ def spots(
             value=_value(trial, metric),
             cost=amount,
             score=trial.score,
+            recipe_hash=trial.recipe_hash,
         )
         for trial in trials
         if trial.state in ("complete", "pruned") and (amount := cost(trial)) is not None
@@ -196,11 +197,11 @@ def _growth(
         for trial, _ in ended
     ]
     areas = pareto.growth(points, reference._replace(cost=math.log(reference.cost)))
-    trained: set[str] = set()
+    trained: set[tuple[str, str]] = set()
     seconds = 0.0
     for (trial, spent), area in zip(ended, areas, strict=True):
         if trial.reused_from is None:
-            trained.add(trial.architecture_id)
+            trained.add((trial.architecture_id, trial.recipe_hash))
         seconds += spent
         yield Growth(trial.number, len(trained), seconds, area)
 
@@ -333,7 +334,7 @@ def rescore(
     scores = {t.number: goal.score(_gain(t, metric), t.cost.macs) for t in complete}
     ranked = sorted(complete, key=lambda trial: scores[trial.number], reverse=True)
     macs = [trial.cost.macs for trial in complete]
-    given_up = {trial.architecture_id for trial in trials if trial.state == "pruned"}
+    given_up = {(t.architecture_id, t.recipe_hash) for t in trials if t.state == "pruned"}
     return Rescored(
         study=info.name,
         metric=metric,
@@ -346,7 +347,7 @@ def rescore(
         evaluated=(min(macs), max(macs)),
         near=sum(abs(each - goal.target) <= NEAR * goal.target for each in macs),
         count=len(complete),
-        pruned=len(given_up - {trial.architecture_id for trial in complete}),
+        pruned=len(given_up - {(trial.architecture_id, trial.recipe_hash) for trial in complete}),
     )
 
 

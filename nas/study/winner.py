@@ -20,7 +20,6 @@ from nas.observers.notes import StudyFacts
 from nas.observers.showcase import figure_of, show_end
 from nas.quantities import from_here
 from nas.report.study_picture import Curve, draw_study
-from nas.report.tradeoff import longest
 from nas.search_space.parameters import Assignment
 from nas.store import history, queries
 from nas.store.records import Evaluation, GuardWarning, Metrics
@@ -29,6 +28,7 @@ from nas.study.finalists import Ranking, Standing, means, ranking, spreads
 from nas.study.guards import Evidence, warnings
 from nas.study.ranking import Front, front, spots
 from nas.training.recipe import Recipe
+from nas.training.targets import targets_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -121,7 +121,8 @@ class Ended:
     def evidence(self, config: Config, data: DataSet, looks: int) -> Evidence:
         """Return the facts that guards look at."""
         complete = [trial for trial in self.trials if trial.state == "complete"]
-        networks = sorted(longest(complete), key=lambda trial: -(trial.score or 0.0))
+        by_key = {trial.candidate_key: trial for trial in reversed(complete)}
+        networks = sorted(by_key.values(), key=lambda trial: -(trial.score or 0.0))
         return Evidence(
             config=config,
             data=data,
@@ -177,7 +178,7 @@ def conclude(store: Store, study: str) -> Best | None:
     (trial, evaluation), *_ = ended.trainings
     architecture = evaluation.architecture
     state, tests, looks = _test(store, config, ended, data)
-    facts = facts_of(trial, data, architecture, tests[0])
+    facts = facts_of(trial, data, architecture, tests[0], config.recipe.answer)
     best = Best(
         ended.ranking,
         architecture,
@@ -207,7 +208,7 @@ def _test(
     for index, (_, evaluation) in enumerate(ended.trainings):
         if (test := stored.get(evaluation.id)) is None:
             weights = trained_weights(store, evaluation, config, data) if index else handed_over
-            test = _look(evaluation.architecture, weights, data, config.recipe.metric)
+            test = _look(evaluation.architecture, weights, data, config.recipe)
             looks = store.look_at_test(ended.info.id, evaluation.id, test)
         tests.append(test)
     return handed_over, tests, looks
@@ -275,13 +276,15 @@ def facts_of(
     data: DataSet,
     architecture: Architecture,
     test: Mapping[str, float | None],
+    answer: str,
 ) -> export.Facts:
-    """Collect the facts that stand in an exported file."""
+    """Collect the facts that stand in an exported file; `answer` is the recipe's rule."""
     from nas.training.images import normalisation
 
     mean, std = normalisation(data, architecture.resolution)
     return export.Facts(
         score=trial.score,
+        recipe=trial.recipe,
         validation={name: v for name, v in trial.metrics.items() if v is not None},
         test={name: v for name, v in test.items() if v is not None},
         data=data.name,
@@ -289,6 +292,7 @@ def facts_of(
         date=datetime.now(UTC).date().isoformat(),
         mean=mean,
         std=std,
+        targets=targets_of(data.splits["train"].labels, answer),
     )
 
 
@@ -323,7 +327,7 @@ def trained_weights(
 
 
 def _look(
-    architecture: Architecture, state: "Mapping[str, Tensor]", data: DataSet, metric: str
+    architecture: Architecture, state: "Mapping[str, Tensor]", data: DataSet, recipe: Recipe
 ) -> dict[str, float]:
     from nas.training.images import normalisation
     from nas.training.metrics import epoch_metrics
@@ -332,5 +336,8 @@ def _look(
     module = network.build(architecture)
     module.load_state_dict(dict(state))
     size = architecture.resolution
-    test = predict(module, data.splits["test"], size, *normalisation(data, size), data.classes)
-    return epoch_metrics(test, metric)
+    statistics = normalisation(data, size)
+    test = predict(
+        module, data.splits["test"], size, *statistics, data.classes, answer=recipe.answer
+    )
+    return epoch_metrics(test, recipe.metric)

@@ -32,6 +32,7 @@ from nas.store.store import Store
 from nas.store.trials import Final, Trials
 from nas.study.asker import WAIT, Asker
 from nas.study.evaluator import Evaluator, Training, TrialControl
+from nas.training.recipe import Recipe
 
 MAX_DEATHS = 5  # workers that died in a row without finishing an epoch: machines vanish too
 LEASE_SECONDS = 30.0
@@ -114,7 +115,7 @@ class Worker:
     def _evaluate(self, lease: Lease, should_stop: Callable[[], bool]) -> None:
         control = TrialControl(
             attempt=lease.attempt,
-            recipe=self.config.recipes[lease.recipe_hash],
+            recipe=self._recipe(lease),
             checkpoints=self._checkpoints(lease),
             report=partial(self._report, lease),
             should_stop=should_stop,
@@ -151,6 +152,12 @@ class Worker:
         self.observers.tell("epoch", lease, point, value)
         if point.epoch < lease.fidelity and self.should_prune(lease):
             raise Pruned(point.metrics)
+
+    def _recipe(self, lease: Lease) -> Recipe:
+        """Return a trial's recipe: the study's, or one with another seed or with values found."""
+        if lease.recipe_hash == self.config.recipe.hash:
+            return self.config.recipe
+        return Recipe.from_json(self.trials.read(queries.recipe, lease.recipe_hash))
 
     def _checkpoints(self, lease: Lease) -> str:
         return self.config.checkpoint_url(lease.architecture.id, lease.recipe_hash)

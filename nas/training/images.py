@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.data import DataSet, Split
-from nas.data.dataset import Labels, share_of
+from nas.data.dataset import Labels, share_of, strata
 from nas.data.folds import divided, joined, part
 from nas.pruners.ladder import Rung
 from nas.training.changes import Statistics
@@ -91,13 +91,14 @@ def shuffled(
 
     The epoch is one pass, or as many passes, each in an order of its own, as `updates` batches
     need. Without `balance` each image comes once in a pass. With it as many are drawn with
-    replacement, each by its class's `sampling_multipliers`.
+    replacement, each by its class's `sampling_multipliers`, of several labels by the rarest one's.
     """
     count = len(labels)
     wanted = updates * min(batch_size, count) or count
     passes = -(-wanted // count)
     if balance:
-        odds = torch.from_numpy(sampling_multipliers(np.bincount(labels), balance)[labels])
+        _, keys, counts = np.unique(strata(labels), return_inverse=True, return_counts=True)
+        odds = torch.from_numpy(sampling_multipliers(counts, balance)[keys])
         order = torch.multinomial(odds, passes * count, replacement=True)
     else:
         order = torch.cat([torch.randperm(count) for _ in range(passes)])

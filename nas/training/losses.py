@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nas.training.targets import targets_of
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -20,7 +22,8 @@ class Classes:
     """The facts of the train split's classes that a loss may use.
 
     `weights`: (classes,), the weight of an image of each class, 1 on average over the images.
-    `log_prior`: (classes,), the logarithm of each class's share of the images.
+    `log_prior`: (classes,), the logarithm of each class's share of the images. Of several labels
+    both are (labels, 2), without and with each.
     """
 
     weights: "Tensor"
@@ -81,11 +84,13 @@ class Loss:
     """The function that training minimises.
 
     `words` name it with the recipe's settings. `compute(logits, labels, classes, recipe)` returns
-    the mean over the images (N,), each weighted by its class's weight.
+    the mean over the images (N,), each weighted by its class's weight. `one_class`: only where an
+    image has one class.
     """
 
     words: str
     compute: "Callable[[Tensor, Tensor, Classes, Recipe], Tensor]"
+    one_class: bool = False
 
 
 LOSSES = {
@@ -102,6 +107,7 @@ LOSSES = {
     "ordinal": Loss(
         "Ordinal loss over the classes in their order, label smoothing {recipe.label_smoothing:g}",
         _ordinal,
+        one_class=True,
     ),
 }
 
@@ -136,10 +142,35 @@ WEIGHTINGS = {
 
 def classes_of(labels: "Labels", recipe: "Recipe", device: "torch.device") -> Classes:
     """Return the facts of the train split's classes, as tensors on a device."""
-    import numpy as np
     import torch
 
-    counts = torch.from_numpy(np.bincount(labels)).float()
+    counts = torch.from_numpy(targets_of(labels).counts(labels)).float().clamp(min=1)
+    facts = [_facts(row, recipe) for row in counts.view(-1, counts.shape[-1])]
+    weights, priors = (torch.stack(each).view(counts.shape) for each in zip(*facts, strict=True))
+    return Classes(weights.to(device), priors.to(device))
+
+
+def _facts(counts: "Tensor", recipe: "Recipe") -> "tuple[Tensor, Tensor]":
+    """Return the weights and the log prior of classes of so many images."""
     weights = WEIGHTINGS[recipe.class_weights].compute(counts, recipe)
-    weights = weights * counts.sum() / (weights @ counts)
-    return Classes(weights.to(device), (counts / counts.sum()).log().to(device))
+    return weights * counts.sum() / (weights @ counts), (counts / counts.sum()).log()
+
+
+def total_weights(labels: "Tensor", classes: Classes) -> "Tensor":
+    """Return the images' total weight, (1,), of several labels for each, (labels,)."""
+    import torch
+
+    problems = targets_of(labels).problems(labels, classes)
+    return torch.stack([facts.weights[each].sum() for each, facts in problems])
+
+
+def share_of_loss(
+    logits: "Tensor", labels: "Tensor", classes: Classes, recipe: "Recipe", weight: "Tensor"
+) -> "Tensor":
+    """Return what some images add to a batch's mean loss; `weight` is 1 / the total weight."""
+    import torch
+
+    targets, compute = targets_of(labels), LOSSES[recipe.loss].compute
+    problems = zip(targets.outputs(logits), targets.problems(labels, classes), strict=True)
+    means = torch.stack([compute(each, of, facts, recipe) for each, (of, facts) in problems])
+    return (means * (total_weights(labels, classes) * weight)).mean()

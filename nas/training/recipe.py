@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import DataError, UserError, unknown
@@ -16,6 +16,7 @@ from nas.training.augmentations import OPERATIONS, Augmentation
 from nas.training.losses import LOSSES, WEIGHTINGS
 from nas.training.optimisers import OPTIMISERS
 from nas.training.schedules import SCHEDULES
+from nas.training.targets import ANSWERS, check_row
 
 if TYPE_CHECKING:
     from nas.data import DataSet
@@ -87,17 +88,19 @@ class Recipe:
     data: str
     fingerprint: str
     epochs: int = _setting(
-        MISSING, "training", "how many times the network is trained and then validated", low=1)
+        MISSING, "training", "how many times the network is trained and then validated", low=1,
+        high=100_000)
     metric: str = _setting(
         "accuracy", "training", "the metric of the objective", registry=metrics.METRICS,
         resolve=metrics.resolve)
     seed: int = 0
-    batch_size: int = _setting(64, "training", "images of an update", low=2)
-    learning_rate: float = _setting(8e-3, "optimiser", "the highest learning rate")
+    batch_size: int = _setting(64, "training", "images of an update", low=2, high=65_536)
+    learning_rate: float = _setting(8e-3, "optimiser", "the highest learning rate", high=100.0)
     weight_decay: float = _setting(
-        0.05, "optimiser", "of the weights; norms and biases do not decay")
+        0.05, "optimiser", "of the weights; norms and biases do not decay", high=100.0)
     warmup_epochs: float = _setting(
-        2.0, "schedule", "epochs in which the learning rate climbs, at most a quarter of them")
+        2.0, "schedule", "epochs in which the learning rate climbs, at most a quarter of them",
+        high=100_000.0)
     label_smoothing: float = _setting(
         0.1, "loss", "the share of a label that all classes get", high=1.0)
     ema_decay: float = _setting(
@@ -107,7 +110,7 @@ class Recipe:
         2.0, "optimiser", "the largest norm of the gradients; at 0 they are not clipped")
     class_balance: float = _setting(
         0.0, "loss", "weights power: an image weighs n^-class_balance, at 1 classes weigh the same",
-        neutral=True)
+        high=4.0, neutral=True)
     augmentation: Augmentation = field(default_factory=augmentations.tuned)
     ladder: tuple[Rung, ...] = ()
     version: int = VERSION
@@ -122,13 +125,13 @@ class Recipe:
         "order, such as grades", registry=LOSSES, neutral=True)
     epoch_updates: int = _setting(
         0, "training", "updates of an epoch; at 0 an epoch is one pass over the train split",
-        neutral=True)
+        high=100_000, neutral=True)
     focal_gamma: float = _setting(
         2.0, "loss", "focal: the higher, the less a sure answer counts (arXiv:1708.02002)",
-        neutral=True)
+        high=20.0, neutral=True)
     logit_tau: float = _setting(
         1.0, "loss", "logit_adjusted: the margin of rare classes (arXiv:2007.07314)",
-        neutral=True)
+        high=100.0, neutral=True)
     class_weights: str = _setting(
         "power", "loss", "how classes weigh", registry=WEIGHTINGS, neutral=True)
     effective_beta: float = _setting(
@@ -143,7 +146,8 @@ class Recipe:
         0.97, "schedule", "exponential and step multiply the learning rate by it every "
         "decay_epochs, plateau after as many epochs without a better score", high=1.0,
         neutral=True)
-    decay_epochs: float = _setting(2.4, "schedule", "see decay_rate", low=0.01, neutral=True)
+    decay_epochs: float = _setting(2.4, "schedule", "see decay_rate", low=0.01, high=100_000.0,
+        neutral=True)
     dropout: float = _setting(
         0.0, "regularisation", "drops features before the classifier", high=0.95, neutral=True)
     stochastic_depth: float = _setting(
@@ -154,7 +158,7 @@ class Recipe:
         neutral=True)
     early_stopping: int = _setting(
         0, "training", "ends a training after this many epochs without a better score; 0 never "
-        "does", neutral=True)
+        "does", high=100_000, neutral=True)
     accumulation_steps: int = _setting(
         1, "training", "micro-batches of a batch: less memory; batch norm sees the micro-batches",
         low=1, neutral=True)
@@ -162,6 +166,10 @@ class Recipe:
         1, "training", "at 1 the validation split is scored; from 2 on the train and validation "
         "images in so many folds, each by a network that was trained on the others", low=1,
         neutral=True)
+    answer: str = _setting(
+        "likeliest", "training", "the answer to an image, which metrics, the exported code and "
+        "predictions have; the others are for classes in an order, such as grades",
+        registry=ANSWERS, neutral=True)
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -189,7 +197,7 @@ class Recipe:
             names = ", ".join(each.name for each in fields(cls))
             raise UserError(f"Not a recipe: {error}. Its fields: {names}.") from error
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """The recipe's content hash, 16 hex characters; the data's name is no content."""
         content = self._plain(_ALWAYS_HASHED)
@@ -247,7 +255,8 @@ class Recipe:
             f"{schedule}{_regularised(self)}. Each image is changed at random every time: "
             f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
             f"gradients {clipped}. {_less(self.ladder)}"
-            f"Scored by {self.metric.replace('_', ' ')} of {weights}{_on_folds(self.folds)}, "
+            f"Scored by {self.metric.replace('_', ' ')} of {weights}{_on_folds(self.folds)}"
+            f"{_answered(self.answer)}, "
             f"seed {self.seed}."
         )
 
@@ -304,6 +313,10 @@ def _on_folds(folds: int) -> str:
     return "" if folds == 1 else f" on {folds} folds of the train and validation images"
 
 
+def _answered(answer: str) -> str:
+    return "" if answer == "likeliest" else f", the answer being {ANSWERS[answer].words}"
+
+
 def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
     """Refuse rungs that are out of order, reach the last epoch, or use no data or too much."""
     ends = [0, *(rung.epochs for rung in ladder), epochs]
@@ -314,17 +327,38 @@ def _check_ladder(ladder: tuple[Rung, ...], epochs: int) -> None:
             raise UserError(f"A rung's data and resolution lie above 0 and up to 1, not {rung}.")
 
 
+def _check_measurable(metric: str, data: "DataSet") -> None:
+    """Refuse the metric of a class that no validation image has."""
+    from nas.data.dataset import members
+
+    if metric in metrics.METRICS:
+        return
+    name = metric.partition(":")[2]
+    has = members(data.splits["validation"].labels, len(data.classes)).sum(0).tolist()
+    if not has[data.classes.index(name)]:
+        there = [each for each, count in zip(data.classes, has, strict=True) if count]
+        raise DataError(
+            f"The metric {metric} needs validation images of {name!r}; there are images of: "
+            f"{', '.join(there)}."
+        )
+
+
 def check_fits(recipe: Recipe, data: "DataSet") -> None:
     """Raise DataError for another data set, a forbidden augmentation, or folds that can't be.
 
-    Raises UserError when its metric is of a class that the data set has not.
+    Raises UserError when its metric is of a class that the data set has not, or metric, loss or
+    answer need images of one class where they have several labels.
     """
     if recipe.fingerprint != data.fingerprint:
         raise DataError(
             f"The recipe is for {recipe.data!r} with the content {recipe.fingerprint}; "
             f"{data.name!r} has {data.fingerprint}. Train on the same data, or start a new study."
         )
-    metrics.resolve(recipe.metric, data.classes)
+    metric = metrics.resolve(recipe.metric, data.classes, data.task)
+    if recipe.folds == 1:
+        _check_measurable(metric, data)
+    check_row("loss", recipe.loss, LOSSES, data.task)
+    check_row("answer", recipe.answer, ANSWERS, data.task)
     if recipe.folds > 1:
         from nas.data.folds import divided
 

@@ -8,7 +8,7 @@ import json
 import textwrap
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +99,24 @@ def values(recipe: Recipe) -> dict[str, Any]:
 
 def build(given: Values, *, data: str, fingerprint: str, seed: int) -> Recipe:
     """Make a recipe of values; an augmentation that is left out is off."""
+    return Recipe(data=data, fingerprint=fingerprint, seed=seed, **_fields(given))
+
+
+def changed(recipe: Recipe, given: Values) -> Recipe:
+    """Return a recipe with other values; raises UserError as `checked` and the recipe do."""
+    others = _fields({key: checked(key, value) for key, value in given.items()})
+    augmentation = dict(recipe.augmentation) | others.pop("augmentation")
+    return replace(recipe, augmentation=augmentation, **others)
+
+
+def _fields(given: Values) -> dict[str, Any]:
+    """Return values by the fields of a recipe, the augmentations in one of them."""
     known: dict[str, Any] = {"augmentation": {}}
     for key, value in given.items():
         table, _, name = key.partition(".")
         into = known["augmentation"] if table == "augmentation" else known
         into[table if name == "name" else name] = value
-    return Recipe(data=data, fingerprint=fingerprint, seed=seed, **known)
+    return known
 
 
 def grouped(given: Values) -> dict[str, dict[str, Any]]:

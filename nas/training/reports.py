@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from nas.data.dataset import strata
 from nas.training.metrics import CLASS_METRICS, METRICS, metric, names
 from nas.training.metrics.predictions import Floats, Predictions
+from nas.training.targets import rows_of
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -40,17 +42,21 @@ class Curve:
 
 @dataclass(frozen=True)
 class ClassReport:
-    """A class: its images, its answers, its metrics by name, its curves where there are any."""
+    """A class: its images and its answers, and how many are both; its metrics, its curves."""
 
     name: str
     images: int
     answers: int
+    right: int
     metrics: dict[str, Estimate]
     curve: Curve | None
 
 
 class ReliabilityBin(NamedTuple):
-    """Images whose answers have about the same probability: their number, its mean, accuracy."""
+    """Images whose answers have about the same probability: their number, its mean, accuracy.
+
+    Of several labels each answer of an image counts.
+    """
 
     images: int
     confidence: float
@@ -61,8 +67,8 @@ class ReliabilityBin(NamedTuple):
 class Report:
     """What a network's predictions on a split are worth.
 
-    `confusion` counts the images by label (rows) and answer (columns). A class has no curve where
-    all or none of the images are its.
+    `confusion` counts the images by label (rows) and answer (columns); it is empty where an image
+    may have several labels. A class has no curve where all or none of the images are its.
     """
 
     images: int
@@ -87,25 +93,29 @@ def _plain(metrics: dict[str, Estimate]) -> dict[str, dict[str, float]]:
 
 def report(given: Predictions, seed: int = 0, resamples: int = RESAMPLES) -> Report:
     """Return the report of predictions with named classes; the intervals repeat by the seed."""
-    found = estimates(given, names(given.classes), seed, resamples)
-    confusion = given.confusion[0].astype(int)
+    task = given.targets.task
+    found = estimates(given, names(given.classes, task), seed, resamples)
+    bins = given.unrolled.bins
+    counts = [given.members, given.called, given.members & given.called]
+    images, answers, right = (each.sum(0).tolist() for each in counts)
     return Report(
         images=len(given.labels),
-        metrics={name: found[name] for name in METRICS},
+        metrics={name: found[name] for name in rows_of(METRICS, task)},
         classes=[
             ClassReport(
                 name=name,
-                images=int(confusion[label].sum()),
-                answers=int(confusion[:, label].sum()),
+                images=images[label],
+                answers=answers[label],
+                right=right[label],
                 metrics={kind: found[f"{kind}:{name}"] for kind in CLASS_METRICS},
                 curve=curve(given, label),
             )
             for label, name in enumerate(given.classes)
         ],
-        confusion=confusion.tolist(),
+        confusion=given.confusion[0].astype(int).tolist() if task == "classes" else [],
         reliability=[
-            ReliabilityBin(int(images), confidence / images, right / images)
-            for images, right, confidence in zip(*(each[0] for each in given.bins), strict=True)
+            ReliabilityBin(int(count), confidence / count, right / count)
+            for count, right, confidence in zip(*(each[0] for each in bins), strict=True)
         ],
     )
 
@@ -115,12 +125,13 @@ def estimates(
 ) -> dict[str, Estimate]:
     """Return metrics with their 95 % percentile intervals.
 
-    Each class's images are resampled among themselves (stratified bootstrap), so that a rare class
-    is in every resample: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    Each stratum's images are resampled among themselves (stratified bootstrap), so that a rare
+    class is in every resample: Efron and Tibshirani, An Introduction to the Bootstrap (1993),
+    chapter 13.
     """
     rows = {name: metric(name, given.classes) for name in wanted}
     values: dict[str, list[Floats]] = {name: [] for name in rows}
-    for weights in _resampled(given.labels, seed, resamples):
+    for weights in _resampled(strata(given.labels), seed, resamples):
         resample = replace(given, weights=weights)
         for name, row in rows.items():
             values[name].append(row.compute(resample))

@@ -36,7 +36,7 @@ from nas.training.images import (
     shuffled,
     standardised,
 )
-from nas.training.losses import LOSSES, Classes, classes_of
+from nas.training.losses import Classes, classes_of, share_of_loss, total_weights
 from nas.training.memory import keep_freed_memory
 from nas.training.metrics import epoch_metrics, gain
 from nas.training.metrics.predictions import Predictions, pooled
@@ -48,8 +48,8 @@ from nas.training.schedules import learning_rate
 _FINITE_EVERY = 8  # steps between two checks of the loss: each check waits for a GPU
 
 
-Targets = list[tuple[Tensor, float]]
-"""Labels (N,) of a batch and their share of it: one row, or two where images are mixed."""
+Mixed = list[tuple[Tensor, float]]
+"""Labels of a batch and their share of it: one row, or two where images are mixed."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,11 @@ def predict(
     mean: Statistics,
     std: Statistics,
     classes: Sequence[str] = (),
+    answer: str = "likeliest",
 ) -> Predictions:
     """Return a module's predictions on a split, in evaluation mode and float32, on its device.
+
+    `answer` is the recipe's rule.
 
     Raises Diverged when the network's output is not finite.
     """
@@ -207,7 +210,7 @@ def predict(
     module.train(was_training)
     if not logits.isfinite().all():
         raise Diverged("The network's output is not finite any more.")
-    return Predictions(logits.numpy(), split.labels, classes)
+    return Predictions(logits.numpy(), split.labels, classes, answer=answer)
 
 
 def begin(module: nn.Module, recipe: Recipe, accumulation_steps: int = 1) -> TrainingState:
@@ -246,7 +249,9 @@ def _epoch(
         loss = _train_epoch(training, material, recipe, epoch, scores, should_stop=should_stop)
         if material.validation is not None:
             losses.append(loss)
-            predictions.append(_predict_validation(training, material, material.validation))
+            predictions.append(
+                _predict_validation(training, material, material.validation, recipe.answer)
+            )
     return EpochResult(
         epoch=epoch,
         epochs=recipe.epochs,
@@ -257,9 +262,11 @@ def _epoch(
     )
 
 
-def _predict_validation(training: TrainingState, material: Material, split: Split) -> Predictions:
+def _predict_validation(
+    training: TrainingState, material: Material, split: Split, answer: str
+) -> Predictions:
     statistics = (material.mean, material.std)
-    return predict(training.ema, split, material.resolution, *statistics, material.classes)
+    return predict(training.ema, split, material.resolution, *statistics, material.classes, answer)
 
 
 def _train_epoch(
@@ -286,7 +293,7 @@ def _train_epoch(
             raise Interrupted(f"Stopped in epoch {epoch} of {recipe.epochs}.")
         x = standardised(images[members], material.mean, material.std, device)
         x, answers = change(x), labels[members].to(device)
-        targets: Targets = [(answers, 1.0)]
+        targets: Mixed = [(answers, 1.0)]
         if mixed is not None:
             x, others, share = mixed(x)
             targets = [(answers, share), (answers[others], 1 - share)]
@@ -319,7 +326,7 @@ def _batches(material: Material, recipe: Recipe, epoch: int) -> list[Indices]:
 def train_step(
     training: TrainingState,
     x: Tensor,
-    targets: Targets,
+    targets: Mixed,
     classes: Classes,
     recipe: Recipe,
     step: int,
@@ -330,7 +337,7 @@ def train_step(
     """
     on_gpu = x.device.type == "cuda"
     total = torch.zeros((), device=x.device)
-    weighed = [(labels, share / classes.weights[labels].sum()) for labels, share in targets]
+    weights = [share / total_weights(labels, classes) for labels, share in targets]
     training.optimiser.zero_grad(set_to_none=True)
     micro_batches = training.accumulation_steps
     chunks = zip(*(labels.chunk(micro_batches) for labels, _ in targets), strict=True)
@@ -338,9 +345,8 @@ def train_step(
         with torch.autocast(x.device.type, dtype=_amp_type() if on_gpu else None, enabled=on_gpu):
             logits = training.module(images)
         loss = torch.zeros((), device=x.device)
-        for labels, (_, weight) in zip(answers, weighed, strict=True):
-            mean = LOSSES[recipe.loss].compute(logits.float(), labels, classes, recipe)
-            loss = loss + mean * (classes.weights[labels].sum() * weight)  # its share of the batch
+        for labels, weight in zip(answers, weights, strict=True):
+            loss = loss + share_of_loss(logits.float(), labels, classes, recipe, weight)
         training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     training.scaler.unscale_(training.optimiser)

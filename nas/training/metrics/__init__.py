@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from nas.errors import UserError, unknown
 from nas.training.metrics import formulas
+from nas.training.targets import check_row, rows_of
 
 if TYPE_CHECKING:
+    from nas.data.dataset import Task
     from nas.training.metrics.predictions import Floats, Predictions
 
 
@@ -28,12 +30,13 @@ class Metric:
 
     `compute(predictions)` returns it for each sample of the images, (B,): finite for any
     predictions. `gain` maps it to 0..1, the higher the better; the objective multiplies that by the
-    cost's factor.
+    cost's factor. `one_class`: only where an image has one class, not any of several labels.
     """
 
     words: str
     compute: "Callable[[Predictions], Floats]"
     gain: Callable[[float], float] = _same
+    one_class: bool = False
 
     def value(self, given: "Predictions") -> float:
         """Return the metric of the first sample: of all images, where there are no others."""
@@ -105,10 +108,12 @@ def _above_chance(value: float) -> float:
 
 METRICS = {
     "accuracy": Metric(
-        "share of right answers", lambda given: given.mean(given.answers == given.labels)
+        "share of right answers; of several labels the mean over them", formulas.accuracy
     ),
     "balanced_accuracy": Metric(
-        "mean of the classes' recalls: every class weighs the same", partial(_mean, "recall")
+        "mean of the classes' recalls: every class weighs the same; of several labels each is two "
+        "classes, with and without it",
+        formulas.balanced_accuracy,
     ),
     "macro_f1": Metric("mean of the classes' F1", partial(_macro, "f1")),
     "auroc": Metric(
@@ -131,19 +136,25 @@ METRICS = {
         "Cohen's kappa: agreement beyond chance, which is 0",
         partial(formulas.kappa, 0),
         _above_chance,
+        one_class=True,
     ),
     "linear_kappa": Metric(
         "kappa of ordered classes: a wrong answer costs its distance",
         partial(formulas.kappa, 1),
         _above_chance,
+        one_class=True,
     ),
     "quadratic_kappa": Metric(
         "kappa of ordered classes: a wrong answer costs its distance squared",
         partial(formulas.kappa, 2),
         _above_chance,
+        one_class=True,
     ),
     "matthews": Metric(
-        "Matthews correlation of answers and labels: 0 is chance", formulas.matthews, _above_chance
+        "Matthews correlation of answers and labels: 0 is chance",
+        formulas.matthews,
+        _above_chance,
+        one_class=True,
     ),
     "log_loss": Metric(
         "mean of -ln of the right class's probability; the objective takes exp(-loss)",
@@ -168,12 +179,11 @@ METRICS = {
 FACTS = {
     "loss": Metric("cross-entropy, the lower the better", formulas.log_loss),
     "majority_rate": Metric(
-        "accuracy of always giving the most frequent class",
-        lambda given: given.confusion.sum(2).max(1) / given.samples.sum(1),
+        "accuracy of always giving the most frequent answer", formulas.majority_rate
     ),
     "predicted_classes": Metric(
         "number of different answers: 1 tells a network that learnt nothing",
-        lambda given: (given.confusion.sum(1) > 0).sum(1).astype(float),
+        formulas.different_answers,
     ),
 }
 """Numbers that are stored beside the metrics."""
@@ -182,18 +192,23 @@ EPOCH = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
 """The metrics that are stored of each epoch, beside the objective's and the facts."""
 
 
-def names(classes: Sequence[str] = ()) -> list[str]:
-    """Return the names of all metrics, those of one class for each class, or as recall:CLASS."""
+def names(classes: Sequence[str] = (), task: "Task" = "classes") -> list[str]:
+    """Return the names of all metrics, those of one class for each class, or as recall:CLASS.
+
+    Of the task "labels" they are those that images with several labels have.
+    """
     each = [f"{name}:{label}" for name in CLASS_METRICS for label in classes or ("CLASS",)]
-    return [*METRICS, *each]
+    return [*rows_of(METRICS, task), *each]
 
 
-def resolve(name: str, classes: Sequence[str] | None = None) -> str:
+def resolve(name: str, classes: Sequence[str] | None = None, task: "Task" = "classes") -> str:
     """Return a metric's name, with the name of the class for its index.
 
-    Raises UserError for a metric that is not there, and for a class that is not among `classes`.
+    Raises UserError for a metric that is not there, or not for the task, and for a class that is
+    not among `classes`.
     """
     if name in METRICS:
+        check_row("metric", name, METRICS, task)
         return name
     kind, _, label = name.partition(":")
     if kind not in CLASS_METRICS or not label:

@@ -105,18 +105,46 @@ def matthews(given: Predictions) -> Floats:
     return ratio(total * right - (labelled * answered).sum(1), spread**0.5)
 
 
+def accuracy(given: Predictions) -> Floats:
+    """Return the share of right answers, of several labels the mean over them."""
+    each = given.unrolled
+    return each.mean(each.answers == each.labels)
+
+
+def balanced_accuracy(given: Predictions) -> Floats:
+    """Return the mean recall of the classes that have images."""
+    counts = given.counts
+    return mean(given.targets.balanced(recall(counts), specificity(counts))[:, given.labelled])
+
+
 def log_loss(given: Predictions) -> Floats:
     """Return the mean of -ln of the right class's probability."""
+    given = given.unrolled
     return given.mean(-given.log_probabilities[range(len(given.labels)), given.labels])
 
 
 def brier(given: Predictions) -> Floats:
     """Return Brier's score, Mon. Wea. Rev. 78 (1950): 0 to 2, the sum over all classes."""
+    given = given.unrolled
     right = given.probabilities[range(len(given.labels)), given.labels]
     return given.mean((given.probabilities**2).sum(1) - 2 * right + 1)
 
 
 def calibration_error(given: Predictions) -> Floats:
     """Return the expected calibration error of Guo et al., arXiv:1706.04599, in 15 equal bins."""
-    bins = given.bins
+    bins = given.unrolled.bins
     return ratio(abs(bins.right - bins.confidence).sum(1), bins.images.sum(1))
+
+
+def majority_rate(given: Predictions) -> Floats:
+    """Return the accuracy of the best constant answer."""
+    counts = given.counts
+    images = counts.true_positives + counts.false_negatives
+    return given.targets.majority(images / given.samples.sum(1, keepdims=True))
+
+
+def different_answers(given: Predictions) -> Floats:
+    """Return the number of different answers."""
+    counts = given.counts
+    answered = counts.true_positives + counts.false_positives
+    return given.targets.different(answered, given.log_odds)

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
+
+from nas.data.dataset import members
+from nas.training.targets import Targets, targets_of
 
 Floats = npt.NDArray[np.float64]
 BINS = 15  # of calibration: Guo et al., arXiv:1706.04599, section 5
@@ -42,6 +44,8 @@ class Bins(NamedTuple):
 class Predictions:
     """Logits (N, classes) and labels (N,) of N images, at least 1, and the classes' names.
 
+    Where an image may have several labels, they are (N, classes) of 0 and 1. `answer` names the
+    rule by which an image with one class is answered.
     `weights` (B, N) say how often each image counts in each of B samples; without them every image
     counts once in a single sample. An image whose logits are not finite has equal ones.
     """
@@ -50,6 +54,7 @@ class Predictions:
     labels: npt.NDArray[np.int64]
     classes: Sequence[str] = ()
     weights: Floats | None = None
+    answer: str = "likeliest"
 
     @cached_property
     def samples(self) -> Floats:
@@ -57,10 +62,14 @@ class Predictions:
         return np.ones((1, len(self.labels))) if self.weights is None else self.weights
 
     @cached_property
+    def targets(self) -> Targets:
+        """The reading of the logits."""
+        return targets_of(self.labels, self.answer)
+
+    @cached_property
     def log_probabilities(self) -> Floats:
         """The logarithm of each class's probability, (N, classes)."""
-        logits = self._below_top
-        return np.asarray(logits - logsumexp(logits, axis=1, keepdims=True))
+        return self.targets.log_probabilities(self._finite)
 
     @cached_property
     def probabilities(self) -> Floats:
@@ -69,8 +78,8 @@ class Predictions:
 
     @cached_property
     def answers(self) -> npt.NDArray[np.int64]:
-        """The most likely class of each image, (N,)."""
-        return np.asarray(self._below_top.argmax(1))
+        """The answered class of each image, (N,), or whether it has each label, (N, labels)."""
+        return np.asarray(self.targets.answer.compute(self.probabilities), np.int64)
 
     @cached_property
     def log_odds(self) -> Floats:
@@ -78,22 +87,39 @@ class Predictions:
 
         It tells apart images whose probabilities round to 1.
         """
-        top = np.arange(self.logits.shape[1]) == self.answers[:, None]
-        others = logsumexp(np.where(top, -np.inf, self._below_top), axis=1, keepdims=True)
-        rest = others - logsumexp(self._below_top, axis=1, keepdims=True)
-        small = np.where(top, 0.0, self.probabilities)
-        return np.asarray(self.log_probabilities - np.where(top, rest, np.log1p(-small)))
+        return self.targets.log_odds(self._finite)
 
     @cached_property
-    def _below_top(self) -> Floats:
-        """The logits less each image's highest one, in double precision."""
+    def _finite(self) -> Floats:
+        """The logits in double precision."""
         finite = np.isfinite(self.logits).all(1, keepdims=True)
-        logits = np.where(finite, self.logits, 0.0).astype(np.float64)
-        return np.asarray(logits - logits.max(1, keepdims=True))
+        return np.where(finite, self.logits, 0.0).astype(np.float64)
+
+    @cached_property
+    def members(self) -> npt.NDArray[np.bool_]:
+        """Whether an image has each class, (N, classes)."""
+        return members(self.labels, self.logits.shape[1])
+
+    @cached_property
+    def called(self) -> npt.NDArray[np.bool_]:
+        """Whether an image is called of each class, (N, classes)."""
+        return members(self.answers, self.logits.shape[1])
+
+    @cached_property
+    def unrolled(self) -> "Predictions":
+        """The images with one class each: of several labels, an image comes once for each."""
+        logits, labels = self.targets.unrolled(self._finite, self.labels)
+        if labels is self.labels:
+            return self
+        times = len(labels) // len(self.labels)
+        return Predictions(logits, labels, weights=np.repeat(self.samples, times, axis=1))
 
     @cached_property
     def confusion(self) -> Floats:
-        """The images by label (rows) and answer (columns), (B, classes, classes)."""
+        """The images by label (rows) and answer (columns), (B, classes, classes).
+
+        There is none of several labels.
+        """
         count = self.logits.shape[1]
         cells, sums = _grouped(self.samples, self.labels * count + self.answers)
         matrix = np.zeros((len(self.samples), count * count))
@@ -103,8 +129,8 @@ class Predictions:
     @cached_property
     def counts(self) -> ClassCounts:
         """Each class's images and answers against the rest."""
-        right = np.diagonal(self.confusion, axis1=1, axis2=2)
-        labelled, answered = self.confusion.sum(2), self.confusion.sum(1)
+        right = self.samples @ (self.members & self.called)
+        labelled, answered = self.samples @ self.members, self.samples @ self.called
         total = self.samples.sum(1, keepdims=True)
         wrong, missed = answered - right, labelled - right
         return ClassCounts(right, wrong, missed, total - right - wrong - missed)
@@ -112,17 +138,17 @@ class Predictions:
     @cached_property
     def labelled(self) -> npt.NDArray[np.intp]:
         """The classes that have images."""
-        return np.unique(self.labels)
+        return np.flatnonzero(self.members.any(0))
 
     @cached_property
     def named(self) -> npt.NDArray[np.intp]:
         """The classes that have images or are an answer."""
-        return np.union1d(self.labels, self.answers)
+        return np.flatnonzero((self.members | self.called).any(0))
 
     @cached_property
     def bins(self) -> Bins:
         """The images by the probability of their answer, in 15 bins of equal width."""
-        confidence = self.probabilities.max(1)
+        confidence = self.probabilities[range(len(self.answers)), self.answers]
         right = self.answers == self.labels
         number = np.ceil(confidence * BINS)
         values = np.stack([np.ones(len(right)), right, confidence])
@@ -140,7 +166,7 @@ class Predictions:
         odds of the levels, (levels,).
         """
         if label not in self._ranked:
-            positive = self.labels == label
+            positive = self.members[:, label]
             split = np.concatenate([self.samples * positive, self.samples * ~positive])
             levels, sums = _grouped(split, -self.log_odds[:, label])
             positives, negatives = np.split(sums, 2)
@@ -157,7 +183,7 @@ def pooled(parts: Sequence[Predictions]) -> Predictions:
     """Return the predictions on several sets of images as those on all of them, each image once."""
     logits = np.concatenate([part.logits for part in parts])
     labels = np.concatenate([part.labels for part in parts])
-    return Predictions(logits, labels, parts[0].classes)
+    return Predictions(logits, labels, parts[0].classes, answer=parts[0].answer)
 
 
 def _grouped(weights: Floats, keys: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Floats]:

@@ -85,6 +85,8 @@ def compose(
 ) -> Recipe:
     """Return a named recipe, or a file's, for a data set.
 
+    The metric of images with several labels is AUROC where nothing else is asked for: accuracy
+    hardly tells networks apart where most labels are absent.
     The fields `given` (epochs, metric, seed) win over it, and `words`, such as
     optimiser.learning_rate=3e-3, over all. Where none of these has `folds`, they are automatic: at
     most so many. An epoch is a pass over the train split where epochs are
@@ -94,8 +96,9 @@ def compose(
     check(recipe)
     fields = {key: value for key, value in (given or {}).items() if value is not None}
     seed, is_file = fields.pop("seed", 0), recipe.endswith(".toml")
+    usual = {"training.metric": "auroc"} if data.task == "labels" else {}
     layers = [
-        _named(data, DEFAULT) | _automatic(data, folds),
+        _named(data, DEFAULT) | usual | _automatic(data, folds),
         recipe_file.read_file(recipe) if is_file else _named(data, recipe),
         {f"training.{name}": value for name, value in fields.items()},
         dict(recipe_file.read_word(word, "--set") for word in words),

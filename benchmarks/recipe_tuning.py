@@ -9,7 +9,8 @@ its train images and scored on the rest and on the validation images; test image
 network, and a change is compared with `whole` on the same set, network and seed. `rank` trains 20
 networks drawn near a target by `short` and, with another seed, by `whole`. A training is one line
 of results/recipe_tuning.json and is not repeated while it is there; one thread is used.
-`python -m benchmarks.recipe_tables` prints what follows.
+`python -m benchmarks.recipe_tables` prints the results. `whole` is that of before the tuning: its
+values that follow from these results are taken back by `BEFORE`.
 """
 
 import argparse
@@ -148,10 +149,12 @@ def _times(name: str, factor: float) -> Change:
 
 
 BASE, NONE = "whole", "nothing but the seed"
+BEFORE = ["regularisation.batch_norm_images=0"]
 CHANGES: dict[str, Change] = {  # the most informative first
     BASE: lambda recipe: recipe,
     NONE: lambda recipe: replace(recipe, seed=recipe.seed + 100),
     "no dropout, no stochastic depth": _set(dropout=0.0, stochastic_depth=0.0),
+    "batch norm of 512 plain images": _set(batch_norm_images=512),
     "half the updates": _longer(0.5),
     "augmentation x 0.5": _augmented(0.5),
     "half the learning rate": _times("learning_rate", 0.5),
@@ -241,7 +244,9 @@ def changes(folder: Path) -> Iterator[Training]:
         for words, change in CHANGES.items():
             for part, images in SETS.items():
                 data = divided(images, folder)
-                recipe = change(fewer_epochs(compose(data, BASE, given={"seed": seed})))
+                recipe = change(
+                    fewer_epochs(compose(data, BASE, given={"seed": seed}, words=BEFORE))
+                )
                 architecture = _space(images).decode(
                     values, in_channels=data.in_channels, classes=len(data.classes)
                 )
@@ -254,7 +259,7 @@ def ranks(folder: Path) -> Iterator[Training]:
         data = divided(images, folder)
         subject = Subject(_space(images), data.in_channels, len(data.classes))
         short = compose(data, "short", given={"seed": 0})  # each of its epochs may be a rung
-        whole = fewer_epochs(compose(data, BASE, given={"seed": 1}))
+        whole = fewer_epochs(compose(data, BASE, given={"seed": 1}, words=BEFORE))
         for number, values in enumerate(drawn(subject)):
             architecture = subject.decode(values)
             for name, recipe in (("short", short), (BASE, whole)):

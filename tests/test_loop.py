@@ -21,7 +21,7 @@ from nas.errors import DataError, Interrupted
 from nas.network import build
 from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
-from nas.training.images import shuffled
+from nas.training.images import normalisation, shuffled, standardised
 from nas.training.optimisers import OPTIMISERS
 from nas.training.recipe import Recipe
 from nas.training.recipes import default_recipe
@@ -38,6 +38,7 @@ NEW = {
     "dropout": 0.5,
     "stochastic_depth": 0.5,
     "batch_norm_momentum": 0.3,
+    "batch_norm_images": 64,
     "early_stopping": 1,
     "accumulation_steps": 2,
 }
@@ -47,6 +48,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "updates": {"epoch_updates": 7},
     "few updates": {"epoch_updates": 2},
     "regularised": {"dropout": 0.3, "stochastic_depth": 0.3, "batch_norm_momentum": 0.2},
+    "plain batch norm": {"batch_norm_images": 50, "dropout": 0.3},
     "micro-batches": {"accumulation_steps": 3},
     "mixed": {"augmentation": {"mixup": 0.4, "cutmix": 1.0, "randaugment": 2}},
     "mixed in micro-batches": {"augmentation": {"mixup": 0.4}, "accumulation_steps": 2},
@@ -185,6 +187,27 @@ def test_regularisation_rises_with_depth() -> None:
     assert [each.p for each in module.modules() if isinstance(each, nn.Dropout)] == [0.4]
     norms = [each for each in module.modules() if isinstance(each, nn.BatchNorm2d)]
     assert {each.momentum for each in norms} == {0.01}
+
+
+def test_batch_norm_has_the_statistics_of_plain_images() -> None:
+    """The refitted network normalises plain train images; its weights are trained as ever."""
+    every = len(DIGITS.splits["train"])
+    refitted = trainer.train(TINY, DIGITS, replace(RECIPE, batch_norm_images=every)).state
+    expected = trainer.train(TINY, DIGITS, RECIPE).state
+    module = build(TINY)
+    weights = {name for name, _ in module.named_parameters()}
+    assert all(torch.equal(refitted[name], expected[name]) for name in weights)
+    module.load_state_dict(refitted)
+    norm = next(each for each in module.modules() if isinstance(each, nn.BatchNorm2d))
+    seen: list[torch.Tensor] = []
+    norm.register_forward_hook(lambda *facts: seen.append(facts[2]))
+    images = DIGITS.splits["train"].images(TINY.resolution)
+    mean, std = normalisation(DIGITS, TINY.resolution)
+    with torch.no_grad():
+        module.eval()(standardised(images, mean, std, torch.device("cpu")))
+    answers = (seen[0] - norm.bias.view(1, -1, 1, 1)) / norm.weight.view(1, -1, 1, 1)
+    assert answers.mean((0, 2, 3)).abs().max() < 0.01
+    assert (answers.std((0, 2, 3)) - 1).abs().max() < 0.01
 
 
 FAULTS = """

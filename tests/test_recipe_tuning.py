@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from search_kit import ROOT
 
 from benchmarks import recipe_tables, recipe_tuning
-from benchmarks.recipe_tuning import BASE, CHANGES, SETS, SHOWN, Part, Row, divided
+from benchmarks.recipe_tuning import BASE, BEFORE, CHANGES, SETS, SHOWN, Part, Row, divided
 from nas.training.recipes import compose
 
 NOWHERE = Path("nowhere")  # the digits need no folder
@@ -33,13 +33,13 @@ def rows_of(scores: Scores) -> list[Row]:
 def test_every_change_is_another_recipe() -> None:
     """Each change gives a valid recipe, and no two of them the same."""
     data = divided(Part("digits", 200), NOWHERE)
-    base = recipe_tuning.fewer_epochs(compose(data, BASE))
+    base = recipe_tuning.fewer_epochs(compose(data, BASE, words=BEFORE))
     assert len({change(base).hash for change in CHANGES.values()}) == len(CHANGES)
 
 
 def test_as_many_images_in_batches_of_another_size() -> None:
     """A change of the batch keeps the number of images, and scales the rate by the root."""
-    base = compose(divided(Part("digits", 200), NOWHERE), BASE)
+    base = compose(divided(Part("digits", 200), NOWHERE), BASE, words=BEFORE)
     changed = CHANGES["batches of 32, as many images"](base)
     assert changed.epoch_updates * changed.batch_size == base.epoch_updates * base.batch_size
     assert changed.learning_rate == pytest.approx(base.learning_rate / 2**0.5)
@@ -47,7 +47,7 @@ def test_as_many_images_in_batches_of_another_size() -> None:
 
 def test_a_training_in_fewer_epochs_is_as_long() -> None:
     """Fewer validations change neither the updates nor the share of the warm-up."""
-    base = compose(divided(Part("digits", 200), NOWHERE), BASE)
+    base = compose(divided(Part("digits", 200), NOWHERE), BASE, words=BEFORE)
     fewer = recipe_tuning.fewer_epochs(base)
     assert fewer.epochs * fewer.epoch_updates == base.epochs * base.epoch_updates
     assert fewer.warmup_epochs / fewer.epochs == base.warmup_epochs / base.epochs

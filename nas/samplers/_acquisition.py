@@ -22,12 +22,16 @@ FARTHEST = 2.0  # standard deviations at which a description is cut off, since i
 
 @dataclass(frozen=True)
 class Observation:
-    """A trial's score, higher is better; `extra` is the variance of a score that is estimated."""
+    """A trial's score, higher is better; `extra` is the part of its variance that is known.
+
+    A training that is not `whole` was cut short, and its score is estimated.
+    """
 
     values: Assignment
     look: Preview
     score: float
     extra: float = 0.0
+    whole: bool = True
 
 
 class Encoder:
@@ -106,7 +110,8 @@ class Acquisition:
         fitted = sorted(capped(scores, (FITTED // 2, FITTED // 4, FITTED // 4), rng))
         self.surrogate = Surrogate(points, levelled(scores) / factors, extra, fitted)
         means = self.surrogate.predict(points)[0] * factors
-        whole = extra == 0 if (extra == 0).any() else np.full(len(extra), True)
+        whole = np.array([each.whole for each in observations])
+        whole = whole if whole.any() else np.full(len(whole), True)
         self.best = float(means[whole].max())
         self.stairs = stairs(np.array([look.cost for look in looks])[whole], means[whole])
         if pending:

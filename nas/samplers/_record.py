@@ -18,22 +18,31 @@ from optuna.trial import FrozenTrial, TrialState
 Floats = NDArray[np.float64]
 GAINS = 3  # complete trials from which the gain in the epochs after a pruned trial's last is known
 WHOLE, CUT = 1, 2  # trained to the end; cut short
+ERROR, LOSS = "metric_error", "loss"  # among a trial's metrics: see `nas.training.metrics`
 FIRST = 1_024  # entries to begin with
 ROW = np.dtype(
     [
         ("kind", np.uint8),  # WHOLE, CUT or neither
         ("score", np.float64),  # the value; of a trial that was cut short, its last report
         ("step", np.int64),  # the step of that report
+        ("error", np.float64),  # the standard error of a whole training's metric; 0: unknown
+        ("loss", np.float64),  # its log loss; NaN: unknown
     ]
 )
 
 
 class Shown(NamedTuple):
-    """Results: the trials' numbers, scores (higher is better), and the scores' variances."""
+    """Results: the trials' numbers and scores (higher is better), and how uncertain they are.
+
+    `extra` is the variance of an expected score, 0 of a whole training's; `errors` and `losses` are
+    whole trainings' standard errors of the metric, 0 where unknown, and log losses, NaN where so.
+    """
 
     numbers: NDArray[np.intp]
     scores: Floats
     extra: Floats
+    errors: Floats
+    losses: Floats
 
 
 class Record:
@@ -88,6 +97,7 @@ class Record:
         value = float(trial.values[0]) if trial.values else math.nan
         if trial.state == TrialState.COMPLETE and math.isfinite(value):
             row["kind"], row["score"] = WHOLE, self.sign * value
+            row["error"], row["loss"] = _measured(trial, ERROR, 0.0), _measured(trial, LOSS)
             if trial.params:
                 self._trained.add(key)
                 self._cut.pop(key, None)
@@ -121,6 +131,8 @@ class Record:
             np.append(whole, cut),
             np.append(self._rows["score"][whole], scores),
             np.append(np.zeros(len(whole)), extra),
+            np.append(self._rows["error"][whole], np.zeros(len(cut))),
+            np.append(self._rows["loss"][whole], np.full(len(cut), math.nan)),
         )
 
     def _expected(self, cut: NDArray[np.intp]) -> tuple[Floats, Floats]:
@@ -154,6 +166,12 @@ class Record:
                 values[number] = self.sign * trial.intermediate_values.get(step, math.nan)
             self._at[step] = values
         return self._at[step]
+
+
+def _measured(trial: FrozenTrial, name: str, unknown: float = math.nan) -> float:
+    """Return one of the metrics that are stored with a trial."""
+    value = trial.user_attrs.get("metrics", {}).get(name)
+    return unknown if value is None else float(value)
 
 
 def _join(spans: dict[Any, tuple[int, int]], result: Any, number: int) -> None:

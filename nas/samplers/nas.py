@@ -23,6 +23,7 @@ from nas.samplers._acquisition import CAPS, Acquisition, Encoder, Observation, c
 from nas.samplers._history import draw
 from nas.samplers._oracle import Assignment, Oracle, Preview, StudyOracle
 from nas.samplers._surrogate import Points
+from nas.samplers._witness import heard
 
 LEARNS = True
 OPENING = 0
@@ -247,14 +248,22 @@ def _pending(oracle: Oracle) -> list[tuple[Assignment, Preview]]:
 def _observe(oracle: Oracle, rng: random.Random) -> list[Observation]:
     """Return the results of complete and pruned trials, equal ones once; of many trials some."""
     shown = oracle.record.shown()
-    observed = []
+    rows, found = [], []
     for index in capped(shown.scores, CAPS, rng):
         params = oracle.record.ended[int(shown.numbers[index])].params
         look = oracle.look(params)
         if look is not None:
-            score, extra = float(shown.scores[index]), float(shown.extra[index])
-            observed.append(Observation(params, look, score, extra))
-    return observed
+            rows.append(index)
+            found.append((params, look))
+    factors = np.array([look.factor for _, look in found])
+    metrics = shown.scores[rows] / factors
+    told = heard(metrics, shown.errors[rows], shown.losses[rows])
+    scores = np.where(told.metrics == metrics, shown.scores[rows], told.metrics * factors)
+    extra = shown.extra[rows] + told.variances * factors**2
+    return [
+        Observation(*pair, float(score), float(variance), whole=cut == 0)
+        for pair, score, variance, cut in zip(found, scores, extra, shown.extra[rows], strict=True)
+    ]
 
 
 def expectations(study: Study, oracle: Oracle, rng: random.Random) -> dict[Any, float]:

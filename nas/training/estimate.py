@@ -13,6 +13,7 @@ from nas.training.trainer import begin, train_step
 
 STEPS = 3
 VALIDATION = 0.1  # of the training steps' time, about
+FORWARD = 0.3  # of a step's time is the network's answer
 
 
 def training_seconds(
@@ -20,16 +21,19 @@ def training_seconds(
 ) -> float:
     """Return the seconds that so many updates take, about, on `threads` threads of this machine.
 
-    A batch has at most all the `images` of the train split. The epochs' validation is included.
+    A batch has at most all the `images` of the train split. The epochs' validation and what batch
+    norm is refitted on are included.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count())):
-            step = _step_seconds(architecture, recipe, min(recipe.batch_size, images))
+            batch = min(recipe.batch_size, images)
+            step = _step_seconds(architecture, recipe, batch)
     finally:
         torch.set_num_threads(before)
-    return step * updates * (1 + VALIDATION)
+    refits = recipe.epochs * min(recipe.batch_norm_images, images) / batch  # batches
+    return step * (updates * (1 + VALIDATION) + refits * FORWARD)
 
 
 def _step_seconds(architecture: Architecture, recipe: Recipe, batch: int) -> float:

@@ -126,6 +126,14 @@ def standardised(
     return channels_last(torch.addcmul(offset.view(1, -1, 1, 1), x, scale))
 
 
+def most_at_once(resolution: int) -> int:
+    """Return how many images a network is given at once where no gradients are kept.
+
+    They have about a million pixels together.
+    """
+    return min(512, max(16, 2**20 // resolution**2))
+
+
 def channels_last(x: Tensor) -> Tensor:
     """Lay x out channels last; the strides are right even where one channel leaves them open."""
     return torch.empty_like(x, memory_format=torch.channels_last).copy_(x)

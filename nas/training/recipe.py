@@ -156,6 +156,9 @@ class Recipe:
     batch_norm_momentum: float = _setting(
         0.1, "regularisation", "the weight of a batch in the running statistics", high=1.0,
         neutral=True)
+    batch_norm_images: int = _setting(
+        0, "regularisation", "train images, without augmentation, whose statistics batch norm has "
+        "after each epoch; at 0 it has those of the augmented ones", neutral=True)
     early_stopping: int = _setting(
         0, "training", "ends a training after this many epochs without a better score; 0 never "
         "does", high=100_000, neutral=True)
@@ -281,6 +284,7 @@ def _regularised(recipe: Recipe) -> str:
         "dropout": f"dropout {recipe.dropout:g}",
         "stochastic_depth": f"stochastic depth rising to {recipe.stochastic_depth:g}",
         "batch_norm_momentum": f"batch-norm momentum {recipe.batch_norm_momentum:g}",
+        "batch_norm_images": f"batch norm refitted on {recipe.batch_norm_images} plain images",
         "early_stopping": f"ended after {recipe.early_stopping} epochs without a better score",
         "accumulation_steps": f"gradients of {recipe.accumulation_steps} micro-batches a batch",
     }

@@ -16,6 +16,7 @@ from nas.training.targets import rows_of
 RESAMPLES = 1000
 LEVEL = 0.95
 POINTS = 200  # of a curve, at most
+FEW_RESAMPLES = 100  # for a standard error
 _CELLS = 200_000  # weights of images that are in memory at once
 
 
@@ -140,6 +141,20 @@ def estimates(
         name: Estimate(row.value(given), *np.quantile(np.concatenate(values[name]), tails).tolist())
         for name, row in rows.items()
     }
+
+
+def gain_error(given: Predictions, name: str) -> float:
+    """Return the standard error of a metric as the objective takes it, by the same bootstrap.
+
+    It is at least what one of the images counts: a resample knows of no other mistakes.
+    """
+    row = metric(name, given.classes)
+    values = [
+        row.gain(float(value))
+        for weights in _resampled(strata(given.labels), 0, FEW_RESAMPLES)
+        for value in row.compute(replace(given, weights=weights))
+    ]
+    return max(float(np.std(values)), 1 / len(given.labels))
 
 
 def _resampled(labels: npt.NDArray[np.int64], seed: int, resamples: int) -> Iterator[Floats]:

@@ -26,6 +26,7 @@ from nas.data import DataSet, Split
 from nas.errors import DiskFull, Diverged, Interrupted, OutOfMemory
 from nas.network import build
 from nas.training.augmentations import augmenter, mixer
+from nas.training.batch_norm import refit_batch_norm
 from nas.training.changes import Statistics
 from nas.training.checkpoint import Checkpoints
 from nas.training.images import (
@@ -33,16 +34,18 @@ from nas.training.images import (
     Material,
     channels_last,
     gather,
+    most_at_once,
     shuffled,
     standardised,
 )
 from nas.training.losses import Classes, classes_of, share_of_loss, total_weights
 from nas.training.memory import keep_freed_memory
-from nas.training.metrics import epoch_metrics, gain
+from nas.training.metrics import ERROR, epoch_metrics, gain
 from nas.training.metrics.predictions import Predictions, pooled
 from nas.training.optimisers import optimiser_of
 from nas.training.recipe import Recipe, check_fits
 from nas.training.regularisation import regularise
+from nas.training.reports import gain_error
 from nas.training.schedules import learning_rate
 
 _FINITE_EVERY = 8  # steps between two checks of the loss: each check waits for a GPU
@@ -199,7 +202,7 @@ def predict(
     was_training = module.training
     module.eval()
     images = split.images(resolution)
-    size = min(512, max(16, 2**20 // resolution**2))  # images of about a million pixels at once
+    size = most_at_once(resolution)
     with torch.inference_mode():
         logits = torch.cat(
             [
@@ -252,11 +255,15 @@ def _epoch(
             predictions.append(
                 _predict_validation(training, material, material.validation, recipe.answer)
             )
+    scored = pooled(predictions)
+    metrics = epoch_metrics(scored, recipe.metric)
+    if epoch == recipe.epochs:
+        metrics[ERROR] = gain_error(scored, recipe.metric)
     return EpochResult(
         epoch=epoch,
         epochs=recipe.epochs,
         train_loss=statistics.fmean(losses),
-        metrics=epoch_metrics(pooled(predictions), recipe.metric),
+        metrics=metrics,
         seconds=time.perf_counter() - started,
         learning_rate=pairs[0][0].optimiser.param_groups[0]["lr"],
     )
@@ -307,6 +314,11 @@ def _train_epoch(
         if check and not total.isfinite():
             place = f"epoch {epoch}, step {index + 1}"
             raise Diverged(f"The training loss became {total.item()} in {place}.")
+    if recipe.batch_norm_images:
+        wanted = max(2, recipe.batch_norm_images)  # one image has no spread
+        step = -(-len(material.members) // wanted)
+        plain = images[material.members[::step]]
+        refit_batch_norm(training.ema, plain, material.mean, material.std)
     return total.item() / sum(map(len, batches))
 
 

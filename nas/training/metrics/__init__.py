@@ -188,6 +188,9 @@ FACTS = {
 }
 """Numbers that are stored beside the metrics."""
 
+ERROR = "metric_error"
+"""Stored after the last epoch: the standard error of the objective's metric, as it takes it."""
+
 EPOCH = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
 """The metrics that are stored of each epoch, beside the objective's and the facts."""
 

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.commands.data import data_show
     from nas.commands.evaluate import evaluate
     from nas.commands.export import export_model
     from nas.commands.family import scale
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "compare_proxies", "cost_of", "evaluate", "export_model", "front", "latency_of",
+    "compare_proxies", "cost_of", "data_show", "evaluate", "export_model", "front", "latency_of",
     "latency_table", "predict", "recipe_diff", "recipe_show", "recipes", "rescore", "resume",
     "scale", "search", "show", "space_diagram", "space_preflight", "space_sample", "space_validate",
     "spaces", "status", "top", "train",
 ]  # fmt: skip
 
 _MODULES = {  # where the verbs are
+    "data": ("data_show",),
     "family": ("scale",),
     "evaluate": ("evaluate",),
     "export": ("export_model",),

@@ -110,7 +110,9 @@ def calibrated(architecture: Architecture, seed: int = 0) -> nn.Module:
 def formatting(source: str) -> str:
     """Return the diff that `ruff format` would make in this source; empty if none."""
     command = (sys.executable, "-m", "ruff", "format", "--isolated", "--line-length=100", "--diff")
-    ruff = subprocess.run([*command, "-"], input=source, capture_output=True, text=True)
+    ruff = subprocess.run(
+        [*command, "-"], input=source, capture_output=True, text=True, timeout=120
+    )
     return ruff.stdout or ruff.stderr * ruff.returncode
 
 

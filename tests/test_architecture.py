@@ -109,7 +109,12 @@ def test_the_id_is_the_same_in_another_process() -> None:
         "print(Architecture.from_json(json.load(sys.stdin)).id, 'torch' in sys.modules)"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code], input=text, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     assert run.stdout.split() == [BASE.id, "False"]
     assert len(BASE.id) == 16

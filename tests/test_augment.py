@@ -144,7 +144,7 @@ def test_registries_import_no_torch() -> None:
         "import sys, nas.training.recipes, nas.training.recipe_file;"
         "print({'torch', 'numpy', 'sklearn'} & {*sys.modules})"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert run.stdout.strip() == "set()", run.stderr
 
 

@@ -363,6 +363,7 @@ def test_a_block_is_one_new_file(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[1],
+        timeout=120,
     )
     assert run.returncode == 0, run.stdout[-2000:]
     conformance = Path(__file__).read_text().count("\n@every_block")
@@ -398,6 +399,7 @@ def test_a_block_file_that_cannot_be_used_is_named(
         env=os.environ | {"NAS_BLOCKS": str(folder)},
         capture_output=True,
         text=True,
+        timeout=120,
     )
     assert (run.returncode, run.stdout) == (2, "")
     assert message in run.stderr

@@ -118,7 +118,11 @@ study.run = run
 study.main()
 """
     ended = subprocess.run(
-        [sys.executable, "-c", code], input='{"driver": 0}', capture_output=True, text=True
+        [sys.executable, "-c", code],
+        input='{"driver": 0}',
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert "hu/sh" not in ended.stderr
     assert "can't read a://u:***@h/db" in ended.stderr

@@ -63,7 +63,9 @@ class TestEveryRegisteredDataSet:
         """Another process gets the same fingerprint, and forbidden operations are known ones."""
         found = data.load(name)
         code = f"import nas.data; print(nas.data.load({name!r}).fingerprint)"
-        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
+        )
         assert run.stdout.strip() == found.fingerprint
         assert found.forbids <= OPERATIONS.keys()
 
@@ -74,7 +76,7 @@ def test_no_torch() -> None:
         "import sys, nas.data, nas.training.recipes as r;"
         "r.default_recipe(nas.data.load('digits')); print('torch' in sys.modules)"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert run.stdout.strip() == "False", run.stderr
 
 

@@ -70,7 +70,9 @@ def run_alone(path: Path) -> subprocess.CompletedProcess[str]:
         f"import sys, runpy; sys.modules.update(dict.fromkeys({blocked!r}));"
         f"runpy.run_path({str(path)!r}, run_name='__main__')"
     )
-    return subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=120
+    )
 
 
 @pytest.mark.parametrize("name", names())

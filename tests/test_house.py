@@ -43,6 +43,27 @@ def test_every_test_says_what_it_holds() -> None:
     assert silent == []
 
 
+def waits_for_ever(node: ast.AST) -> bool:
+    """Tell whether a call may wait for ever: for a process, for a thread, for a line."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return False
+    of, name = node.func.value, node.func.attr
+    if isinstance(of, ast.Name) and (of.id, name) == ("subprocess", "run"):
+        return "timeout" not in {keyword.arg for keyword in node.keywords}
+    return name in {"communicate", "join", "readline", "wait"} and not (node.args or node.keywords)
+
+
+def test_no_test_waits_without_a_limit() -> None:
+    """Calls that wait have a timeout; `read_until` of the kit reads from a process."""
+    waiting = [
+        f"{path.name}, line {node.lineno}"
+        for path in TESTS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if waits_for_ever(node) and isinstance(node, ast.Call)
+    ]
+    assert waiting == []
+
+
 def test_every_module_says_what_it_is_for() -> None:
     """Each module of the package and each file of spaces begins with a docstring."""
     assert [p for p in PACKAGE if not ast.get_docstring(ast.parse(p.read_text()))] == []
@@ -102,7 +123,9 @@ def test_imports_only_go_down() -> None:
 
 def tracked() -> list[Path]:
     """Return the files that git tracks; skip where there is no git."""
-    listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
     if listed.returncode:
         pytest.skip("not a git checkout")
     found = (ROOT / name for name in listed.stdout.split("\0") if name)

@@ -232,5 +232,7 @@ def test_freed_memory_is_used_again() -> None:
     counts = {}
     for word in ("keep", "return"):
         command = [sys.executable, "-c", FAULTS, word]
-        counts[word] = int(subprocess.run(command, capture_output=True, text=True).stdout)
+        counts[word] = int(
+            subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+        )
     assert counts["keep"] < 0.5 * counts["return"]

@@ -132,6 +132,7 @@ def test_other_classes_are_refused_by_their_names(tmp_path: Path) -> None:
     assert "more lacks '0' and the network does not know 'zero'" in ended.stderr
     assert ended.returncode == 2
     assert not (tmp_path / "p.png").exists()
+    assert not Path("studies/.cache").exists()
 
 
 def test_a_class_without_images_is_told(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
         (["evaluate", "nowhere", "--data", "digits"], "is no folder with model.py"),
         (["evaluate", "out", "--data", "digits", "--split", "tset"], "Did you mean 'test'?"),
         (["evaluate", "out", "--data", "no/such"], "No such file or folder"),
-        (["predict", "nowhere", "a.png"], "There is no study named 'nowhere'|is no folder with"),
+        (["predict", "nowhere", "a.png"], "is no folder with"),
         (["predict", "out", "missing.png"], "missing.png (no such file)"),
         (["predict", "out", "empty"], "a folder without images"),
         (["predict", "out", "empty", "--csv", "empty"], "--csv is a file to write"),
@@ -187,7 +188,7 @@ def test_a_mistake_is_told(line: list[str], told: str) -> None:
     Path("untrained/model.py").write_text("\n".join(kept))
     ended = here(*line)
     assert ended.returncode == 2, ended.stderr
-    assert any(each in ended.stderr for each in told.split("|")), ended.stderr
+    assert told in ended.stderr
 
 
 def test_predictions_are_the_modules_own_output(tmp_path: Path) -> None:

@@ -113,7 +113,9 @@ def test_initialisations_are_averaged() -> None:
 def test_names_are_known_without_torch() -> None:
     """The command line lists proxies and refuses unknown ones without importing torch."""
     code = "import sys, nas.proxies as p; print(p.read('naswot,macs'), 'torch' in sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
+    )
     assert ended.stdout.strip() == "('naswot', 'macs') False", ended.stderr
     with pytest.raises(UserError, match=r"No proxy named 'naswat'. Did you mean 'naswot'"):
         proxies.read("naswat")

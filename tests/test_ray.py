@@ -120,5 +120,6 @@ def test_a_driver_that_loses_the_head_says_so_and_goes_on_with_a_new_one(
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=60)
     until(lambda: new.workers() == [], 60)
+    head.stop()  # files that come after this one need no Ray
     result(nas_here(*words, "--executor", "in-process"))
     assert_whole(tmp_path, 3, 15)

@@ -304,7 +304,7 @@ def test_a_killed_trial_goes_on_under_its_recipe(tmp_path: Path) -> None:
 
     until(begun)
     first.kill()
-    first.join()
+    first.join(60)
     assert first.exitcode == -signal.SIGKILL
     before = begun()
     second = table_kit.start_worker(url, "second", trials=2, lease=30.0)

@@ -206,5 +206,7 @@ def test_a_space_is_found_from_any_folder(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root}
     command = [sys.executable, "-c", code]
-    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    ran = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
     assert ran.stdout == "mixconv\n", ran.stderr

@@ -268,6 +268,11 @@ def test_reading_imports_little() -> None:
         " 'numpy', 'sqlalchemy.orm'}; print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path.cwd()
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path.cwd(),
+        timeout=120,
     )
     assert done.stdout.strip() == "[]"

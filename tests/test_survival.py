@@ -145,10 +145,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "disk"
     place.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)]
-    if shutil.which("mount") is None or subprocess.run(words, capture_output=True).returncode:
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(words, capture_output=True, timeout=120).returncode
+    ):
         pytest.skip("mounting a small disk is not permitted here")
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    subprocess.run(["umount", str(place)], check=True, timeout=120)
 
 
 def test_a_full_disk_pauses_a_training(recipe: Recipe, small_disk: Path) -> None:
@@ -189,7 +192,7 @@ def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path)
     store = words[words.index("--store") + 1]
     wait_for(lambda: commands.status("tiny", store=store)[0].disk)  # the worker has a trial
     shown = nas_here("status", "--store", store).stdout
-    subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True, timeout=120)
     rest = run.communicate(timeout=120)
     assert f"B are left for {small_disk}: who has no space for a checkpoint waits" in shown
     assert commands.status("tiny", store=store)[0].disk is None

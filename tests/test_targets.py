@@ -1,6 +1,7 @@
 """Targets: images with several labels and with grades, from the file to the exported code."""
 
 import json
+import re
 import runpy
 import subprocess
 from collections.abc import Callable
@@ -414,9 +415,12 @@ def test_mixed_images_of_labels_train(chests: DataSet) -> None:
     assert np.isfinite(Batches(lambda: chests).measure("grad_norm", network))
 
 
-def search(folder: Path, data: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Search a tiny space in this process: two trials of an epoch, no finalists."""
-    (folder / "tiny.py").write_text(SPACE.replace("resolution=8", "resolution=28"))
+def search(
+    folder: Path, data: Path, *words: str, more: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    """Search a tiny space in this process: two short trials, no finalists; `more` is its own."""
+    space = SPACE.replace("resolution=8", f"resolution=28{more}")
+    (folder / "tiny.py").write_text(space)
     return nas_here(
         "search", "--space", str(folder / "tiny.py"), "--data", str(data), "--trials", "2",
         "--target-flops", "500k", "--workers", "0", "--pruner", "none", "--finalists", "0",
@@ -463,7 +467,7 @@ def test_a_search_on_several_labels(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(RETINA is None, reason="needs the shared data set")
 def test_an_ordinal_search_on_grades(tmp_path: Path) -> None:
-    """An ordinal loss and the expected grade: the test's kappa is that of the exported code."""
+    """An ordinal loss, an answer that the search chose: the exported code has the scored kappa."""
     with np.load(RETINA) as whole:
         arrays = {
             f"{name}_{kind}": whole[f"{name}_{kind}"][:count]
@@ -473,7 +477,8 @@ def test_an_ordinal_search_on_grades(tmp_path: Path) -> None:
     np.savez(tmp_path / "retina.npz", **arrays)
     ended = search(
         tmp_path, tmp_path / "retina.npz", "--metric", "quadratic_kappa", "--folds", "1", "--set",
-        "loss.name=ordinal", "--set", "training.answer=expected_grade",
+        "loss.name=ordinal",
+        more=', recipe={"training.answer": choice("expected_grade", "median_grade")}',
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     best = json.loads(ended.stdout)["best"]
@@ -481,6 +486,7 @@ def test_an_ordinal_search_on_grades(tmp_path: Path) -> None:
     found = answered(Path(best["code"]), data)
     labels = data.splits["test"].labels
     kappa = referee.cohen_kappa_score(labels, found, weights="quadratic")
+    assert re.search(r'^ANSWER = "(expected|median)_grade"$', Path(best["code"]).read_text(), re.M)
     assert best["test"]["quadratic_kappa"] == pytest.approx(kappa, abs=1e-9)
     assert best["test"]["accuracy"] == pytest.approx((found == labels).mean())
 

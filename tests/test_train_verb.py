@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import runpy
 import signal
 import statistics
@@ -107,7 +108,7 @@ def test_the_folder_has_code_weights_result_and_picture(
 def test_the_same_command_trains_and_looks_no_more(
     trained: tuple[Path, list[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is left to do: the result is the same; a third seed adds one training."""
+    """Nothing is left to do: the result is the same."""
     folder, line, found = trained
     monkeypatch.chdir(folder)
     before = rows(folder, "SELECT count(*) FROM nas_curve_points")
@@ -125,6 +126,20 @@ def test_a_trial_of_the_store_is_trained(
     again = result(nas_here(*line))
     assert again["architecture_id"] == found["architecture_id"]
     assert (again["study"], again["seeds"], again["spread"]) == ("small-digits-1-digits", 1, {})
+    before = rows(folder, "SELECT count(*) FROM nas_curve_points")[0][0]
+    more = result(nas_here(*line, "--seeds", "2"))
+    assert (more["seeds"], more["spread"].keys()) == (2, again["metrics"].keys())
+    assert rows(folder, "SELECT count(*) FROM nas_curve_points") == [(int(str(before)) + 1,)]
+
+
+def test_learning_curves_are_shown_live(
+    trained: tuple[Path, list[str], dict[str, Any]],
+) -> None:
+    """Whoever watches the study sees each training's curve in a line, and its last value."""
+    folder, _, _ = trained
+    shown = nas_here("status", "small-digits", "--store", f"sqlite:///{folder}/nas.db").stdout
+    curves = re.findall(r"trial (\d): [▁▂▃▄▅▆▇█]{3} accuracy 0\.\d{4} after epoch 3", shown)
+    assert curves == ["0", "1"]
 
 
 def test_other_verbs_know_the_study(
@@ -166,7 +181,7 @@ def test_a_killed_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     killed = subprocess.Popen(command(*line), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     until(lambda: points(tmp_path) > 1)
     killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.wait(60)
     ended = result(nas_here(*line))
     assert points(tmp_path) == 6
     (tmp_path / "nas.db").rename(tmp_path / "old.db")

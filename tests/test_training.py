@@ -193,7 +193,7 @@ import sys, torch
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_training import TINY, told
-from nas import data
+from training_kit import few_digits
 from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.recipes import default_recipe
@@ -202,7 +202,7 @@ def steady():
     if len(sys.argv) > 3: print("batch", flush=True)
     return False
 torch.set_num_threads(1)
-digits = data.load("digits")
+digits = few_digits()
 trainer.train(TINY, digits, default_recipe(digits, epochs=4),
               control=Control(Checkpoints(sys.argv[1]), should_stop=steady,
                               on_epoch=lambda result: print(told(result), flush=True)))
@@ -216,7 +216,7 @@ def told(result: trainer.EpochResult) -> str:
 
 def test_killed_in_mid_epoch(tmp_path: Path) -> None:
     """A training killed with SIGKILL in mid-epoch goes on with the identical curve."""
-    digits, whole = data.load("digits"), []
+    digits, whole = few_digits(), []
     trainer.train(
         TINY,
         digits,

@@ -341,7 +341,9 @@ def test_watching_imports_neither_torch_nor_optuna() -> None:
         " from nas.report import events; import nas.cli.verbs; heavy = {'torch',"
         " 'optuna', 'alembic', 'numpy', 'sqlalchemy.orm'}; print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120
+    )
     assert done.stdout.strip() == "[]"
 
 

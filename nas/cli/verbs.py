@@ -7,6 +7,7 @@ import typer
 
 from nas.cli._shared import add, live_progress
 from nas.commands import (
+    data,
     evaluate,
     export,
     family,
@@ -34,6 +35,7 @@ recipes = typer.Typer(
     help="List recipes, the ways of training a network; look into one, compare two.",
     no_args_is_help=True,
 )
+datasets = typer.Typer(help="Look at a data set before a search.", no_args_is_help=True)
 latency = typer.Typer(help="Measure latency here; make tables of it.", no_args_is_help=True)
 stores = typer.Typer(help="Make, check, upgrade, copy and back up a store.", no_args_is_help=True)
 
@@ -80,6 +82,7 @@ add(spaces, "validate", space.space_validate)
 add(recipes, "list", recipe.recipes)
 add(recipes, "show", recipe.recipe_show)
 add(recipes, "diff", recipe.recipe_diff)
+add(datasets, "show", data.data_show)
 add(latency, "measure", networks.latency_of)
 add(latency, "table", networks.latency_table)
 add(stores, "init", store.init)

@@ -3,13 +3,13 @@
 Importing this module imports no torch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from nas.commands._options import Help, Picture, Store
+from nas.commands._options import Help, Picture, Store, silent
 from nas.commands.predict import Deployed, Source, Watch, deployed
 from nas.errors import DataError, UserError, unknown
 from nas.files import check_picture, writing
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 BATCH = 4096  # images that are in memory at once
+LONG = 50_000  # images times classes, above which the intervals take a while
 MATRIX = 12  # classes: a larger confusion matrix is not printed
 SHOWN = ("recall", "precision", "specificity", "auroc")  # of each class
 
@@ -90,7 +91,8 @@ class Evaluated:
             pairs = zip(names, report.confusion, strict=True)
             rows = [[name, *map(str, row)] for name, row in pairs]
             columns = ["label", *(f"#{name}" for name in names)]
-            yield tables.Table(columns, rows, "confusion matrix: a row a label, a column an answer")
+            yield "confusion matrix: a row is a label, a column an answer"
+            yield tables.Table(columns, rows)
         if self.picture is not None:
             yield f"picture: {from_here(self.picture)}"
 
@@ -115,17 +117,19 @@ def evaluate(
     split: Annotated[str, Help("test, validation, train or all.")] = "test",
     out: Picture = None,
     store: Store = None,
+    say: Callable[[str], None] | None = None,
     watch: Watch | None = None,
 ) -> Evaluated:
     """Measure a trained network on a data set: each metric with its interval, and each class.
 
     The data's classes have the names of the network's, in any order; else UserError is raised. A
     look at the test split of the study's own data is counted. With `out` the confusion matrix and
-    the curves are drawn there. `watch` hears how many images are done.
+    the curves are drawn there. `watch` hears how many images are done, `say` what takes long.
     """
     from nas.config import CACHE
     from nas.data import SPLITS, load
     from nas.report.predictions import draw_predictions
+    from nas.study.preparation import taken_back
     from nas.training.metrics import FACTS
     from nas.training.reports import report
 
@@ -134,14 +138,17 @@ def evaluate(
     if out is not None:
         check_picture(Path(out))
     trained = deployed(source, store)
-    images = load(data, cache_dir=Path("studies", CACHE), groups=trained.groups_of(data))
-    _check_classes(trained.network, images)
+    with taken_back("studies"):
+        images = load(data, cache_dir=Path("studies", CACHE), groups=trained.groups_of(data))
+        _check_classes(trained.network, images)
     wanted = SPLITS if split == ALL else (split,)
     parts = {name: _predictions(trained.network, images, name, watch) for name in wanted}
     looks = None
     if trained.is_of(images) and "test" in parts:
         looks = _count_look(trained, parts["test"], store)
     together = _together(list(parts.values()))
+    if len(together.labels) * len(together.classes) > LONG:
+        (say or silent)(f"95 % intervals of {len(together.labels):,} images: a minute or more")
     evaluated = Evaluated(
         source=source,
         data=images.name,

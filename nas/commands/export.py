@@ -64,7 +64,7 @@ def export_model(
         test = dict(queries.test_looks(connection, info.id)).get(evaluation.id, {})
     from nas.config import Config
     from nas.store.store import Store as Writable
-    from nas.study.winner import facts_of, trained_weights
+    from nas.study.winner import answer_of, facts_of, trained_weights
 
     config = Config.from_json(info.config)
     architecture = evaluation.architecture
@@ -72,7 +72,8 @@ def export_model(
     writable = Writable.open(url)
     try:
         state = trained_weights(writable, evaluation, config, data)
+        answer = answer_of(writable, evaluation)
     finally:
         writable.close()
-    facts = facts_of(exported, data, architecture, test, config.recipe.answer)
+    facts = facts_of(exported, data, architecture, test, answer)
     return Exported(exporter.export(architecture, state, Path(out), facts))

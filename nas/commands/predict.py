@@ -84,8 +84,11 @@ class PredictedImages:
         """Which files could not be read; None where all could."""
         if not self.unreadable:
             return None
-        read = f"{len(self.images)} images were predicted, "
-        return NasError(read + _unreadable(self.unreadable))
+        count = len(self.unreadable)
+        return NasError(
+            f"{len(self.images)} images were predicted, {count} could not be read: "
+            f"{_named(self.unreadable)}."
+        )
 
     def table(self) -> str:
         """Return the predictions as CSV: file, class, the probability of each class."""
@@ -136,7 +139,7 @@ def predict(
     unreadable: dict[str, str] = {}
     files = list(dict.fromkeys(_files(paths, unreadable)))
     if not files:
-        raise UserError(f"There is no image to predict: {_unreadable(unreadable)}")
+        raise UserError(f"There is no image to predict: {_named(unreadable)}.")
     network = deployed(source, store).network
     images: list[PredictedImage] = []
     for start in range(0, len(files), BATCH):
@@ -144,7 +147,7 @@ def predict(
         if watch is not None:
             watch("images", min(start + BATCH, len(files)), len(files))
     if not images:
-        raise UserError(f"No image can be read: {_unreadable(unreadable)}")
+        raise UserError(f"No image can be read: {_named(unreadable)}.")
     done = PredictedImages(network.class_names, images, unreadable, Path(csv) if csv else None)
     if done.csv is not None:
         with writing(done.csv):
@@ -214,12 +217,11 @@ def _why(file: str, error: UnreadableImage) -> str:
     return str(error).rpartition(f"{Path(file)} is not: ")[2].rstrip(".")
 
 
-def _unreadable(files: Mapping[str, str]) -> str:
-    """Name files that could not be read, and say why."""
+def _named(files: Mapping[str, str]) -> str:
+    """Name files that could not be read, each with the reason."""
     named = [f"{file} ({why})" for file, why in list(files.items())[:NAMED]]
-    if more := len(files) - len(named):
-        named.append(f"and {more} more")
-    return f"{len(files)} could not be read: {', '.join(named)}."
+    more = len(files) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 def deployed(source: str, store: str | None) -> Deployed:

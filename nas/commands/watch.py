@@ -25,6 +25,7 @@ from nas.study.progress import Progress, Watch, counts_line, rungs_line, trial_l
 
 EVERY, SHORTEST = 2.0, 0.2  # seconds between two readings
 SHOWN_REASONS = 8  # of failures, on a page
+BARS, LONGEST_CURVE = "▁▂▃▄▅▆▇█", 60  # of a learning curve in a line; its epochs, at most
 QUIET = 15.0  # seconds between two lines of a search that nobody watches on a terminal
 
 
@@ -116,10 +117,23 @@ def summary_lines(status: Progress) -> Iterator[str]:
         yield f"  {rungs_line(status.fidelities)}"
     if status.best:
         yield f"  best {trial_line(status.best, status.metric)}"
-    yield from (f"  {line}" for line in _activity_lines(status))
+    yield from (f"  {line}" for line in [*curve_lines(status), *_activity_lines(status)])
     yield from (f"  {warning}" for warning in status.warnings)
     if status.disk:
         yield f"  {status.disk}: who has no space for a checkpoint waits for it"
+
+
+def curve_lines(status: Progress) -> list[str]:
+    """Return each learning curve in a line, from the lowest value of all to the highest."""
+    values = [value for curve in status.curves.values() for value in curve]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    lines = []
+    for trial, curve in status.curves.items():
+        heights = ((value - low) / ((high - low) or 1.0) for value in curve[-LONGEST_CURVE:])
+        bars = "".join(BARS[round(height * (len(BARS) - 1))] for height in heights)
+        last = f"{status.metric} {curve[-1]:.4f} after epoch {len(curve)}"
+        lines.append(f"trial {trial}: {bars} {last}")
+    return lines
 
 
 def _activity_lines(status: Progress) -> Iterator[str]:
@@ -239,6 +253,8 @@ def search_line(status: Progress) -> str:
         parts.append(f"about {duration(status.remaining)} left")
     if status.disk:
         parts.append(f"paused: {status.disk}")
-    if status.best:
+    if status.curves:
+        parts.append(curve_lines(status)[-1])
+    elif status.best:
         parts.append(f"best {trial_line(status.best, status.metric)}")
     return "; ".join(parts)

@@ -6,7 +6,7 @@ A new data set with a name is one file in `nas/data/named/` with a function `loa
 
 import logging
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -63,6 +63,7 @@ def load(
     *,
     cache_dir: Path | None = None,
     groups: str | None = None,
+    skip_unreadable: bool = False,
     say: Callable[[str], None] = log.info,
 ) -> DataSet:
     """Load a data set by its name, from an .npz file or a folder of images per class, or by URL.
@@ -70,17 +71,25 @@ def load(
     `cache_dir` holds the resized images of folders; the user's cache directory by default, which is
     also where files behind URLs are fetched to. `groups` says which images belong together: for a
     folder a regular expression with one group, found in each file's name, for an .npz file the name
-    of arrays such as `train_groups` after the split's. `say` hears of downloads.
+    of arrays such as `train_groups` after the split's. With `skip_unreadable` images of a folder
+    that can't be decoded are left out. `say` hears of downloads.
     Raises DataError with the rule, the value and the valid options.
     """
     if str(source) in names():
         check_groups(str(source), groups)
         return _named(str(source))
+    folder = partial(
+        load_folder, cache_dir=cache_dir, groups=groups, skip_unreadable=skip_unreadable
+    )
     if is_url(str(source)):
-        return _load_url(str(source), cache_dir, groups, say)
+        path = fetch(str(source), user_cache(), say)
+        try:
+            return folder(path) if path.is_dir() else load_npz(path, groups, say=say)
+        except DataError as error:
+            raise DataError(f"{source}, as it was fetched: {error}") from error
     path = Path(source).expanduser()
     if path.is_dir():
-        return load_folder(path, cache_dir=cache_dir, groups=groups)
+        return folder(path)
     if not path.exists():
         raise absent(str(source))
     if path.suffix.lower() != ".npz":
@@ -89,15 +98,3 @@ def load(
             f"Other sources: a folder of images per class, or a name: {', '.join(names())}."
         )
     return load_npz(path, groups, say=say)
-
-
-def _load_url(
-    url: str, cache_dir: Path | None, groups: str | None, say: Callable[[str], None]
-) -> DataSet:
-    path = fetch(url, user_cache(), say)
-    try:
-        if path.is_dir():
-            return load_folder(path, cache_dir=cache_dir, groups=groups)
-        return load_npz(path, groups, say=say)
-    except DataError as error:
-        raise DataError(f"{url}, as it was fetched: {error}") from error

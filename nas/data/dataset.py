@@ -5,7 +5,7 @@ Everything here is numpy and Pillow, so that reading a data set never imports to
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -35,12 +35,13 @@ class Split:
     `images(resolution)`: (N, R, R, C) uint8, resized once (bilinear, antialiased; both sides, so
     what is not square is stretched) and then kept.
     `groups`: (N,) the number of each image's group, such as its patient; all images of a group are
-    in one split and in one fold.
+    in one split and in one fold. `files` are the images' paths below the folder that has them.
     """
 
     labels: Labels
     images: Callable[[int], Images]
     groups: Groups | None = None
+    files: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,6 +53,19 @@ class Split:
             shares = self.labels.mean(0)
             return float(np.maximum(shares, 1 - shares).mean())
         return float(np.bincount(self.labels).max() / len(self.labels))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The images as they were read, before they were resized.
+
+    `sizes` counts them by (width, height) in pixels, `modes` by Pillow's mode, such as L or RGB;
+    `left_out` names, by the reason, the files or arrays that are not part of the set.
+    """
+
+    sizes: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    modes: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,7 @@ class DataSet:
     native_resolution: int
     forbids: frozenset[str]
     splits: Mapping[str, Split]
+    origin: Origin = field(default_factory=Origin)
 
     @property
     def task(self) -> Task:
@@ -190,7 +205,8 @@ def fill_splits(
     if groups is None:
         parts = stratified(labels[train], shares, names=names)
     else:
-        parts = divide(labels[train], groups[train], shares, names=names)
+        keys, names = strata(labels[train], len(shares)), [*names, "without a label"]
+        parts = divide(keys, groups[train], shares, names=names)
     carved = {name: train[part] for name, part in zip(["train", *missing], parts, strict=True)}
     return {name: carved.get(name, given.get(name, train)) for name in SPLITS}
 

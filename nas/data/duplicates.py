@@ -13,7 +13,7 @@ the threshold is raised until less than 0.01 false pairs are expected in the who
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import combinations, product
@@ -57,6 +57,15 @@ class Tally:
     within: dict[str, int]
     across: dict[tuple[str, str], int]
     examples: tuple[tuple[ImagePlace, ImagePlace], ...]
+
+    def words(self) -> Iterator[str]:
+        """Say how many there are, those across splits first; nothing where there are none."""
+        for (first, second), count in self.across.items():
+            if count:
+                yield f"{count:,} {second} images are in {first} too"
+        for split, count in self.within.items():
+            if count:
+                yield f"{count:,} within {split}"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; a pair of splits is written train/test."""

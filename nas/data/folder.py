@@ -12,8 +12,9 @@ import hashlib
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,6 +29,7 @@ from nas.data.dataset import (
     DataSet,
     Images,
     Labels,
+    Origin,
     Split,
     check_classes,
     content_hash,
@@ -35,7 +37,7 @@ from nas.data.dataset import (
     resize,
 )
 from nas.data.groups import Groups, check_apart, numbered, of_names
-from nas.errors import DataError, NasError, UnreadableImage
+from nas.errors import DataError, UnreadableImage
 
 EXTENSIONS = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -45,19 +47,25 @@ FOLDERS = {
     "validation": ("validation", "valid", "val"),
     "test": ("test", "testing"),
 }
+_ENTRY = 7  # values of a file in the manifest: size, time, and what `_examine` returns
 _GRAY = ("1", "L", "LA", "I;16", "I;16B", "I;16L")
 
 
 @dataclass(frozen=True)
 class _File:
-    """One image: its path below the root, class name, split ("" if not given) and content."""
+    """One image: its path below the root, class name, split ("" if not given) and content.
+
+    Width and height in pixels are those of the upright image; `mode` is Pillow's, of the file.
+    """
 
     path: str
     label: str
     split: str
     sha256: str = ""
-    side: int = 0
     gray: bool = False
+    width: int = 0
+    height: int = 0
+    mode: str = ""
 
     @property
     def name(self) -> str:
@@ -65,10 +73,17 @@ class _File:
         return "/".join(self.path.split("/")[2 if self.split else 1 :])
 
 
-def load_folder(root: Path, *, cache_dir: Path | None = None, groups: str | None = None) -> DataSet:
-    """Read a folder of images. Raises DataError that names the file when an image is unreadable.
+def load_folder(
+    root: Path,
+    *,
+    cache_dir: Path | None = None,
+    groups: str | None = None,
+    skip_unreadable: bool = False,
+) -> DataSet:
+    """Read a folder of images. Raises DataError that names the images that are unreadable.
 
-    `groups` is the regular expression that finds an image's group in its name.
+    `groups` is the regular expression that finds an image's group in its name. With
+    `skip_unreadable` such images are left out.
     """
     cache = cache_dir or user_cache()
     images = list(_find(root))
@@ -79,8 +94,11 @@ def load_folder(root: Path, *, cache_dir: Path | None = None, groups: str | None
         )
     if not any(file.split in ("", "train") for file in images):
         raise DataError(f"{root} has split folders but no images in a train folder.")
-    keys = None if groups is None else of_names(groups, [file.name for file in images])
-    files = _examined(root, images, cache)
+    if groups is not None:
+        of_names(groups, [file.name for file in images])  # a mistake is told before all is decoded
+    files, unreadable = _examined(root, images, cache)
+    if unreadable and not skip_unreadable:
+        raise _unreadable(root, unreadable, len(images))
     classes = tuple(sorted({file.label for file in files}))
     labels = np.array([classes.index(file.label) for file in files], np.int64)
     given = {
@@ -92,11 +110,14 @@ def load_folder(root: Path, *, cache_dir: Path | None = None, groups: str | None
     check_classes(classes, labels[given["train"]], where=root)
     given = {name: part for name, part in given.items() if len(part)}
     numbers = None
-    if keys is not None:
+    if groups is not None:
+        keys = of_names(groups, [file.name for file in files])
         check_apart(given, keys)
         numbers = numbered(keys)
     parts = fill_splits(given, labels, classes, numbers)
-    return _data_set(root, files, labels, parts, numbers, cache=cache)
+    found = _data_set(root, files, labels, parts, numbers, cache=cache)
+    left_out = _left_out(root, {file.path for file in files}, unreadable)
+    return replace(found, origin=replace(found.origin, left_out=left_out))
 
 
 def read_image(path: Path, channels: int) -> Image.Image:
@@ -104,7 +125,7 @@ def read_image(path: Path, channels: int) -> Image.Image:
 
     Raises UnreadableImage that names the file.
     """
-    _, image = _open(path, UnreadableImage)
+    _, image = _reopen(path)
     return image.convert("L" if channels == 1 else "RGB")
 
 
@@ -126,6 +147,7 @@ def _data_set(
             labels[part],
             _images_of(root, [files[i] for i in part], cache / f"{fingerprint}-{name}", gray=gray),
             None if groups is None else groups[part],
+            [files[i].path for i in part],
         )
         for name, part in parts.items()
     }
@@ -134,9 +156,13 @@ def _data_set(
         fingerprint=fingerprint,
         classes=tuple(sorted({file.label for file in files})),
         in_channels=1 if gray else 3,
-        native_resolution=max(file.side for file in files),
+        native_resolution=max(max(file.width, file.height) for file in files),
         forbids=frozenset(),
         splits=splits,
+        origin=Origin(
+            Counter((file.width, file.height) for file in files),
+            Counter(file.mode for file in files),
+        ),
     )
 
 
@@ -179,19 +205,50 @@ def _of_class(root: Path, folder: Path, split: str) -> Iterator[_File]:
             yield _File(path.relative_to(root).as_posix(), folder.name, split)
 
 
-def _examined(root: Path, files: list[_File], cache: Path) -> list[_File]:
-    """Fill in every file's content, from the manifest where size and time are the same."""
+def _left_out(root: Path, used: set[str], unreadable: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the files below `root` that are not used, by the reason; hidden ones are not told."""
+    left_out: dict[str, list[str]] = {}
+    for path in sorted(root.rglob("*")):
+        below = path.relative_to(root)
+        name, ending = below.as_posix(), path.suffix.lower()
+        if name in used or any(part.startswith(".") for part in below.parts) or path.is_dir():
+            continue
+        reason = "not below a class" if ending in EXTENSIONS else ending or "no extension"
+        left_out.setdefault("unreadable" if name in unreadable else reason, []).append(name)
+    return left_out
+
+
+def _unreadable(root: Path, why: Mapping[str, str], count: int) -> DataError:
+    """Return the error for images that can't be decoded, the first few of them named."""
+    shown = [f"{root / path} is not: {reason}." for path, reason in list(why.items())[:3]]
+    if len(why) > 1:
+        shown.insert(0, f"{len(why)} of {count} are not.")
+    return DataError(f"Every image needs to be readable; {' '.join(shown)}")
+
+
+def _examined(root: Path, files: list[_File], cache: Path) -> tuple[list[_File], dict[str, str]]:
+    """Return the readable files with their content, and by path why others are unreadable.
+
+    The content is the manifest's where size and time are the same.
+    """
     manifest = cache / f"{content_hash([str(root.resolve()).encode()])}.json"
     stored = _read_manifest(manifest)
     entries: dict[str, list[Any]] = {}
+    unreadable: dict[str, str] = {}
     for file in files:
         status = (root / file.path).stat()
         key = [status.st_size, status.st_mtime_ns]
-        entry = stored.get(file.path)
-        entries[file.path] = entry if entry and entry[:2] == key else [*key, *_examine(root, file)]
-    if entries != stored:
+        entry = stored.get(file.path, [])
+        try:
+            known = entry[:2] == key and len(entry) == _ENTRY
+            entries[file.path] = entry if known else [*key, *_examine(root / file.path)]
+        except DataError as error:
+            unreadable[file.path] = str(error)
+    if entries != stored and not unreadable:
         _write(manifest, lambda file: file.write(json.dumps(entries).encode()), anew=True)
-    return [_File(file.path, file.label, file.split, *entries[file.path][2:]) for file in files]
+    readable = [file for file in files if file.path in entries]
+    read = [_File(f.path, f.label, f.split, *entries[f.path][2:]) for f in readable]
+    return read, unreadable
 
 
 def _read_manifest(path: Path) -> dict[str, list[Any]]:
@@ -202,34 +259,49 @@ def _read_manifest(path: Path) -> dict[str, list[Any]]:
     return stored if isinstance(stored, dict) else {}
 
 
-def _examine(root: Path, file: _File) -> tuple[str, int, bool]:
-    """Decode one image wholly: its hash, larger side in pixels, and whether it is gray."""
-    content, image = _open(root / file.path, DataError)
-    return _hash(content), max(image.size), image.mode == "L"
+def _examine(path: Path) -> tuple[str, bool, int, int, str]:
+    """Decode one image wholly; return its hash, whether it is gray, width, height and mode."""
+    content, image, mode = _open(path)
+    return _hash(content), image.mode == "L", *image.size, mode
 
 
-def _open(path: Path, failure: type[NasError]) -> tuple[bytes, Image.Image]:
+def _open(path: Path) -> tuple[bytes, Image.Image, str]:
+    """Return a file's content, its image and the image's mode; raises DataError that says why."""
     try:
         content = path.read_bytes()
-        return content, _decode(content)
+        return content, *_decode(content)
     except Exception as error:  # Pillow's plugins raise nearly anything on a damaged file
-        why = "no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
-        raise failure(f"Every image needs to be readable; {path} is not: {why}.") from error
+        unknown = isinstance(error, UnidentifiedImageError)
+        raise DataError("no image that Pillow knows" if unknown else str(error)) from error
+
+
+def _reopen(path: Path) -> tuple[bytes, Image.Image]:
+    """Return a file's content and its image; raises UnreadableImage that names the file."""
+    try:
+        content, image, _ = _open(path)
+    except DataError as error:
+        raise UnreadableImage(
+            f"Every image needs to be readable; {path} is not: {error}."
+        ) from error
+    return content, image
 
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def _decode(content: bytes) -> Image.Image:
-    """Decode an image to 8 bits, gray ("L") or RGB, turned as its EXIF data says."""
+def _decode(content: bytes) -> tuple[Image.Image, str]:
+    """Decode an image to 8 bits, gray ("L") or RGB, turned as its EXIF data says.
+
+    Returns it with the mode that it had.
+    """
     with Image.open(io.BytesIO(content)) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I;16"):
-            return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+            return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)), image.mode
         if image.mode in ("I", "F"):
             raise ValueError(f"32-bit pixels (mode {image.mode!r}); 8 and 16 bits are read")
-        return image.convert("L" if image.mode in _GRAY else "RGB")
+        return image.convert("L" if image.mode in _GRAY else "RGB"), image.mode
 
 
 def _images_of(
@@ -253,7 +325,7 @@ def _build(
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(output, header)
     for file in files:
-        content, image = _open(root / file.path, UnreadableImage)
+        content, image = _reopen(root / file.path)
         if _hash(content) != file.sha256:
             raise UnreadableImage(f"{root / file.path} has changed since the data set was loaded.")
         output.write(resize(image.convert("L" if gray else "RGB"), resolution).tobytes())

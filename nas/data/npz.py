@@ -21,6 +21,7 @@ from nas.data.dataset import (
     DataSet,
     Images,
     Labels,
+    Origin,
     check_classes,
     content_hash,
     fill_splits,
@@ -55,7 +56,17 @@ def load_npz(
     classes, labels = _classes(arrays, _without_one_hot(raw, path, say), path)
     check_classes(classes, labels["train"], where=path)
     keys = None if groups is None else _group_keys(arrays, groups, labels, path)
-    return _data_set(path, images, labels, classes, keys)
+    return _data_set(path, images, labels, classes, keys, _unread(arrays, images, groups))
+
+
+def _unread(
+    arrays: dict[str, npt.NDArray[Any]], images: dict[str, Images], groups: str | None
+) -> dict[str, list[str]]:
+    """Return the names of the arrays that are no part of the data set."""
+    kinds = ("images", "labels", *([groups] if groups else []))
+    read = {"classes", *(f"{KEYS[name]}_{kind}" for name in images for kind in kinds)}
+    unread = [key for key in arrays if key not in read]
+    return {"array of another name": unread} if unread else {}
 
 
 def _data_set(
@@ -64,6 +75,7 @@ def _data_set(
     labels: dict[str, Labels],
     classes: tuple[str, ...],
     keys: list[str] | None,
+    left_out: dict[str, list[str]],
 ) -> DataSet:
     all_images = np.concatenate(list(images.values()))
     all_labels = np.concatenate(list(labels.values()))
@@ -84,6 +96,11 @@ def _data_set(
         in_channels=all_images.shape[3],
         native_resolution=max(all_images.shape[1:3]),
         forbids=frozenset(),
+        origin=Origin(
+            {(all_images.shape[2], all_images.shape[1]): len(all_images)},
+            {"L" if all_images.shape[3] == 1 else "RGB": len(all_images)},
+            left_out,
+        ),
         splits={
             name: in_memory(
                 all_images[part], all_labels[part], None if groups is None else groups[part]

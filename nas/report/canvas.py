@@ -174,24 +174,24 @@ class Pixels:
         return x * SHARP, (self.height - y) * SHARP
 
     def _write(self, draw: ImageDraw.ImageDraw, at: Point, text: str, style: Style) -> None:
-        font = _font(style.size, style.bold)
+        face = font(style.size, style.bold)
         x, y = self._place(*at)
         lines = text.split("\n")
         step = style.spacing * style.size * SHARP / POINTS
         start = {"top": 0.5, "center": -(len(lines) - 1) / 2, "bottom": 0.5 - len(lines)}[style.va]
         if style.badge is not None:
-            box = draw.textbbox((x, y), text, font, ALIGNED[style.ha] + "m")
+            box = draw.textbbox((x, y), text, face, ALIGNED[style.ha] + "m")
             room = BADGE * SHARP
             around = (box[0] - room, box[1] - room, box[2] + room, box[3] + room)
             draw.rounded_rectangle(around, room, "white", style.badge)
         for number, line in enumerate(lines):
             place = (x, y + (start + number) * step)
-            draw.text(place, line, style.color, font, ALIGNED[style.ha] + "m")
+            draw.text(place, line, style.color, face, ALIGNED[style.ha] + "m")
 
 
 @cache
-def _font(size: float, bold: bool) -> "ImageFont.FreeTypeFont":
-    """Return matplotlib's own font, so that both kinds of sheet look alike."""
+def font(size: float, bold: bool) -> "ImageFont.FreeTypeFont":
+    """Return matplotlib's own font of a size in points: both kinds of sheet look alike."""
     matplotlib = find_spec("matplotlib")  # which is not imported
     folder = Path(str(matplotlib and matplotlib.origin)).parent / "mpl-data" / "fonts" / "ttf"
     path = folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")

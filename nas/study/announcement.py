@@ -24,6 +24,7 @@ def announce(prepared: Prepared) -> list[str]:
     latency = "" if times is None else f", {times[0]:.3g} to {times[1]:.3g} ms"
     lines = [
         f"study {prepared.name} in {quantities.from_here(config.folder)}",
+        prepared.data,
         f"space {flight.space}: {flight.size:.3g} assignments of {flight.parameters} parameters, "
         f"{quantities.short(flight.macs[0])} to {quantities.short(flight.macs[1])} FLOPs, "
         f"{quantities.short(flight.params[0])} to {quantities.short(flight.params[1])} parameters"

@@ -11,6 +11,7 @@ from nas.credentials import is_url
 from nas.data import DataSet
 from nas.data import load as load_data
 from nas.data import names as data_names
+from nas.data.inspection import describe
 from nas.errors import UserError
 from nas.executors import Executor
 from nas.files import check_folder
@@ -50,6 +51,7 @@ class Prepared:
     proxy_seconds: Mapping[str, float] = field(default_factory=dict)  # of one network, by proxy
     final_estimate: float = 0.0  # seconds of one training in full
     images: Mapping[str, int] = field(default_factory=dict)  # of each split
+    data: str = ""  # how it was read
 
     @property
     def reserved(self) -> float:
@@ -69,9 +71,7 @@ def prepare(
     options, executor = asked.complete(), executor or asked.new_executor()
     space = load_space(options.space) if isinstance(options.space, str) else options.space
     check_folder(Path(options.out))
-    data = load_data(
-        options.data, cache_dir=Path(options.out, CACHE), groups=options.groups, say=say
-    )
+    data = _data(options, say)
     goal, limits = options.goal, options.limits
     if options.resolution is not None:
         space = space.at_resolution(options.resolution)
@@ -116,8 +116,14 @@ def prepare(
             say(lengths.sentence(config, shorter, options.time))
             config, estimate, final = shorter, estimate * parts[0], final * parts[1]
     return Prepared(
-        name, url, config, *budget, executor, estimate, preflight, left_out, own, final, images
+        name, url, config, *budget, executor, estimate, preflight, left_out, own, final, images,
+        describe(data),
     )  # fmt: skip
+
+
+def _data(options: SearchOptions, say: Say) -> DataSet:
+    cache = Path(options.out, CACHE)
+    return load_data(options.data, cache_dir=cache, groups=options.groups, say=say)
 
 
 def _recipe(data: DataSet, options: SearchOptions) -> Recipe:

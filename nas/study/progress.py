@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -47,7 +47,8 @@ class Progress:
     `spent` of the `budget` of trials are begun. `elapsed` are the seconds of the run that goes on
     now, `remaining` an estimate, None where nobody is at work or no limit is known. `idle` are the
     seconds without progress where nobody is at work, else None. `fidelities` counts the complete
-    evaluations by their epochs. `disk` says how little space is left for the checkpoints of those
+    evaluations by their epochs. `curves` has the metric after each epoch of the trials of a study
+    that trains a given network. `disk` says how little space is left for the checkpoints of those
     at work, on a full disk of this machine. `warnings` are those of the study's guards.
     """
 
@@ -67,6 +68,7 @@ class Progress:
     is_done: bool
     disk: str | None
     warnings: Sequence[GuardWarning] = ()
+    curves: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
@@ -152,7 +154,18 @@ def progress(
         idle=None if works or now.last_progress is None else between(now.last_progress, now.now),
         is_done=not works and ((unspent == 0 and not now.holders) or seconds_left == 0.0),
         disk=little_space(folder) if folder and (works or run is not None) else None,
+        curves=_curves(connection, info) if info.is_given else {},
     )
+
+
+def _curves(connection: sa.Connection, info: queries.StudyInfo) -> dict[int, list[float]]:
+    """Return the metric after each epoch by the trials' numbers; a study of one network has few."""
+    curves: dict[int, list[float]] = {}
+    for trial in queries.trials(connection, info.id):
+        points = queries.curve(connection, trial.evaluation_id)
+        values = [point.metrics.get(info.metric) for point in points]
+        curves[trial.number] = [value for value in values if value is not None]
+    return {number: values for number, values in curves.items() if values}
 
 
 def _seconds_left(limit: float | None, now: Activity, run: Run | None) -> float | None:

@@ -178,7 +178,7 @@ def conclude(store: Store, study: str) -> Best | None:
     (trial, evaluation), *_ = ended.trainings
     architecture = evaluation.architecture
     state, tests, looks = _test(store, config, ended, data)
-    facts = facts_of(trial, data, architecture, tests[0], config.recipe.answer)
+    facts = facts_of(trial, data, architecture, tests[0], answer_of(store, evaluation))
     best = Best(
         ended.ranking,
         architecture,
@@ -208,7 +208,8 @@ def _test(
     for index, (_, evaluation) in enumerate(ended.trainings):
         if (test := stored.get(evaluation.id)) is None:
             weights = trained_weights(store, evaluation, config, data) if index else handed_over
-            test = _look(evaluation.architecture, weights, data, config.recipe)
+            answer = answer_of(store, evaluation)
+            test = _look(evaluation.architecture, weights, data, config.recipe.metric, answer)
             looks = store.look_at_test(ended.info.id, evaluation.id, test)
         tests.append(test)
     return handed_over, tests, looks
@@ -296,6 +297,12 @@ def facts_of(
     )
 
 
+def answer_of(store: Store, evaluation: Evaluation) -> str:
+    """Return the rule by which an evaluation's network was scored: its own recipe's."""
+    with store.read() as connection:
+        return Recipe.from_json(queries.recipe(connection, evaluation.recipe_hash)).answer
+
+
 def trained_weights(
     store: Store, evaluation: Evaluation, config: Config, data: DataSet
 ) -> "Mapping[str, Tensor]":
@@ -327,7 +334,11 @@ def trained_weights(
 
 
 def _look(
-    architecture: Architecture, state: "Mapping[str, Tensor]", data: DataSet, recipe: Recipe
+    architecture: Architecture,
+    state: "Mapping[str, Tensor]",
+    data: DataSet,
+    metric: str,
+    answer: str,
 ) -> dict[str, float]:
     from nas.training.images import normalisation
     from nas.training.metrics import epoch_metrics
@@ -337,7 +348,5 @@ def _look(
     module.load_state_dict(dict(state))
     size = architecture.resolution
     statistics = normalisation(data, size)
-    test = predict(
-        module, data.splits["test"], size, *statistics, data.classes, answer=recipe.answer
-    )
-    return epoch_metrics(test, recipe.metric)
+    test = predict(module, data.splits["test"], size, *statistics, data.classes, answer)
+    return epoch_metrics(test, metric)

@@ -5,7 +5,7 @@ E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI, 1998.
 
 import numpy as np
 
-from nas.data.dataset import SPLITS, DataSet, content_hash, in_memory, stratified
+from nas.data.dataset import SPLITS, DataSet, Origin, content_hash, in_memory, stratified
 
 
 def load() -> DataSet:
@@ -24,5 +24,6 @@ def load() -> DataSet:
         in_channels=1,
         native_resolution=8,
         forbids=frozenset({"flip"}),
+        origin=Origin({(8, 8): len(images)}, {"L": len(images)}),
         splits={name: in_memory(images[part], labels[part]) for name, part in parts.items()},
     )

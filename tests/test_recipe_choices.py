@@ -361,6 +361,9 @@ def test_a_search_tells_the_recipe_that_it_found(found: tuple[Path, dict[str, An
         result(nas_here("show", "--trial", number, "--study", "found", *store, "--json"))["recipe"]
         == recipe
     )
+    whole = result(nas_here("recipe", "show", f"found:{number}", *store, "--json"))
+    assert whole["values"]["regularisation"]["dropout"] == recipe[DROPOUT]
+    assert whole["values"]["augmentation"]["randaugment"] == recipe[RANDAUGMENT]
     shown = nas_here("show", "--trial", number, "--study", "found", *store).stdout.replace(
         "\n", " "
     )

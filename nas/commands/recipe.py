@@ -14,7 +14,7 @@ from nas.report.tables import Lines, Table
 if TYPE_CHECKING:
     from nas.training.recipe import Recipe
 
-Name = Annotated[str, argument("A recipe's name, a .toml file, or a study's name.")]
+Name = Annotated[str, argument("A recipe's name, a .toml file, a study's name, or STUDY:TRIAL.")]
 Data = Annotated[
     str | None, Help("Data set that a named recipe or a file is for, as in nas search; digits.")
 ]
@@ -120,10 +120,15 @@ def _read(name: str, data: str | None, store: str | None) -> "tuple[Recipe, Reci
 def _of_study(name: str, store: str | None) -> "Recipe":
     from nas.config import Config
     from nas.store import queries
+    from nas.training.recipe import Recipe
     from nas.training.recipes import names
 
+    study, colon, number = name.rpartition(":")
     try:
         with reading(store) as connection:
+            if colon and number.isdecimal():
+                trial = queries.trial(connection, queries.study(connection, study).id, int(number))
+                return Recipe.from_json(queries.recipe(connection, trial.recipe_hash))
             return Config.from_json(queries.study(connection, name).config).recipe
     except StoreError as error:
         raise UserError(

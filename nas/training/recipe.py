@@ -158,7 +158,7 @@ class Recipe:
         neutral=True)
     batch_norm_images: int = _setting(
         0, "regularisation", "train images, without augmentation, whose statistics batch norm has "
-        "after each epoch; at 0 it has those of the augmented ones", neutral=True)
+        "after each epoch; at 0 it has those of the augmented ones", high=100_000, neutral=True)
     early_stopping: int = _setting(
         0, "training", "ends a training after this many epochs without a better score; 0 never "
         "does", high=100_000, neutral=True)

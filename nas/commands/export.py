@@ -72,7 +72,8 @@ def export_model(
     writable = Writable.open(url)
     try:
         state = trained_weights(writable, evaluation, config, data)
-        answer = answer_of(writable, evaluation)
+        with writable.read() as connection:
+            answer = answer_of(connection, evaluation)
     finally:
         writable.close()
     facts = facts_of(exported, data, architecture, test, answer)

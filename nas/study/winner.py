@@ -117,6 +117,7 @@ class Ended:
     front: Front | None
     choices: Mapping[int, Assignment]
     trainings: Sequence[tuple[queries.TrialInfo, Evaluation]]
+    answer: str  # the winner's rule
 
     def evidence(self, config: Config, data: DataSet, looks: int) -> Evidence:
         """Return the facts that guards look at."""
@@ -145,7 +146,10 @@ def read_end(connection: sa.Connection, study: str) -> Ended | None:
         points = queries.curve(connection, trial.evaluation_id)
         values = [(point.epoch, point.metrics.get(info.metric)) for point in points]
         curves[trial.number] = [(epoch, value) for epoch, value in values if value is not None]
-    trainings = ranked.winner.trainings
+    trainings = [
+        (trial, queries.evaluation(connection, trial.evaluation_id))
+        for trial in ranked.winner.trainings
+    ]
     complete = history.read(connection, info.id, [TrialState.COMPLETE], (), -1)
     return Ended(
         info=info,
@@ -153,7 +157,8 @@ def read_end(connection: sa.Connection, study: str) -> Ended | None:
         top=queries.best(connection, info.id, TOP),
         ranking=ranked,
         choices={trial.number: trial.params for trial in complete},
-        trainings=[(t, queries.evaluation(connection, t.evaluation_id)) for t in trainings],
+        trainings=trainings,
+        answer=answer_of(connection, trainings[0][1]),
         trials=trials,
         curves={number: curve for number, curve in curves.items() if curve},
         failures=queries.failures(connection, info.id),
@@ -178,7 +183,7 @@ def conclude(store: Store, study: str) -> Best | None:
     (trial, evaluation), *_ = ended.trainings
     architecture = evaluation.architecture
     state, tests, looks = _test(store, config, ended, data)
-    facts = facts_of(trial, data, architecture, tests[0], answer_of(store, evaluation))
+    facts = facts_of(trial, data, architecture, tests[0], ended.answer)
     best = Best(
         ended.ranking,
         architecture,
@@ -208,7 +213,8 @@ def _test(
     for index, (_, evaluation) in enumerate(ended.trainings):
         if (test := stored.get(evaluation.id)) is None:
             weights = trained_weights(store, evaluation, config, data) if index else handed_over
-            answer = answer_of(store, evaluation)
+            with store.read() as connection:
+                answer = answer_of(connection, evaluation)
             test = _look(evaluation.architecture, weights, data, config.recipe.metric, answer)
             looks = store.look_at_test(ended.info.id, evaluation.id, test)
         tests.append(test)
@@ -297,10 +303,9 @@ def facts_of(
     )
 
 
-def answer_of(store: Store, evaluation: Evaluation) -> str:
+def answer_of(connection: sa.Connection, evaluation: Evaluation) -> str:
     """Return the rule by which an evaluation's network was scored: its own recipe's."""
-    with store.read() as connection:
-        return Recipe.from_json(queries.recipe(connection, evaluation.recipe_hash)).answer
+    return Recipe.from_json(queries.recipe(connection, evaluation.recipe_hash)).answer
 
 
 def trained_weights(

@@ -31,6 +31,26 @@ def front(points: Sequence[Point]) -> list[int]:
     return kept
 
 
+def knee(points: Sequence[Point]) -> int:
+    """Return which point of the front bulges most: from there on more costs much and gives little.
+
+    It is the farthest from the chord between the front's ends, value and cost brought to 0..1
+    between them; of equals the cheapest. Source: Das, "On characterizing the knee of the Pareto
+    curve", Structural Optimization 18 (1999). Raises ValueError without a valid point.
+    """
+    kept = front(points)
+    if not kept:
+        raise ValueError("A knee needs at least one point that is a number.")
+    first, last = points[kept[0]], points[kept[-1]]
+    rise, run = last.value - first.value, last.cost - first.cost
+
+    def bulge(index: int) -> float:
+        value, cost = points[index]
+        return (value - first.value) / rise - (cost - first.cost) / run
+
+    return max(kept, key=bulge) if len(kept) > 2 else kept[0]
+
+
 def is_beyond(point: Point, others: Sequence[Point]) -> bool:
     """Tell whether a point lies beyond the others' front: none is as good and as cheap."""
     return not any(other.value >= point.value and other.cost <= point.cost for other in others)

@@ -49,6 +49,13 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
+def share(value: float) -> str:
+    """Write a part of a whole before its name: 1/17 of, 97% of, 1.3 times."""
+    if value > 1:
+        return f"{value:.2g} times"
+    return f"{value:.0%} of" if value > 0.5 else f"1/{1 / max(value, 1e-9):.0f} of"
+
+
 def number(value: float | None) -> str:
     """Write a metric with four digits, a missing one as a dash."""
     return "-" if value is None else f"{value:.4f}"

@@ -188,6 +188,10 @@ MISTAKES: dict[str, Mistake] = {
     "wrong number of labels": (npz(train_labels=np.zeros(3, int)), ["train", "12", "3"]),
     "wrong type": (npz(train_images=np.zeros((12, 8, 8))), ["train_images", "uint8", "float64"]),
     "one class in npz": (npz(train_labels=np.zeros(12, int)), ["class", "bad.npz"]),
+    "class only in validation": (
+        npz(val_labels=np.full(4, 7)),
+        ["Every class needs images in the train split", "bad.npz has none of '7'"],
+    ),
     "folder as database": (folder_as_database, ["nas.db", "--store", "sqlite:///studies/nas.db"]),
     "database below a file": (database_below_a_file, ["file/nas.db", "--store"]),
     "no database URL": (option(store="nas.db"), ["database URL", "sqlite:///studies/nas.db"]),

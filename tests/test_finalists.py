@@ -15,11 +15,15 @@ from search_kit import arguments, command, nas_here, result
 from typer.testing import CliRunner
 
 from nas.cli import app
+from nas.cli._shared import print_table
 from nas.config import Finals
 from nas.cost import Cost
+from nas.errors import UserError
+from nas.objective import objective
 from nas.store import queries
 from nas.store.queries import TrialInfo
 from nas.study.finalists import (
+    PICKS,
     SUFFIX,
     Ranking,
     Standing,
@@ -105,6 +109,8 @@ def test_the_result_shows_means_and_intervals(
     assert best["test_spread"]["accuracy"] == pytest.approx(statistics.stdev(looks))
     assert best["test_looks"] == 1
     assert found["accurate"]["value"] == max(each["mean"] for each in finalists)
+    assert found["knee"].keys() == found["accurate"].keys()
+    assert found["knee"]["trial"] in {each["trial"] for each in finalists}
     written = json.loads((folder / "studies/tiny/result.json").read_text())
     assert written["finalists"] == finalists
 
@@ -205,15 +211,31 @@ def test_the_interval_is_students() -> None:
 
 
 def test_what_a_cheaper_winner_gave_up_is_said() -> None:
-    """Its share of the FLOPs, and the difference of the means with its standard error."""
-    cheap, dear = standing(1, [0.90, 0.92], macs=50), standing(2, [0.95, 0.97], macs=100)
-    said = Ranking([cheap, dear]).sentence()
+    """Its share of the target, and the difference of the means with its standard error."""
+    cheap, dear = standing(1, [0.90, 0.92], macs=580), standing(2, [0.95, 0.97], macs=9_700)
+    said = Ranking([cheap, dear], objective(10_000)).sentence()
     error = 100 * math.hypot(0.01, 0.01)
     assert said == (
-        "the winner has 50% of the FLOPs of trial 2, the most accurate finalist; its "
-        f"accuracy is 5.0 ± {error:.1f} points worse"
+        "the winner's 580 FLOPs are 1/17 of the target; its accuracy is "
+        f"5.0 ± {error:.1f} points worse than that of trial 2, the most accurate, at 9.7k FLOPs"
     )
-    assert Ranking([dear, cheap]).sentence() is None
+    assert Ranking([dear, cheap], objective(10_000)).sentence() is None
+
+
+def test_the_knee_stands_beside_the_winner(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of three finalists the one above the line between the others; any may be picked."""
+    cheap, dear = standing(1, [0.80], macs=100), standing(3, [0.95], macs=10_000)
+    bulging = standing(2, [0.93], macs=1_000)
+    field = Ranking([dear, cheap, bulging], objective(10_000))
+    assert (field.winner, field.accurate, field.knee) == (dear, dear, bulging)
+    assert [field.picked(pick) for pick in (None, *PICKS)] == [dear, dear, dear, bulging]
+    with pytest.raises(UserError, match="accurate, knee, winner"):
+        field.picked("best")
+    print_table(next(iter(field.lines())))
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1].endswith("standing")
+    assert lines[2].endswith("winner, most accurate")
+    assert lines[4].endswith("knee")
 
 
 def test_time_is_kept_for_the_finalists_and_they_fit_into_it() -> None:
@@ -246,6 +268,7 @@ def test_a_study_is_copied_with_its_finalists(
     with queries.connect(there) as connection:
         names = [study.name for study in queries.studies(connection)]
         moved = ranking(connection, "other")
+    assert moved is not None
     assert names == ["other", "other" + SUFFIX]
     assert [each.to_json() for each in moved.standings] == [
         each | {"interval": each["interval"] and tuple(each["interval"])}

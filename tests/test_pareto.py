@@ -23,7 +23,7 @@ from nas.cli import app
 from nas.cost import Cost
 from nas.errors import StoreError
 from nas.objective import objective
-from nas.pareto import Point, front, growth, hypervolume, is_beyond, worst
+from nas.pareto import Point, front, growth, hypervolume, is_beyond, knee, worst
 from nas.report.tradeoff import draw, round_ticks, to_plotly
 from nas.store import queries
 from nas.store.store import Store
@@ -57,6 +57,16 @@ def test_the_front_is_what_nothing_dominates(points: list[Point]) -> None:
     found = [points[index] for index in front(points)]
     assert found == sorted(expected, key=lambda point: point.cost)
     assert front(points) == [points.index(point) for point in found]
+
+
+@given(SOME)
+def test_the_knee_is_farthest_from_the_line_of_the_ends(points: list[Point]) -> None:
+    """The knee is on the front, and no other point of it is farther above that line."""
+    ends = [points[index] for index in front(points)]
+    low, high = ends[0], ends[-1]
+    rise, run = (high.value - low.value) or 1, (high.cost - low.cost) or 1
+    heights = {p: (p.value - low.value) / rise - (p.cost - low.cost) / run for p in ends}
+    assert heights[points[knee(points)]] == pytest.approx(max(heights.values()), abs=1e-12)
 
 
 @given(POINTS, REFERENCE)

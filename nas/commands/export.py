@@ -35,7 +35,9 @@ def export_model(
     out: Annotated[str, Help("Folder to write to.")],
     format: Annotated[str, Help("python.")] = "python",  # noqa: A002 - the option's name
     trial: Annotated[int | None, Help("Number; the winner if left out.")] = None,
-    pick: Annotated[str | None, Help("winner or accurate: the most accurate finalist.")] = None,
+    pick: Annotated[
+        str | None, Help("winner, accurate (the most accurate finalist) or knee.")
+    ] = None,
     store: Store = None,
 ) -> Exported:
     """Write a trial's network as code, with its weights.
@@ -70,7 +72,8 @@ def export_model(
     writable = Writable.open(url)
     try:
         state = trained_weights(writable, evaluation, config, data)
-        answer = answer_of(writable, evaluation)
+        with writable.read() as connection:
+            answer = answer_of(connection, evaluation)
     finally:
         writable.close()
     facts = facts_of(exported, data, architecture, test, answer)

@@ -1,7 +1,7 @@
 """The verbs that search: search and resume. Importing this module imports no torch."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nas.commands._values import Several
     from nas.search_space import SearchSpace
     from nas.store.queries import Counts, TrialInfo
+    from nas.store.records import GuardWarning
     from nas.store.store import Store
     from nas.study.preparation import Prepared
     from nas.study.progress import Watch
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class Study:
     """A study that was searched: its counts of trials, and the best if one was completed.
 
-    `failures` counts the trials that failed, by their reasons.
+    `failures` counts the trials that failed, by their reasons; `warnings` are its guards'.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Study:
     winner: "Best | None"
     completed: bool
     failures: Mapping[str, int] = field(default_factory=dict)
+    warnings: "Sequence[GuardWarning]" = ()
 
     @property
     def best(self) -> "Best":
@@ -53,7 +55,8 @@ class Study:
         """Return the result as plain data."""
         best = self.winner.to_json() if self.winner else None
         result: dict[str, Any] = {"study": self.name, "best": best, "trials": vars(self.counts)}
-        return result | (self.winner.beside() if self.winner else {})
+        result |= self.winner.beside() if self.winner else {}
+        return result | {"warnings": [warning.to_json() for warning in self.warnings]}
 
     @property
     def failure(self) -> NasError | None:
@@ -80,10 +83,8 @@ class Study:
         best = self.winner
         yield f"trials: {counts_line(self.counts)}"
         yield from self.top(5).lines()
-        if best.finalists.standings:
-            yield from best.finalists.lines()
-        if best.trial.one_class:
-            yield tables.Remark("the winner predicts a single class: it has learnt nothing.")
+        yield from best.ranking.lines()
+        yield from map(tables.Remark, self.warnings)
         names = ("accuracy", "balanced_accuracy", "auroc")
         metrics = ", ".join(_with_spread(name, best) for name in names)
         majority = number(best.test.get("majority_rate"))
@@ -120,7 +121,7 @@ def search(
     written, for what can't be searched. `say` receives the pre-flight's lines, `watch` a snapshot
     every second. The options are those of the command line:
     """
-    from nas.study.announcement import announce
+    from nas.study.announcement import announce, first_warnings
     from nas.study.preparation import open_study, prepare, taken_back
 
     asked = options.read({"space": space, "data": data, "target_flops": target_flops, **given})
@@ -129,7 +130,7 @@ def search(
         with taken_back(asked.out):
             prepared = prepare(asked, executor=executor, say=say or silent)
             store = open_study(prepared)
-        for line in announce(prepared):
+        for line in [*announce(prepared), *first_warnings(prepared, store)]:
             (say or silent)(line)
         return run(prepared, store, watch or silent)
 
@@ -184,9 +185,10 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
             info = queries.study(connection, prepared.name)
             counts = queries.counts(connection, info.id)
             failures = queries.failures(connection, info.id)
+            warnings = queries.warnings(connection, info.id)
     finally:
         store.close()
-    return Study(prepared.name, prepared.store, counts, winner, completed, failures)
+    return Study(prepared.name, prepared.store, counts, winner, completed, failures, warnings)
 
 
 def _has_ended(prepared: "Prepared", store: "Store") -> bool:

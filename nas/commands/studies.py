@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nas.commands.watch import Reading
     from nas.store.queries import StudyInfo, TrialInfo
-    from nas.store.records import CurvePoint
+    from nas.store.records import CurvePoint, GuardWarning
     from nas.study.progress import Progress
     from nas.study.ranking import Front, Rescored
 
@@ -159,11 +159,14 @@ class TrialView:
     architecture: Mapping[str, Any]
     curve: "list[CurvePoint]"
     metric: str
+    warnings: "Sequence[GuardWarning]" = ()  # of the study's guards
 
     def to_json(self) -> dict[str, Any]:
         """Return the trial as plain data, its architecture and its curve with it."""
         curve = [asdict(point) for point in self.curve]
-        return {**self.trial.to_json(), "architecture": self.architecture, "curve": curve}
+        warnings = [warning.to_json() for warning in self.warnings]
+        shown = {"architecture": self.architecture, "curve": curve, "warnings": warnings}
+        return {**self.trial.to_json(), **shown}
 
     def lines(self) -> tables.Lines:
         """Say what the trial is worth and is made of, and show its curve."""
@@ -174,6 +177,7 @@ class TrialView:
         if self.trial.reason:
             yield self.trial.reason
         yield tables.curve_table(self.curve, self.metric)
+        yield from map(tables.Remark, self.warnings)
 
 
 def show(
@@ -190,7 +194,8 @@ def show(
         shown = trial_of(connection, info, trial)
         evaluation = queries.evaluation(connection, shown.evaluation_id)
         curve = queries.curve(connection, shown.evaluation_id)
-    return TrialView(shown, evaluation.architecture_json, curve, info.metric)
+        warnings = queries.warnings(connection, info.id)
+    return TrialView(shown, evaluation.architecture_json, curve, info.metric, warnings)
 
 
 @contextmanager

@@ -107,6 +107,7 @@ class TrainedNetwork:
             "test_spread": dict(best.test_spread),
             "test_looks": best.test_looks,
             "trainings": [training.to_json() for training in self.trainings],
+            "warnings": [warning.to_json() for warning in self.study.warnings],
             "picture": quantities.from_here(self.folder / PICTURE),
             "code": quantities.from_here(self.code),
         }
@@ -123,8 +124,7 @@ class TrainedNetwork:
         rows.append(_row("test", best.test, best.test_spread, names))
         columns = ["training", *(f"#{name.replace('_', ' ')}" for name in names)]
         yield tables.Table(columns, rows, f"{self.network}, on validation and on test")
-        if best.trial.one_class:
-            yield tables.Remark("the network predicts a single class: it has learnt nothing.")
+        yield from map(tables.Remark, self.study.warnings)
         yield (
             f"test, looked at {best.test_looks}x; majority class "
             f"{quantities.number(best.test.get('majority_rate'))}"

@@ -118,6 +118,7 @@ def summary_lines(status: Progress) -> Iterator[str]:
     if status.best:
         yield f"  best {trial_line(status.best, status.metric)}"
     yield from (f"  {line}" for line in [*curve_lines(status), *_activity_lines(status)])
+    yield from (f"  {warning}" for warning in status.warnings)
     if status.disk:
         yield f"  {status.disk}: who has no space for a checkpoint waits for it"
 

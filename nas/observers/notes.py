@@ -14,7 +14,7 @@ from nas.quantities import duration, short
 from nas.report.stages import stages
 from nas.report.tradeoff import TradeOff, words
 from nas.store.queries import Counts, StudyInfo, TrialInfo
-from nas.store.records import CurvePoint, Evaluation
+from nas.store.records import CurvePoint, Evaluation, GuardWarning
 from nas.training.metrics import EPOCH, gain
 
 CURVE = 12  # values of a curve that stand in its line
@@ -163,6 +163,7 @@ class StudyFacts:
     failures: Mapping[str, int]
     test_looks: int
     figure: TradeOff
+    warnings: Sequence[GuardWarning] = ()
     code: str = ""
 
 
@@ -214,8 +215,7 @@ def _best(config: Config, facts: StudyFacts) -> Iterator[str]:
 def _study_warnings(config: Config, facts: StudyFacts) -> Iterator[str]:
     """Yield what a reader should know before the numbers."""
     best, goal = facts.best, config.objective
-    if best is not None and best.one_class:
-        yield "The best network predicts a single class: it has learnt nothing."
+    yield from map(str, facts.warnings)
     for reason, count in facts.failures.items():
         yield f"{count} failed: {reason}"
     if best is not None:

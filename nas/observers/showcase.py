@@ -265,6 +265,7 @@ def read_facts(store: Store, config: Config, study: str) -> StudyFacts:
             best=best,
             failures=queries.failures(connection, info.id),
             test_looks=queries.test_look_count(connection, info.id),
+            warnings=queries.warnings(connection, info.id),
             figure=figure_of(config, [Spot(*row) for row in rows], best),
         )
 

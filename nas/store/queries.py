@@ -21,7 +21,13 @@ from nas.pruners.ladder import RungTrial
 from nas.store import dialects, schema
 from nas.store import engine as engines
 from nas.store.dialects import DatabaseSeconds
-from nas.store.records import CurvePoint, Evaluation, Metrics, StoredArchitecture
+from nas.store.records import (
+    CurvePoint,
+    Evaluation,
+    GuardWarning,
+    Metrics,
+    StoredArchitecture,
+)
 
 _s, _t, _e = schema.STUDIES.c, schema.TRIALS.c, schema.EVALUATIONS.c
 _a, _c = schema.ARCHITECTURES.c, schema.CURVE_POINTS.c
@@ -575,6 +581,14 @@ def test_look_count(connection: sa.Connection, study_id: int) -> int:
 
 
 test_look_count.__test__ = False  # type: ignore[attr-defined]
+
+
+def warnings(connection: sa.Connection, study_id: int) -> list[GuardWarning]:
+    """Return the warnings of a study's guards."""
+    attributes = schema.OPTUNA_STUDY_ATTRIBUTES.c
+    mine = (attributes.study_id == study_id) & (attributes.key == schema.WARNINGS)
+    stored = connection.execute(sa.select(attributes.value_json).where(mine)).scalar()
+    return [GuardWarning(**each) for each in json.loads(stored or "[]")]
 
 
 def recipe(connection: sa.Connection, recipe_hash: str) -> Mapping[str, Any]:

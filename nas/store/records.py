@@ -1,7 +1,7 @@
 """The data that goes into the store and comes out of it: plain and frozen."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -23,6 +23,28 @@ class StoredArchitecture:
     def architecture(self) -> Architecture:
         """The architecture; raises UserError where a block is not known here."""
         return Architecture.from_json(self.architecture_json)
+
+
+@dataclass(frozen=True)
+class GuardWarning:
+    """The warning of a guard about a study: its level, and a text with numbers.
+
+    The level is `error` (the network is worth nothing), `warning` (a number misleads) or `note`.
+    `count` is the number of images, trainings, looks or choices that it is about.
+    """
+
+    guard: str
+    level: str
+    text: str
+    count: int
+
+    def __str__(self) -> str:
+        """Return the line that a person reads."""
+        return f"{self.level}: {self.text} [{self.guard}]"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
 
 
 Score = Callable[[Metrics, StoredArchitecture], float]

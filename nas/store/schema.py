@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+WARNINGS = "warnings"  # of a study's guards: the key of a user attribute in Optuna's table
 VERSION_TABLE = "nas_alembic_version"
 METADATA = sa.MetaData(  # the names of constraints, so that migrations can refer to them
     naming_convention={
@@ -169,6 +170,9 @@ JOBS = sa.Table(
 
 # Optuna's tables, declared here because importing Optuna's own declarations takes a second.
 OPTUNA_STUDIES = sa.table("studies", sa.column("study_id"), sa.column("study_name"))
+OPTUNA_STUDY_ATTRIBUTES = sa.table(
+    "study_user_attributes", *map(sa.column, ("study_id", "key", "value_json"))
+)
 OPTUNA_TRIALS = sa.table(
     "trials",
     *(sa.column(name) for name in ("trial_id", "study_id", "number")),

@@ -17,7 +17,7 @@ from nas.store import dialects, migrate, queries, schema
 from nas.store import engine as engines
 from nas.store.dialects import finite, insert_new
 from nas.store.optuna_storage import BatchedStorage, reported
-from nas.store.records import Metrics
+from nas.store.records import GuardWarning, Metrics
 
 _OPENING_ATTEMPTS = 8
 _MADE_BY_ANOTHER = ("already exists", "unique", "duplicate")
@@ -124,6 +124,12 @@ class Store:
         with self.write() as connection:
             connection.execute(schema.TEST_LOOKS.insert().values(row))
             return queries.test_look_count(connection, study_id)
+
+    def set_warnings(self, study_id: int, warnings: Sequence[GuardWarning]) -> None:
+        """Store the warnings of a study's guards, in place of earlier ones, as its attribute."""
+        plain = [warning.to_json() for warning in warnings]
+        with reported(self.url, "write"):
+            self.storage.set_study_user_attr(study_id, schema.WARNINGS, plain)
 
     def add_artifact(self, study_id: int, kind: str, path: str) -> None:
         """Record a file that a study made; the same file is recorded once."""

@@ -3,10 +3,16 @@
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from nas import pruners, quantities
+from nas.store import queries
+from nas.store.store import Store
+from nas.study.chance import standard_error
+from nas.study.guards import ASSUMED, Evidence, takes_long, warnings
 from nas.study.preparation import Prepared
 from nas.study.proposer import PREFILTERED, RANKED
-from nas.training.recipes import ENOUGH, standard_error
+from nas.training.recipes import ENOUGH
 
 
 def announce(prepared: Prepared) -> list[str]:
@@ -45,6 +51,24 @@ def announce(prepared: Prepared) -> list[str]:
     return lines
 
 
+def first_warnings(prepared: Prepared, store: Store) -> Iterator[str]:
+    """Yield the warnings of the guards that know the data alone, which are stored as well.
+
+    A study that ended before keeps its warnings until it ends again.
+    """
+    config = prepared.config
+    with store.read() as connection:
+        info = queries.study(connection, prepared.name)
+        warned = queries.warnings(connection, info.id)
+    if not warned:
+        data = config.load_data()
+        if takes_long(data):
+            yield "looking for images that are in two splits"
+        warned = warnings(Evidence(config=config, data=data))
+        store.set_warnings(info.id, warned)
+    yield from map(str, warned)
+
+
 def _folds_lines(prepared: Prepared) -> Iterator[str]:
     config, images = prepared.config, prepared.images
     count, validation = config.recipe.folds, images.get("validation", 0)
@@ -52,7 +76,7 @@ def _folds_lines(prepared: Prepared) -> Iterator[str]:
         return
     whole, few = images["train"] + validation, ""
     if validation < ENOUGH:
-        points = 100 * standard_error(validation)
+        points = 100 * standard_error("accuracy", ASSUMED, np.array([validation]))
         few = (
             f"{validation} validation images can't tell networks apart (at an accuracy of 0.9 the "
             f"standard error is {points:.1f} points); "

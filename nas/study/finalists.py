@@ -9,8 +9,8 @@ executor, survive kills and are stored as all evaluations are.
 import math
 import random
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -18,11 +18,12 @@ from typing import Any
 import sqlalchemy as sa
 from scipy.special import stdtrit
 
-from nas import quantities
+from nas import pareto, quantities
 from nas.architecture import CandidateKey
 from nas.config import Config, Finals
 from nas.errors import StoreError, UserError, unknown
-from nas.report import tables
+from nas.objective import Objective
+from nas.report import tables, tradeoff
 from nas.samplers._space import SpaceOracle
 from nas.samplers.nas import expectations
 from nas.store import queries
@@ -35,7 +36,7 @@ from nas.training.recipe import Recipe
 
 SUFFIX = "-finalists"  # of the name of a study of finalists
 CONFIDENCE = 0.95
-PICKS = ("winner", "accurate")
+PICKS = ("winner", "accurate", "knee")
 RESERVED = 0.5  # of the time limit, at most, is kept for the finalists
 
 
@@ -123,52 +124,89 @@ class Standing:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The finalists of a study, the winner first."""
+    """The networks that a study hands one of over, the winner first; at least one.
 
-    standings: Sequence[Standing] = field(default=())
+    They are its finalists, or without finalists (`is_final` is false) its complete trials.
+    """
+
+    standings: Sequence[Standing]
+    objective: Objective
+    is_final: bool = True
 
     @property
-    def winner(self) -> Standing | None:
-        """The finalist with the highest mean of the objective; of equals the cheapest."""
-        return self.standings[0] if self.standings else None
+    def winner(self) -> Standing:
+        """The network with the highest mean of the objective; of equals the cheapest."""
+        return self.standings[0]
 
     @property
-    def accurate(self) -> Standing | None:
-        """The finalist with the best mean of the metric."""
-        return max(self.standings, key=lambda s: (s.gain, -s.trial.cost.macs), default=None)
+    def accurate(self) -> Standing:
+        """The network with the best mean of the metric; of equals the cheapest."""
+        return max(self.standings, key=lambda s: (s.gain, -s.trial.cost.macs))
+
+    @property
+    def knee(self) -> Standing:
+        """The knee of the networks' front of metric and FLOPs, which count by their logarithm."""
+        points = [pareto.Point(s.gain, math.log(s.trial.cost.macs)) for s in self.standings]
+        return self.standings[pareto.knee(points)]
+
+    @property
+    def finalists(self) -> Sequence[Standing]:
+        """The finalists; none where the search had none."""
+        return self.standings if self.is_final else ()
+
+    def picked(self, pick: str | None) -> Standing:
+        """Return the network of a name in `PICKS`, by default the winner; UserError for another."""
+        if pick not in (None, *PICKS):
+            raise UserError(unknown("pick", pick, PICKS))
+        return {"accurate": self.accurate, "knee": self.knee}.get(pick or "", self.winner)
 
     def lines(self) -> tables.Lines:
-        """Show the finalists, and say what the winner gave up."""
-        head = ["#trial", "#FLOPs", "#seeds", self.standings[0].metric, "interval", "#score"]
-        rows = [
-            [
-                str(s.trial.number),
-                quantities.short(s.trial.cost.macs),
-                str(len(s.trainings)),
-                f"{s.mean:.4f}",
-                "" if s.interval is None else f"{s.interval[0]:.4f} to {s.interval[1]:.4f}",
-                f"{s.score:.4f}",
-            ]
-            for s in self.standings
-        ]
-        yield tables.Table(head, rows, "finalists, trained in full")
+        """Show the finalists, and say what a winner that is not the most accurate gave up."""
+        if self.is_final:
+            head = ["#trial", "#FLOPs", "#seeds", self.winner.metric, "interval", "#score"]
+            rows = [self._row(standing) for standing in self.standings]
+            yield tables.Table([*head, "standing"], rows, "finalists, trained in full")
         if (sentence := self.sentence()) is not None:
             yield sentence
 
+    def _row(self, standing: Standing) -> list[str]:
+        low, high = standing.interval or (None, None)
+        marks = {"winner": self.winner, "most accurate": self.accurate, "knee": self.knee}
+        return [
+            str(standing.trial.number),
+            quantities.short(standing.trial.cost.macs),
+            str(len(standing.trainings)),
+            f"{standing.mean:.4f}",
+            "" if low is None else f"{low:.4f} to {high:.4f}",
+            f"{standing.score:.4f}",
+            ", ".join(name for name, marked in marks.items() if marked is standing),
+        ]
+
     def sentence(self) -> str | None:
-        """Say what a winner that is not the most accurate finalist gave up; None where it is."""
+        """Say what a winner that is not the most accurate network gave up; None where it is."""
         winner, accurate = self.winner, self.accurate
-        if winner is None or accurate is None or winner is accurate:
+        if winner is accurate:
             return None
         errors = [s.error for s in (winner, accurate) if s.error is not None]
         spread = f" ± {100 * math.hypot(*errors):.1f}" if len(errors) > 1 else ""
-        share = winner.trial.cost.macs / accurate.trial.cost.macs
         points = 100 * abs(accurate.mean - winner.mean)
+        amounts = [self._amount(each.trial) for each in (winner, accurate)]
+        share, cost, dearer = amounts[0] / self.objective.target, *map(self._written, amounts)
         return (
-            f"the winner has {share:.0%} of the FLOPs of trial {accurate.trial.number}, the most "
-            f"accurate finalist; its {winner.metric.replace('_', ' ')} is {points:.1f}{spread} "
-            "points worse"
+            f"the winner's {cost} are {quantities.share(share)} the target; its "
+            f"{tradeoff.words(winner.metric)} is {points:.1f}{spread} points worse than that of "
+            f"trial {accurate.trial.number}, the most accurate, at {dearer}"
         )
+
+    def _amount(self, trial: TrialInfo) -> float:
+        timed = self.objective.target_latency_ms is not None
+        return (trial.latency_ms or 0.0) if timed else trial.cost.macs
+
+    def _written(self, amount: float) -> str:
+        """Return an amount of the objective's cost with its unit, briefly."""
+        if self.objective.target_latency_ms is not None:
+            return self.objective.write(amount)
+        return f"{quantities.short(amount)} FLOPs"
 
 
 def spreads(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
@@ -291,32 +329,36 @@ def final_config(store: Store, study: str, config: Config, finals: Finals) -> Co
     )
 
 
-def most_accurate(trials: Iterable[TrialInfo], metric: str) -> TrialInfo:
-    """Return the complete trial with the best metric; of equals the cheapest."""
-    complete = (trial for trial in trials if trial.state == "complete")
-    return min(complete, key=lambda trial: (-_gain(trial, metric), trial.cost.macs))
+def ranking(connection: sa.Connection, study: str) -> Ranking | None:
+    """Read the finalists of a study that have a training in full, else its complete trials.
 
-
-def ranking(connection: sa.Connection, study: str) -> Ranking:
-    """Read the finalists of a study that have a training in full.
-
-    A study of given networks trains them itself.
+    A study of given networks trains them itself. None where there is no complete trial.
     """
     info = queries.study(connection, study)
-    try:
-        finals = info if info.is_given else queries.study(connection, study + SUFFIX)
-    except StoreError:
-        return Ranking()
     searched = _complete(connection, info.id)
-    trainings: dict[CandidateKey, list[TrialInfo]] = {}
-    for trial in queries.trials(connection, finals.id):
-        if trial.state == "complete" and trial.candidate_key in searched:
-            trainings.setdefault(trial.candidate_key, []).append(trial)
+    if not searched:
+        return None
+    trainings = _trainings(connection, study if info.is_given else study + SUFFIX)
+    in_full = {key: each for key, each in trainings.items() if key in searched}
     standings = [
         Standing(searched[key], sorted(each, key=partial(_order, info.metric)), info.metric)
-        for key, each in trainings.items()
+        for key, each in (in_full or {key: [trial] for key, trial in searched.items()}).items()
     ]
-    return Ranking(sorted(standings, key=lambda s: (-s.score, s.trial.cost.macs)))
+    best_first = sorted(standings, key=lambda s: (-s.score, s.trial.cost.macs))
+    return Ranking(best_first, info.objective, is_final=bool(in_full))
+
+
+def _trainings(connection: sa.Connection, study: str) -> dict[CandidateKey, list[TrialInfo]]:
+    """Return the complete trainings of a study of finalists, if there is one, by candidate."""
+    try:
+        finals = queries.study(connection, study)
+    except StoreError:
+        return {}
+    trainings: dict[CandidateKey, list[TrialInfo]] = {}
+    for trial in queries.trials(connection, finals.id):
+        if trial.state == "complete":
+            trainings.setdefault(trial.candidate_key, []).append(trial)
+    return trainings
 
 
 def training_of(
@@ -324,28 +366,19 @@ def training_of(
 ) -> TrialInfo:
     """Return the trial whose weights stand for a trial: a finalist's best training in full.
 
-    The trial is that of a number, else the winner or, as `pick`, the most accurate. Raises
-    UserError for both, for another pick, and where no trial is complete.
+    The trial is that of a number, else that of a `pick`, by default the winner. Raises UserError
+    for both, for another pick, and where no trial is complete.
     """
-    if pick not in (None, *PICKS):
-        raise UserError(unknown("pick", pick, PICKS))
     if pick is not None and number is not None:
         raise UserError("--pick and --trial each say which network; give one of them.")
-    finalists = ranking(connection, info.name)
-    standing = finalists.accurate if pick == "accurate" else finalists.winner
+    ranked = ranking(connection, info.name)
     if number is not None:
-        numbered = (s for s in finalists.standings if s.trial.number == number)
-        standing = next(numbered, None)
-    if standing is not None:
-        return standing.trainings[0]
-    if number is not None:
-        return queries.trial(connection, info.id, number)
-    best = queries.best(connection, info.id, 1)
-    if not best:
+        finalists = ranked.finalists if ranked else ()
+        numbered = (s.trainings[0] for s in finalists if s.trial.number == number)
+        return next(numbered, None) or queries.trial(connection, info.id, number)
+    if ranked is None:
         raise StoreError(f"Study {info.name!r} has no complete trial yet; give a trial's number.")
-    if pick == "accurate":
-        return most_accurate(queries.trials(connection, info.id), info.metric)
-    return best[0]
+    return ranked.picked(pick).trainings[0]
 
 
 def _order(metric: str, training: TrialInfo) -> tuple[float, int]:

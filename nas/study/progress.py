@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from nas.quantities import from_here, number, short
 from nas.store import queries
 from nas.store.activity import Activity, activity, between
+from nas.store.records import GuardWarning
 
 ENOUGH_RECENT = 3  # ended trials, from which on the last quarter of an hour tells the pace
 ENOUGH = 0.5  # trained trials, from which on the whole search tells the pace
@@ -48,7 +49,7 @@ class Progress:
     seconds without progress where nobody is at work, else None. `fidelities` counts the complete
     evaluations by their epochs. `curves` has the metric after each epoch of the trials of a study
     that trains a given network. `disk` says how little space is left for the checkpoints of those
-    at work, on a full disk of this machine.
+    at work, on a full disk of this machine. `warnings` are those of the study's guards.
     """
 
     study: str
@@ -66,6 +67,7 @@ class Progress:
     idle: float | None
     is_done: bool
     disk: str | None
+    warnings: Sequence[GuardWarning] = ()
     curves: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     @property
@@ -93,6 +95,7 @@ class Progress:
             ],
             "best": self.best.to_json() if self.best else None,
             "failures": self.failures,
+            "warnings": [warning.to_json() for warning in self.warnings],
             "disk": self.disk,
             "workers": [
                 dataclasses.asdict(each) | {"host": each.host, "lives": each.lives}
@@ -138,6 +141,7 @@ def progress(
         counts=queries.counts(connection, info.id),
         best=next(iter(queries.best(connection, info.id, 1)), None),
         failures=queries.failures(connection, info.id),
+        warnings=queries.warnings(connection, info.id),
         fidelities=queries.fidelities(connection, info.id),
         activity=now,
         spent=spent,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from optuna.trial import TrialState
 
 from nas import export, network
 from nas.architecture import Architecture
@@ -19,17 +20,12 @@ from nas.observers.notes import StudyFacts
 from nas.observers.showcase import figure_of, show_end
 from nas.quantities import from_here
 from nas.report.study_picture import Curve, draw_study
-from nas.store import queries
-from nas.store.records import Evaluation, Metrics
+from nas.search_space.parameters import Assignment
+from nas.store import history, queries
+from nas.store.records import Evaluation, GuardWarning, Metrics
 from nas.store.store import Store
-from nas.study.finalists import (
-    Ranking,
-    Standing,
-    means,
-    most_accurate,
-    ranking,
-    spreads,
-)
+from nas.study.finalists import Ranking, Standing, means, ranking, spreads
+from nas.study.guards import Evidence, warnings
 from nas.study.ranking import Front, front, spots
 from nas.training.recipe import Recipe
 from nas.training.targets import targets_of
@@ -49,9 +45,7 @@ NOT_SHOWN = ("parameters", "space", "folder", "data", "latency", "checkpoints")
 class Best:
     """The best trial of a study: its architecture, its numbers, its weights and its code."""
 
-    standing: Standing
-    accurate: Standing
-    finalists: Ranking
+    ranking: Ranking
     architecture: Architecture
     metric: str
     test: Mapping[str, float | None]
@@ -70,6 +64,11 @@ class Best:
         return module.eval()
 
     @property
+    def standing(self) -> Standing:
+        """The winner with its trainings."""
+        return self.ranking.winner
+
+    @property
     def trial(self) -> queries.TrialInfo:
         """The search's trial of the winner."""
         return self.standing.trial
@@ -85,10 +84,11 @@ class Best:
         }
 
     def beside(self) -> dict[str, Any]:
-        """Return what stands beside the winner as plain data: finalists, most accurate, front."""
+        """Return plain data on other networks: finalists, most accurate, knee, front."""
         result: dict[str, Any] = {
-            "finalists": [standing.to_json() for standing in self.finalists.standings],
-            "accurate": self.accurate.result(),
+            "finalists": [standing.to_json() for standing in self.ranking.finalists],
+            "accurate": self.ranking.accurate.result(),
+            "knee": self.ranking.knee.result(),
         }
         if self.front:
             result["front"] = [trial.summary() for trial in self.front.trials]
@@ -99,33 +99,46 @@ class Best:
 class Ended:
     """The rows of a study at its end, read once: pictures, notes and result.json are made of them.
 
-    `top` are the best trials of different architectures; `winner` is the first of them, or the best
-    finalist, `accurate` the most accurate finalist or trial. `trainings` are the winner's trials
+    `top` are the best trials of different architectures. `trainings` are the winner's trials
     and their evaluations, one for each seed; the network of the first is handed over. `curves` has
-    the metric after each epoch, by the trials' numbers; `front` is that of a study with a pareto
-    objective.
+    the metric after each epoch, and `choices` the parameters' values, by the trials' numbers;
+    `front` is that of a study with a pareto objective.
     """
 
     info: queries.StudyInfo
     counts: queries.Counts
     top: Sequence[queries.TrialInfo]
-    winner: Standing
+    ranking: Ranking
     trials: Sequence[queries.TrialInfo]
     curves: Mapping[int, Curve]
     failures: Mapping[str, int]
     looks: Sequence[tuple[int, Metrics]]
     look_count: int
     front: Front | None
-    finalists: Ranking
-    accurate: Standing
+    choices: Mapping[int, Assignment]
     trainings: Sequence[tuple[queries.TrialInfo, Evaluation]]
+    answer: str  # the winner's rule
+
+    def evidence(self, config: Config, data: DataSet, looks: int) -> Evidence:
+        """Return the facts that guards look at."""
+        complete = [trial for trial in self.trials if trial.state == "complete"]
+        by_key = {trial.candidate_key: trial for trial in reversed(complete)}
+        networks = sorted(by_key.values(), key=lambda trial: -(trial.score or 0.0))
+        return Evidence(
+            config=config,
+            data=data,
+            ranking=self.ranking,
+            networks=networks,
+            choices=self.choices,
+            looks=looks,
+        )
 
 
 def read_end(connection: sa.Connection, study: str) -> Ended | None:
     """Read a study that was searched; None where no trial is complete."""
     info = queries.study(connection, study)
-    top = queries.best(connection, info.id, TOP)
-    if not top:
+    ranked = ranking(connection, study)
+    if ranked is None:
         return None
     trials = queries.trials(connection, info.id)
     curves = {}
@@ -133,17 +146,19 @@ def read_end(connection: sa.Connection, study: str) -> Ended | None:
         points = queries.curve(connection, trial.evaluation_id)
         values = [(point.epoch, point.metrics.get(info.metric)) for point in points]
         curves[trial.number] = [(epoch, value) for epoch, value in values if value is not None]
-    finalists = ranking(connection, study)
-    winner = finalists.winner or Standing(top[0], top[:1], info.metric)
-    accurate = most_accurate(trials, info.metric)
+    trainings = [
+        (trial, queries.evaluation(connection, trial.evaluation_id))
+        for trial in ranked.winner.trainings
+    ]
+    complete = history.read(connection, info.id, [TrialState.COMPLETE], (), -1)
     return Ended(
         info=info,
         counts=queries.counts(connection, info.id),
-        top=top,
-        winner=winner,
-        finalists=finalists,
-        accurate=finalists.accurate or Standing(accurate, [accurate], info.metric),
-        trainings=[(t, queries.evaluation(connection, t.evaluation_id)) for t in winner.trainings],
+        top=queries.best(connection, info.id, TOP),
+        ranking=ranked,
+        choices={trial.number: trial.params for trial in complete},
+        trainings=trainings,
+        answer=answer_of(connection, trainings[0][1]),
         trials=trials,
         curves={number: curve for number, curve in curves.items() if curve},
         failures=queries.failures(connection, info.id),
@@ -168,11 +183,9 @@ def conclude(store: Store, study: str) -> Best | None:
     (trial, evaluation), *_ = ended.trainings
     architecture = evaluation.architecture
     state, tests, looks = _test(store, config, ended, data)
-    facts = facts_of(trial, data, architecture, tests[0], answer_of(store, evaluation))
+    facts = facts_of(trial, data, architecture, tests[0], ended.answer)
     best = Best(
-        ended.winner,
-        ended.accurate,
-        ended.finalists,
+        ended.ranking,
         architecture,
         config.recipe.metric,
         means(tests),
@@ -182,7 +195,9 @@ def conclude(store: Store, study: str) -> Best | None:
         measured_ms=_measured(architecture, config),
         test_spread=spreads(tests),
     )
-    _hand_over(store, config, ended, best)
+    warned = warnings(ended.evidence(config, data, looks))
+    store.set_warnings(ended.info.id, warned)
+    _hand_over(store, config, ended, best, warned)
     return best
 
 
@@ -198,14 +213,17 @@ def _test(
     for index, (_, evaluation) in enumerate(ended.trainings):
         if (test := stored.get(evaluation.id)) is None:
             weights = trained_weights(store, evaluation, config, data) if index else handed_over
-            answer = answer_of(store, evaluation)
+            with store.read() as connection:
+                answer = answer_of(connection, evaluation)
             test = _look(evaluation.architecture, weights, data, config.recipe.metric, answer)
             looks = store.look_at_test(ended.info.id, evaluation.id, test)
         tests.append(test)
     return handed_over, tests, looks
 
 
-def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:
+def _hand_over(
+    store: Store, config: Config, ended: Ended, best: Best, warned: Sequence[GuardWarning]
+) -> None:
     """Write the winner's files, the study's result and pictures, and the dashboard's last note."""
     folder, info = Path(config.folder), ended.info
     write_json(best.code.with_name("architecture.json"), best.architecture.to_json())
@@ -215,6 +233,7 @@ def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:
         "trials": vars(ended.counts),
         "top": [trial.summary() for trial in ended.top],
         **best.beside(),
+        "warnings": [warning.to_json() for warning in warned],
         "config": {key: value for key, value in info.config.items() if key not in NOT_SHOWN},
     }
     write_json(folder / "result.json", result)
@@ -234,6 +253,7 @@ def _hand_over(store: Store, config: Config, ended: Ended, best: Best) -> None:
             best=best.trial,
             failures=ended.failures,
             test_looks=best.test_looks,
+            warnings=warned,
             figure=figure,
             code="/".join(best.code.parts[-3:]),
         )
@@ -283,10 +303,9 @@ def facts_of(
     )
 
 
-def answer_of(store: Store, evaluation: Evaluation) -> str:
+def answer_of(connection: sa.Connection, evaluation: Evaluation) -> str:
     """Return the rule by which an evaluation's network was scored: its own recipe's."""
-    with store.read() as connection:
-        return Recipe.from_json(queries.recipe(connection, evaluation.recipe_hash)).answer
+    return Recipe.from_json(queries.recipe(connection, evaluation.recipe_hash)).answer
 
 
 def trained_weights(

@@ -62,11 +62,6 @@ def default_updates(images: int) -> int:
     return round(max(LEAST, passes))
 
 
-def standard_error(images: int, accuracy: float = 0.9) -> float:
-    """Return the standard error of an accuracy that was measured on so many images."""
-    return math.sqrt(accuracy * (1 - accuracy) / images)
-
-
 def epochs_of(updates: float) -> dict[str, int]:
     """Divide a training into epochs; after each the network is validated."""
     return {"epochs": EPOCHS, "epoch_updates": math.ceil(updates / EPOCHS)}

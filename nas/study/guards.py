@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 
 from nas.config import Config
 from nas.data import DataSet
+from nas.data.dataset import members
 from nas.data.duplicates import Tally, duplicates
 from nas.quantities import short
 from nas.report.tradeoff import words
@@ -119,7 +120,8 @@ def _majority(evidence: Evidence) -> Finding:
     if evidence.winner is None or len(evidence.images) == 1:  # several labels: no majority class
         return None
     images, values = evidence.images, evidence.winner.validation
-    judged = [evidence.metric if evidence.metric in chance.JUDGED else "auroc", "auroc"]
+    has_chance = evidence.metric in chance.JUDGED and evidence.data.task == "classes"
+    judged = [evidence.metric if has_chance else "auroc", "auroc"]
     tries = len(evidence.networks)
     limits = {}
     for name in judged:
@@ -278,6 +280,8 @@ def _copies(tally: Tally, kind: str, data: DataSet, least: float) -> tuple[int, 
 
 def _imbalance(evidence: Evidence) -> Finding:
     images, classes = _by_class(evidence.data, "train"), evidence.data.classes
+    if evidence.data.task == "labels":  # rare labels are usual, and AUROC is the default
+        return None
     most, least = int(images.argmax()), int(images.argmin())
     if evidence.metric != "accuracy" or images[most] < IMBALANCE * images[least]:
         return None
@@ -298,11 +302,16 @@ def takes_long(data: DataSet) -> bool:
 
 
 def _by_class(data: DataSet, split: str) -> chance.Counts:
-    """Return the number of a split's images of each class; all as one where labels are several."""
-    labels = data.splits[split].labels
-    if labels.ndim > 1:
-        return np.array([len(labels)])
-    return np.bincount(labels, minlength=len(data.classes))
+    """Return the number of a split's images of each class.
+
+    Of several labels it is that of the images without and with the rarest one, known worst.
+    """
+    has = members(data.splits[split].labels, len(data.classes))
+    if data.task == "classes":
+        return np.asarray(has.sum(0))
+    rarest = members(data.splits["train"].labels, len(data.classes)).sum(0).argmin()
+    known = int(has[:, rarest].sum())
+    return np.array([len(has) - known, known])
 
 
 GUARDS = {

@@ -53,7 +53,7 @@ def test_a_training_in_fewer_epochs_is_as_long() -> None:
     assert fewer.warmup_epochs / fewer.epochs == base.warmup_epochs / base.epochs
 
 
-@given(train=st.integers(50, 1000), scored=st.integers(50, 500))
+@given(train=st.integers(50, 900), scored=st.integers(50, 450))  # of 1,437 images
 def test_test_images_are_never_used(train: int, scored: int) -> None:
     """A set has as many images as it says, each class in proportion, and no test split."""
     data = divided(Part("digits", train, scored), NOWHERE)

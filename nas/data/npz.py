@@ -172,7 +172,10 @@ def _without_one_hot(
     widths = {split.shape[1:] for split in raw.values()}
     if len(widths) > 1:
         shapes = {KEYS[key]: split.shape for key, split in raw.items()}
-        raise DataError(f"All splits need as many labels; {path} has {shapes}.")
+        raise DataError(
+            "All splits need one label per image, or all of them the same number of labels; "
+            f"{path} has {shapes}."
+        )
     if widths == {()} or any((split.sum(1) != 1).any() for split in raw.values()):
         return raw
     say(f"{path.name}: every image has exactly one of the labels, so they are read as classes")

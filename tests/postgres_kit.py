@@ -72,6 +72,7 @@ class Server:
     def kill(self) -> None:
         """Kill the server and its connections' processes at once, as a power cut does."""
         postmaster = int((self.folder / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(postmaster, signal.SIGSTOP)  # it starts no process that would be left over
         words = ["pgrep", "-P", str(postmaster)]
         found = subprocess.run(words, capture_output=True, text=True, timeout=60)
         killed = [postmaster, *map(int, found.stdout.split())]

@@ -23,6 +23,9 @@ def _here(*words: str) -> list[str]:
     return list(words)
 
 
+STARTS = 10  # attempts
+
+
 class Server:
     """A server in a folder, on a port of the loopback; root runs it as the user postgres.
 
@@ -67,12 +70,17 @@ class Server:
         """Start, stop or restart the server, and wait for it."""
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
         log = str(self.folder / "log")
-        self.run("pg_ctl", what, "-D", str(self.folder), "-l", log, "-w", "-o", options, *words)
+        call = ("pg_ctl", what, "-D", str(self.folder), "-l", log, "-w", "-o", options, *words)
+        for _ in range(STARTS - 1 if what == "start" else 0):
+            try:
+                return self.run(*call)
+            except subprocess.CalledProcessError:  # a killed server's memory is not free yet
+                time.sleep(2)
+        return self.run(*call)
 
     def kill(self) -> None:
         """Kill the server and its connections' processes at once, as a power cut does."""
         postmaster = int((self.folder / "postmaster.pid").read_text().splitlines()[0])
-        os.kill(postmaster, signal.SIGSTOP)  # it starts no process that would be left over
         words = ["pgrep", "-P", str(postmaster)]
         found = subprocess.run(words, capture_output=True, text=True, timeout=60)
         killed = [postmaster, *map(int, found.stdout.split())]

@@ -130,6 +130,9 @@ def test_a_set_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second question about the same content reads no image."""
     data = load("digits")
     first = duplicates(data)
-    broken = dict.fromkeys(SPLITS, in_memory(np.zeros((1, 0, 0, 1), np.uint8), np.zeros(1, int)))
+    broken = {
+        name: in_memory(np.zeros((len(split), 0, 0, 1), np.uint8), split.labels)
+        for name, split in data.splits.items()
+    }
     monkeypatch.setitem(vars(data), "splits", broken)
     assert duplicates(data) is first

@@ -52,12 +52,24 @@ def test_a_short_limit_makes_trainings_shorter_and_says_so(slow: Path) -> None:
     short = prepared(heard, time="20m")
     (line,) = heard
     updates = short.config.recipe.epoch_updates
-    assert f"{updates} updates an epoch, not the {whole.config.recipe.epoch_updates}" in line
+    assert (
+        f"a trial has {updates} updates an epoch, not the {whole.config.recipe.epoch_updates}"
+        in line
+    )
+    assert " and a finalist has " in line
     assert 8 * short.estimate <= 10 * 60
     assert whole.config.finals is not None
     assert short.config.finals is not None
     assert short.config.finals.recipe.epoch_updates < whole.config.finals.recipe.epoch_updates
     assert short.final_estimate <= 10 * 60
+
+
+def test_only_what_is_shorter_is_named(slow: Path) -> None:
+    """One trial fits and a training in full does not: the line is about the finalist alone."""
+    heard: list[str] = []
+    prepared(heard, time="40m", trials=1)
+    (line,) = heard
+    assert line.startswith("a finalist has ")
 
 
 @pytest.mark.parametrize("length", [{"epochs": 3}, {"set": "training.epoch_updates=40"}])

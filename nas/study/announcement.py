@@ -6,6 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from nas import pruners, quantities
+from nas.config import Config
+from nas.data import DataSet
+from nas.data.inspection import describe
 from nas.store import queries
 from nas.store.store import Store
 from nas.study.chance import standard_error
@@ -17,14 +20,14 @@ from nas.training.recipes import ENOUGH
 
 def announce(prepared: Prepared) -> list[str]:
     """Say what will be searched and how long it will take."""
-    flight, config = prepared.preflight, prepared.config
-    if flight is None:
+    flight, config, data = prepared.preflight, prepared.config, prepared.data
+    if flight is None or data is None:
         return []
     times = flight.latency_ms
     latency = "" if times is None else f", {times[0]:.3g} to {times[1]:.3g} ms"
     lines = [
         f"study {prepared.name} in {quantities.from_here(config.folder)}",
-        prepared.data,
+        describe(data),
         f"space {flight.space}: {flight.size:.3g} assignments of {flight.parameters} parameters, "
         f"{quantities.short(flight.macs[0])} to {quantities.short(flight.macs[1])} FLOPs, "
         f"{quantities.short(flight.params[0])} to {quantities.short(flight.params[1])} parameters"
@@ -37,7 +40,7 @@ def announce(prepared: Prepared) -> list[str]:
     lines.append(f"objective: {config.objective.describe(config.recipe.metric)}")
     chosen = f" The search chooses {', '.join(config.space.recipe)}." if config.space.recipe else ""
     lines.append(f"recipe: {config.recipe.describe()}{chosen}")
-    lines += _folds_lines(prepared)
+    lines += _folds_lines(config, data)
     if config.finals is not None:
         networks, seeds = config.finals.networks, config.finals.seeds
         lines.append(
@@ -60,8 +63,8 @@ def first_warnings(prepared: Prepared, store: Store) -> Iterator[str]:
     with store.read() as connection:
         info = queries.study(connection, prepared.name)
         warned = queries.warnings(connection, info.id)
-    if not warned:
-        data = config.load_data()
+    data = prepared.data
+    if not warned and data is not None:
         if takes_long(data):
             yield "looking for images that are in two splits"
         warned = warnings(Evidence(config=config, data=data))
@@ -69,12 +72,11 @@ def first_warnings(prepared: Prepared, store: Store) -> Iterator[str]:
     yield from map(str, warned)
 
 
-def _folds_lines(prepared: Prepared) -> Iterator[str]:
-    config, images = prepared.config, prepared.images
-    count, validation = config.recipe.folds, images.get("validation", 0)
+def _folds_lines(config: Config, data: DataSet) -> Iterator[str]:
+    count, validation = config.recipe.folds, len(data.splits["validation"])
     if count == 1:
         return
-    whole, few = images["train"] + validation, ""
+    whole, few = len(data.splits["train"]) + validation, ""
     if validation < ENOUGH:
         points = 100 * standard_error("accuracy", ASSUMED, np.array([validation]))
         few = (

@@ -13,17 +13,16 @@ from typing import Any
 
 from nas import blocks, network, quantities
 from nas.architecture import Architecture
-from nas.config import CACHE, Config
+from nas.config import Config
 from nas.cost import Limits
 from nas.data import DataSet
-from nas.data import load as load_data
 from nas.data import names as data_names
 from nas.executors import Executor
 from nas.objective import objective
 from nas.search_space.coefficients import space_of
 from nas.store.engine import resolve
 from nas.study.options import SearchOptions, declared
-from nas.study.preparation import Prepared, Say, from_anywhere
+from nas.study.preparation import Prepared, Say, data_of, from_anywhere
 from nas.training.estimate import training_seconds
 from nas.training.recipes import compose
 
@@ -57,9 +56,7 @@ def prepare_given(
     images; `name` is its name for people.
     """
     options = replace(asked, sampler="random", pruner="none").complete()
-    data = load_data(
-        options.data, cache_dir=Path(options.out, CACHE), groups=options.groups, say=say
-    )
+    data = data_of(options, say)
     size = options.resolution
     if size is None and published:
         size = _size(source.resolution, data.native_resolution, say)

@@ -59,11 +59,19 @@ def shortened(config: Config, part: float, final_part: float) -> Config:
 
 def sentence(before: Config, after: Config, seconds: float) -> str:
     """Say by how much trainings are shorter than they should be."""
-    full, short = before.recipe.epoch_updates, after.recipe.epoch_updates
+    recipes = [("a trial", before.recipe, after.recipe)]
+    if before.finals is not None and after.finals is not None:
+        recipes.append(("a finalist", before.finals.recipe, after.finals.recipe))
+    shorter = " and ".join(
+        f"{what} has {short.epoch_updates} updates an epoch, not the {full.epoch_updates} that it "
+        "should have"
+        for what, full, short in recipes
+        if short != full
+    )
     return (
-        f"trainings have {short} updates an epoch, not the {full} that they should have: a few of "
-        f"them, and one in full, have to end within {quantities.duration(seconds)}. More --time, a "
-        "smaller --target-flops or --resolution gives better networks"
+        f"{shorter}: a few trainings, and one in full, have to end within "
+        f"{quantities.duration(seconds)}. More --time, a smaller --target-flops or --resolution "
+        "gives better networks"
     )
 
 

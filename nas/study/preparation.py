@@ -11,7 +11,6 @@ from nas.credentials import is_url
 from nas.data import DataSet
 from nas.data import load as load_data
 from nas.data import names as data_names
-from nas.data.inspection import describe
 from nas.errors import UserError
 from nas.executors import Executor
 from nas.files import check_folder
@@ -50,8 +49,7 @@ class Prepared:
     left_out: tuple[int, ...]
     proxy_seconds: Mapping[str, float] = field(default_factory=dict)  # of one network, by proxy
     final_estimate: float = 0.0  # seconds of one training in full
-    images: Mapping[str, int] = field(default_factory=dict)  # of each split
-    data: str = ""  # how it was read
+    data: DataSet | None = field(default=None, repr=False)  # of a search that begins
 
     @property
     def reserved(self) -> float:
@@ -71,7 +69,7 @@ def prepare(
     options, executor = asked.complete(), executor or asked.new_executor()
     space = load_space(options.space) if isinstance(options.space, str) else options.space
     check_folder(Path(options.out))
-    data = _data(options, say)
+    data = data_of(options, say)
     goal, limits = options.goal, options.limits
     if options.resolution is not None:
         space = space.at_resolution(options.resolution)
@@ -116,12 +114,12 @@ def prepare(
             say(lengths.sentence(config, shorter, options.time))
             config, estimate, final = shorter, estimate * parts[0], final * parts[1]
     return Prepared(
-        name, url, config, *budget, executor, estimate, preflight, left_out, own, final, images,
-        describe(data),
+        name, url, config, *budget, executor, estimate, preflight, left_out, own, final, data
     )  # fmt: skip
 
 
-def _data(options: SearchOptions, say: Say) -> DataSet:
+def data_of(options: SearchOptions, say: Say) -> DataSet:
+    """Load the data that the options name; resized images are kept beside the studies."""
     cache = Path(options.out, CACHE)
     return load_data(options.data, cache_dir=cache, groups=options.groups, say=say)
 

@@ -126,7 +126,7 @@ def test_labels_that_make_no_sense(tmp_path: Path, arrays: dict[str, Any], messa
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.integers(20, 300), st.integers(2, 14))
+@given(st.integers(0, 2**32 - 1), st.integers(60, 300), st.integers(2, 14))
 def test_parts_of_several_labels(seed: int, count: int, labels: int) -> None:
     """Parts are disjoint and whole; the rarest label of three images or more is in each of them."""
     random = np.random.default_rng(seed)

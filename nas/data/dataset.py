@@ -137,8 +137,9 @@ def members(labels: Labels, classes: int) -> npt.NDArray[np.bool_]:
 def strata(labels: Labels, least: int = 1) -> Labels:
     """Return a key for each image, (N,), by which a set is divided into parts that are alike.
 
-    It is the class. Of several labels (N, L) it is the rarest that the image has, L without one; a
-    key of fewer than `least` images becomes the most frequent one.
+    It is the class. Of several labels (N, L) it is the rarest that the image has, L without one.
+    Keys of fewer than `least` images become one key, L + 1, or the most frequent one where even all
+    of them together are too few.
     """
     if labels.ndim == 1:
         return labels
@@ -146,7 +147,8 @@ def strata(labels: Labels, least: int = 1) -> Labels:
     rarity = np.where(labels > 0, labels.sum(0), images + 1)
     keys = np.where(labels.any(1), rarity.argmin(1), count)
     counts = np.bincount(keys)
-    return np.where(counts[keys] < least, counts.argmax(), keys)
+    few = counts[keys] < least
+    return np.where(few, count + 1 if few.sum() >= least else counts.argmax(), keys)
 
 
 def stratified(

@@ -20,6 +20,12 @@ NasError
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# What readers of damaged data raise, besides errors on purpose.
+UNREADABLE = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError),
+    *(RecursionError, TypeError, ValueError),
+)
+
 
 class NasError(Exception):
     """Base of all errors raised on purpose by `nas`."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from nas.credentials import is_url
 from nas.errors import ClusterError, DataError, StoreError, UserError
+from nas.files.reading import read_text
 from nas.store import engine as engines
 from nas.study import options
 
@@ -97,9 +98,9 @@ def _file(packed: Packed, kind: str, text: str, ending: str = ".json") -> str:
 
 def _text(flag: str, path: str) -> str:
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{flag} {path} can't be read: {error}.") from None
+        return read_text(path)
+    except UserError as error:
+        raise UserError(f"{flag} can't be read: {error}") from None
 
 
 def _data(given: str, here: bool, packed: Packed) -> str:

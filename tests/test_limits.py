@@ -75,15 +75,16 @@ def test_json_is_read_within_limits(case: str, tmp_path: Path) -> None:
         assert "set_int_max" not in ended.stderr
 
 
-@pytest.mark.parametrize("words", [["cost", "x.json"], ["space", "validate", "x.json"],
-                                   ["recipe", "show", "x.toml"], ["search", "--config", "x.toml"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "line", ["cost x.json", "space validate x.json", "recipe show x.toml", "search --config x.toml"]
+)
 @pytest.mark.parametrize("kind", ["pipe", "folder", "large", "device"])
 def test_only_files_of_a_limited_size_are_read(
-    kind: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pipe, a folder, a device and a file over the limit are refused without being read."""
     monkeypatch.chdir(tmp_path)
-    path = Path(words[-1])
+    path = Path(line.split()[-1])
     if kind == "pipe":
         os.mkfifo(path)
     elif kind == "folder":
@@ -93,19 +94,24 @@ def test_only_files_of_a_limited_size_are_read(
     else:
         with path.open("wb") as file:
             file.truncate(10**10)
-    ended = nas_here(*words)
+    ended = nas_here(*line.split())
     assert ended.returncode == 2
     assert re.search(r"not a file|over the limit of 8,388,608|No file x", ended.stderr)
 
 
-@pytest.mark.parametrize("text", ["a = " + "[" * 5_000, "seed = " + "9" * 5_000, "x = \x00",
-                                  "seed = " + "9" * 400, "a = " + "{b=" * 80 + "1" + "}" * 80])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a = " + "[" * 5_000, "a = " + "{b=" * 80 + "1" + "}" * 80, "x = \x00"),
+        *("seed = " + "9" * 400, "seed = " + "9" * 5_000),
+    ],
+)
 def test_toml_is_read_within_limits(text: str, tmp_path: Path) -> None:
     """Depth and digits of a configuration and of a recipe are bounded."""
     path = tmp_path / "x.toml"
     path.write_text(text)
-    for words in (["search", "--config"], ["recipe", "show"]):
-        ended = nas_here(*words, str(path))
+    for verb in (["search", "--config"], ["recipe", "show"]):
+        ended = nas_here(*verb, str(path))
         assert ended.returncode == 2
         assert str(path) in ended.stderr
 

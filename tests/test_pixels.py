@@ -14,7 +14,7 @@ from nas import data
 from nas.data.dataset import DataSet
 from nas.data.folder import read_image
 from nas.data.inspection import describe
-from nas.data.pixels import Pixels, Reading, decode, reading_of
+from nas.data.pixels import FilePixels, PixelReading, decode, reading_of
 from nas.errors import DataError, UnreadableImage
 from nas.export import Facts, python
 
@@ -90,7 +90,7 @@ def test_a_shape_in_the_alpha_channel_is_seen(
 ) -> None:
     """Ink of any brightness lies on a background that differs from it, which is told."""
     found = loaded(write(tmp_path / "set", shapes(ink, mode)))
-    assert found.reading == Reading(background=background)
+    assert found.reading == PixelReading(background=background)
     images = every(found, 16)
     assert set(np.unique(images).tolist()) == {ink, background}
     assert images.shape[3] == (1 if mode == "LA" else 3)
@@ -115,7 +115,7 @@ def test_hidden_colours_are_not_shown(tmp_path: Path) -> None:
     images = {}
     for name, each in sets.items():
         read = loaded(write(tmp_path / name / "set", {"a": each[:5], "b": each[5:]}))
-        assert read.reading == Reading()
+        assert read.reading == PixelReading()
         images[name] = every(read, 8)
     assert (images["opaque"] == images["plain"]).all()
 
@@ -129,13 +129,13 @@ def test_a_palette_with_transparency(tmp_path: Path) -> None:
         key = 0 if name == "p.png" else 250
         image.save(tmp_path / name, transparency=key)
         content = (tmp_path / name).read_bytes()
-        reading = reading_of([[Pixels.of(content)]])
+        reading = reading_of([[FilePixels.of(content)]])
         assert reading.background is not None
         pixels = np.asarray(decode(content, reading, 3))[0]
         assert set(pixels[0 if key == 0 else 3].tolist()) == {reading.background}
     image = Image.new("P", (4, 4))
     image.save(tmp_path / "opaque.png")
-    assert Pixels.of((tmp_path / "opaque.png").read_bytes()).ink is None
+    assert FilePixels.of((tmp_path / "opaque.png").read_bytes()).ink is None
 
 
 def scans(high: int, count: int = 10, channels: int = 1) -> list[np.ndarray[Any, Any]]:
@@ -180,24 +180,24 @@ def test_other_kinds_of_deep_files(tmp_path: Path) -> None:
     pixels = {}
     for name, mode in (("a.tif", "RGB16"), ("b.tif", "F"), ("c.tif", "I"), ("d.pgm", "I")):
         content = (tmp_path / name).read_bytes()
-        pixels[name] = Pixels.of(content)
+        pixels[name] = FilePixels.of(content)
         assert pixels[name].mode == mode
         shown = np.asarray(decode(content, reading_of([[pixels[name]]]), 3))
         assert len(np.unique(shown[..., 0])) > 240
-    assert (np.asarray(decode((tmp_path / "a.tif").read_bytes(), Reading((0, 4095)), 3))
+    assert (np.asarray(decode((tmp_path / "a.tif").read_bytes(), PixelReading((0, 4095)), 3))
             [1:, :, 1] == np.rint(image[1:] // 2 / 4095 * 255)).all()  # fmt: skip
     with pytest.raises(DataError, match="1 of 2 have fractional ones"):
         reading_of([[pixels["b.tif"], pixels["c.tif"]]])
     Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(tmp_path / "nan.tif")
     with pytest.raises(DataError, match="not finite"):
-        Pixels.of((tmp_path / "nan.tif").read_bytes())
+        FilePixels.of((tmp_path / "nan.tif").read_bytes())
 
 
 def test_an_odd_image_does_not_decide() -> None:
     """One image of 200 whose levels reach far above the others' changes no range."""
-    usual = [Pixels(True, 8, 8, "I;16", 1, (10, 4000 + i % 7)) for i in range(200)]
-    odd = [*usual[1:], Pixels(True, 8, 8, "I;16", 1, (0, 65535))]
-    assert reading_of([odd]) == reading_of([usual]) == Reading((10, 4006))
+    usual = [FilePixels(True, 8, 8, "I;16", 1, (10, 4000 + i % 7)) for i in range(200)]
+    odd = [*usual[1:], FilePixels(True, 8, 8, "I;16", 1, (0, 65535))]
+    assert reading_of([odd]) == reading_of([usual]) == PixelReading((10, 4006))
 
 
 def test_pages_are_told(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_the_emitted_file_reads_as_training_did(tmp_path: Path) -> None:
     from test_export import SMALL, trained
 
     images = np.stack(scans(4095, 2))
-    reading = Reading((5, 4090), 255)
+    reading = PixelReading((5, 4090), 255)
     facts = Facts(mean=(0.5,), std=(0.25,), class_names=("a", "b", "c"), reading=reading)
     code = python.export(SMALL, trained(SMALL), tmp_path, facts)
     emitted = python.read(code)
@@ -243,12 +243,12 @@ def test_a_network_reads_files_as_its_own_data(tmp_path: Path) -> None:
     """A file of 16 bits is refused for a network of 8; a given reading wins over a set's own."""
     root = write(tmp_path / "set", {name: [png16(i) for i in scans(900)] for name in "ab"})
     own = loaded(root)
-    given = data.load(root, cache_dir=tmp_path / "cache", reading=Reading((0, 4095), 0))
-    assert given.reading == Reading((0, 4095))  # nothing is transparent
+    given = data.load(root, cache_dir=tmp_path / "cache", reading=PixelReading((0, 4095), 0))
+    assert given.reading == PixelReading((0, 4095))  # nothing is transparent
     assert given.fingerprint != own.fingerprint
     same = data.load(root, cache_dir=tmp_path / "cache", reading=own.reading)
     assert same.fingerprint == own.fingerprint
     file = root / "a" / "00.png"
     assert np.asarray(read_image(file, 1, own.reading)).max() == 255
     with pytest.raises(UnreadableImage, match=r"00\.png is not: more than 8 bits"):
-        read_image(file, 1, Reading())
+        read_image(file, 1, PixelReading())

@@ -14,7 +14,7 @@ from nas.credentials import is_url
 from nas.data.dataset import SPLITS, DataSet, Split
 from nas.data.folder import load_folder, user_cache
 from nas.data.npz import load_npz
-from nas.data.pixels import Reading
+from nas.data.pixels import PixelReading
 from nas.data.remote import fetch
 from nas.errors import DataError, unknown
 from nas.registry import Registry
@@ -65,7 +65,7 @@ def load(
     cache_dir: Path | None = None,
     groups: str | None = None,
     skip_unreadable: bool = False,
-    reading: Reading | None = None,
+    reading: PixelReading | None = None,
     say: Callable[[str], None] = log.info,
 ) -> DataSet:
     """Load a data set by its name, from an .npz file or a folder of images per class, or by URL.

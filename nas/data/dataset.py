@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from nas.data.groups import Groups, divide
-from nas.data.pixels import Reading
+from nas.data.pixels import PixelReading
 from nas.errors import DataError
 
 Images = npt.NDArray[np.uint8]
@@ -88,7 +88,7 @@ class DataSet:
     forbids: frozenset[str]
     splits: Mapping[str, Split]
     origin: Origin = field(default_factory=Origin)
-    reading: Reading = field(default_factory=Reading)
+    reading: PixelReading = field(default_factory=PixelReading)
 
     @property
     def task(self) -> Task:

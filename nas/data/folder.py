@@ -36,11 +36,11 @@ from nas.data.dataset import (
     resize,
 )
 from nas.data.groups import Groups, check_apart, numbered, of_names
-from nas.data.pixels import Pixels, Reading, decode, reading_of
+from nas.data.pixels import FilePixels, PixelReading, decode, reading_of
 from nas.errors import DataError, UnreadableImage
 
 T = TypeVar("T")
-_Content = tuple[str, Pixels]  # a file's hash and the facts about its pixels
+_Content = tuple[str, FilePixels]  # a file's hash and the facts about its pixels
 
 EXTENSIONS = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -60,7 +60,7 @@ class _File:
     label: str
     split: str
     sha256: str = ""
-    pixels: Pixels = field(default_factory=Pixels)
+    pixels: FilePixels = field(default_factory=FilePixels)
 
     @property
     def name(self) -> str:
@@ -74,7 +74,7 @@ def load_folder(
     cache_dir: Path | None = None,
     groups: str | None = None,
     skip_unreadable: bool = False,
-    reading: Reading | None = None,
+    reading: PixelReading | None = None,
 ) -> DataSet:
     """Read a folder of images. Raises DataError that names the images that are unreadable.
 
@@ -118,7 +118,7 @@ def load_folder(
     return replace(found, origin=replace(found.origin, left_out=left_out))
 
 
-def read_image(path: Path, channels: int, reading: Reading) -> Image.Image:
+def read_image(path: Path, channels: int, reading: PixelReading) -> Image.Image:
     """Decode an image file as those of a data set: gray for 1 channel, else RGB.
 
     Raises UnreadableImage that names the file.
@@ -134,7 +134,7 @@ def _data_set(
     groups: Groups | None,
     *,
     cache: Path,
-    reading: Reading,
+    reading: PixelReading,
 ) -> DataSet:
     pixels = [file.pixels for file in files]
     lines = "\n".join(f"{file.path}\t{file.label}\t{file.sha256}" for file in files)
@@ -172,7 +172,7 @@ def _data_set(
     )
 
 
-def _notes(pixels: Sequence[Pixels]) -> tuple[str, ...]:
+def _notes(pixels: Sequence[FilePixels]) -> tuple[str, ...]:
     """Say which files have more than one image in them."""
     several = sum(each.frames > 1 for each in pixels)
     return (f"the first page or frame of {several:,} files of several",) if several else ()
@@ -275,14 +275,14 @@ def _known(entry: Any, key: list[int]) -> _Content | None:
     """Return a file's hash and facts from the manifest, if they are those of this file."""
     try:
         *stored, sha256, facts = entry
-        return (str(sha256), Pixels(**facts)) if stored == key else None
+        return (str(sha256), FilePixels(**facts)) if stored == key else None
     except (TypeError, ValueError):  # of another version, or damaged
         return None
 
 
 def _examine(content: bytes) -> _Content:
     """Decode one image wholly; return its hash and the facts about its pixels."""
-    return _hash(content), Pixels.of(content)
+    return _hash(content), FilePixels.of(content)
 
 
 def _open(path: Path, read: Callable[[bytes], T]) -> T:

@@ -32,7 +32,7 @@ _SWAPPED = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
 
 
 @dataclass(frozen=True)
-class Pixels:
+class FilePixels:
     """The facts about a file's pixels. Width and height are those of the upright image.
 
     `mode` is Pillow's, of the file, with 16 behind it for colours of 16 bits, and `frames` the
@@ -50,7 +50,7 @@ class Pixels:
     ink: float | None = None
 
     @classmethod
-    def of(cls, content: bytes) -> "Pixels":
+    def of(cls, content: bytes) -> "FilePixels":
         """Decode an image file wholly and return its facts."""
         file = _read(content)
         found = None if file.levels is None else range_of(file.levels)
@@ -60,7 +60,7 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Reading:
+class PixelReading:
     """How a set's pixels become 8 bits: the levels that become 0 and 255, and the background.
 
     Levels are None where all files have 8 bits, the background where none is transparent.
@@ -79,10 +79,12 @@ class Reading:
 
     def content(self) -> list[bytes]:
         """Return what a fingerprint has to know of it: nothing where pixels are as they are."""
-        return [] if self == Reading() else [repr(sorted(asdict(self).items())).encode()]
+        return [] if self == PixelReading() else [repr(sorted(asdict(self).items())).encode()]
 
 
-def reading_of(splits: Sequence[Sequence[Pixels]], given: Reading | None = None) -> Reading:
+def reading_of(
+    splits: Sequence[Sequence[FilePixels]], given: PixelReading | None = None
+) -> PixelReading:
     """Choose how a set is read by the files of its first split, or of all where only these need it.
 
     A `given` reading, such as a trained network's, comes first. Raises DataError for levels of two
@@ -96,13 +98,13 @@ def reading_of(splits: Sequence[Sequence[Pixels]], given: Reading | None = None)
             "All files of more than 8 bits need whole levels, or all of them fractional ones (mode "
             f"'F'); {kinds[True]} of {kinds.total()} have fractional ones."
         )
-    given = given or Reading()
+    given = given or PixelReading()
     levels, background = given.levels, given.background
     if any(deep) and levels is None:
         levels = _joined([each.range for each in deep[0] or chain(*deep) if each.range])
     if any(inks) and background is None:
         background = _background(inks[0] or list(chain(*inks)))
-    return Reading(levels if any(deep) else None, background if any(inks) else None)
+    return PixelReading(levels if any(deep) else None, background if any(inks) else None)
 
 
 def _joined(ranges: Sequence[Levels]) -> Levels:
@@ -137,7 +139,7 @@ def scaled(levels: npt.NDArray[Any], bounds: Levels) -> npt.NDArray[np.uint8]:
     return np.asarray(np.rint(share.clip(0, 1) * 255), np.uint8)
 
 
-def decode(content: bytes, reading: Reading, channels: int) -> Image.Image:
+def decode(content: bytes, reading: PixelReading, channels: int) -> Image.Image:
     """Decode an image file as a set's: 8 bits, gray for 1 channel, else RGB, upright.
 
     Raises DataError for levels of more than 8 bits where the set has none; Pillow's plugins raise
@@ -153,7 +155,7 @@ def decode(content: bytes, reading: Reading, channels: int) -> Image.Image:
 
 
 @dataclass(frozen=True)
-class _File:
+class _Decoded:
     """A decoded file: Pillow's image and, where it has more than 8 bits, the levels.
 
     `levels`: (H, W) or (H, W, 3); `image` has the alpha of colours.
@@ -176,19 +178,19 @@ class _File:
         return image
 
 
-def _read(content: bytes) -> _File:
+def _read(content: bytes) -> _Decoded:
     with Image.open(io.BytesIO(content)) as opened:
         raw, frames = _raw_mode(opened), getattr(opened, "n_frames", 1)
         image = ImageOps.exif_transpose(opened)
     if raw.startswith(("RGB", "LA")) and ";16" in raw:
         levels, image = _of_16_bits(content, image, raw)
-        return _File(image, f"{image.mode}16", frames, levels)
+        return _Decoded(image, f"{image.mode}16", frames, levels)
     if not image.mode.startswith(("I", "F")):
-        return _File(image, image.mode, frames)
+        return _Decoded(image, image.mode, frames)
     levels = np.asarray(image)
     if not np.isfinite(levels).all():
         raise DataError("pixels that are not finite")
-    return _File(image, image.mode, frames, levels)
+    return _Decoded(image, image.mode, frames, levels)
 
 
 def _raw_mode(image: ImageFile) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from nas.architecture import Architecture, Value
-from nas.data.pixels import Reading
+from nas.data.pixels import PixelReading
 from nas.registry import Registry
 from nas.training.targets import ClassTargets, Targets
 
@@ -38,7 +38,7 @@ class Facts:
     date: str = ""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    reading: Reading = field(default_factory=Reading)
+    reading: PixelReading = field(default_factory=PixelReading)
     targets: Targets = field(default_factory=ClassTargets)
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from nas import blocks, network
 from nas.architecture import Architecture
 from nas.blocks.notation import notation
-from nas.data.pixels import Reading
+from nas.data.pixels import PixelReading
 from nas.errors import NasError, UserError
 from nas.export import Facts
 from nas.export._definitions import Definitions
@@ -164,7 +164,7 @@ class Emitted(NamedTuple):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     targets: Targets = ClassTargets()
-    reading: Reading = Reading()
+    reading: PixelReading = PixelReading()
 
 
 def read(path: Path) -> Emitted:
@@ -182,7 +182,7 @@ def read(path: Path) -> Emitted:
             raise UserError(f"{path} has no weights beside it; {names['WEIGHTS']} is missing.")
         facts = [names[name] for name in ("IN_CHANNELS", "RESOLUTION", *wanted)]
         facts.append(targets_named(names.get("ANSWER", "likeliest")))  # older files have none
-        facts.append(Reading(names.get("LEVELS"), names.get("BACKGROUND")))
+        facts.append(PixelReading(names.get("LEVELS"), names.get("BACKGROUND")))
         return Emitted(names["load"](), *facts)
     except NasError:
         raise
@@ -248,7 +248,7 @@ def source(architecture: Architecture, facts: Facts) -> str:
     )
 
 
-def _preprocess(architecture: Architecture, reading: Reading) -> str:
+def _preprocess(architecture: Architecture, reading: PixelReading) -> str:
     """Return the function that turns images into the network's input, as they were in training."""
     channels, values, steps = f"{architecture.in_channels}", "values from 0 to 255", ""
     if reading.levels is not None:

@@ -192,7 +192,7 @@ def _predicted(
         try:
             if not Path(file).exists():
                 raise UnreadableImage("no such file")
-            image = read_image(Path(file), network.in_channels)
+            image = read_image(Path(file), network.in_channels, network.reading)
         except UnreadableImage as error:
             unreadable[file] = _why(file, error)
         else:

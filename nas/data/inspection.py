@@ -1,7 +1,7 @@
 """How a data set was read, in one line, and all that shows in it: counts, sizes, copies, groups."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,8 @@ def describe(data: DataSet) -> str:
     parts = [
         f"{len(data.classes)} {data.task}, the largest {largest:.0%} of train",
         images,
-        f"{colours(data)}, {sizes_in_words(data)}",
+        ", ".join([colours(data), sizes_in_words(data), *data.reading.words()]),
+        *data.origin.notes,
     ]
     if data.splits["train"].groups is not None:
         groups = ", ".join(str(count) for count in group_counts(data).values())
@@ -135,6 +136,8 @@ class Inspection:
                 reason: {"count": len(names), "first": list(names[:_SHOWN])}
                 for reason, names in data.origin.left_out.items()
             },
+            "reading": asdict(data.reading),
+            "notes": list(data.origin.notes),
             "missing": missing(data),
             "duplicates": self._copies(),
             "groups": group_counts(data) or None,

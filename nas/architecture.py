@@ -13,8 +13,12 @@ from typing import Any
 
 from nas.cost import Cost
 from nas.errors import SpaceError
+from nas.quantities import MAX_RESOLUTION
 
 FORMAT = "nas.architecture/1"
+MAX_WIDTH = 1_000_000  # channels or classes
+MAX_DEPTH = 1_000  # layers of a stage
+MAX_ROWS = 100_000
 Value = str | int | float | bool
 CandidateKey = tuple[str, tuple[tuple[str, Value], ...]]
 """An architecture's id, and the recipe's values that its search space chooses, by their keys."""
@@ -56,10 +60,7 @@ class Row:
             raise SpaceError(f"A row's block is a name, not {block!r}.")
         stride = options.pop("stride", 1)
         for name, number in (("out_channels", width), ("stride", stride)):
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise SpaceError(
-                    f"{block}: {name} is a whole number of at least 1, not {number!r}."
-                )
+            _check_count(f"{block}: {name}", number, MAX_WIDTH)
         for name, value in options.items():
             if not isinstance(value, Value):
                 raise SpaceError(f"{block}: option {name} is text, a number or true/false.")
@@ -156,8 +157,7 @@ class Architecture:
         except KeyError as missing:
             raise SpaceError(f"An architecture needs {missing}, which is missing.") from None
         for name, number in sizes.items():
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise SpaceError(f"{name} is a whole number of at least 1, not {number!r}.")
+            _check_count(name, number, MAX_RESOLUTION if name == "resolution" else MAX_WIDTH)
         for name, rows in (("stem", stem), ("stages", stages), ("head", head)):
             if not isinstance(rows, list):
                 raise SpaceError(f"An architecture's {name} is a list, not {rows!r}.")
@@ -166,8 +166,15 @@ class Architecture:
             if not isinstance(stage, list):
                 raise SpaceError(f"Stage {number} is a list of rows, not {stage!r}.")
             body += stage
+        if len(stem) + len(body) + len(head) > MAX_ROWS:
+            raise SpaceError(f"An architecture has at most {MAX_ROWS:,} rows, this one more.")
         parts = (tuple(Row.from_json(row) for row in rows) for rows in (stem, body, head))
         return cls(sizes["in_channels"], sizes["resolution"], sizes["classes"], *parts)
+
+
+def _check_count(name: str, number: Any, most: int) -> None:
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= most:
+        raise SpaceError(f"{name} is a whole number from 1 to {most:,}, not {number!r}.")
 
 
 def candidate_key(architecture_id: str, recipe: Mapping[str, Value]) -> CandidateKey:

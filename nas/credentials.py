@@ -13,28 +13,46 @@ from collections.abc import Iterable
 from nas.errors import UserError
 
 HIDDEN = "***"
-SECRET_NAME = re.compile(  # of a URL's option; signed URLs have a signature
-    r"pass|secret|token|key|credential|signature|\bsig\b", re.IGNORECASE
+# Words in the name of a URL's option whose value is a secret, and such names' last words.
+_WORDS = (
+    *("pass", "pwd", "secret", "token", "credential", "jwt", "bearer", "signature"),
+    *("key(?!w)", r"auth(?!ors?\b)"),  # a keyword and an author are none
+)
+_LAST_WORDS = ("sig", "sign", "sas")
+SECRET_NAME = re.compile(
+    rf"{'|'.join(_WORDS)}|(?:^|[-_.])(?:{'|'.join(_LAST_WORDS)})$", re.IGNORECASE
+)
+
+
+def _coded(word: str) -> str:
+    """Return a pattern of a word of which any letter may be percent-encoded, even repeatedly."""
+    letters, rest = re.fullmatch(r"(\W|\w+)(.*)", word).groups()  # type: ignore[union-attr]
+    codes = (f"{ord(one.lower()):02x}|{ord(one.upper()):02x}" for one in letters)
+    pairs = zip(map(re.escape, letters), codes, strict=True)
+    return "".join(f"(?:{one}|%(?:25)*(?:{code}))" for one, code in pairs) + rest
+
+
+_BEGIN, _IS = f"(?:{'|'.join(map(_coded, '?&;#'))})", _coded("=")
+_LETTER = rf"(?:(?!{_BEGIN}|{_IS})\S)"
+_NAME = (
+    rf"(?:{_LETTER}*?(?:{'|'.join(map(_coded, _WORDS))}){_LETTER}*+"
+    rf"|(?:{_LETTER}*?[-_.])?(?:{'|'.join(map(_coded, _LAST_WORDS))}))"
 )
 # Nothing but white space is sure to end a URL or what is left of one: rather too much is hidden.
 _BEFORE_HOST = re.compile(r"://[^\s:]*:(?P<secret>\S*)@")
-_OPTION = re.compile(
-    rf"(?:[?&;](?=[^\s?&;=]*?(?:{SECRET_NAME.pattern}))[^\s?&;=]*+|password)\s*=\s*"
-    r"(?P<secret>'(?:\\.|[^'\\])*'|[^\s&]+)",
+_OPTION = re.compile(  # after an encoded = the value ends where an & is that is encoded alike
+    rf"(?:{_BEGIN}{_NAME}|password)\s*(?:=|(?P<coded>%(?P<again>(?:25)*)3d))\s*"
+    r"(?P<secret>'(?:\\.|[^'\\])*'|(?(coded)(?:(?!%(?P=again)26)[^\s&@])+|[^\s&]+))",
     re.IGNORECASE,
 )
 _USER = re.compile(r"://([^/?#]*@|[^/?#]*:.*@)")  # a password may have any character in it
-_SECRET = re.compile(
-    r"[?&#](sig|[^=&]*(passw|secret|token|signature|credential|api[_-]?key|access[_-]?key)[^=&]*)=",
-    re.IGNORECASE,
-)
 
 
 def hidden(text: str, known: Iterable[str] = ()) -> str:
     """Return a text without the credentials that its URLs have, and without those that are known.
 
     URLs' passwords stand before a host (`//user:password@host`) or in an option (`?password=`,
-    `&sslpassword=`, libpq's `password=`). Known ones are hidden however they are written.
+    `&key=`, `%26sig%3D`, libpq's `password=`). Known ones are hidden however they are written.
     """
     patterns = (_BEFORE_HOST, _OPTION, *(_spelled(secret) for secret in known if secret))
     spans = sorted(match.span("secret") for pattern in patterns for match in pattern.finditer(text))
@@ -86,7 +104,7 @@ def is_url(text: str) -> bool:
 
 def check_no_secret(url: str, option: str) -> None:
     """Refuse a URL with a user, a password or a signature in it; the message does not repeat it."""
-    if _USER.search(url) or _SECRET.search(url):
+    if _USER.search(url) or _OPTION.search(url):
         raise UserError(
             f"{option} is kept with the study and shown, so its URL has no user, no password and "
             "no token (an @ of a file's name is written %40): they belong to the environment of "

@@ -17,6 +17,7 @@ NasError
 └── Interrupted          somebody asked to stop; the work is kept and resumable
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -25,10 +26,44 @@ UNREADABLE = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError),
     *(RecursionError, TypeError, ValueError),
 )
+LONGEST_WORD, LONGEST = 200, 2_000  # characters of a message: of one without a space, of all
+# What a terminal obeys or can't write: control characters, changes of direction, half characters.
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """Escape the characters that a terminal obeys or can't write, but line ends and tabs.
+
+    A byte of a file's name that is not UTF-8 is written as such: \\xfc.
+    """
+    return _CONTROL.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(found[0])[1:-1]
+
+
+def shortened(text: str) -> str:
+    """Make a message one that people can read: printable, its long values cut in the middle."""
+    text = re.sub(
+        rf"\S{{{LONGEST_WORD + 1},}}", lambda word: _cut(word[0], LONGEST_WORD), printable(text)
+    )
+    return _cut(text, LONGEST)
+
+
+def _cut(text: str, longest: int) -> str:
+    part = longest // 2 - 2
+    return text if len(text) <= longest else f"{text[:part]}...{text[-part:]}"
 
 
 class NasError(Exception):
-    """Base of all errors raised on purpose by `nas`."""
+    """Base of all errors raised on purpose by `nas`; the message is `shortened`."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(message))
 
 
 class UserError(NasError):

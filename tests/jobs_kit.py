@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ray_kit import Cluster, Node
@@ -41,9 +40,7 @@ class Home:
     def __init__(self, cluster: Cluster, token: str) -> None:
         self.cluster, self.token, self.folder = cluster, token, cluster.folder
         cluster.environment["PYTHONPATH"] = str(ROOT)
-        # A job's python is that of the PATH of `ray start`.
-        path = f"{Path(sys.executable).parent}:{cluster.environ()['PATH']}"
-        cluster.environment |= {"PATH": path, "OMP_NUM_THREADS": "1"}
+        cluster.environment["OMP_NUM_THREADS"] = "1"
         cluster.environment["RAY_DASHBOARD_STARTUP_TIMEOUT_S"] = "120"  # on a busy machine
         self._loop: subprocess.Popen[str] | None = None
 

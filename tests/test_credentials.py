@@ -39,7 +39,7 @@ def test_a_password_before_a_host_leaves_no_trace(password: str) -> None:
 @example("'a' 'b'")
 def test_a_password_in_an_option_leaves_no_trace(password: str) -> None:
     """SQLAlchemy and libpq take one in the query, and libpq as a word of its own."""
-    for name in ("password", "sslpassword", "oauth_client_secret", "TOKEN", "sig"):
+    for name in ("password", "sslpassword", "oauth_client_secret", "TOKEN", "sig", "X-Sig", "pwd"):
         for written in (quote(password, safe=""), quote_plus(password)):
             text = f"a://u@h/db?host=h&{name}={written}&connect_timeout=3 end"
             assert hidden(text) == f"a://u@h/db?host=h&{name}=***&connect_timeout=3 end"
@@ -129,6 +129,35 @@ study.main()
     assert "OSError: b://u@h/db?password=***" in ended.stderr
     assert ended.stderr.splitlines()[-1] == "ValueError: c://u:***@h/db"
     assert ended.returncode == 1
+
+
+SECRETS = ["key", "api_key", "AUTH", "pwd", "jwt", "sig", "X-Amz-Signature", "bearer", "sas"]
+
+
+def encoded(text: str, times: int) -> str:
+    """Return a text with every letter percent-encoded, several times over."""
+    coded = "".join(f"%{byte:02x}" for byte in text.encode()) if times else text
+    return coded.replace("%", "%25") if times > 1 else coded
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_option_is_refused_and_hidden_in_any_encoding(name: str, times: int) -> None:
+    """Its name, the ? before it and the = after it may be percent-encoded, once or twice."""
+    for option in (
+        f"?{encoded(name, times)}=",
+        encoded(f"?{name}=", times),
+        f"&{name[:-1]}%{ord(name[-1]):02X}=",
+    ):
+        url = f"https://h/x.npz?page=2{option}hush"
+        assert hidden(f"at {url}&a=b end") == f"at https://h/x.npz?page=2{option}***&a=b end"
+        for read_as in ("data", "checkpoints"):
+            with pytest.raises(UserError, match="no token") as refused:
+                read({read_as: url})
+            assert "hush" not in str(refused.value)
+    harmless = "https://h/x.npz?keyword=a&author=b&design=c&id=d&download=1"
+    assert hidden(harmless) == harmless
+    assert read({"data": harmless}).data == harmless
 
 
 def test_a_password_for_checkpoints_is_refused() -> None:

@@ -83,7 +83,8 @@ def test_second_load_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     root = write_images(tmp_path / "set", {"a": 5, "b": 5})
     first = data.load(root, cache_dir=tmp_path / "c")
     first.splits["train"].images(6)
-    monkeypatch.setattr(folder, "_decode", None)
+    monkeypatch.setattr(folder, "_examine", None)
+    monkeypatch.setattr(folder, "decode", None)
     second = data.load(root, cache_dir=tmp_path / "c")
     assert second.fingerprint == first.fingerprint
     assert second.splits["train"].images(6).shape == (6, 6, 6, 3)

@@ -6,9 +6,12 @@ The password is that of a PostgreSQL server of the test's own, which asks for it
 import json
 import os
 import pty
+import subprocess
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import postgres_kit
@@ -21,10 +24,10 @@ from typer.testing import CliRunner
 
 from nas.cli import app
 from nas.cli.jobs import read_search
-from nas.cluster.head import check_address, find_token
-from nas.cluster.package import name_of, pack, sent_store
+from nas.cluster.head import Head, check_address, find_token
+from nas.cluster.package import RUN, SCRIPT, STORE_FILE, name_of, pack, sent_store
 from nas.cluster.submission import _own_store
-from nas.errors import ClusterError, StoreError, UserError
+from nas.errors import ClusterError, NoHead, StoreError, UserError
 from nas.store import queries
 
 PASSWORD = "hunter2-not-in-any-log"
@@ -301,15 +304,88 @@ def test_stores_that_only_this_machine_has_are_refused(monkeypatch: pytest.Monke
     monkeypatch.delenv("NAS_STORE", raising=False)
     for url in ("sqlite:///nas.db", "postgresql://me:pw@localhost/nas", None):
         with pytest.raises(StoreError, match="of this machine") as caught:
-            sent_store({"store": url}, False, here=False)
+            sent_store(url, None, on_cluster=False, here=False)
         assert "pw" not in str(caught.value)
-    here = sent_store({"store": "sqlite:///nas.db"}, False, here=True)
-    assert here == f"sqlite:///{Path.cwd()}/nas.db"
-    assert sent_store({}, True, here=False) is None
+    for pair in (("sqlite:///nas.db", "sqlite:///other.db"), (None, "sqlite:///nas.db")):
+        sent = sent_store(*pair, on_cluster=False, here=True)
+        assert sent == f"sqlite:///{Path.cwd()}/nas.db"  # one store unless two are given
+    assert sent_store(None, "sqlite:///nas.db", on_cluster=True, here=False) is None
     with pytest.raises(StoreError, match="where the job is recorded"):
         _own_store(None, None)
     with pytest.raises(StoreError, match="--store-on-cluster"):
-        sent_store({"store": "postgresql://me@db/nas"}, True, here=False)
+        sent_store("postgresql://me@db/nas", None, on_cluster=True, here=False)
+
+
+# The processes above a job's shell on a head: the raylet, and its worker the supervisor.
+RAYLET = """
+import subprocess, sys
+code = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1], shell=True))"
+sys.exit(subprocess.call([sys.executable, "-c", code, sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize("command", ["{} -u setup.py", '"{}" -u setup.py', None])
+def test_a_job_runs_in_the_python_of_rays_workers(command: str | None, folder: Path) -> None:
+    """The job's script finds it on the raylet's command line; without one it is that of the PATH.
+
+    A Python without nas ends the job with one message that names it.
+    """
+    packed = pack(given(seed=3), here=True)
+    spaced = command is not None and '"' in command
+    python = folder / ("a python" if spaced else "python")
+    python.write_text('#!/bin/sh\necho "$@" "$NAS_STORE" > ran\n')
+    python.chmod(0o755)
+    (folder / SCRIPT).write_text(RUN)
+    (folder / STORE_FILE).write_text("sqlite:///s.db")
+    told = [] if command is None else [f"--python_worker_command={command.format(python)}"]
+    words = [sys.executable, "-c", RAYLET, packed.command, *told]
+    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+    subprocess.run(words, cwd=folder, env=environment, timeout=60, check=True)
+    assert (folder / "ran").read_text().split() == [
+        "-m", "nas.cli", *packed.words, "sqlite:///s.db"
+    ]  # fmt: skip
+    python.write_text("#!/bin/sh\necho no module nas >&2; exit 1\n")
+    ended = subprocess.run(
+        words, cwd=folder, env=environment, timeout=60, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    shown = python if told else "python"
+    assert ended.stderr.startswith(f"nas: {shown}, the Python of this cluster's Ray, can't run nas")
+    assert "no module nas; install nas[ray] there" in ended.stderr
+
+
+def test_a_token_follows_no_redirect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither our question nor Ray's client asks the host that an answer points to."""
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            honest = self.path == "/api/version" and len(asked) > 1
+            self.send_response(200 if honest else 307)
+            self.send_header("Location", f"http://localhost:{server.server_port}/elsewhere")
+            self.end_headers()
+            self.wfile.write(b'{"ray_version": "2.60.0", "version": "4"}' if honest else b"")
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(NoHead, match="sends requests elsewhere"):
+            Head.connect(address)
+        head = Head.connect(address)
+        for ask in (head.stop, head.logs, head.look):
+            with pytest.raises(ClusterError, match="did not"):
+                ask("job")
+        server.shutdown()
+    assert "/api/jobs/job/stop" in asked
+    assert "/elsewhere" not in asked
 
 
 def test_a_name_is_the_content_of_a_search(folder: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_table_goes_to_json_and_back(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (None, "No such file"),
-        ("no json", "it is not JSON"),
+        ("no json", "not JSON"),
         ("{}", 'with "format": "nas.latency/1"'),
         ('{"format": "nas.latency/1"}', "damaged: KeyError"),
         (json.dumps({**MIXCONV.to_json(), "seconds": math.nan}), "no number of milliseconds"),

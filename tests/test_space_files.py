@@ -148,7 +148,7 @@ DATA = {
     "a list": ("[]", ": a search space is an object, not []."),
     "not a number": (JSON.replace("8", "NaN"), ": stage1.width: a number of channels, not nan."),
     "nothing": ("", ", line 1: not JSON: Expecting value."),
-    "too deep": ('{"a":' * 100_000, ": nested too deeply for a search space."),
+    "too deep": ('{"a":' * 100_000, ": nested too deeply."),
 }
 
 

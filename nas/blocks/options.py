@@ -27,6 +27,7 @@ GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.H
 SE_FROM = ("input", "expanded")
 SKIPS = ("identity", "pool", "none")
 MAX_RATIO = 32.0
+MAX_KERNELS = 100  # groups of channels, each with a size under 1,000
 PREFERRED_RATIOS = (0.25, 0.5, 0.125, 0.0625, 0.75, 1.0)
 
 
@@ -36,7 +37,10 @@ def _is_number(value: Value) -> bool:
 
 def _are_kernels(value: Value) -> bool:
     sizes = value.split(".") if isinstance(value, str) else [""]
-    return all(size.isascii() and size.isdigit() and int(size) % 2 == 1 for size in sizes)
+    return len(sizes) <= MAX_KERNELS and all(
+        size.isascii() and size.isdigit() and len(size) <= 3 and int(size) % 2 == 1
+        for size in sizes
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -22,7 +22,7 @@ from typing import (
 import typer
 
 from nas.commands._options import Help
-from nas.errors import Interrupted, NasError, UserError
+from nas.errors import Interrupted, NasError, UserError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -194,9 +194,9 @@ def _print(lines: "Lines") -> None:
         if isinstance(line, Table):
             print_table(line)
         elif isinstance(line, Remark):
-            typer.echo(f"nas: {line}", err=True)
+            typer.echo(f"nas: {printable(line)}", err=True)
         else:
-            typer.echo(line)
+            typer.echo(printable(line))
 
 
 def print_table(table: "Table") -> None:
@@ -217,4 +217,6 @@ def new_console(*, stderr: bool = False) -> "Console":
 
 def sayer(console: "Console") -> Callable[[str], None]:
     """Return what prints a line as it is."""
-    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return lambda line: console.print(
+        printable(line), markup=False, highlight=False, soft_wrap=True
+    )

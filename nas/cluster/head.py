@@ -1,6 +1,7 @@
 """A Ray head, asked through its Jobs API. Every error of Ray's becomes a ClusterError here.
 
-Tokens go into a header and nowhere else: no message and no log holds one.
+Tokens go into a header and nowhere else: no message and no log holds one, and no redirect is
+followed, so that neither the token nor a job's files reach another host than the one named.
 """
 
 import asyncio
@@ -210,9 +211,14 @@ def _client(address: str, headers: dict[str, str]) -> "JobSubmissionClient":
         raise ClusterError("Jobs on a cluster need Ray: pip install 'nas[ray]'.") from None
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+    class Client(JobSubmissionClient):  # type: ignore[misc]
+        def _do_request(self, *words: Any, **options: Any) -> Any:
+            return super()._do_request(*words, **options, allow_redirects=False)
+
     with _only(address):
         try:
-            return JobSubmissionClient(address, headers=headers)
+            return Client(address, headers=headers)
         except Exception as error:
             reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
             raise ClusterError(f"The head at {address} does not take jobs: {reason}.") from None
@@ -239,6 +245,11 @@ def _refused(address: str, token: str | None) -> str | None:
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             return "wants a token" if token is None else "refuses the token it was given"
+        if error.code in range(300, 400):
+            raise NoHead(
+                f"What answers at {address} sends requests elsewhere, and a token is not sent "
+                "after them: give the head's own address."
+            ) from None
         raise NoHead(f"What answers at {address} is not a Ray head: status {error.code}.") from None
     except OSError as error:
         reason = getattr(error, "reason", error)
@@ -255,10 +266,20 @@ def _headers(token: str | None) -> dict[str, str]:
     return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Makes an HTTPError of a redirect: urllib would send the headers, and the token, along."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow none."""
+
+
+_open = urllib.request.build_opener(_NoRedirect).open
+
+
 def _get(url: str, token: str | None) -> Any:
     """Return the JSON at a URL of a head."""
     request = urllib.request.Request(url, headers=_headers(token))
-    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+    with _open(request, timeout=PATIENCE) as answer:
         return json.load(answer)
 
 

@@ -15,11 +15,28 @@ from typing import Any
 
 from nas.credentials import is_url
 from nas.errors import ClusterError, DataError, StoreError, UserError
+from nas.files.reading import read_text
 from nas.store import engine as engines
 from nas.study import options
 
 STORE_FILE = "store.url"  # in the job's folder; the job's environment has it as NAS_STORE
-PYTHON = "python -m nas.cli"  # by the PATH that `ray start` had
+SCRIPT = "nas.sh"  # in the job's folder: it runs `nas` with the words that follow
+# A job's shell is a child of Ray's supervisor, and that of the raylet, whose command line has the
+# Python of its workers. Without /proc it is the Python of the PATH that `ray start` had.
+RUN = f"""\
+if [ -f {STORE_FILE} ]; then NAS_STORE=$(cat {STORE_FILE}); export NAS_STORE; fi
+raylet=$(sed -n 's/^PPid:[^0-9]*//p' "/proc/$PPID/status" 2>/dev/null)
+python=$(tr '\\0' '\\n' 2>/dev/null < "/proc/${{raylet:-none}}/cmdline" | sed -n \
+  -e 's/^--python_worker_command="\\([^"]*\\)".*/\\1/p' \
+  -e 's/^--python_worker_command=\\([^ ]*\\).*/\\1/p')
+python=${{python:-python}}
+missing=$("$python" -c 'import nas.cli' 2>&1) || {{
+  echo "nas: $python, the Python of this cluster's Ray, can't run nas:" \
+    "$(echo "$missing" | tail -n 1); install nas[ray] there, on every machine of the cluster." >&2
+  exit 2
+}}
+exec "$python" -m nas.cli "$@"
+"""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 NOT_HERE = "the head is not on this machine"
 Given = Mapping[str, Any]  # the options of `nas search` that are given, by their names in Python
@@ -36,11 +53,8 @@ class Packed:
 
     @property
     def command(self) -> str:
-        """The job's command, which hides the store's URL in the environment."""
-        command = f"exec {PYTHON} {shlex.join(self.words)}"
-        if STORE_FILE not in self.files:
-            return command
-        return f'NAS_STORE="$(cat {STORE_FILE})" && export NAS_STORE && {command}'
+        """The job's command; the script puts the store's URL into the environment."""
+        return f"exec sh {SCRIPT} {shlex.join(self.words)}"
 
 
 def pack(given: Given, *, here: bool) -> Packed:
@@ -97,9 +111,9 @@ def _file(packed: Packed, kind: str, text: str, ending: str = ".json") -> str:
 
 def _text(flag: str, path: str) -> str:
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{flag} {path} can't be read: {error}.") from None
+        return read_text(path)
+    except UserError as error:
+        raise UserError(f"{flag} can't be read: {error}") from None
 
 
 def _data(given: str, here: bool, packed: Packed) -> str:
@@ -139,14 +153,18 @@ def _folder(option: str, given: str | None, here: bool) -> str:
     return str(path.absolute())
 
 
-def sent_store(given: Given, on_cluster: bool, here: bool) -> str | None:
-    """Return the store's URL that travels with a job; None where the cluster has its own."""
-    own = given.get("store")
+def sent_store(
+    own: str | None, recorded: str | None, *, on_cluster: bool, here: bool
+) -> str | None:
+    """Return the store's URL that travels with a job; None where the cluster has its own.
+
+    It is the search's `own`, else the one where the job is `recorded`.
+    """
     if on_cluster:
         if own is not None:
             raise StoreError("With --store-on-cluster the search has no --store of its own.")
         return None
-    url = engines.parse(engines.resolve(own))
+    url = engines.parse(engines.resolve(own or recorded))
     path = engines.sqlite_file(url)
     if path is not None and not here:
         raise StoreError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nas.cluster.head import STOPPING, Ask, Head
-from nas.cluster.package import STORE_FILE, Given, Packed, name_of, pack, sent_store
+from nas.cluster.package import RUN, SCRIPT, STORE_FILE, Given, Packed, name_of, pack, sent_store
 from nas.errors import ClusterError, NoHead, StoreError
 from nas.store import engine as engines
 from nas.store import jobs as rows
@@ -42,13 +42,14 @@ def submit(
     """Run a search as a job of a cluster, unless this very search runs there or has ended well.
 
     `search` has the options of `nas search` by the names they have in Python. `store` is where the
-    job is recorded, by default the search's own. With `store_on_cluster` no store is sent: the
-    cluster's machines have NAS_STORE. One that failed, was stopped or was lost begins again as its
-    next attempt, and goes on from the store. Raises UserError before anything is written.
+    job is recorded, by default the search's own; a search without a store of its own has that one.
+    With `store_on_cluster` no store is sent: the cluster's machines have NAS_STORE. One that
+    failed, was stopped or was lost begins again as its next attempt, and goes on from the store.
+    Raises UserError before anything is written.
     """
     here = head.is_here()
     packed = pack(search, here=here)
-    sent = sent_store(search, store_on_cluster, here)
+    sent = sent_store(search.get("store"), store, on_cluster=store_on_cluster, here=here)
     if sent is not None:
         packed.files[STORE_FILE] = sent
     name = name_of(name, packed, sent)
@@ -103,7 +104,8 @@ def _send(own: Store, head: Head, job: Job, packed: Packed) -> bool:
     """Hand a recorded job over; return False if somebody else has done so at the same moment."""
     with TemporaryDirectory(prefix="nas-job-") as folder:
         # The package's name is a hash of its content: with salt nobody finds a password by it.
-        for file, text in {**packed.files, "salt": secrets.token_hex(16)}.items():
+        beside = {SCRIPT: RUN, "salt": secrets.token_hex(16)}
+        for file, text in {**packed.files, **beside}.items():
             path = Path(folder, file)
             path.touch(mode=0o600)  # Ray keeps the mode where it unpacks the folder
             path.write_text(text)

@@ -139,7 +139,12 @@ def evaluate(
         check_picture(Path(out))
     trained = deployed(source, store)
     with taken_back("studies"):
-        images = load(data, cache_dir=Path("studies", CACHE), groups=trained.groups_of(data))
+        images = load(
+            data,
+            cache_dir=Path("studies", CACHE),
+            groups=trained.groups_of(data),
+            reading=trained.network.reading,
+        )
         _check_classes(trained.network, images)
     wanted = SPLITS if split == ALL else (split,)
     parts = {name: _predictions(trained.network, images, name, watch) for name in wanted}

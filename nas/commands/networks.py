@@ -3,7 +3,6 @@
 Importing this module imports no torch.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from nas.commands._options import Help, Images, Names, silent
 from nas.commands._values import Several
 from nas.errors import SpaceError, UserError
 from nas.files import check_file
+from nas.files.reading import read_json
 from nas.report import tables
 
 if TYPE_CHECKING:
@@ -268,10 +268,5 @@ def _read_json(name: str) -> Mapping[str, Any]:
     """Return the object in a JSON file; an empty one for a name that is no such file."""
     if Path(name).suffix != ".json":
         return {}
-    try:
-        data = json.loads(Path(name).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise SpaceError(f"Can't read {name}: {error.strerror}.") from None
-    except ValueError as error:
-        raise SpaceError(f"{name} is not JSON: {error}.") from None
+    data = read_json(name, SpaceError)
     return data if isinstance(data, dict) else {}

@@ -157,7 +157,7 @@ def predict(
 
 def _files(paths: Sequence[str], unreadable: dict[str, str]) -> Iterator[str]:
     """Yield the image files of paths; note the paths that have none."""
-    from nas.data.folder import EXTENSIONS
+    from nas.data.layout import EXTENSIONS
 
     for given in paths:
         path = Path(given)
@@ -192,7 +192,7 @@ def _predicted(
         try:
             if not Path(file).exists():
                 raise UnreadableImage("no such file")
-            image = read_image(Path(file), network.in_channels)
+            image = read_image(Path(file), network.in_channels, network.reading)
         except UnreadableImage as error:
             unreadable[file] = _why(file, error)
         else:

@@ -14,6 +14,7 @@ from nas.credentials import is_url
 from nas.data.dataset import SPLITS, DataSet, Split
 from nas.data.folder import load_folder, user_cache
 from nas.data.npz import load_npz
+from nas.data.pixels import PixelReading
 from nas.data.remote import fetch
 from nas.errors import DataError, unknown
 from nas.registry import Registry
@@ -64,6 +65,7 @@ def load(
     cache_dir: Path | None = None,
     groups: str | None = None,
     skip_unreadable: bool = False,
+    reading: PixelReading | None = None,
     say: Callable[[str], None] = log.info,
 ) -> DataSet:
     """Load a data set by its name, from an .npz file or a folder of images per class, or by URL.
@@ -72,14 +74,19 @@ def load(
     also where files behind URLs are fetched to. `groups` says which images belong together: for a
     folder a regular expression with one group, found in each file's name, for an .npz file the name
     of arrays such as `train_groups` after the split's. With `skip_unreadable` images of a folder
-    that can't be decoded are left out. `say` hears of downloads.
+    that can't be decoded are left out. A `reading`, such as a trained network's, says how pixels
+    are read. `say` hears of downloads.
     Raises DataError with the rule, the value and the valid options.
     """
     if str(source) in names():
         check_groups(str(source), groups)
         return _named(str(source))
     folder = partial(
-        load_folder, cache_dir=cache_dir, groups=groups, skip_unreadable=skip_unreadable
+        load_folder,
+        cache_dir=cache_dir,
+        groups=groups,
+        skip_unreadable=skip_unreadable,
+        reading=reading,
     )
     if is_url(str(source)):
         path = fetch(str(source), user_cache(), say)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from nas.data.groups import Groups, divide
+from nas.data.pixels import PixelReading
 from nas.errors import DataError
 
 Images = npt.NDArray[np.uint8]
@@ -60,12 +61,14 @@ class Origin:
     """The images as they were read, before they were resized.
 
     `sizes` counts them by (width, height) in pixels, `modes` by Pillow's mode, such as L or RGB;
-    `left_out` names, by the reason, the files or arrays that are not part of the set.
+    `left_out` names, by the reason, the files or arrays that are not part of the set. `notes` say
+    how the others were understood, where that is not plain.
     """
 
     sizes: Mapping[tuple[int, int], int] = field(default_factory=dict)
     modes: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class DataSet:
     """Images to search on; `fingerprint` is the hash of their content, labels and splits.
 
     `native_resolution` is the larger side of the largest image, in pixels. `forbids` names the
-    augmentation operations that would destroy labels, such as the flip of a digit.
+    augmentation operations that would destroy labels, such as the flip of a digit. `reading` is how
+    pixels became 8 bits.
     """
 
     name: str
@@ -84,6 +88,7 @@ class DataSet:
     forbids: frozenset[str]
     splits: Mapping[str, Split]
     origin: Origin = field(default_factory=Origin)
+    reading: PixelReading = field(default_factory=PixelReading)
 
     @property
     def task(self) -> Task:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from nas.architecture import Architecture, Value
+from nas.data.pixels import PixelReading
 from nas.registry import Registry
 from nas.training.targets import ClassTargets, Targets
 
@@ -24,7 +25,8 @@ class Facts:
     `recipe` has the values of the recipe that a search found, by their keys. `validation` and
     `test` are metrics by name. `mean` and `std` are per channel, of pixel values
     from 0 to 1, as the network was trained with them; empty where its training images are
-    unknown. `targets` say what the outputs mean. `date` is ISO 8601.
+    unknown. `reading` is how pixels became those values. `targets` say what the outputs mean.
+    `date` is ISO 8601.
     """
 
     score: float | None = None
@@ -36,6 +38,7 @@ class Facts:
     date: str = ""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    reading: PixelReading = field(default_factory=PixelReading)
     targets: Targets = field(default_factory=ClassTargets)
 
 

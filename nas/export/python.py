@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from nas import blocks, network
 from nas.architecture import Architecture
 from nas.blocks.notation import notation
+from nas.data.pixels import PixelReading
 from nas.errors import NasError, UserError
 from nas.export import Facts
 from nas.export._definitions import Definitions
@@ -44,11 +45,21 @@ from torch.utils.flop_counter import FlopCounterMode
 
 PREPROCESS = '''
 def preprocess(images: Tensor) -> Tensor:
-    """Resize and normalise images: (N, {channels}, H, W), values from 0 to 255, for the network."""
-    size = (RESOLUTION, RESOLUTION)
+    """Resize and normalise images: (N, {channels}, H, W), {values}, for the network."""
+    size = (RESOLUTION, RESOLUTION){steps}
     images = F.interpolate(images.float(), size, mode="bilinear", antialias=True) / 255
     return (images - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor(STD).view(-1, 1, 1)
 '''
+
+# The steps before it where the training images had more than 8 bits, or were transparent.
+SCALE = """
+    low, high = LEVELS
+    share = (images[:, :IN_CHANNELS].float() - low) / (high - low)
+    images = torch.cat([share.clamp(0, 1) * 255, images[:, IN_CHANNELS:].float()], 1)"""
+COMPOSE = """
+    if images.shape[1] > IN_CHANNELS:  # the last channel is alpha, from 0 to 255
+        alpha = images[:, IN_CHANNELS:].float() / 255
+        images = images[:, :IN_CHANNELS] * alpha + BACKGROUND * (1 - alpha)"""
 
 PREDICT = '''
 def probabilities_of(logits: Tensor) -> Tensor:
@@ -142,7 +153,8 @@ def load(path: str | Path) -> Callable[[Tensor], Tensor]:
 class Emitted(NamedTuple):
     """The trained network of an emitted file, ready for inference, and what its images are like.
 
-    `mean` and `std` are per channel, of pixel values from 0 to 1; `targets` read its outputs.
+    `mean` and `std` are per channel, of pixel values from 0 to 1; `targets` read its outputs, and
+    `reading` is how pixels become 8 bits.
     """
 
     network: nn.Module
@@ -152,6 +164,7 @@ class Emitted(NamedTuple):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     targets: Targets = ClassTargets()
+    reading: PixelReading = PixelReading()
 
 
 def read(path: Path) -> Emitted:
@@ -169,6 +182,7 @@ def read(path: Path) -> Emitted:
             raise UserError(f"{path} has no weights beside it; {names['WEIGHTS']} is missing.")
         facts = [names[name] for name in ("IN_CHANNELS", "RESOLUTION", *wanted)]
         facts.append(targets_named(names.get("ANSWER", "likeliest")))  # older files have none
+        facts.append(PixelReading(names.get("LEVELS"), names.get("BACKGROUND")))
         return Emitted(names["load"](), *facts)
     except NasError:
         raise
@@ -220,7 +234,7 @@ def source(architecture: Architecture, facts: Facts) -> str:
     definitions.add_imports(ast.parse(IMPORTS))
     if facts.mean:
         definitions.add_imports(ast.parse("from torch.nn import functional as F"))
-        start = PREPROCESS.format(channels=architecture.in_channels)
+        start = _preprocess(architecture, facts.reading)
         tail = "\n".join([start, _predict(architecture, facts.targets), TAIL])
     sections = [*definitions.texts.values(), body, tail.strip("\n")]
     return "\n".join(
@@ -232,6 +246,19 @@ def source(architecture: Architecture, facts: Facts) -> str:
             "\n\n" + "\n\n\n".join(sections) + "\n",
         ]
     )
+
+
+def _preprocess(architecture: Architecture, reading: PixelReading) -> str:
+    """Return the function that turns images into the network's input, as they were in training."""
+    channels, values, steps = f"{architecture.in_channels}", "values from 0 to 255", ""
+    if reading.levels is not None:
+        values, steps = "levels as in the files", SCALE
+    if reading.background is not None:
+        channels, steps = (
+            f"{channels} or, with alpha, {architecture.in_channels + 1}",
+            steps + COMPOSE,
+        )
+    return PREPROCESS.format(channels=channels, values=values, steps=steps)
 
 
 def _predict(architecture: Architecture, targets: Targets) -> str:
@@ -374,6 +401,12 @@ def _constants(architecture: Architecture, facts: Facts) -> list[str]:
     if facts.mean:
         lines.append("# Per channel, of pixel values from 0 to 1.")
         lines += [f"MEAN = {_literal(facts.mean)}", f"STD = {_literal(facts.std)}"]
+        if facts.reading.levels is not None:
+            lines.append(
+                f"LEVELS = {_literal(facts.reading.levels)}  # of pixels that become 0 and 255"
+            )
+        if facts.reading.background is not None:
+            lines.append(f"BACKGROUND = {facts.reading.background}  # behind transparent pixels")
         lines.append(f"ANSWER = {_literal(facts.targets.rule)}")
     return [
         *lines,

@@ -21,6 +21,7 @@ from nas import blocks as registry
 from nas import network
 from nas.architecture import Architecture, Row
 from nas.errors import SpaceError, UserError
+from nas.files.reading import read_json
 from nas.latency.measure import Setting
 
 FORMAT = "nas.latency/1"
@@ -149,11 +150,10 @@ class LatencyTable:
 def read(path: str | Path) -> LatencyTable:
     """Read a table's file; raises UserError, naming the file, where there is none."""
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        data = read_json(path)
+    except UserError as error:
         raise UserError(
-            f"Can't read the latency table {path}: {why}. nas latency table makes one."
+            f"Can't read the latency table {error} nas latency table makes one."
         ) from None
     try:
         return LatencyTable.from_json(data)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from nas.errors import printable
 from nas.quantities import number, short
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Table:
             table.add_column(column.lstrip("#"), justify=justify, no_wrap=True)
         for row in self.rows:
             styles = ("bold red" if isinstance(cell, Alarm) else "" for cell in row)
-            table.add_row(*map(Text, map(str, row), styles))
+            table.add_row(*map(Text, (printable(str(cell)) for cell in row), styles))
         return table
 
 

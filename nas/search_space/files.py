@@ -4,7 +4,6 @@ A Python file exports `SPACE`; one that describes a family exports `MEMBERS` as 
 dict of fixed architectures in the same DSL (spaces without a choice).
 """
 
-import json
 import runpy
 import sys
 import traceback
@@ -15,6 +14,7 @@ from typing import Any, cast
 
 import nas.blocks
 from nas.errors import SpaceError, unknown
+from nas.files.reading import read_json
 from nas.search_space.space import SearchSpace
 
 
@@ -71,29 +71,11 @@ def load(source: str | Path) -> SearchSpace:
 
 
 def _read_json(path: Path) -> SearchSpace:
+    data = read_json(path, SpaceError)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        return SearchSpace.from_json(json.loads(text, object_pairs_hook=_object))
-    except json.JSONDecodeError as error:
-        raise SpaceError(f"{path}, line {error.lineno}: not JSON: {error.msg}.") from None
-    except UnicodeDecodeError:
-        raise SpaceError(f"{path}: not text in UTF-8.") from None
-    except RecursionError:
-        raise SpaceError(f"{path}: nested too deeply for a search space.") from None
-    except OSError as error:
-        raise SpaceError(f"{path}: {error.strerror}.") from None
+        return SearchSpace.from_json(data)
     except SpaceError as error:
         raise SpaceError(f"{path}: {error}") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a JSON object that has a field twice: one of the two would be dropped silently."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise SpaceError(f"field {twice!r} is there twice in one object.")
-    return found
 
 
 def _read_python(path: Path) -> SearchSpace:

@@ -1,6 +1,7 @@
 """What a space's description must keep, and the flat parameters that it declares."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from operator import eq
 from typing import Any
 
 from nas import blocks
-from nas.architecture import Value
+from nas.architecture import MAX_DEPTH, MAX_WIDTH, Value
 from nas.blocks.rounding import round_channels
 from nas.errors import SpaceError
 from nas.quantities import MAX_RESOLUTION
@@ -26,15 +27,23 @@ from nas.search_space.nodes import (
     literals,
 )
 from nas.search_space.parameters import ALWAYS, Conjunction, Parameter, both, either
-from nas.search_space.scaling import MAX_DEPTH, MAX_WIDTH, Coefficients
+from nas.search_space.scaling import Coefficients
 
 RECIPE = "recipe."  # a parameter's name begins with it where its value is the recipe's
 MAX_STRUCTURES = 200_000
+# Of what a space of any size is checked for, one by one; all of it is counted before.
+MAX_COMBINATIONS = 1_000  # of two coefficients of scaling
+MAX_STEPS = 1_000_000  # widths, depths and resolutions, each under all coefficients
+MAX_OPTIONS = 10_000  # of a choice
+MAX_STAGES = 1_000
+MAX_PARAMETERS = 10_000
+MAX_SIZE = 10**300  # assignments
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 NAME_RULE = "letters, digits, '_', '-', '.', a letter or digit first"
 FACTOR = "a number over 0, to 16"
 WIDTH_SCALE = ("beta", "phi")
 DEPTH_SCALE = ("alpha", "phi")
+RESOLUTION_SCALE = ("gamma", "phi")
 Place = tuple[Choice, str, tuple[Conjunction, ...]]
 
 
@@ -66,17 +75,17 @@ def widths(width: Any, space: Description) -> list[set[int]]:
 
 def layer_exists(depth: Any, path: str, layer: int, space: Description) -> tuple[Conjunction, ...]:
     """Return when a stage has this many layers: ALWAYS, never (empty), or for which values."""
-    found: tuple[Conjunction, ...] = ()
+    found: list[Conjunction] = []
     certain = True
     for conjunction, scale in coefficients(space, DEPTH_SCALE):
         enough = [layers for layers in literals(depth) if scale.depth(layers) >= layer]
         certain = certain and len(enough) == len(literals(depth))
         if isinstance(depth, Choice) and enough:
             chosen = ((depth.name or f"{path}.depth", depth.labels_of(enough.__contains__)),)
-            found = either(found, both([conjunction], [chosen]))
+            found += both([conjunction], [chosen])
         elif enough:
-            found = either(found, [conjunction])
-    return ALWAYS if certain else found
+            found.append(conjunction)
+    return ALWAYS if certain else either(found, ())
 
 
 def max_depth(depth: Any, space: Description) -> int:
@@ -105,10 +114,12 @@ def declare(space: Description) -> list[Parameter]:
             parameters[name] = replace(before, when=either(before.when, when))
         if chosen.name is None:
             unnamed.add(name)
+        if len(parameters) > MAX_PARAMETERS:
+            raise SpaceError(f"A space has at most {MAX_PARAMETERS:,} parameters, this one more.")
     return list(parameters.values())
 
 
-def _typed(labels: tuple[Value, ...]) -> list[tuple[bool, Value]]:
+def _typed(labels: Iterable[Value]) -> list[tuple[bool, Value]]:
     """Tell true from 1 and false from 0, which are equal in Python."""
     return [(isinstance(label, bool), label) for label in labels]
 
@@ -187,7 +198,11 @@ def check(space: Description) -> None:
         if not _is_count(getattr(space, name)):
             raise SpaceError(f"{name}: a whole number of 1 or more, not {getattr(space, name)!r}.")
     _check_numbers("resolution", space.resolution, _is_size, "whole numbers of pixels to 16,384")
+    if len(list(space.places())) > MAX_STAGES:
+        raise SpaceError(f"A space has at most {MAX_STAGES:,} stages, this one more.")
     _check_scaling(space)
+    _check_steps(space)
+    _check_resolutions(space)
     for name, value in space.ending().items():
         for option in _options(f"classifier.{name}", value):
             with within(f"classifier.{name}"):
@@ -201,7 +216,32 @@ def check(space: Description) -> None:
     ending = BlockSpec("classifier", tuple(sorted(space.ending().items())))
     last = {(width, space.classes, 1) for scaled in channels for width in scaled}
     _check_block_structure("classifier", ending, last)
-    declare(space)
+    if prod(len(parameter.choices) for parameter in declare(space)) > MAX_SIZE:
+        raise SpaceError("A space has at most 10^300 assignments, this one more.")
+
+
+def _check_steps(space: Description) -> None:
+    """Refuse a space that would take too long to check, before anything is enumerated."""
+    wide, deep, large = (
+        prod(len(literals(getattr(space.scaling or Compound(), name))) for name in pair)
+        for pair in (WIDTH_SCALE, DEPTH_SCALE, RESOLUTION_SCALE)
+    )
+    if max(wide, deep, large) > MAX_COMBINATIONS:
+        raise SpaceError(
+            f"scaling: {max(wide, deep, large):,} combinations of phi and another coefficient, "
+            f"over {MAX_COMBINATIONS:,}."
+        )
+    steps = large * len(literals(space.resolution))
+    for _, _, stage in space.places():
+        width = stage.width.multiplier if isinstance(stage.width, Scaled) else stage.width
+        depths = literals(stage.depth)
+        deepest = max((d for d in depths if isinstance(d, int)), default=1)
+        steps += wide * len(literals(width)) + deep * len(depths) * min(deepest, MAX_DEPTH)
+    if steps > MAX_STEPS:
+        raise SpaceError(
+            f"{steps:,} widths, depths and resolutions with all coefficients of scaling, over "
+            f"{MAX_STEPS:,}: give fewer choices."
+        )
 
 
 def _check_scaling(space: Description) -> None:
@@ -212,7 +252,10 @@ def _check_scaling(space: Description) -> None:
     for name in Coefficients._fields:
         valid, rule = (_is_phi, "a number from 0 to 16") if name == "phi" else (_is_factor, FACTOR)
         _check_numbers(f"scaling.{name}", getattr(space.scaling, name), valid, rule)
-    for _, scale in coefficients(space, ("gamma", "phi")):
+
+
+def _check_resolutions(space: Description) -> None:
+    for _, scale in coefficients(space, RESOLUTION_SCALE):
         for resolution in literals(space.resolution):
             if not _is_size(scale.resolution(resolution)):
                 raise SpaceError(
@@ -284,8 +327,9 @@ def _check_choice(path: str, chosen: Choice, line: int | None) -> None:
     name = chosen.name
     if name is not None and not (isinstance(name, str) and NAME.fullmatch(name)):
         raise SpaceError(f"{path}: a shared choice's name is {NAME_RULE}, not {name!r}.", line)
-    if not chosen.options:
-        raise SpaceError(f"{path}: a choice needs at least one option.", line)
+    if not 1 <= len(chosen.options) <= MAX_OPTIONS:
+        few = "at least one option" if not chosen.options else f"at most {MAX_OPTIONS:,} options"
+        raise SpaceError(f"{path}: a choice needs {few}.", line)
     if chosen.written is not None and not (
         len(chosen.written) == len(chosen.options)
         and all(isinstance(label, Value) for label in chosen.written)
@@ -295,8 +339,8 @@ def _check_choice(path: str, chosen: Choice, line: int | None) -> None:
             f" {len(chosen.options)} options, not {chosen.written!r}.",
             line,
         )
-    labels = _typed(chosen.labels)
-    twice = [label for _, label in labels if labels.count((isinstance(label, bool), label)) > 1]
+    counted = Counter(_typed([label for label in chosen.labels if isinstance(label, Value)]))
+    twice = [label for (_, label), times in counted.items() if times > 1]
     if twice:
         raise SpaceError(
             f"{path}: the options of a choice differ from each other; {twice[0]!r} is there twice.",
@@ -365,6 +409,9 @@ def _check_structure(
 ) -> list[set[int]]:
     """Try every block at every width the stage may have; return the widths it may give."""
     own = widths(stage.width, space)
+    pairs = sum(len(before) * len(after) for before, after in zip(channels, own, strict=True))
+    if pairs * len(literals(stage.stride)) > MAX_STEPS:
+        raise SpaceError(f"{path}: over {MAX_STEPS:,} combinations of widths.", stage.line)
     seen = {
         (*pair, stride)
         for before, after in zip(channels, own, strict=True)

@@ -8,13 +8,10 @@ from itertools import product
 from typing import NamedTuple
 
 from nas import blocks
-from nas.architecture import Architecture, Row
+from nas.architecture import MAX_DEPTH, MAX_WIDTH, Architecture, Row
 from nas.blocks.rounding import round_channels, round_repeats, round_resolution
 from nas.errors import SpaceError
 from nas.quantities import MAX_RESOLUTION
-
-MAX_DEPTH = 1000  # layers of a stage
-MAX_WIDTH = 1_000_000  # channels
 
 
 class Coefficients(NamedTuple):

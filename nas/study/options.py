@@ -8,12 +8,10 @@ not change under a study's name, and the documents' table. `read` checks each va
 
 import math
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from inspect import Parameter, Signature, signature
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -21,6 +19,7 @@ from nas import executors, proxies, pruners, quantities, samplers
 from nas.cost import Limits
 from nas.credentials import check_no_secret, is_url
 from nas.errors import UserError, unknown
+from nas.files.reading import read_toml
 from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
 from nas.pruners import ladder
 from nas.training import metrics, recipe_file, recipes
@@ -480,8 +479,8 @@ def given(path: str | None, words: Mapping[str, Any]) -> dict[str, Any]:
     if path is None:
         return here
     try:
-        keys = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        keys = read_toml(path)
+    except UserError as error:
         raise UserError(f"--config is a TOML file; {path} can't be read: {error}") from None
     there = {key.replace("-", "_"): value for key, value in keys.items()}
     try:

@@ -299,6 +299,7 @@ def facts_of(
         date=datetime.now(UTC).date().isoformat(),
         mean=mean,
         std=std,
+        reading=data.reading,
         targets=targets_of(data.splits["train"].labels, answer),
     )
 

@@ -6,13 +6,12 @@ named for is its `name`, `optimiser.name`. Importing this module imports no torc
 
 import json
 import textwrap
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 from nas.errors import UserError, unknown
+from nas.files.reading import parse_toml, read_toml
 from nas.training import augmentations
 from nas.training.augmentations import OPERATIONS
 from nas.training.recipe import Recipe, declared
@@ -168,8 +167,8 @@ def read_word(word: str, flag: str) -> tuple[str, Any]:
     if not equals:
         raise UserError(f"{flag} is key=value, such as optimiser.learning_rate=3e-3, not {word!r}.")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}", flag)["value"]
+    except UserError:
         value = text.strip()
     (found,) = read({key.strip(): value}, f"{flag} {word}").items()
     return found
@@ -178,8 +177,8 @@ def read_word(word: str, flag: str) -> tuple[str, Any]:
 def read_file(path: str) -> dict[str, Any]:
     """Read the values of a TOML file; raises UserError with the file's name."""
     try:
-        content = tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = read_toml(path)
+    except UserError as error:
         raise UserError(f"--recipe {path} can't be read as TOML: {error}") from None
     return read(content, f"--recipe {path}")
 

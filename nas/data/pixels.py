@@ -1,0 +1,233 @@
+"""Pixels: what files hold, as images of 8 bits, gray or RGB, in a way that is one for a whole set.
+
+Levels of more than 8 bits (16-bit scans, whole or floating-point TIFF) are scaled by the range that
+the train split uses: a scanner that fills 12 of 16 bits would be black else. Transparent pixels are
+laid on a background, white, black or grey, that differs most from what is to be seen: the ink of
+icons and glyphs may be any of them, and the colour that is stored under full transparency is none.
+"""
+
+import io
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
+
+from nas.errors import DataError
+
+Levels = tuple[float, float]
+
+WHITE, BLACK, GREY = 255, 0, 128
+BACKGROUNDS = {WHITE: "white", BLACK: "black", GREY: "grey"}
+CLIPPED = 0.1  # percent of an image's pixels at either end that do not count for its range
+RARE = 0.01  # share of the images at either end whose range does not count for the set's
+_GRAY = ("1", "L", "LA", "La", "LA16", "I", "F")  # modes without colour
+_SWAPPED = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
+
+
+@dataclass(frozen=True)
+class FilePixels:
+    """The facts about a file's pixels. Width and height are those of the upright image.
+
+    `mode` is Pillow's, of the file, with 16 behind it for colours of 16 bits, and `frames` the
+    number of pages or frames. `range` is that of levels of more than 8 bits, without a few extreme
+    pixels. `ink` is the mean brightness, 0 to 255, of what is to be seen of an image that is
+    transparent somewhere.
+    """
+
+    gray: bool = False
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    frames: int = 1
+    range: Levels | None = None
+    ink: float | None = None
+
+    @classmethod
+    def of(cls, content: bytes) -> "FilePixels":
+        """Decode an image file wholly and return its facts."""
+        file = _read(content)
+        found = None if file.levels is None else range_of(file.levels)
+        image = file.eight_bits(found)
+        gray = file.mode in _GRAY or file.mode.startswith("I;16")
+        return cls(gray, *image.size, file.mode, file.frames, found, _ink(image))
+
+
+@dataclass(frozen=True)
+class PixelReading:
+    """How a set's pixels become 8 bits: the levels that become 0 and 255, and the background.
+
+    Levels are None where all files have 8 bits, the background where none is transparent.
+    """
+
+    levels: Levels | None = None
+    background: int | None = None
+
+    def words(self) -> Iterator[str]:
+        """Say what is done to pixels; nothing where they are taken as they are."""
+        if self.levels is not None:
+            low, high = self.levels
+            yield f"levels {low:g} to {high:g} become 0 to 255"
+        if self.background is not None:
+            yield f"transparent pixels on {BACKGROUNDS[self.background]}"
+
+    def content(self) -> list[bytes]:
+        """Return what a fingerprint has to know of it: nothing where pixels are as they are."""
+        return [] if self == PixelReading() else [repr(sorted(asdict(self).items())).encode()]
+
+
+def reading_of(
+    splits: Sequence[Sequence[FilePixels]], given: PixelReading | None = None
+) -> PixelReading:
+    """Choose how a set is read by the files of its first split, or of all where only these need it.
+
+    A `given` reading, such as a trained network's, comes first. Raises DataError for levels of two
+    kinds.
+    """
+    deep = [[each for each in split if each.range] for split in splits]
+    inks = [[each.ink for each in split if each.ink is not None] for split in splits]
+    kinds = Counter(each.mode == "F" for each in chain(*deep))
+    if len(kinds) > 1:
+        raise DataError(
+            "All files of more than 8 bits need whole levels, or all of them fractional ones (mode "
+            f"'F'); {kinds[True]} of {kinds.total()} have fractional ones."
+        )
+    given = given or PixelReading()
+    levels, background = given.levels, given.background
+    if any(deep) and levels is None:
+        levels = _joined([each.range for each in deep[0] or chain(*deep) if each.range])
+    if any(inks) and background is None:
+        background = _background(inks[0] or list(chain(*inks)))
+    return PixelReading(levels if any(deep) else None, background if any(inks) else None)
+
+
+def _joined(ranges: Sequence[Levels]) -> Levels:
+    """Return the range of a set, without that of a few odd images."""
+    lows, highs = np.array(ranges).T
+    low = np.quantile(lows, RARE, method="lower").item()
+    high = np.quantile(highs, 1 - RARE, method="higher").item()
+    return _not_empty((low, high))
+
+
+def _not_empty(bounds: Levels) -> Levels:
+    """Return bounds that differ: a single level is the highest."""
+    low, high = bounds
+    return (low, high) if low < high else (high - 1, high)
+
+
+def _background(inks: Sequence[float]) -> int:
+    """Return the background that differs most from the image that is closest to it."""
+    return max(BACKGROUNDS, key=lambda level: min(abs(ink - level) for ink in inks))
+
+
+def range_of(levels: npt.NDArray[Any]) -> Levels:
+    """Return the range of levels, without a few extreme pixels."""
+    low, high = np.percentile(levels, (CLIPPED, 100 - CLIPPED), method="nearest").tolist()
+    return low, high
+
+
+def scaled(levels: npt.NDArray[Any], bounds: Levels) -> npt.NDArray[np.uint8]:
+    """Scale levels to 0..255; levels out of bounds are clipped."""
+    low, high = _not_empty(bounds)
+    share = (levels.astype(np.float64) - low) / (high - low)
+    return np.asarray(np.rint(share.clip(0, 1) * 255), np.uint8)
+
+
+def decode(content: bytes, reading: PixelReading, channels: int) -> Image.Image:
+    """Decode an image file as a set's: 8 bits, gray for 1 channel, else RGB, upright.
+
+    Raises DataError for levels of more than 8 bits where the set has none; Pillow's plugins raise
+    nearly anything on a damaged file.
+    """
+    image = _read(content).eight_bits(reading.levels)
+    if image.has_transparency_data:
+        level = WHITE if reading.background is None else reading.background
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, (level, level, level, 255))
+        image = Image.alpha_composite(ground, image)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A decoded file: Pillow's image and, where it has more than 8 bits, the levels.
+
+    `levels`: (H, W) or (H, W, 3); `image` has the alpha of colours.
+    """
+
+    image: Image.Image
+    mode: str
+    frames: int
+    levels: npt.NDArray[Any] | None = None
+
+    def eight_bits(self, levels: Levels | None) -> Image.Image:
+        """Return the image with 8 bits a channel and, where it has one, its alpha."""
+        if self.levels is None:
+            return self.image
+        if levels is None:
+            raise DataError(f"more than 8 bits (mode {self.mode!r}); the data set has 8")
+        image = Image.fromarray(scaled(self.levels, levels))
+        if "A" in self.image.getbands():
+            image.putalpha(self.image.getchannel("A"))
+        return image
+
+
+def _read(content: bytes) -> _Decoded:
+    with Image.open(io.BytesIO(content)) as opened:
+        raw, frames = _raw_mode(opened), getattr(opened, "n_frames", 1)
+        image = ImageOps.exif_transpose(opened)
+    if raw.startswith(("RGB", "LA")) and ";16" in raw:
+        levels, image = _of_16_bits(content, image, raw)
+        return _Decoded(image, f"{image.mode}16", frames, levels)
+    if not image.mode.startswith(("I", "F")):
+        return _Decoded(image, image.mode, frames)
+    levels = np.asarray(image)
+    if not np.isfinite(levels).all():
+        raise DataError("pixels that are not finite")
+    return _Decoded(image, image.mode, frames, levels)
+
+
+def _raw_mode(image: ImageFile) -> str:
+    """Return Pillow's word for the bytes of a pixel, such as RGB;16B; empty where it has none."""
+    if not image.tile or image.tile[0].codec_name not in ("zip", "raw", "libtiff"):
+        return ""
+    args = image.tile[0].args
+    return str(args[0] if isinstance(args, tuple) else args)
+
+
+def _of_16_bits(
+    content: bytes, upper: Image.Image, raw: str
+) -> tuple[npt.NDArray[np.uint16], Image.Image]:
+    """Return the levels of 16-bit colours, of which Pillow reads one byte of two, and the image.
+
+    The other byte is what it reads where the order of the two is said to be the other one. Gray
+    with alpha comes as four bytes a pixel.
+    """
+    other = "RGBA" if raw.startswith("LA") else raw[:-1] + _SWAPPED[raw[-1]]
+    with Image.open(io.BytesIO(content)) as opened:
+        opened.tile = [
+            tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other)
+            for tile in opened.tile
+        ]
+        lower = np.asarray(ImageOps.exif_transpose(opened)).astype(np.uint16)
+    if raw.startswith("LA"):
+        return lower[..., 0] * 256 + lower[..., 1], upper.convert("LA")
+    return (np.asarray(upper).astype(np.uint16) * 256 + lower)[..., :3], upper
+
+
+def _ink(image: Image.Image) -> float | None:
+    """Return the mean brightness of what is to be seen of an image; None where all is."""
+    if not image.has_transparency_data:
+        return None
+    image = image.convert("RGBA")
+    alpha = np.asarray(image.getchannel("A"), np.float64)
+    if alpha.min() == 255:
+        return None
+    grey = np.asarray(image.convert("L"), np.float64)
+    return round(float((grey * alpha).sum() / max(1.0, alpha.sum())), 3)

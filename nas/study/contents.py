@@ -50,7 +50,7 @@ _ROWS = (  # a row for each point of the curve
 )
 
 
-class Case(NamedTuple):
+class TrialRows(NamedTuple):
     """A trial as Optuna has it and as we have it, with its curve, its study and its recipe."""
 
     trial: FrozenTrial
@@ -144,7 +144,7 @@ STUDY_RULES: Mapping[str, Callable[[queries.StudyInfo, Config], object]] = {
         value is None or value > 0 for value in (info.trials, info.seconds)
     ),
 }
-TRIAL_RULES: Mapping[str, Callable[[Case], object]] = {
+TRIAL_RULES: Mapping[str, Callable[[TrialRows], object]] = {
     "trials with other attributes than their evaluation": lambda of: all(
         of.trial.user_attrs.get(key) == value for key, value in _expected(of).items()
     ),
@@ -196,11 +196,11 @@ TRIAL_RULES: Mapping[str, Callable[[Case], object]] = {
 }
 
 
-def _value(of: Case) -> float | None:
+def _value(of: TrialRows) -> float | None:
     return of.score(of.row.metrics) if of.row.metrics and of.row.state != "failed" else None
 
 
-def _expected(of: Case) -> dict[str, Any]:
+def _expected(of: TrialRows) -> dict[str, Any]:
     """Return the attributes that a trial has, by our rows; None where it has none of a name."""
     row = of.row
     names = ("architecture_id", "notation", *Cost._fields, "fidelity", "reused_from")
@@ -230,7 +230,7 @@ def _of_trials(
         if recipe is None or trial is None:  # told by another rule
             continue
         curve = {each.epoch: each.point for each in (row, *others) if each.epoch is not None}
-        of = Case(trial, row, curve, config, recipe, distributions)
+        of = TrialRows(trial, row, curve, config, recipe, distributions)
         broken = (what for what, holds in TRIAL_RULES.items() if not _holds(holds, of))
         yield from ((what, trial.number) for what in broken)
 

@@ -449,7 +449,7 @@ def test_an_archive_larger_than_the_disk_is_refused(
 def test_an_archive_without_classes_is_told(server: Server) -> None:
     """An image alone is no data set; the message has the URL."""
     write_zip(server.folder / "x.zip", {"0.png": png(0)})
-    with pytest.raises(DataError, match=r"x\.zip, as it was fetched: .* has no images"):
+    with pytest.raises(DataError, match=r"x\.zip, as it was fetched: .* images that lie loose"):
         data.load(server.url("x.zip"))
 
 

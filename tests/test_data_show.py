@@ -37,7 +37,7 @@ def write_folder(root: Path) -> Path:
         size = (8, 8) if number < 30 else (20, 12)
         Image.fromarray(random.integers(0, 256, size, dtype=np.uint8)).save(path)
     (root / "cat" / "notes.txt").write_text("hello")
-    (root / "cat" / "photo.jfif").write_bytes(b"x")
+    (root / "cat" / "photo.heic").write_bytes(b"x")
     (root / "cat" / ".hidden.png").write_bytes(b"x")
     Image.new("L", (4, 4)).save(root / "cover.png")
     return root
@@ -61,7 +61,7 @@ def test_a_folder_is_told_whole(here: Path) -> None:
     assert found["left_out"] == {
         "not below a class": {"count": 1, "first": ["cover.png"]},
         ".txt": {"count": 1, "first": ["cat/notes.txt"]},
-        ".jfif": {"count": 1, "first": ["cat/photo.jfif"]},
+        ".heic": {"count": 1, "first": ["cat/photo.heic"]},
         "unreadable": {"count": 2, "first": ["cat/02.png", "dog/03.png"]},
     }
     assert found["sizes"] == {
@@ -211,6 +211,6 @@ def test_a_search_says_how_the_data_were_read(tmp_path: Path) -> None:
     ended = nas_here("search", *arguments(tmp_path, trials=1, epochs=1, workers=0))
     assert ended.returncode == 0
     assert (
-        "data tones: 2 classes, the largest 50% of train; 96 train, 32 validation, 32 test; "
-        "gray of 8 bits, 8 x 8 px\n"
+        "data tones: 2 classes (0, 1), the largest 50% of train; "
+        "96 train, 32 validation, 32 test; gray of 8 bits, 8 x 8 px\n"
     ) in ended.stderr

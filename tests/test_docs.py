@@ -109,6 +109,9 @@ def write_images(folder: Path) -> None:
         path = folder / "my_images" / ("cat", "dog")[index % 2] / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
+    (folder / "train").mkdir()
+    Image.fromarray(pixels[0]).save(folder / "train" / "1.png")
+    (folder / "train.csv").write_text("file,label\n1.png,cat\n")
 
 
 @pytest.fixture(scope="module")

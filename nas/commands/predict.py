@@ -157,7 +157,7 @@ def predict(
 
 def _files(paths: Sequence[str], unreadable: dict[str, str]) -> Iterator[str]:
     """Yield the image files of paths; note the paths that have none."""
-    from nas.data.folder import EXTENSIONS
+    from nas.data.layout import EXTENSIONS
 
     for given in paths:
         path = Path(given)

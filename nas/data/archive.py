@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from nas.data.folder import EXTENSIONS, FOLDERS
+from nas.data.layout import EXTENSIONS
 from nas.errors import DataError
 from nas.quantities import short
 
@@ -45,17 +45,6 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def top(folder: Path) -> Path:
-    """Return the folder of the classes or splits: archives often hold one folder with all in it."""
-    inner = list(folder.iterdir())
-    splits = {name for names in FOLDERS.values() for name in names}
-    if len(inner) != 1 or inner[0].is_file() or inner[0].name.lower() in splits:
-        return folder
-    if not any(path.is_dir() for path in inner[0].iterdir()):
-        return folder
-    return top(inner[0])
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 """A folder of images per class, with or without train, validation and test folders above them.
 
-    root/cat/1.jpg  root/dog/2.png                    splits are carved out: 60/20/20
-    root/train/cat/1.jpg  root/val/...  root/test/... splits that are missing come out of train
-
+`nas.data.layout` says which files are images of which class and split; splits that are missing are
+carved out of train.
 Images are gray when all of them are, else RGB. They are decoded one by one and kept, resized, as
 uint8 arrays on disk that are mapped into memory: a set may be larger than memory. A manifest
 beside them remembers every file's content by size and time, so that the next load is quick.
@@ -12,7 +11,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -36,20 +35,12 @@ from nas.data.dataset import (
     resize,
 )
 from nas.data.groups import Groups, check_apart, numbered, of_names
+from nas.data.layout import Patterns, understand
 from nas.data.pixels import FilePixels, PixelReading, decode, reading_of
 from nas.errors import DataError, UnreadableImage
 
 T = TypeVar("T")
 _Content = tuple[str, FilePixels]  # a file's hash and the facts about its pixels
-
-EXTENSIONS = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-FOLDERS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val"),
-    "test": ("test", "testing"),
-}
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class _File:
 
     @property
     def name(self) -> str:
-        """The path below the folder of its class."""
+        """The path below the folder of its class, and of its split."""
         return "/".join(self.path.split("/")[2 if self.split else 1 :])
 
 
@@ -73,24 +64,19 @@ def load_folder(
     *,
     cache_dir: Path | None = None,
     groups: str | None = None,
+    patterns: Patterns | None = None,
     skip_unreadable: bool = False,
     reading: PixelReading | None = None,
 ) -> DataSet:
     """Read a folder of images. Raises DataError that names the images that are unreadable.
 
-    `groups` is the regular expression that finds an image's group in its name. With
-    `skip_unreadable` such images are left out. A `reading` says how pixels are read, where it is
-    not the set's own.
+    `patterns` choose the files. `groups` is the regular expression that finds an image's group in
+    its name. With `skip_unreadable` such images are left out. A `reading` says how pixels are read,
+    where it is not the set's own.
     """
     cache = cache_dir or user_cache()
-    images = list(_find(root))
-    if not images:
-        raise DataError(
-            f"A folder data set needs one folder of images per class; {root} has no images. "
-            f"Readable: {', '.join(sorted(EXTENSIONS))}."
-        )
-    if not any(file.split in ("", "train") for file in images):
-        raise DataError(f"{root} has split folders but no images in a train folder.")
+    layout = understand(root, patterns)
+    root, images = layout.root, [_File(*each) for each in layout.images]
     if groups is not None:
         of_names(groups, [file.name for file in images])  # a mistake is told before all is decoded
     files, unreadable = _examined(root, images, cache)
@@ -114,8 +100,11 @@ def load_folder(
     parts = fill_splits(given, labels, classes, numbers)
     chosen = reading_of([[files[i].pixels for i in part] for part in parts.values()], reading)
     found = _data_set(root, files, labels, parts, numbers, cache=cache, reading=chosen)
-    left_out = _left_out(root, {file.path for file in files}, unreadable)
-    return replace(found, origin=replace(found.origin, left_out=left_out))
+    left_out = dict(layout.left_out)
+    if unreadable:
+        left_out["unreadable"] = list(unreadable)
+    notes = [*layout.notes, *found.origin.notes]
+    return replace(found, origin=replace(found.origin, left_out=left_out, notes=notes))
 
 
 def read_image(path: Path, channels: int, reading: PixelReading) -> Image.Image:
@@ -181,53 +170,6 @@ def _notes(pixels: Sequence[FilePixels]) -> tuple[str, ...]:
 def user_cache() -> Path:
     """Return the folder of files that can be made or fetched again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nas"
-
-
-def _find(root: Path) -> Iterator[_File]:
-    """Yield the images below `root` in the order of their names, not yet opened."""
-    folders = _folders(root)
-    by_split = {folder: _split_of(folder.name) for folder in folders}
-    split_layout = any(_holds_classes(f) for f in folders if by_split[f] == "train")
-    for folder in folders:
-        if not split_layout:
-            yield from _of_class(root, folder, "")
-        elif by_split[folder]:
-            for class_folder in _folders(folder):
-                yield from _of_class(root, class_folder, by_split[folder])
-
-
-def _holds_classes(folder: Path) -> bool:
-    """Tell a folder of class folders from a class that happens to be called "train"."""
-    return bool(_folders(folder)) and not any(
-        path.suffix.lower() in EXTENSIONS for path in folder.iterdir()
-    )
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _split_of(name: str) -> str:
-    return next((split for split, names in FOLDERS.items() if name.lower() in names), "")
-
-
-def _of_class(root: Path, folder: Path, split: str) -> Iterator[_File]:
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file():
-            yield _File(path.relative_to(root).as_posix(), folder.name, split)
-
-
-def _left_out(root: Path, used: set[str], unreadable: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the files below `root` that are not used, by the reason; hidden ones are not told."""
-    left_out: dict[str, list[str]] = {}
-    for path in sorted(root.rglob("*")):
-        below = path.relative_to(root)
-        name, ending = below.as_posix(), path.suffix.lower()
-        if name in used or any(part.startswith(".") for part in below.parts) or path.is_dir():
-            continue
-        reason = "not below a class" if ending in EXTENSIONS else ending or "no extension"
-        left_out.setdefault("unreadable" if name in unreadable else reason, []).append(name)
-    return left_out
 
 
 def _unreadable(root: Path, why: Mapping[str, str], count: int) -> DataError:

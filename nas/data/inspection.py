@@ -1,6 +1,6 @@
 """How a data set was read, in one line, and all that shows in it: counts, sizes, copies, groups."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from nas.data.dataset import DataSet, Split, members
 from nas.data.duplicates import Duplicates, ImagePlace
 
 BALANCED = 1.5  # times the images of the rarest class: up to here accuracy is a fair metric
-_SHOWN = 5  # files that are named
+_SHOWN = 5  # files and classes that are named
 
 
 def counts(data: DataSet) -> dict[str, dict[str, int]]:
@@ -33,7 +33,8 @@ def describe(data: DataSet) -> str:
     images = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
     largest = _bins(data.splits["train"], data).max() / len(data.splits["train"])
     parts = [
-        f"{len(data.classes)} {data.task}, the largest {largest:.0%} of train",
+        f"{len(data.classes)} {data.task} ({_listed(data.classes)}), the largest {largest:.0%} of "
+        "train",
         images,
         ", ".join([colours(data), sizes_in_words(data), *data.reading.words()]),
         *data.origin.notes,
@@ -44,6 +45,11 @@ def describe(data: DataSet) -> str:
     if data.origin.left_out:
         parts.append(f"left out: {left_out_in_words(data)}")
     return f"data {data.name}: {'; '.join([*parts, *missing(data)])}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Name the first few."""
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def colours(data: DataSet) -> str:

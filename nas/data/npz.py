@@ -8,8 +8,6 @@ Yang et al., MedMNIST v2, Scientific Data 10, 41, 2023.
 """
 
 import logging
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nas.data.arrays import Arrays
 from nas.data.dataset import (
     DataSet,
     Images,
@@ -42,7 +41,7 @@ def load_npz(
     `groups` is what the names of the arrays of groups have after the split, such as "groups"; `say`
     hears of labels that are read as classes.
     """
-    arrays = _read(path)
+    arrays = Arrays(path)
     images = {name: _images(arrays, key) for name, key in KEYS.items() if _has(arrays, key)}
     raw = {name: _labels(arrays, KEYS[name], len(images[name])) for name in images}
     if "train" not in images:
@@ -59,9 +58,7 @@ def load_npz(
     return _data_set(path, images, labels, classes, keys, _unread(arrays, images, groups))
 
 
-def _unread(
-    arrays: dict[str, npt.NDArray[Any]], images: dict[str, Images], groups: str | None
-) -> dict[str, list[str]]:
+def _unread(arrays: Arrays, images: dict[str, Images], groups: str | None) -> dict[str, list[str]]:
     """Return the names of the arrays that are no part of the data set."""
     kinds = ("images", "labels", *([groups] if groups else []))
     read = {"classes", *(f"{KEYS[name]}_{kind}" for name in images for kind in kinds)}
@@ -110,20 +107,7 @@ def _data_set(
     )
 
 
-def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise DataError(f"{path} is not an .npz archive of arrays but a single array.")
-        with archive:
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(
-            f"{path} can't be read as an .npz archive of plain arrays: {error}"
-        ) from error
-
-
-def _has(arrays: dict[str, npt.NDArray[Any]], key: str) -> bool:
+def _has(arrays: Arrays, key: str) -> bool:
     names = [name for name in (f"{key}_images", f"{key}_labels") if name in arrays]
     if len(names) == 1:
         raise DataError(
@@ -132,7 +116,7 @@ def _has(arrays: dict[str, npt.NDArray[Any]], key: str) -> bool:
     return bool(names)
 
 
-def _images(arrays: dict[str, npt.NDArray[Any]], key: str) -> Images:
+def _images(arrays: Arrays, key: str) -> Images:
     images = arrays[f"{key}_images"]
     if images.dtype != np.uint8:
         raise DataError(f"Images need type uint8; {key}_images has {images.dtype}.")
@@ -146,7 +130,7 @@ def _images(arrays: dict[str, npt.NDArray[Any]], key: str) -> Images:
     return images
 
 
-def _labels(arrays: dict[str, npt.NDArray[Any]], key: str, count: int) -> npt.NDArray[Any]:
+def _labels(arrays: Arrays, key: str, count: int) -> npt.NDArray[Any]:
     labels = arrays[f"{key}_labels"]
     if labels.shape[:1] != (count,) or labels.ndim > 2 or labels.size < count:
         raise DataError(
@@ -182,9 +166,7 @@ def _without_one_hot(
     return {key: split.argmax(1) for key, split in raw.items()}
 
 
-def _group_keys(
-    arrays: dict[str, npt.NDArray[Any]], name: str, labels: dict[str, Labels], path: Path
-) -> list[str]:
+def _group_keys(arrays: Arrays, name: str, labels: dict[str, Labels], path: Path) -> list[str]:
     """Return the group of every image, of one split after the other."""
     found: list[str] = []
     for split, part in labels.items():
@@ -207,7 +189,7 @@ def _group_keys(
 
 
 def _classes(
-    arrays: dict[str, npt.NDArray[Any]], raw: dict[str, npt.NDArray[Any]], path: Path
+    arrays: Arrays, raw: dict[str, npt.NDArray[Any]], path: Path
 ) -> tuple[tuple[str, ...], dict[str, Labels]]:
     """Name the classes and number the labels from 0."""
     if raw["train"].ndim == 2:
@@ -230,9 +212,7 @@ def _classes(
     return names, {key: split.astype(np.int64) for key, split in raw.items()}
 
 
-def _names_of_labels(
-    arrays: dict[str, npt.NDArray[Any]], count: int, path: Path
-) -> tuple[str, ...]:
+def _names_of_labels(arrays: Arrays, count: int, path: Path) -> tuple[str, ...]:
     """Return the names of labels; their numbers from 0 where the file has none."""
     names = tuple(str(name) for name in arrays.get("classes", np.arange(count)).reshape(-1))
     if len(names) != count:

@@ -97,10 +97,8 @@ def fetch(url: str, cache: Path, say: Callable[[str], None] = log.info) -> Path:
     except DataError:
         raise
     except Exception as error:  # the file systems of fsspec raise nearly anything
-        copy = _last_copy(url, folder, error)
-    else:
-        copy = _copy_of(remote, version, say)
-    return archive.top(copy) if copy.is_dir() else copy
+        return _last_copy(url, folder, error)
+    return _copy_of(remote, version, say)
 
 
 def _last_copy(url: str, folder: Path, error: Exception) -> Path:

@@ -22,6 +22,11 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# What readers of damaged data raise, besides errors on purpose.
+UNREADABLE = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError),
+    *(RecursionError, TypeError, ValueError),
+)
 LONGEST_WORD, LONGEST = 200, 2_000  # characters of a message: of one without a space, of all
 # What a terminal obeys or can't write: control characters, changes of direction, half characters.
 _CONTROL = re.compile(

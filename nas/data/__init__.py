@@ -17,6 +17,7 @@ from nas.data.npz import load_npz
 from nas.data.pixels import PixelReading
 from nas.data.remote import fetch
 from nas.errors import DataError, unknown
+from nas.quantities import plain
 from nas.registry import Registry
 
 __all__ = ["SPLITS", "DataSet", "Split", "load", "names"]
@@ -94,7 +95,7 @@ def load(
             return folder(path) if path.is_dir() else load_npz(path, groups, reading=reading)
         except DataError as error:
             raise DataError(f"{source}, as it was fetched: {error}") from error
-    path = Path(source).expanduser()
+    path = Path(plain(source))
     if path.is_dir():
         return folder(path)
     if not path.exists():

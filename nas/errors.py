@@ -6,6 +6,7 @@ NasError
 │   ├── DataError        a data set that is absent, empty, unreadable or has the wrong shape
 │   ├── StoreError       a database that can't be opened, or a study that means something else
 │   │   └── StoreAway    a database that may be back soon: dropped, restarting, locked, full
+│   ├── UnknownOption    an option or an argument that does not exist; a TypeError too
 │   └── ClusterError     a cluster that refuses what it is asked, or a job it does not have
 │       └── NoHead       nothing that is a Ray head answers at an address
 ├── TrialError           ends one trial with a recorded reason, never the search
@@ -21,6 +22,11 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# What readers of damaged data raise, besides errors on purpose.
+UNREADABLE = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError),
+    *(RecursionError, TypeError, ValueError),
+)
 LONGEST_WORD, LONGEST = 200, 2_000  # characters of a message: of one without a space, of all
 # What a terminal obeys or can't write: control characters, changes of direction, half characters.
 _CONTROL = re.compile(
@@ -83,6 +89,10 @@ class StoreError(UserError):
 
 class StoreAway(StoreError):
     """A database does not answer now but may soon: it restarts, is locked, or its disk is full."""
+
+
+class UnknownOption(UserError, TypeError):
+    """An option or an argument of that name does not exist."""
 
 
 class ClusterError(UserError):

@@ -16,8 +16,9 @@ from search_kit import is_gone
 from store_kit import opened, ready
 from test_search import children, until
 
-from nas.store import queries
+from nas.store import checking, queries
 from nas.store.store import Store
+from nas.study.contents import compare
 
 LADDER, PLAIN = 12, 10  # trials of a study with a ladder, of one without
 
@@ -39,7 +40,11 @@ class Ended:
 
 
 def ended(url: str) -> Ended:
-    """Read a study that has ended; hold that each evaluation and each epoch is there once."""
+    """Read a study that has ended; hold that each evaluation and each epoch is there once.
+
+    The store is sound, whatever was killed.
+    """
+    assert checking.check(url, compare).findings == ()
     with opened(url) as store, store.read() as connection:
         study = queries.study(connection, table_kit.STUDY).id
         trials = queries.trials(connection, study)

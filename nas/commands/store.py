@@ -39,10 +39,11 @@ def check(
     """Look a store over: versions, tables, and whether its rows agree; exit code 1 if not."""
     from nas.store import checking
     from nas.store.engine import resolve
+    from nas.study.contents import compare
 
     url = resolve(store)
     mended = _repair(url) if repair else None
-    health = checking.check(url, _score_of)
+    health = checking.check(url, compare)
     journal = "" if health.journal is None else f", journal mode {health.journal}"
     lines: list[str | Table] = [
         f"{health.store}: {health.server}{journal}",

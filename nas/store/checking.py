@@ -3,22 +3,24 @@
 Everything is read at one instant, so workers may write meanwhile.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from nas.cost import Cost
-from nas.store import dialects, history, migrate, plain, queries, schema
+from nas.errors import UNREADABLE
+from nas.store import dialects, history, jobs, migrate, queries, schema, shape
 from nas.store import engine as engines
 from nas.store.dialects import DatabaseSeconds
-from nas.store.records import Score, StoredArchitecture
+from nas.store.shape import Broken
 
 EXAMPLES = 3
-_TABLES = [*history.TABLES, *schema.METADATA.tables]
+DAMAGED = "SQLite finds damage"
+Compare = Callable[[sa.Connection], Iterator[Broken]]
+"""Yields each row whose content is not what it says it is."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,9 @@ class _Rule(NamedTuple):
 
 _REPAIR = "nas store check --repair"
 _PERSON = "a person"
-_s, _e, _t, _c = schema.STUDIES.c, schema.EVALUATIONS.c, schema.TRIALS.c, schema.CURVE_POINTS.c
-_o, _p, _i = schema.OPTUNA_TRIALS.c, schema.OPTUNA_STUDIES.c, history.STEPS.c
+_s, _e, _t = schema.STUDIES.c, schema.EVALUATIONS.c, schema.TRIALS.c
+_o, _p = schema.OPTUNA_TRIALS.c, schema.OPTUNA_STUDIES.c
+_d = history.TABLES["study_directions"].c
 _NO_NUMBER = sa.null().label("number")
 _SAME_STUDY = (_p.study_id == _s.id) & (_p.study_name == _s.name)
 _OF_TRIALS = schema.TRIALS.join(schema.STUDIES, _s.id == _t.study_id).join(
@@ -85,9 +88,6 @@ _ours = sa.select(_s.name.label("study"), _t.number)
 _owned = _ours.select_from(_OWNED)
 _in_optuna = sa.select(_p.study_name.label("study"))
 _of_optuna = schema.OPTUNA_TRIALS.join(schema.OPTUNA_STUDIES, _p.study_id == _o.study_id)
-# The epoch of a point of the curve is shown to Optuna; the step of an intermediate value is stored.
-_SHOWN = sa.exists().where(_i.trial_id == _t.trial_id, _i.step == _c.epoch)
-_STORED = sa.exists().where(_c.evaluation_id == _e.id, _c.epoch == _i.step)
 _RULES = (
     _Rule(
         "trials without evaluation", _PERSON,
@@ -98,6 +98,11 @@ _RULES = (
         "evaluations without trial", _REPAIR,
         _evaluations.where(_e.number.is_not(None), ~sa.exists().where(
             _t.evaluation_id == _e.id, _t.study_id == _e.study_id, _t.number == _e.number)),
+    ),
+    _Rule(
+        "evaluations that lack the number of their trial", _PERSON,
+        _evaluations.where(_e.number.is_(None), sa.exists().where(
+            _t.evaluation_id == _e.id, _t.study_id == _e.study_id)),
     ),
     _Rule(
         "evaluations that were claimed and never begun", "the next search that wants them",
@@ -117,10 +122,6 @@ _RULES = (
         False,
     ),
     _Rule(
-        "running evaluations without a lease", "a person: no worker may take them over",
-        _evaluations.where(_e.state == "running", _e.expires_at.is_(None)),
-    ),
-    _Rule(
         "trials that were told another end than their evaluation has", _PERSON,
         _owned.where(_o.state != "RUNNING", ~sa.or_(
             (_e.state == "complete") & _o.state.in_(("COMPLETE", "PRUNED")),
@@ -128,24 +129,28 @@ _RULES = (
             (_e.state == "failed") & (_o.state == "FAIL"))),
     ),
     _Rule(
-        "complete trials without a value", _PERSON,
-        _optunas.where(_o.state == "COMPLETE", ~sa.exists().where(
-            schema.OPTUNA_VALUES.c.trial_id == _o.trial_id)),
-    ),
-    _Rule(
-        "trials whose intermediate values lack epochs of their curve", _PERSON,
-        _owned.where(sa.exists().where(
-            _c.evaluation_id == _e.id, ~_SHOWN.correlate_except(history.STEPS))),
-    ),
-    _Rule(
-        "trials with intermediate values that their curve lacks", _PERSON,
-        _owned.where(sa.exists().where(
-            _i.trial_id == _t.trial_id, ~_STORED.correlate_except(schema.CURVE_POINTS))),
-    ),
-    _Rule(
         "trials with another number in our tables than in Optuna's", _REPAIR,
         _ours.select_from(_OF_TRIALS)
         .where((_o.number != _t.number) | (_o.study_id != _t.study_id)),
+    ),
+    _Rule(
+        "studies that do not maximise one value", _PERSON,
+        sa.select(_s.name.label("study"), _NO_NUMBER).where(sa.exists().where(_SAME_STUDY))
+        .where(~sa.exists().where(
+            _d.study_id == _s.id, _d.objective == 0, _d.direction == "MAXIMIZE")),
+    ),
+    _Rule(
+        "studies with another name in our tables than in Optuna's", _PERSON,
+        sa.select(_s.name.label("study"), _NO_NUMBER).where(
+            _p.study_id == _s.id, _p.study_name != _s.name,
+            sa.exists().where(_t.study_id == _s.id, _o.trial_id == _t.trial_id,
+                              _o.study_id == _s.id, _o.number == _t.number)),
+    ),
+    _Rule(
+        "looks at the test split of networks that are not complete", _PERSON,
+        sa.select(_s.name.label("study"), _NO_NUMBER).join_from(schema.TEST_LOOKS, schema.STUDIES)
+        .join(schema.EVALUATIONS, _e.id == schema.TEST_LOOKS.c.evaluation_id)
+        .where(_e.state != "complete"),
     ),
     _Rule(
         "trials that share a number", _PERSON,
@@ -171,32 +176,93 @@ _RULES = (
 )  # fmt: skip
 
 
-def check(url: str, score_of: Callable[[Mapping[str, Any]], Score | None]) -> Health:
+# Conditions that every row of a table fulfils, in the SQL of both databases.
+_CONDITIONS = {
+    "nas_studies": ("name <> ''",),
+    "nas_architectures": ("macs >= 0", "params >= 0", "activations > 0"),
+    "nas_evaluations": (
+        "fidelity > 0",
+        "deaths >= 0 AND deaths < attempt",
+        "state IN ('running', 'complete', 'pruned', 'failed')",
+        "(state = 'running') = (finished IS NULL)",
+        "(state = 'running') = (expires_at IS NOT NULL)",
+        "state = 'running' OR (study_id IS NULL) = (number IS NULL)",
+        "state <> 'complete' OR metrics IS NOT NULL",
+        "state <> 'failed' OR checkpoint IS NULL",
+        "checkpoint <> ''",
+        "seconds >= 0",
+        "expires_at >= 0",
+        "number >= 0",
+        "worker <> '' OR state = 'running'",
+    ),
+    "nas_curve_points": ("epoch > 0", "seconds >= 0", "learning_rate >= 0"),
+    "nas_trials": ("number >= 0", "promoted_from < number", "reused_from <> ''"),
+    "nas_artifacts": ("kind <> ''", "path <> ''"),
+    "nas_jobs": ("id <> ''", "address <> ''", f"state IN {jobs.STATES}"),
+    "trials": (
+        "number >= 0",
+        "state = 'WAITING' OR datetime_start IS NOT NULL",
+        "(state IN ('RUNNING', 'WAITING')) = (datetime_complete IS NULL)",
+    ),
+    **dict.fromkeys(
+        ("study_user_attributes", "study_system_attributes", "trial_system_attributes"),
+        ("key <> ''",),
+    ),
+    "trial_values": ("objective = 0", "(value_type = 'FINITE') = (value IS NOT NULL)"),
+    "trial_intermediate_values": (
+        "step > 0", "(intermediate_value_type = 'FINITE') = (intermediate_value IS NOT NULL)",
+    ),
+    "version_info": ("version_info_id = 1", f"schema_version = {history.SCHEMA_VERSION}"),
+}  # fmt: skip
+
+
+def check(url: str, compare: Compare) -> Health:
     """Look a store over; raise StoreError where it can't be reached or is none.
 
-    `score_of` makes a study's objective of its configuration, None where that can't be read.
+    `compare` yields the rows whose content is not what it says it is.
     """
-    with queries.connect(url, frozen=True) as connection:
-        database = dialects.of(connection)
-        optuna = (migrate.revision(connection, "alembic_version"), _optuna_head())
-        revision = (migrate.revision(connection), migrate.head())
-        missing = [name for name in _TABLES if not sa.inspect(connection).has_table(name)]
-        findings = list(_versions(optuna, revision, missing))
-        if not missing and revision[0] == revision[1]:
-            findings += _broken(connection, _RULES)
-            findings += _misshown(connection, score_of)
-        findings += _of_the_file(connection)
+    with queries.connect(url, frozen=True, newer=True) as connection:
+        database, findings = dialects.of(connection), tuple(look_over(connection, compare))
+        tables = (
+            [] if any(finding.what == DAMAGED for finding in findings) else _present(connection)
+        )
         return Health(
             store=engines.masked(url),
             server=f"{database.name} {connection.exec_driver_sql(database.version).scalar_one()}",
             journal=database.journal(connection),
-            optuna=optuna,
-            revision=revision,
-            rows={
-                name: _count(connection, sa.table(name)) for name in _TABLES if name not in missing
-            },
-            findings=tuple(findings),
+            optuna=_optuna(connection),
+            revision=_revision(connection),
+            rows={name: _count(connection, sa.table(name)) for name in tables},
+            findings=findings,
         )
+
+
+def look_over(connection: sa.Connection, compare: Compare) -> Iterator[Finding]:
+    """Yield all that is found in a store; the steps after one that finds a fault rest on it."""
+    for step in (
+        _of_the_file(connection),
+        _of_versions(connection),
+        _gathered(shape.differences(connection)),
+        _gathered(shape.unreadable(connection)),
+        chain(_of_rows(connection), _gathered(_guarded(compare(connection)))),
+    ):
+        findings = list(step)
+        yield from findings
+        if any(finding.wrong for finding in findings):
+            return
+
+
+def _optuna(connection: sa.Connection) -> tuple[str | None, str]:
+    return migrate.revision(connection, "alembic_version"), _optuna_head()
+
+
+def _revision(connection: sa.Connection) -> tuple[str | None, str]:
+    return migrate.revision(connection), migrate.head()
+
+
+def _present(connection: sa.Connection) -> list[str]:
+    missing = shape.missing(connection)
+    return [name for name in shape.tables() if name not in (*missing, *shape.OF_VERSIONS)]
 
 
 def _count(connection: sa.Connection, of: sa.FromClause) -> int:
@@ -210,84 +276,74 @@ def _optuna_head() -> str:
     return str(ScriptDirectory(str(history.MIGRATIONS)).get_current_head())
 
 
-def _versions(
-    optuna: tuple[str | None, str], revision: tuple[str | None, str], missing: list[str]
-) -> Iterator[Finding]:
-    for whose, (stored, expected) in {"Optuna's": optuna, "nas's": revision}.items():
-        if stored != expected:
-            what = f"{whose} tables have revision {stored}, not {expected}"
-            yield Finding(what, 1, (), "nas store upgrade, or a newer nas")
-    if missing:
-        yield Finding("tables are missing", len(missing), tuple(missing), "nas store init")
-
-
-def _broken(connection: sa.Connection, rules: Iterable[_Rule]) -> Iterator[Finding]:
-    """Yield a finding for every rule that rows break."""
-    for rule in rules:
-        broken = rule.select.subquery("broken")
-        if count := _count(connection, broken):
-            some = sa.select(broken).order_by(*broken.c).limit(EXAMPLES)
-            names = tuple(_named(row.study, row.number) for row in connection.execute(some))
-            yield Finding(rule.what, count, names, rule.cure, rule.wrong)
-
-
-def _misshown(
-    connection: sa.Connection, score_of: Callable[[Mapping[str, Any]], Score | None]
-) -> Iterator[Finding]:
-    """Yield a finding where Optuna shows other values than the curves' metrics give."""
-    wrong, unread = [], []
-    for info in queries.studies(connection):
-        score = score_of(info.config)
-        if score is None:
-            unread.append(info.name)
-            continue
-        numbers = sorted(set(_differing(connection, info, score)))
-        wrong += [_named(info.name, number) for number in numbers]
-    if unread:
-        what = "studies whose configuration this nas can't read: their values are not compared"
-        yield Finding(what, len(unread), tuple(unread[:EXAMPLES]), "a newer nas", False)
-    if wrong:
-        what = "trials whose intermediate values are not what their metrics give"
-        yield Finding(what, len(wrong), tuple(wrong[:EXAMPLES]), _PERSON)
-
-
-def _differing(connection: sa.Connection, info: queries.StudyInfo, score: Score) -> Iterator[int]:
-    """Yield the number of a trial for each intermediate value that is not its metrics' score."""
-    a = schema.ARCHITECTURES.c
-    statement = (
-        sa.select(_t.number, _c.metrics, _i.intermediate_value, _i.intermediate_value_type)
-        .add_columns(*(a[name] for name in Cost._fields))
-        .add_columns((a.json if info.latency else sa.null()).label("architecture"))
-        .select_from(
-            _OWNED.join(schema.ARCHITECTURES, a.id == _e.architecture_id)
-            .join(schema.CURVE_POINTS, _c.evaluation_id == _e.id)
-            .join(history.STEPS, (_i.trial_id == _t.trial_id) & (_i.step == _c.epoch))
-        )
-        .where(_t.study_id == info.id)
-    )
-    for row in connection.execute(statement.execution_options(yield_per=plain.BATCH)):
-        cost = Cost(*(row._mapping[name] for name in Cost._fields))
-        of = StoredArchitecture(cost=cost, architecture_json=row.architecture or {})
-        wanted = score(row.metrics, of)
-        shown = history.step_of(row.intermediate_value, row.intermediate_value_type)
-        both_missing = math.isnan(shown) and math.isnan(wanted)
-        if not both_missing and not math.isclose(shown, wanted, rel_tol=1e-9, abs_tol=1e-12):
-            yield row.number
-
-
 def _of_the_file(connection: sa.Connection) -> Iterator[Finding]:
     database = dialects.of(connection)
     if damage := database.damage(connection):
-        cure = "a backup: the file is damaged"
-        yield Finding("SQLite finds damage", len(damage), tuple(damage), cure)
-    if orphans := database.orphans(connection):
-        some = tuple(dict.fromkeys(orphans))[:EXAMPLES]
-        yield Finding("rows that refer to rows that are gone", len(orphans), some, _PERSON)
-    if database.journal(connection) not in ("wal", None):
+        yield Finding(DAMAGED, len(damage), tuple(damage), "a backup: the file is damaged")
+    elif database.journal(connection) not in ("wal", None):
         cure = "the next search switches it on"
         yield Finding("SQLite does not write ahead (WAL)", 1, (), cure, False)
 
 
-def _named(study: str | None, number: int | None) -> str:
+def _of_versions(connection: sa.Connection) -> Iterator[Finding]:
+    for whose, of in {"Optuna's": _optuna(connection), "nas's": _revision(connection)}.items():
+        if of[0] != of[1]:
+            what = f"{whose} tables have revision {of[0]}, not {of[1]}"
+            yield Finding(what, 1, (), "nas store upgrade, or a newer nas")
+    missing = shape.missing(connection)
+    if missing:
+        yield Finding("tables are missing", len(missing), tuple(missing), "nas store init")
+    for name in {*shape.OF_VERSIONS, "version_info"} - {*missing}:
+        if (count := _count(connection, sa.table(name))) != 1:
+            yield Finding(f"rows in {name} instead of one", count, (), _PERSON)
+
+
+def _of_rows(connection: sa.Connection) -> Iterator[Finding]:
+    """Yield a finding for every rule that rows break."""
+    if foreign := shape.foreign(connection):
+        what = "tables that are neither Optuna's nor nas's"
+        yield Finding(what, len(foreign), tuple(foreign[:EXAMPLES]), "nothing, if known", False)
+    yield from _gathered(chain(shape.orphans(connection), _unfulfilled(connection)))
+    for rule in _RULES:
+        broken = rule.select.subquery("broken")
+        if count := _count(connection, broken):
+            some = sa.select(broken).order_by(*broken.c).limit(EXAMPLES)
+            names = tuple(named(row.study, row.number) for row in connection.execute(some))
+            yield Finding(rule.what, count, names, rule.cure, rule.wrong)
+
+
+def _unfulfilled(connection: sa.Connection) -> Iterator[Broken]:
+    """Yield the rows that do not fulfil a condition of their table."""
+    for name, conditions in _CONDITIONS.items():
+        table = shape.tables()[name]
+        ours: sa.ColumnElement[bool] = sa.true()  # a study of another program may be otherwise
+        if name in history.TABLES and "trial_id" in table.c:
+            ours = table.c.trial_id.in_(sa.select(_t.trial_id))
+        for condition in conditions:
+            broken = sa.select(*table.primary_key).where(ours, sa.text(f"NOT ({condition})"))
+            for key in connection.execute(broken):
+                yield f"rows of {name} without {condition}", "/".join(map(str, key))
+
+
+def _guarded(broken: Iterator[Broken]) -> Iterator[Broken]:
+    """Yield the rules that rows break, the last one that some can't be read."""
+    try:
+        yield from broken
+    except UNREADABLE as error:
+        yield "rows that can't be read", f"{type(error).__name__}: {error}"
+
+
+def _gathered(broken: Iterable[Broken]) -> Iterator[Finding]:
+    """Yield a finding for each rule, with examples."""
+    places: dict[str, list[str]] = {}
+    for what, where in broken:
+        places.setdefault(what, []).append(where)
+    for what, all_places in places.items():
+        some = tuple(islice(dict.fromkeys(all_places), EXAMPLES))
+        yield Finding(what, len(all_places), some, _PERSON)
+
+
+def named(study: str | None, number: int | None = None) -> str:
+    """Return STUDY/NUMBER of a trial, or the study's name."""
     name = study or "a deleted study"
     return name if number is None else f"{name}/{number}"

@@ -43,6 +43,8 @@ class SQLite:
     clock = "((julianday('now') - 2440587.5) * 86400.0)"
     gap = "(julianday(ended) - julianday(begun)) * 86400.0"  # seconds between two columns
     insert = staticmethod(sqlite.insert)
+    holds_types = False  # any value fits any column
+    triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
     reading: Mapping[str, Any] = {"deferred": True}  # options of a connection that only reads
     exclude_migrations = lock = staticmethod(_nothing)  # a transaction is the only writer
     how_to_create = staticmethod(_nothing)  # a file is made when it is opened
@@ -93,11 +95,6 @@ class SQLite:
         lines = connection.exec_driver_sql("PRAGMA quick_check(5)").scalars().all()
         return [] if lines == ["ok"] else [str(line) for line in lines]
 
-    def orphans(self, connection: sa.Connection) -> list[str]:
-        """Return the rows that refer to missing rows: a program may write without foreign keys."""
-        rows = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-        return [f"{row.table} refers to {row.parent}" for row in rows]
-
     def insert_many(
         self,
         connection: sa.Connection,
@@ -124,11 +121,16 @@ class PostgreSQL:
     clock = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
     gap = "extract(epoch FROM ended - begun)"
     insert = staticmethod(postgresql.insert)
+    holds_types = True
+    triggers = (
+        "SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
+        " WHERE NOT tgisinternal AND relnamespace = current_schema()::regnamespace"
+    )
     # Each statement sees its own moment in a transaction too: reading without one is spared two of
     # three journeys to the server.
     reading: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT"}
     prepare = journal = staticmethod(_nothing)  # a server looks after its files itself
-    damage = orphans = staticmethod(_no_findings)
+    damage = staticmethod(_no_findings)
 
     def options(self, url: sa.URL) -> dict[str, Any]:
         """Return the options of `create_engine`; those of the URL win over ours."""

@@ -7,6 +7,7 @@ training that took minutes is not to be lost by it, so the worker waits.
 import logging
 import os
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from nas import credentials
-from nas.errors import StoreAway, StoreError
+from nas.errors import UNREADABLE, StoreAway, StoreError
 from nas.store import dialects
 
 P = ParamSpec("P")
@@ -65,7 +66,7 @@ def parse(url: str) -> sa.URL:
         raise StoreError(f"A store is SQLite or PostgreSQL, not {backend!r}: write {_EXAMPLES}.")
     if parsed.database in (None, "", ":memory:") or "uri" in parsed.query:
         raise StoreError("A store outlives its process, so it needs a file: sqlite:///PATH.")
-    return parsed
+    return parsed.set(database=os.path.expanduser(str(parsed.database)))
 
 
 def resolve(url: str | None) -> str:
@@ -126,7 +127,12 @@ def translated(url: sa.URL, doing: str) -> Iterator[None]:
     """Turn the database's errors into StoreError, naming the store without its credentials."""
     try:
         yield
-    except (exc.SQLAlchemyError, OSError) as error:
+    except UNREADABLE as error:  # a row that is not what it should be
+        raise StoreError(
+            f"Can't {doing} the store {masked(url)}: rows are damaged ({type(error).__name__}). "
+            "nas store check says which."
+        ) from error
+    except (exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
         reason = _reason(error)
         kind = StoreAway if _is_passing(error) else StoreError
         raise kind(

@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial
 TABLES: dict[str, sa.Table] = dict(models.BaseModel.metadata.tables)
 MIGRATIONS = Path(str(_rdb.__file__)).parent / "alembic"
 NOT_FOUND = models.NOT_FOUND_MSG
+SCHEMA_VERSION: int = models.SCHEMA_VERSION
 value_of: Callable[..., float] = models.TrialValueModel.stored_repr_to_value
 step_of: Callable[..., float] = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
 stored_value: Callable[..., Any] = models.TrialValueModel.value_to_stored_repr

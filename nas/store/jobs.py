@@ -18,6 +18,7 @@ from nas.store.schema import JOBS, utc_now
 SENDING = "submitting"  # the row is there, the cluster has not said yet that it has the job
 LOST = "lost"  # the head that had it is gone, or is another one now
 ENDED = ("succeeded", "failed", "stopped", LOST)
+STATES = (SENDING, "pending", "running", *ENDED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from nas.store.schema import METADATA, VERSION_TABLE
 
 # Our indexes on Optuna's tables: its own serve a trial's id, ours a study's states and values. An
 # index changes nothing that Optuna reads or writes.
-_INDEXES = {
+INDEXES = {
     ("trials", "ix_nas_optuna_trials_state"): "study_id, state",
     ("trial_values", "ix_nas_optuna_trial_values_value"): "value",
 }
@@ -20,7 +20,9 @@ _INDEXES = {
 
 def revision(connection: sa.Connection, table: str = VERSION_TABLE) -> str | None:
     """Return the revision of a store's tables, None where there are none."""
-    if not sa.inspect(connection).has_table(table):
+    inspector = sa.inspect(connection)
+    columns = inspector.get_columns(table) if inspector.has_table(table) else []
+    if not any(column["name"] == "version_num" for column in columns):
         return None
     version = sa.table(table, sa.column("version_num", sa.String()))
     return connection.execute(sa.select(version.c.version_num)).scalar()
@@ -28,7 +30,8 @@ def revision(connection: sa.Connection, table: str = VERSION_TABLE) -> str | Non
 
 def revisions() -> list[str]:
     """Return every revision that this program knows, the newest first."""
-    return [each.revision for each in _scripts().walk_revisions()]
+    files = (Path(__file__).parent / "versions").glob("v*.py")
+    return sorted((path.name[1:5] for path in files), reverse=True)
 
 
 def head() -> str:
@@ -43,7 +46,6 @@ def make_or_upgrade(engine: sa.Engine) -> None:
     """
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
-    from alembic.util import CommandError
 
     scripts = _scripts()
     with (
@@ -58,15 +60,10 @@ def make_or_upgrade(engine: sa.Engine) -> None:
             version_table=VERSION_TABLE,
             render_as_batch=True,  # SQLite can't alter most things in place
         )
-        if revision(connection) is None:
+        if refuse_newer(connection, engine.url) is None:
             METADATA.create_all(connection)
             environment.get_context().stamp(scripts, "head")
-        try:
-            environment.run_migrations()
-        except CommandError as error:
-            raise StoreError(
-                f"The store was written by a newer nas ({error}): update nas, or use another store."
-            ) from None
+        environment.run_migrations()
 
 
 def index_optunas(engine: sa.Engine) -> None:
@@ -74,7 +71,7 @@ def index_optunas(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         dialects.of(connection).exclude_migrations(connection)
         inspector = sa.inspect(connection)
-        for (table, name), columns in _INDEXES.items():
+        for (table, name), columns in INDEXES.items():
             if name not in {index["name"] for index in inspector.get_indexes(table)}:
                 connection.exec_driver_sql(
                     f"CREATE INDEX IF NOT EXISTS {name} ON {table} ({columns})"
@@ -108,21 +105,25 @@ def upgrade(url: str) -> tuple[tuple[str, str], tuple[str, str]]:
             engine.dispose()
 
 
+def refuse_newer(connection: sa.Connection, url: str | sa.URL) -> str | None:
+    """Raise StoreError where a newer nas wrote the tables; return their revision."""
+    stored, newest = revision(connection), head()
+    if stored is None or stored in revisions():
+        return stored
+    raise StoreError(
+        f"The store {engines.masked(url)} was written by a newer nas (revision {stored}, this one "
+        f"knows {newest}): update nas, or use another store."
+    )
+
+
 def require_current(connection: sa.Connection, url: str) -> None:
     """Raise StoreError unless our tables have this program's revision."""
-    stored, newest = revision(connection), head()
-    if stored == newest:
-        return
-    name = engines.masked(url)
-    if stored in revisions():
+    stored, newest = refuse_newer(connection, url), head()
+    if stored != newest:
         raise StoreError(
-            f"The store {name} has the tables of revision {stored}, this nas those of {newest}: "
-            "nas store upgrade brings them up to date."
+            f"The store {engines.masked(url)} has the tables of revision {stored}, this nas those "
+            f"of {newest}: nas store upgrade brings them up to date."
         )
-    raise StoreError(
-        f"The store was written by a newer nas (revision {stored}, this one knows {newest}): "
-        "update nas, or use another store."
-    )
 
 
 def _scripts() -> Any:

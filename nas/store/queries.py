@@ -21,6 +21,7 @@ from nas.pruners.ladder import RungTrial
 from nas.store import dialects, schema
 from nas.store import engine as engines
 from nas.store.dialects import DatabaseSeconds
+from nas.store.migrate import refuse_newer
 from nas.store.records import (
     CurvePoint,
     Evaluation,
@@ -197,8 +198,11 @@ class Tried(NamedTuple):
 
 
 @contextmanager
-def connect(url: str, *, frozen: bool = False) -> Iterator[sa.Connection]:
-    """Open a store for reading, with `frozen` at one instant; raise StoreError if there is none."""
+def connect(url: str, *, frozen: bool = False, newer: bool = False) -> Iterator[sa.Connection]:
+    """Open a store for reading, with `frozen` at one instant; raise StoreError if there is none.
+
+    The store of a newer nas is refused, unless `newer` is wanted.
+    """
     parsed = engines.parse(url)
     engine = engines.read_engine(parsed)
     try:
@@ -210,6 +214,8 @@ def connect(url: str, *, frozen: bool = False) -> Iterator[sa.Connection]:
                     f"No store at {engines.masked(parsed)}: the database has no nas tables. "
                     "Name another with --store or NAS_STORE, or run a search first."
                 )
+            if not newer:
+                refuse_newer(connection, parsed)
             yield connection
     finally:
         engine.dispose()

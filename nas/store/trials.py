@@ -187,7 +187,7 @@ class Trials:
             "checkpoint": checkpoint,
         }
         shown = _STATES[self._shown(state, lease.fidelity)]
-        attributes = _attributes(measured, reason)
+        attributes = shown_attributes(measured, reason)
         tries = count()
 
         @patient
@@ -242,7 +242,7 @@ class Trials:
     def _tell_stored(self, connection: sa.Connection, trial: Any) -> bool:
         stored = queries.evaluation(connection, trial.evaluation_id)
         points = queries.curve(connection, trial.evaluation_id)
-        attributes = _attributes(stored.metrics, stored.reason)
+        attributes = shown_attributes(stored.metrics, stored.reason)
         origin = _origin(stored)
         if origin != f"{self.info.name}/{trial.number}":
             attributes["reused_from"] = origin
@@ -326,7 +326,7 @@ class Trials:
         if proposal.promoted_from is not None:
             attributes["promoted_from"] = proposal.promoted_from
         if state != "running":
-            attributes |= _attributes(stored.metrics, stored.reason)
+            attributes |= shown_attributes(stored.metrics, stored.reason)
             value = self._value(state, stored.metrics, stored)
         return FrozenTrial(
             number=-1,
@@ -393,7 +393,7 @@ def _origin(evaluation: Evaluation) -> str:
     return f"{evaluation.study}/{evaluation.number}"
 
 
-def _attributes(metrics: Metrics, reason: str | None) -> dict[str, Any]:
+def shown_attributes(metrics: Metrics, reason: str | None) -> dict[str, Any]:
     """Return the attributes of an evaluation that the dashboard shows."""
     shown: dict[str, Any] = {"metrics": dict(metrics)} if metrics else {}
     if reason is not None:

@@ -92,7 +92,7 @@ def load(
     if is_url(str(source)):
         path = fetch(str(source), user_cache(), say)
         try:
-            return folder(path) if path.is_dir() else load_npz(path, groups, say=say)
+            return folder(path) if path.is_dir() else load_npz(path, groups, reading=reading)
         except DataError as error:
             raise DataError(f"{source}, as it was fetched: {error}") from error
     path = Path(plain(source))
@@ -105,4 +105,4 @@ def load(
             f"A data file needs to be an .npz in MedMNIST's layout; got {path.name!r}. "
             f"Other sources: a folder of images per class, or a name: {', '.join(names())}."
         )
-    return load_npz(path, groups, say=say)
+    return load_npz(path, groups, reading=reading)

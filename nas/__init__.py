@@ -58,5 +58,6 @@ _MODULES = {  # where the verbs are
 def __getattr__(name: str) -> Any:
     for module, verbs in _MODULES.items():
         if name in verbs:
-            return getattr(import_module(f"nas.commands.{module}"), name)
+            verb = getattr(import_module(f"nas.commands.{module}"), name)
+            return import_module("nas.commands._options").checked(verb)
     raise AttributeError(f"module 'nas' has no attribute {name!r}; it has: {', '.join(__all__)}")

@@ -6,6 +6,7 @@ NasError
 │   ├── DataError        a data set that is absent, empty, unreadable or has the wrong shape
 │   ├── StoreError       a database that can't be opened, or a study that means something else
 │   │   └── StoreAway    a database that may be back soon: dropped, restarting, locked, full
+│   ├── UnknownOption    an option or an argument that does not exist; a TypeError too
 │   └── ClusterError     a cluster that refuses what it is asked, or a job it does not have
 │       └── NoHead       nothing that is a Ray head answers at an address
 ├── TrialError           ends one trial with a recorded reason, never the search
@@ -88,6 +89,10 @@ class StoreError(UserError):
 
 class StoreAway(StoreError):
     """A database does not answer now but may soon: it restarts, is locked, or its disk is full."""
+
+
+class UnknownOption(UserError, TypeError):
+    """An option or an argument of that name does not exist."""
 
 
 class ClusterError(UserError):

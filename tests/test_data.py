@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from nas import data
 from nas.data.dataset import stratified
+from nas.data.inspection import describe
 from nas.errors import DataError
 from nas.training.augmentations import OPERATIONS
 
@@ -138,13 +141,24 @@ def test_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     [
         ({"train_images": None, "train_labels": None}, "needs the keys 'train_images'"),
         ({"val_labels": None}, "there is only 'val_images'"),
-        ({"train_images": np.zeros((24, 6, 5), np.float32)}, "train_images has float32"),
+        ({"train_images": np.zeros((24, 6, 5), np.float32)}, "one shape and type"),
+        ({f"{s}_images": np.full((n, 6, 5), np.nan) for s, n in (("train", 24), ("val", 8),
+          ("test", 8))}, "need numbers that are finite"),
+        ({"train_images": np.full((24, 6, 5), "x")}, "best of type uint8; train_images has <U1"),
         ({"train_images": np.zeros((24, 6, 5, 2), np.uint8)}, r"has \(24, 6, 5, 2\)"),
         ({"train_images": np.zeros((24, 30), np.uint8)}, r"has \(24, 30\)"),
         ({"test_images": np.zeros((8, 9, 5), np.uint8)}, "images of one shape"),
         ({"val_labels": np.zeros(7, np.uint8)}, r"shape \(8,\) or \(8, 1\)"),
         ({"val_labels": np.zeros((8, 2), np.uint8)}, "one label per image"),
-        ({"val_labels": np.zeros(8)}, "integer type; val_labels has float64"),
+        ({"val_labels": np.full(8, 0.5)}, "whole numbers or text.*has float64 with fractions"),
+        ({"val_labels": np.full(8, np.nan)}, "has float64 with fractions"),
+        ({"val_labels": np.full(8, 1j)}, "val_labels has complex128"),
+        ({"val_labels": np.full(8, "0")}, "text as labels, or all of them numbers"),
+        ({"val_labels": np.array([-1, 0] * 4)}, "4 of val_labels are below, such as -1"),
+        ({"validation_labels": np.zeros(8, int)}, "'val_labels' and 'validation_labels' for the"),
+        ({"classes": np.array(["a", "b"]), "class_names": np.array(["a", "b"])}, "names of c"),
+        ({"classes": np.array(["a", "a"])}, "'a' twice"),
+        ({"val_labels": np.full(8, 3)}, "none of '3'"),
         ({"train_labels": np.zeros(24, np.uint8)}, "every class|Every class"),
         ({f"{s}_labels": np.zeros(n, int) for s, n in (("train", 24), ("val", 8), ("test", 8))},
          "at least two classes"),
@@ -155,6 +169,94 @@ def test_bad_npz(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     """A file of another layout is refused with the rule and what was found."""
     with pytest.raises(DataError, match=message):
         data.load(write_npz(tmp_path / "bad.npz", **changes))
+
+
+def changed(part: str, change: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the arrays of one part of `write_npz`, changed."""
+    with np.load(write_npz(Path(tempfile.mkdtemp()) / "x.npz")) as arrays:
+        return {key: change(arrays[key]) for key in arrays.files if part in key}
+
+
+def renamed(old: str, new: str) -> dict[str, Any]:
+    """Return changes that give arrays another name."""
+    found = changed(old, lambda array: array)
+    return {key.replace(old, new): value for key, value in found.items()} | dict.fromkeys(found)
+
+
+def moved(array: Any) -> Any:
+    """Return RGB images of gray ones, channels first."""
+    return np.repeat(array[:, None], 3, 1)
+
+
+ALIKE: dict[str, Any] = {
+    "validation": lambda: renamed("val_", "validation_"),
+    "valid": lambda: renamed("val_", "valid_"),
+    "Train": lambda: renamed("train_", "Training_"),
+    "x and y": lambda: renamed("_images", "_x") | renamed("_labels", "_y"),
+    "keras": lambda: {
+        f"{kind}_{split}": value
+        for split in ("train", "val", "test")
+        for kind, name in (("x", "images"), ("y", "labels"))
+        for value in changed(f"{split}_{name}", lambda array: array).values()
+    } | dict.fromkeys(changed("_", lambda array: array)),
+    "one channel, first": lambda: changed("images", lambda a: a[:, None]),
+    "floats from 0 to 1": lambda: changed("images", lambda a: a / 255),
+    "floats from 0 to 255": lambda: changed("images", lambda a: a.astype(np.float32)),
+    "long integers": lambda: changed("images", lambda a: a.astype(np.int64)),
+    "one-hot": lambda: changed("labels", lambda a: np.eye(2, dtype=np.float32)[a[:, 0]]),
+    "truth": lambda: changed("labels", lambda a: a == 1),
+    "float labels": lambda: changed("labels", lambda a: a.astype(np.float32)),
+    "text labels": lambda: changed("labels", lambda a: np.array(["0", "1"])[a]),
+    "bytes as labels": lambda: changed("labels", lambda a: np.array([b"0", b"1"])[a]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_other_ways_of_writing_the_same(tmp_path: Path, name: str) -> None:
+    """Names, types and shapes whose meaning is plain give the same data set."""
+    found = data.load(write_npz(tmp_path / "x.npz", **ALIKE[name]()))
+    assert found.fingerprint == data.load(write_npz(tmp_path / "y.npz")).fingerprint
+    assert not found.origin.left_out
+
+
+def test_channels_first_are_moved(tmp_path: Path) -> None:
+    """Colours that come first are colours, and it is said."""
+    found = data.load(write_npz(tmp_path / "x.npz", **changed("images", moved)))
+    assert (found.in_channels, found.native_resolution) == (3, 6)
+    assert "channels come first in the file" in describe(found)
+
+
+def test_levels_of_arrays(tmp_path: Path) -> None:
+    """Scans of 12 bits and standardised floats fill 0 to 255 by the train split's range."""
+    for change in (lambda a: a.astype(np.uint16) * 16, lambda a: (a - 100.0) / 50):
+        arrays = changed("images", change)
+        found = data.load(write_npz(tmp_path / "x.npz", **arrays))
+        plain = data.load(write_npz(tmp_path / "y.npz")).splits["train"].images(6).astype(int)
+        assert abs(found.splits["train"].images(6) - plain).max() <= 3
+        low, high = found.reading.levels or (0, 0)
+        assert low == arrays["train_images"].min()
+        assert high == arrays["train_images"].max()
+        assert f"levels {low:g} to {high:g} become 0 to 255" in describe(found)
+
+
+def test_names_and_keys(tmp_path: Path) -> None:
+    """Bytes are names, names give text labels their order, unread arrays are told."""
+    text = changed("labels", lambda a: np.array(["dog", "cat"])[a[:, 0]])
+    names = np.array([b"dog", "\u00e9t\u00e9".encode(), b"cat"])
+    with pytest.raises(DataError, match="none of '\u00e9t\u00e9'"):
+        data.load(write_npz(tmp_path / "x.npz", classes=names, **text))
+    extra = {"train_masks": np.zeros(3), "holdout_images": np.zeros(3)}
+    found = data.load(write_npz(tmp_path / "x.npz", class_names=names[::2], **text, **extra))
+    assert found.classes == ("dog", "cat")
+    assert found.splits["validation"].labels.tolist() == [0, 1] * 4
+    assert "left out: 2 arrays of other names (holdout_images, train_masks)" in describe(found)
+    with pytest.raises(DataError, match="lacks 'dog'"):
+        data.load(write_npz(tmp_path / "x.npz", classes=names[1:], **text))
+    alone = {"images": np.zeros((40, 4, 4), np.uint8), "labels": np.arange(40) % 2}
+    found = data.load(write_npz(tmp_path / "x.npz", **dict.fromkeys(changed("_", len)), **alone))
+    assert [len(split) for split in found.splits.values()] == [24, 8, 8]
+    few = data.load(write_npz(tmp_path / "x.npz", val_labels=np.zeros(8, int)))
+    assert "validation has no images of '1'" in describe(few)
 
 
 def test_file_that_is_no_archive(tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from filelock import FileLock
 from PIL import Image
 from search_kit import arguments, nas_here, result, write_inputs
 
-from nas import data
+from nas import data, files
 from nas.cluster.package import pack
 from nas.data import archive, remote
 from nas.errors import DataError, UserError
@@ -457,5 +458,55 @@ def test_an_archive_without_classes_is_told(server: Server) -> None:
 def test_what_is_no_archive_is_told(name: str, server: Server) -> None:
     """The message has the URL and the reason."""
     (server.folder / name).write_text("<html>")
-    with pytest.raises(DataError, match=rf"{name} can't be fetched into .*: .* (not|could not)"):
+    with pytest.raises(DataError, match=rf"{name}, as it was fetched: .*: (cut|.* not)"):
         data.load(server.url(name))
+
+
+def test_a_length_that_the_server_states_is_compared_first(
+    server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    """A file over the limit, or larger than the disk, is refused before it is fetched."""
+    monkeypatch.setattr(archive, "_free", lambda _: 10)
+    with pytest.raises(DataError, match=r"tones\.npz holds .*B; .* has 10B left"):
+        data.load(server.url("tones.npz"))
+    monkeypatch.setenv("NAS_LIMITS", "total_bytes=100")
+    with pytest.raises(DataError, match=r"tones\.npz: .* over the limit of 100"):
+        data.load(server.url("tones.npz"))
+    assert server.fetched == []
+    assert list(cache.rglob("*.npz")) == []
+
+
+def test_a_length_that_is_not_stated_is_bounded(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    """A download ends at the limit, and one that ends early is told."""
+    monkeypatch.setattr(remote._Remote, "size", lambda _: None)
+    monkeypatch.setenv("NAS_LIMITS", "total_bytes=100")
+    with pytest.raises(DataError, match="over the limit of 100"):
+        data.load(bucket)
+    monkeypatch.delenv("NAS_LIMITS")
+    monkeypatch.setattr(remote._Remote, "size", lambda _: 10**6)
+    with pytest.raises(DataError, match=r"has 1,000,000 bytes, of which .* came"):
+        data.load(bucket)
+    assert [path for path in cache.rglob("*") if path.is_file() and path.name != "lock"] == []
+
+
+def test_who_waits_for_another_says_so(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process fetches the file, that is what a line says."""
+    monkeypatch.setattr(files, "SOON", 0.01)
+    url, lines, told = server.url("tones.npz"), list[str](), threading.Event()
+    data.load(url)
+    lock = FileLock(next(cache.iterdir()) / "lock")
+
+    def say(line: str) -> None:
+        lines.append(line)
+        told.set()
+
+    with lock:
+        thread = threading.Thread(target=remote.fetch, args=(url, cache.parent, say))
+        thread.start()
+        assert told.wait(60)
+    thread.join(60)
+    assert lines == [f"another process fetches {url} now: waiting for it"]

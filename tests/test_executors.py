@@ -146,9 +146,15 @@ def test_a_mistake_that_a_worker_finds_is_told(place: Place, tmp_path: Path) -> 
         ({"cpus_per_trial": 2.0, "workers": 0}, "is for --executor ray, not for in-process."),
         ({"max_concurrent": 2}, "--max-concurrent 2 is for --executor ray"),
         ({"executor": "ray", "workers": 2}, "--max-concurrent says"),
-        ({"executor": "ray", "cpus_per_trial": 0.0}, "--cpus-per-trial is above 0, not 0."),
+        (
+            {"executor": "ray", "cpus_per_trial": 0.0},
+            "--cpus-per-trial is a number of at least 0.01, not 0.0.",
+        ),
         ({"executor": "ray", "gpus_per_trial": 1.5}, "or a whole number, not 1.5."),
-        ({"executor": "ray", "max_concurrent": 0}, "--max-concurrent is at least 1, not 0."),
+        (
+            {"executor": "ray", "max_concurrent": 0},
+            "--max-concurrent is a whole number of at least 1, not 0.",
+        ),
     ],
 )
 def test_what_an_executor_cannot_do_is_refused(options: dict[str, object], message: str) -> None:

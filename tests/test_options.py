@@ -1,10 +1,12 @@
 """The options of a search: said once, refused alike wherever they are given."""
 
 import inspect
+import pickle
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from search_kit import ROOT, write_inputs
 from typer.testing import CliRunner
@@ -12,7 +14,9 @@ from typer.testing import CliRunner
 import nas
 from nas.cli import app
 from nas.cluster import head as heads
+from nas.commands._options import parameters
 from nas.errors import UserError
+from nas.store.engine import parse
 from nas.study import options
 
 # For each option a value that it can't have, and what else has to be given for it to count.
@@ -52,7 +56,7 @@ BAD: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "executor": [("slurm", {})],
     "address": [("head:6379", {"executor": "local"})],
     "cpus_per_trial": [(0, {"executor": "ray"}), (1, {"executor": "local"})],
-    "gpus_per_trial": [(1.5, {"executor": "ray"})],
+    "gpus_per_trial": [(1.5, {"executor": "ray"}), (float("nan"), {"executor": "ray"})],
     "max_concurrent": [(0, {"executor": "ray"})],
     "study": [("a/b", {}), ("", {})],
     "store": [("nas.db", {}), ("oracle://u:secret@h/d", {})],
@@ -188,10 +192,103 @@ def test_python_knows_the_options() -> None:
     assert set(options.resumable()) < set(inspect.signature(nas.resume).parameters)
     for name, option in options.declared().items():
         assert f"    {name}: {option.help}" in (nas.search.__doc__ or "")
-    with pytest.raises(UserError, match=r"No option named 'trails'\. Did you mean 'trials'"):
-        nas.search(target_flops="2M", trails=3)
-    with pytest.raises(UserError, match="No option named 'sampler'"):
+    with pytest.raises(TypeError, match=r"No argument of resume.. named 'sampler'"):
         nas.resume("x", sampler="tpe")
+
+
+HUGE = [10**5000, 10**19, float("inf"), float("nan"), "9" * 400]
+
+
+@pytest.mark.parametrize("value", HUGE, ids=["digits", "large", "inf", "nan", "text"])
+def test_every_number_has_finite_limits(value: Any) -> None:
+    """No option takes a number that is not finite, or too large for a database's whole number."""
+    numbers = [
+        name
+        for name, option in options.declared().items()
+        if not {int, float}.isdisjoint(option.types)
+    ]
+    assert len(numbers) > 15
+    for name in numbers:
+        with pytest.raises(UserError, match=rf"--{name.replace('_', '-')} "):
+            options.read({name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "read"),
+    [
+        ({"trials": np.int64(3)}, "trials", 3),
+        ({"cpus_per_trial": np.float32(0.5)}, "cpus_per_trial", 0.5),
+        ({"cpus_per_trial": 2}, "cpus_per_trial", 2.0),
+        ({"target_flops": np.float64(2e6)}, "target_flops", 2_000_000),
+        ({"showcase": np.bool_(False)}, "showcase", False),
+        ({"study": np.str_("s")}, "study", "s"),
+        ({"set": {"training.epochs": np.int64(3)}}, "set", ("training.epochs=3",)),
+        ({"data": Path("a/b.npz")}, "data", "a/b.npz"),
+        ({"data": "~nobody-of-this-name/b.npz"}, "data", "~nobody-of-this-name/b.npz"),
+    ],
+)  # fmt: skip
+def test_python_s_numbers_and_paths_are_read(given: Any, name: str, read: Any) -> None:
+    """NumPy's numbers, a whole number for a number and a Path are what they look like."""
+    value = getattr(options.read(given), name)
+    assert (value, type(value)) == (read, type(read))
+
+
+@pytest.mark.parametrize(
+    "value", ["3", b"3", 2.5, True, [3], {}, np.array([3]), object()], ids=repr
+)
+def test_another_type_is_refused_in_our_words(value: Any) -> None:
+    """No option guesses: text is no number, and a number no text."""
+    with pytest.raises(UserError, match="--trials is a whole number, not "):
+        nas.search(target_flops="2M", trials=value)
+    if not isinstance(value, str):
+        for name in ("data", "study", "metric", "sampler", "out", "checkpoints", "recipe"):
+            with pytest.raises(UserError, match=f"--{name} is text, not "):
+                options.read({name: value})
+        with pytest.raises(UserError, match="--space is a name, a path or a SearchSpace, not "):
+            options.read({"space": value})
+
+
+def test_home_is_expanded_in_every_path(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """~ is the home folder in options, in Python, in a store's URL and in other verbs' paths."""
+    monkeypatch.setenv("HOME", str(here))
+    for name in ("space", "data", "out", "checkpoints", "latency_table"):
+        for path in ("~/x", Path("~/x")):
+            assert getattr(options.read({name: path}), name) == f"{here}/x"
+    (here / "x.toml").write_text("trials = 3")
+    assert options.given("~/x.toml", {}) == {"trials": 3}
+    assert parse("sqlite:///~/nas.db").database == f"{here}/nas.db"
+    with pytest.raises(UserError, match=f"{here}/y.json"):
+        nas.cost_of("~/y.json")
+    assert refusal("cost", "~/y.json") == refusal("cost", f"{here}/y.json")
+
+
+@pytest.mark.parametrize("name", nas.__all__)
+def test_a_misspelt_argument_is_a_type_error(name: str, here: Path) -> None:
+    """Every verb names the nearest argument; nothing is done or written."""
+    verb = getattr(nas, name)
+    right = max([name for name, _ in parameters(verb)], key=len, default="")
+    nearest = f" Did you mean '{right}'\\?" if right else ""
+    with pytest.raises(TypeError, match=rf"named '{right}s'\.{nearest}") as told:
+        verb(**{f"{right}s": 1})
+    assert isinstance(told.value, UserError)
+    assert list(here.iterdir()) == []
+    assert pickle.dumps(verb)  # a verb can be sent to another process
+
+
+def test_a_verb_reads_its_arguments(here: Path) -> None:
+    """NumPy's numbers are numbers; what is not finite or of another type is refused."""
+    assert nas.cost_of("efficientnet_b0", resolution=np.int64(64)).architecture.resolution == 64
+    for given, told in (
+        ({"resolution": "64"}, "--resolution is a whole number, not '64'"),
+        ({"classes": 2.0}, "--classes is a whole number, not 2.0"),
+    ):
+        with pytest.raises(UserError, match=told):
+            nas.cost_of("efficientnet_b0", **given)
+    for words in (
+        ("latency", "table", "--seconds", "nan", "--out", "t"),
+        ("status", "--watch", "--every", "inf"),
+    ):
+        assert re.search(r"--\w+ is a number from .* not (nan|inf)", refusal(*words))
 
 
 def test_every_name_stands_in_the_help() -> None:

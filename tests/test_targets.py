@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from nas.data import DataSet, load
 from nas.data.dataset import SPLITS, share_of, strata, stratified
+from nas.data.inspection import describe
 from nas.errors import DataError, UserError
 from nas.export import Facts
 from nas.export.python import export
@@ -92,16 +93,15 @@ def test_labels_of_0_and_1_are_several_labels(chests: DataSet) -> None:
 
 
 def test_one_hot_labels_are_classes_and_it_is_said(tmp_path: Path) -> None:
-    """Where every image has exactly one label, the columns are classes; somebody hears of it."""
-    said: list[str] = []
+    """Where every image has exactly one label, the columns are classes; it is said."""
     arrays = {f"{name}_labels": np.eye(4, dtype=int)[np.arange(count) % 4]
               for name, count in (("train", 200), ("val", 60), ("test", 80))}  # fmt: skip
-    data = load(write_chest(tmp_path / "hot.npz", **arrays), say=said.append)
+    data = load(write_chest(tmp_path / "hot.npz", **arrays))
     assert data.task == "classes"
     assert data.splits["val" if "val" in data.splits else "validation"].labels.tolist() == [
         number % 4 for number in range(60)
     ]
-    assert "exactly one of the labels" in said[0]
+    assert "every image has exactly one of the labels" in describe(data)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_one_hot_labels_are_classes_and_it_is_said(tmp_path: Path) -> None:
         ({"train_labels": np.full((200, 4), 2)}, r"need to be 0 or 1; train_labels go from 2 to 2"),
         (
             {"val_labels": np.ones((60, 3), int)},
-            r"the same number of labels; .*'val': \(60, 3\)",
+            r"the same number of labels; .*'validation': \(60, 3\)",
         ),
         ({"val_labels": np.arange(60)}, r"the same number of labels"),
         ({"train_labels": np.zeros((200, 2, 2), int)}, r"or \(200, L\), whether it has each"),

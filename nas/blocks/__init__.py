@@ -25,7 +25,8 @@ from nas.architecture import Architecture, Row, Value
 from nas.cost import Cost, Tape, Transcript
 from nas.errors import SpaceError, unknown
 
-OWN_FOLDERS = [path for path in os.environ.get("NAS_BLOCKS", "").split(os.pathsep) if path]
+_GIVEN = os.environ.get("NAS_BLOCKS", "").split(os.pathsep)
+OWN_FOLDERS = [os.path.expanduser(path) for path in _GIVEN if path]
 __path__.extend(OWN_FOLDERS)
 
 Options = dict[str, Any]  # every option of a block, by name

@@ -15,13 +15,12 @@ from typing import (
     Protocol,
     get_args,
     get_origin,
-    get_type_hints,
     runtime_checkable,
 )
 
 import typer
 
-from nas.commands._options import Help
+from nas.commands._options import Help, checked, parameters
 from nas.errors import Interrupted, NasError, UserError, printable
 
 if TYPE_CHECKING:
@@ -37,6 +36,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for ma
 StoreUrl = Annotated[
     str | None,
     typer.Option("--store", help="Database URL; else NAS_STORE, else sqlite:///studies/nas.db."),
+]
+AllowedHosts = Annotated[
+    list[str] | None,
+    typer.Option(help="Another name that the server is reached by, a proxy's say; repeatable."),
 ]
 Display = Callable[["Console"], AbstractContextManager[Callable[..., None]]]
 """Opens a page that is drawn again and again, and hands out the function that draws it."""
@@ -69,7 +72,7 @@ def add(
     The verb's `say` prints lines on standard error, its `watch` is shown there by `display`. A verb
     that returns an iterator has its values printed one by one, or shown by `display`, until Ctrl-C.
     """
-    hints = dict(_hints(verb))
+    hints = dict(parameters(verb))
     options = [_option(key, *hint) for key, hint in hints.items() if _is_option(hint[0])]
     wanted = [key for key in ("say", "watch") if key in hints and not _is_option(hints[key][0])]
 
@@ -77,7 +80,7 @@ def add(
     def run(*, json_: bool, **given: Any) -> None:
         words = {key: value for key, value in given.items() if value is not None}
         with callbacks(*wanted, display=display) as functions:
-            value = verb(**words, **functions)
+            value = checked(verb)(**words, **functions)
         _show(value, display, as_json=json_)
 
     as_json = inspect.Parameter("json_", _KEYWORD, annotation=Json, default=False)
@@ -87,17 +90,6 @@ def add(
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
-
-
-def _hints(verb: Callable[..., Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Yield the names of a verb's parameters with their types and defaults, of a TypedDict too."""
-    for parameter in inspect.signature(verb).parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            (fields,) = get_args(parameter.annotation)
-            for name, hint in get_type_hints(fields, include_extras=True).items():
-                yield name, (hint, None)
-        else:
-            yield parameter.name, (parameter.annotation, parameter.default)
 
 
 def _is_option(hint: Any) -> bool:

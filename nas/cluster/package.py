@@ -79,8 +79,8 @@ def pack(given: Given, *, here: bool) -> Packed:
     if search.set:
         sent["set"] = search.set
     sent["data"] = _data(search.data, here, packed)
-    out = given.get("out")
-    sent["out"] = _folder("out", search.out if here and out is None else out, here)
+    is_said = here or given.get("out") is not None
+    sent["out"] = _folder("out", search.out if is_said else None, here)
     if search.checkpoints is not None:
         sent["checkpoints"] = _folder("checkpoints", search.checkpoints, here)
     packed.words += words_of(sent)
@@ -122,7 +122,7 @@ def _data(given: str, here: bool, packed: Packed) -> str:
 
     if given in names() or is_url(given):
         return given
-    path = Path(given).expanduser()
+    path = Path(given)
     if here and not path.exists():
         raise absent(given)
     if not here and not path.is_absolute():
@@ -144,7 +144,7 @@ def _folder(option: str, given: str | None, here: bool) -> str:
         )
     if is_url(given):
         return given
-    path = Path(given).expanduser()
+    path = Path(given)
     if not here and not path.is_absolute():
         raise UserError(
             f"--{option} {given!r} is a folder of this machine, and {NOT_HERE}: give one that all "

@@ -166,6 +166,7 @@ def train(
     from nas.study.given import announce_given, executor_for, prepare_given
     from nas.study.preparation import open_study, taken_back
 
+    network, out = quantities.plain(network), quantities.plain(out)
     seeds = options.training_seeds(seeds)
     asked, say = options.read(given, options.trainable()), say or silent
     check_folder(Path(out))

@@ -17,6 +17,7 @@ from nas.data.npz import load_npz
 from nas.data.pixels import PixelReading
 from nas.data.remote import fetch
 from nas.errors import DataError, unknown
+from nas.quantities import plain
 from nas.registry import Registry
 
 __all__ = ["SPLITS", "DataSet", "Split", "load", "names"]
@@ -91,10 +92,10 @@ def load(
     if is_url(str(source)):
         path = fetch(str(source), user_cache(), say)
         try:
-            return folder(path) if path.is_dir() else load_npz(path, groups, say=say)
+            return folder(path) if path.is_dir() else load_npz(path, groups, reading=reading)
         except DataError as error:
             raise DataError(f"{source}, as it was fetched: {error}") from error
-    path = Path(source).expanduser()
+    path = Path(plain(source))
     if path.is_dir():
         return folder(path)
     if not path.exists():
@@ -104,4 +105,4 @@ def load(
             f"A data file needs to be an .npz in MedMNIST's layout; got {path.name!r}. "
             f"Other sources: a folder of images per class, or a name: {', '.join(names())}."
         )
-    return load_npz(path, groups, say=say)
+    return load_npz(path, groups, reading=reading)

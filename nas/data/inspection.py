@@ -10,7 +10,7 @@ from nas.data.dataset import DataSet, Split, members
 from nas.data.duplicates import Duplicates, ImagePlace
 
 BALANCED = 1.5  # times the images of the rarest class: up to here accuracy is a fair metric
-_SHOWN = 5  # files and classes that are named
+_SHOWN, _FEW = 5, 3  # files and classes that are named
 
 
 def counts(data: DataSet) -> dict[str, dict[str, int]]:
@@ -58,7 +58,7 @@ def colours(data: DataSet) -> str:
     if set(data.origin.modes) <= {"L" if data.in_channels == 1 else "RGB"}:
         return f"{kept} of 8 bits"
     modes = ", ".join(f"{count:,} {mode}" for mode, count in sorted(data.origin.modes.items()))
-    return f"{kept} of 8 bits (files: {modes})"
+    return f"{kept} of 8 bits (read from {modes})"
 
 
 def sizes(data: DataSet) -> dict[str, tuple[int, int]]:
@@ -84,8 +84,11 @@ def sizes_in_words(data: DataSet) -> str:
 
 
 def left_out_in_words(data: DataSet) -> str:
-    """Say how many files or arrays are not part of the set, reason by reason."""
-    counted = (f"{len(names):,} {reason}" for reason, names in data.origin.left_out.items())
+    """Say how many files or arrays are not part of the set, by the reason; few are named."""
+    counted = (
+        f"{len(names):,} {reason}{f' ({_listed(names)})' if len(names) <= _FEW else ''}"
+        for reason, names in data.origin.left_out.items()
+    )
     return ", ".join(counted)
 
 

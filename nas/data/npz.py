@@ -3,12 +3,13 @@
 Images are uint8, (N, H, W) or (N, H, W, 1) gray or (N, H, W, 3) RGB; labels are integers, (N,) or
 (N, 1), or (N, L) of 0 and 1 where an image may have several of L labels. A split that is not there
 is carved out of the train split. `classes` may name the classes or labels, and arrays such as
-`train_groups`, (N,), the group of each image.
+`train_groups`, (N,), the group of each image. Other ways of writing the same are read where their
+meaning is plain: names such as `valid_images` and `x_train`, channels first, other types.
 Yang et al., MedMNIST v2, Scientific Data 10, 41, 2023.
 """
 
-import logging
-from collections.abc import Callable
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ import numpy.typing as npt
 
 from nas.data.arrays import Arrays
 from nas.data.dataset import (
+    SPLITS,
     DataSet,
-    Images,
     Labels,
     Origin,
     check_classes,
@@ -27,65 +28,80 @@ from nas.data.dataset import (
     in_memory,
 )
 from nas.data.groups import check_apart, numbered
+from nas.data.labels import Raw, numbered_classes, raw_labels, text, without_one_hot
+from nas.data.pixels import PixelReading, eight_bits, reading_of_array
 from nas.errors import DataError
 
-log = logging.getLogger("nas")
-KEYS = {"train": "train", "validation": "val", "test": "test"}
+Keys = Mapping[str, str]  # an array's name, by its split
+
+_IMAGES, _LABELS = "images?|imgs?|x", "labels?|targets?|y"
+_CLASSES = "classes|class_names|label_names"
+_SPLITS = {
+    "train": "train(?:ing)?",
+    "validation": "val(?:id(?:ation)?)?|dev",
+    "test": "test(?:ing)?",
+}
+_SPLIT = "|".join(_SPLITS.values())
 
 
 def load_npz(
-    path: Path, groups: str | None = None, *, say: Callable[[str], None] = log.info
+    path: Path, groups: str | None = None, *, reading: PixelReading | None = None
 ) -> DataSet:
     """Read the data set in one .npz file. Raises DataError when it has not MedMNIST's layout.
 
-    `groups` is what the names of the arrays of groups have after the split, such as "groups"; `say`
-    hears of labels that are read as classes.
+    `groups` is what the names of the arrays of groups have after the split, such as "groups". A
+    `reading` says how pixels are read, where it is not the set's own.
     """
     arrays = Arrays(path)
-    images = {name: _images(arrays, key) for name, key in KEYS.items() if _has(arrays, key)}
-    raw = {name: _labels(arrays, KEYS[name], len(images[name])) for name in images}
-    if "train" not in images:
-        raise DataError(
-            f"An .npz data set needs the keys 'train_images' and 'train_labels'; {path} has: "
-            f"{', '.join(sorted(arrays)) or 'none'}."
-        )
-    shapes = {name: split.shape[1:] for name, split in images.items()}
-    if len(set(shapes.values())) > 1:
-        raise DataError(f"All splits need images of one shape; {path} has {shapes}.")
-    classes, labels = _classes(arrays, _without_one_hot(raw, path, say), path)
+    of_images, of_labels = _by_split(arrays, _IMAGES), _by_split(arrays, _LABELS)
+    _check_pairs(of_images, of_labels, arrays)
+    images = {split: _images(arrays[key], key) for split, key in of_images.items()}
+    kinds = {split: (*part.shape[1:], str(part.dtype)) for split, part in images.items()}
+    if len(set(kinds.values())) > 1:
+        raise DataError(f"All splits need images of one shape and type; {path} has {kinds}.")
+    raw, notes = without_one_hot(
+        {s: raw_labels(arrays[key], len(images[s]), key) for s, key in of_labels.items()}, path
+    )
+    of_names = _by_split(arrays, _CLASSES, splits=False)
+    names = text(arrays[of_names["train"]]).tolist() if of_names else None
+    classes, labels = numbered_classes(raw, names, path)
     check_classes(classes, labels["train"], where=path)
-    keys = None if groups is None else _group_keys(arrays, groups, labels, path)
-    return _data_set(path, images, labels, classes, keys, _unread(arrays, images, groups))
-
-
-def _unread(arrays: Arrays, images: dict[str, Images], groups: str | None) -> dict[str, list[str]]:
-    """Return the names of the arrays that are no part of the data set."""
-    kinds = ("images", "labels", *([groups] if groups else []))
-    read = {"classes", *(f"{KEYS[name]}_{kind}" for name in images for kind in kinds)}
-    unread = [key for key in arrays if key not in read]
-    return {"array of another name": unread} if unread else {}
+    if any(
+        len(s := arrays[key].shape) == 4 and s != images[n].shape for n, key in of_images.items()
+    ):
+        notes.append("channels come first in the file")
+    of_groups = {} if groups is None else _group_keys(arrays, groups, of_images)
+    found = [g for n, key in of_groups.items() for g in _groups(arrays[key], key, len(labels[n]))]
+    read = {key for keys in (of_images, of_labels, of_names, of_groups) for key in keys.values()}
+    unread = sorted(set(arrays) - read)
+    origin = Origin(left_out={"arrays of other names": unread} if unread else {}, notes=notes)
+    return _data_set(path, images, labels, classes, found, origin=origin, reading=reading)
 
 
 def _data_set(
     path: Path,
-    images: dict[str, Images],
+    images: dict[str, Raw],
     labels: dict[str, Labels],
     classes: tuple[str, ...],
-    keys: list[str] | None,
-    left_out: dict[str, list[str]],
+    keys: list[str],
+    *,
+    origin: Origin,
+    reading: PixelReading | None,
 ) -> DataSet:
-    all_images = np.concatenate(list(images.values()))
-    all_labels = np.concatenate(list(labels.values()))
+    levels, all_labels = np.concatenate(list(images.values())), np.concatenate([*labels.values()])
     bounds = np.cumsum([len(split) for split in images.values()])[:-1]
     given = dict(zip(images, np.split(np.arange(len(all_labels)), bounds), strict=True))
     groups = None
-    if keys is not None:
+    if keys:
         check_apart(given, keys)
         groups = numbered(keys)
     parts = fill_splits(given, all_labels, classes, groups)
     check_classes(classes, all_labels[parts["train"]], where=path)
+    read = reading_of_array(levels, parts["train"], str(path), given=reading)
+    all_images = eight_bits(levels, read)
     content: list[bytes | npt.NDArray[Any]] = [all_images, all_labels, *parts.values()]
     content.append("\n".join(classes).encode())
+    mode = "L" if all_images.shape[3] == 1 else "RGB"
     return DataSet(
         name=path.stem,
         fingerprint=content_hash(content if groups is None else [*content, groups]),
@@ -93,10 +109,12 @@ def _data_set(
         in_channels=all_images.shape[3],
         native_resolution=max(all_images.shape[1:3]),
         forbids=frozenset(),
+        reading=read,
         origin=Origin(
             {(all_images.shape[2], all_images.shape[1]): len(all_images)},
-            {"L" if all_images.shape[3] == 1 else "RGB": len(all_images)},
-            left_out,
+            {mode if levels.dtype == np.uint8 else str(levels.dtype): len(all_images)},
+            origin.left_out,
+            origin.notes,
         ),
         splits={
             name: in_memory(
@@ -107,116 +125,75 @@ def _data_set(
     )
 
 
-def _has(arrays: Arrays, key: str) -> bool:
-    names = [name for name in (f"{key}_images", f"{key}_labels") if name in arrays]
-    if len(names) == 1:
+def _by_split(arrays: Arrays, names: str, *, splits: bool = True) -> dict[str, str]:
+    """Return the arrays of a kind by their splits: train_images, x_test; images alone are train's.
+
+    Raises DataError for two arrays of one split.
+    """
+    found: dict[str, list[str]] = {}
+    either = re.compile(rf"(?:({_SPLIT})_)?(?:{names})|(?:{names})_({_SPLIT})", re.IGNORECASE)
+    for key in arrays:
+        if match := either.fullmatch(key):
+            name = (match[1] or match[2] or "").lower()
+            is_of = (s for s, each in _SPLITS.items() if re.fullmatch(each, name))
+            if splits or not name:
+                found.setdefault(next(is_of, ""), []).append(key)
+    alone = found.pop("", [])
+    if alone and "train" not in found:
+        found["train"] = alone
+    for split, keys in found.items():
+        if len(keys) > 1:
+            raise DataError(
+                f"{arrays.path} has {' and '.join(map(repr, keys))} for the same, "
+                f"{split if splits else 'the names of classes'}: leave one out."
+            )
+    return {split: found[split][0] for split in SPLITS if split in found}
+
+
+def _check_pairs(images: Keys, labels: Keys, arrays: Arrays) -> None:
+    """Refuse a split of which there are only images or only labels, and a file without train."""
+    both = {split: images.get(split) or labels[split] for split in images.keys() ^ labels.keys()}
+    for split, key in both.items():
+        raise DataError(f"A split needs both images and labels; of {split} there is only {key!r}.")
+    if "train" not in images:
         raise DataError(
-            f"A split needs both images and labels; of {key!r} there is only {names[0]!r}."
+            f"An .npz data set needs the keys 'train_images' and 'train_labels'; {arrays.path} has:"
+            f" {', '.join(sorted(arrays)) or 'none'}."
         )
-    return bool(names)
 
 
-def _images(arrays: Arrays, key: str) -> Images:
-    images = arrays[f"{key}_images"]
-    if images.dtype != np.uint8:
-        raise DataError(f"Images need type uint8; {key}_images has {images.dtype}.")
-    if images.ndim == 3:
-        images = images[..., None]  # (N, H, W, 1)
+def _images(given: Raw, key: str) -> Raw:
+    """Return images as (N, H, W, C); channels may come first."""
+    images = given[..., None] if given.ndim == 3 else given
+    if images.ndim == 4 and images.shape[3] not in (1, 3) and images.shape[1] in (1, 3):
+        images = np.moveaxis(images, 1, 3)
     if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
         raise DataError(
             "Images need the shape (N, H, W) for gray or (N, H, W, 3) for RGB, and at least one; "
-            f"{key}_images has {arrays[f'{key}_images'].shape}."
+            f"{key} has {given.shape}."
         )
+    if images.dtype.kind not in "buif":
+        raise DataError(f"Images need numbers, best of type uint8; {key} has {images.dtype}.")
     return images
 
 
-def _labels(arrays: Arrays, key: str, count: int) -> npt.NDArray[Any]:
-    labels = arrays[f"{key}_labels"]
-    if labels.shape[:1] != (count,) or labels.ndim > 2 or labels.size < count:
+def _group_keys(arrays: Arrays, name: str, images: Keys) -> dict[str, str]:
+    """Return the arrays of the groups of each split."""
+    found = _by_split(arrays, re.escape(name))
+    if missing := [split for split in images if split not in found]:
+        key = f"{'val' if missing[0] == 'validation' else missing[0]}_{name}"
         raise DataError(
-            f"Labels need the shape ({count},) or ({count}, 1), one label per image, or ({count}, "
-            f"L), whether it has each of L labels; {key}_labels has {labels.shape}."
+            f"--groups {name!r} needs the array {key!r} in {arrays.path}, which has: "
+            f"{', '.join(sorted(arrays))}."
         )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"Labels need an integer type; {key}_labels has {labels.dtype}.")
-    if labels.ndim == 1 or labels.shape[1] == 1:
-        return labels.reshape(-1)
-    if labels.min() < 0 or labels.max() > 1:
+    return {split: found[split] for split in images}
+
+
+def _groups(values: Raw, key: str, count: int) -> list[str]:
+    """Return the group of every image of a split."""
+    if values.shape not in ((count,), (count, 1)) or values.dtype.kind not in "iuUS":
         raise DataError(
-            f"Labels of the shape {labels.shape} need to be 0 or 1; {key}_labels go from "
-            f"{labels.min()} to {labels.max()}."
+            f"Groups need the shape ({count},), one whole number or text per image; "
+            f"{key} has {values.shape} of type {values.dtype}."
         )
-    return labels
-
-
-def _without_one_hot(
-    raw: dict[str, npt.NDArray[Any]], path: Path, say: Callable[[str], None]
-) -> dict[str, npt.NDArray[Any]]:
-    """Return class indices for labels of which every image has exactly one."""
-    widths = {split.shape[1:] for split in raw.values()}
-    if len(widths) > 1:
-        shapes = {KEYS[key]: split.shape for key, split in raw.items()}
-        raise DataError(
-            "All splits need one label per image, or all of them the same number of labels; "
-            f"{path} has {shapes}."
-        )
-    if widths == {()} or any((split.sum(1) != 1).any() for split in raw.values()):
-        return raw
-    say(f"{path.name}: every image has exactly one of the labels, so they are read as classes")
-    return {key: split.argmax(1) for key, split in raw.items()}
-
-
-def _group_keys(arrays: Arrays, name: str, labels: dict[str, Labels], path: Path) -> list[str]:
-    """Return the group of every image, of one split after the other."""
-    found: list[str] = []
-    for split, part in labels.items():
-        key = f"{KEYS[split]}_{name}"
-        if key not in arrays:
-            raise DataError(
-                f"--groups {name!r} needs the array {key!r} in {path}, which has: "
-                f"{', '.join(sorted(arrays))}."
-            )
-        values = arrays[key]
-        if values.shape not in ((len(part),), (len(part), 1)) or values.dtype.kind not in "iuUS":
-            raise DataError(
-                f"Groups need the shape ({len(part)},), one whole number or text per image; "
-                f"{key} has {values.shape} of type {values.dtype}."
-            )
-        if values.dtype.kind == "S":
-            values = np.char.decode(values, "utf-8", "backslashreplace")
-        found += values.reshape(-1).astype(str).tolist()
-    return found
-
-
-def _classes(
-    arrays: Arrays, raw: dict[str, npt.NDArray[Any]], path: Path
-) -> tuple[tuple[str, ...], dict[str, Labels]]:
-    """Name the classes and number the labels from 0."""
-    if raw["train"].ndim == 2:
-        return _names_of_labels(arrays, raw["train"].shape[1], path), {
-            key: split.astype(np.int64) for key, split in raw.items()
-        }
-    if "classes" not in arrays:
-        values = np.unique(np.concatenate(list(raw.values())))
-        names = tuple(str(value) for value in values)
-        return names, {
-            key: np.searchsorted(values, split).astype(np.int64) for key, split in raw.items()
-        }
-    names = tuple(str(name) for name in arrays["classes"].reshape(-1))
-    for key, split in raw.items():
-        if split.min() < 0 or split.max() >= len(names):
-            raise DataError(
-                f"Labels need to be 0 to {len(names) - 1}, as 'classes' has {len(names)} names; "
-                f"the {key} labels of {path} go from {split.min()} to {split.max()}."
-            )
-    return names, {key: split.astype(np.int64) for key, split in raw.items()}
-
-
-def _names_of_labels(arrays: Arrays, count: int, path: Path) -> tuple[str, ...]:
-    """Return the names of labels; their numbers from 0 where the file has none."""
-    names = tuple(str(name) for name in arrays.get("classes", np.arange(count)).reshape(-1))
-    if len(names) != count:
-        raise DataError(
-            f"'classes' needs a name for each of {count} labels; {path} has {len(names)} names."
-        )
-    return names
+    return [str(each) for each in text(values)]

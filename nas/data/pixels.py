@@ -6,7 +6,6 @@ laid on a background, white, black or grey, that differs most from what is to be
 icons and glyphs may be any of them, and the colour that is stored under full transparency is none.
 """
 
-import io
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,12 +18,14 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 
+from nas.data import image_files
 from nas.errors import DataError
 
 Levels = tuple[float, float]
 
 WHITE, BLACK, GREY = 255, 0, 128
 BACKGROUNDS = {WHITE: "white", BLACK: "black", GREY: "grey"}
+UNIT = (0.0, 1.0)  # levels of images that are shares of full brightness
 CLIPPED = 0.1  # percent of an image's pixels at either end that do not count for its range
 RARE = 0.01  # share of the images at either end whose range does not count for the set's
 _GRAY = ("1", "L", "LA", "La", "LA16", "I", "F")  # modes without colour
@@ -107,6 +108,41 @@ def reading_of(
     return PixelReading(levels if any(deep) else None, background if any(inks) else None)
 
 
+def reading_of_array(
+    images: npt.NDArray[Any],
+    train: npt.NDArray[np.intp],
+    where: str,
+    given: PixelReading | None = None,
+) -> PixelReading:
+    """Choose how an array of images, (N, H, W, C), is read, by its train images.
+
+    Whole numbers that fill most of 0 to 255 are as they are, truth values and floats that fill most
+    of 0 to 1 are shares of it, others have levels of their own or, if it has them, a network's.
+    """
+    if images.dtype == np.uint8:
+        return PixelReading()
+    if not np.isfinite(images).all():
+        raise DataError(f"Images need numbers that are finite; some of {where} are not.")
+    low, high = images.min(), images.max()
+    if images.dtype.kind == "b" or (images.dtype.kind == "f" and low >= 0 and 0.25 < high <= 1):
+        return PixelReading(UNIT)
+    if low >= 0 and 64 <= high <= 255:
+        return PixelReading()
+    if given is not None and given.levels not in (None, UNIT):
+        return PixelReading(given.levels)
+    return PixelReading(_joined([range_of(images[index]) for index in train]))
+
+
+def eight_bits(images: npt.NDArray[Any], reading: PixelReading) -> npt.NDArray[np.uint8]:
+    """Return images, (N, H, W, C), with 8 bits a channel."""
+    if images.dtype == np.uint8:
+        return images
+    result = np.empty(images.shape, np.uint8)
+    for index, image in enumerate(images):  # one by one: numbers of 64 bits are large
+        result[index] = scaled(image, reading.levels) if reading.levels else np.rint(image)
+    return result
+
+
 def _joined(ranges: Sequence[Levels]) -> Levels:
     """Return the range of a set, without that of a few odd images."""
     lows, highs = np.array(ranges).T
@@ -170,7 +206,7 @@ class _Decoded:
         """Return the image with 8 bits a channel and, where it has one, its alpha."""
         if self.levels is None:
             return self.image
-        if levels is None:
+        if levels is None or (levels == UNIT and self.mode != "F"):
             raise DataError(f"more than 8 bits (mode {self.mode!r}); the data set has 8")
         image = Image.fromarray(scaled(self.levels, levels))
         if "A" in self.image.getbands():
@@ -179,9 +215,10 @@ class _Decoded:
 
 
 def _read(content: bytes) -> _Decoded:
-    with Image.open(io.BytesIO(content)) as opened:
+    with image_files.opened(content) as opened:
         raw, frames = _raw_mode(opened), getattr(opened, "n_frames", 1)
         image = ImageOps.exif_transpose(opened)
+        image_files.check_rows(content, opened)
     if raw.startswith(("RGB", "LA")) and ";16" in raw:
         levels, image = _of_16_bits(content, image, raw)
         return _Decoded(image, f"{image.mode}16", frames, levels)
@@ -210,7 +247,7 @@ def _of_16_bits(
     with alpha comes as four bytes a pixel.
     """
     other = "RGBA" if raw.startswith("LA") else raw[:-1] + _SWAPPED[raw[-1]]
-    with Image.open(io.BytesIO(content)) as opened:
+    with image_files.opened(content) as opened:
         opened.tile = [
             tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other)
             for tile in opened.tile

@@ -31,6 +31,8 @@ from nas.credentials import check_no_secret
 from nas.data import archive
 from nas.data.dataset import content_hash
 from nas.errors import DataError, unknown
+from nas.files import held
+from nas.files.limits import limits
 from nas.quantities import short
 
 T = TypeVar("T")
@@ -66,6 +68,11 @@ class _Remote:
             if stated := [(key, str(facts[key])) for key in keys if facts.get(key)]:
                 return content_hash([repr([*stated, facts.get("size")]).encode()])[:16]
         return None
+
+    def size(self) -> int | None:
+        """Return the bytes that the server states."""
+        size = self.fs.info(self.path).get("size")
+        return size if isinstance(size, int) else None
 
 
 def check(url: str) -> None:
@@ -115,7 +122,8 @@ def _copy_of(remote: _Remote, version: str | None, say: Callable[[str], None]) -
     """Return the copy of this version; one process of a machine makes it, the others wait."""
     try:
         remote.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(remote.folder / "lock"):
+        waits = f"another process fetches {remote.url} now: waiting for it"
+        with held(FileLock(remote.folder / "lock"), lambda: say(waits)):
             if version is not None:
                 copy = remote.folder / version / _copy_name(remote.url)
                 if copy.exists():
@@ -133,9 +141,17 @@ def _fetched(remote: _Remote, version: str | None, say: Callable[[str], None]) -
     name, temporary = _name(remote.url), remote.folder / "tmp"
     say(f"fetching {remote.url}")
     try:
+        size = _patiently(remote.size)
+        if size is not None:
+            limits().check("total_bytes", size, remote.url, DataError)
+            archive.check_space(size, remote.folder, remote.url)
         _patiently(
             lambda: remote.fs.get_file(remote.path, str(temporary), callback=_Progress(name, say))
         )
+        if size is not None and temporary.stat().st_size != size:
+            raise DataError(
+                f"{remote.url} has {size:,} bytes, of which {temporary.stat().st_size:,} came."
+            )
         if version is not None and _patiently(remote.version) != version:
             raise DataError(f"{remote.url} changed while it was fetched: try again.")
         if version is None:
@@ -146,17 +162,20 @@ def _fetched(remote: _Remote, version: str | None, say: Callable[[str], None]) -
         if target.exists():  # the server states no version, and the file is as before
             return target
         is_archive = name.lower().endswith(archive.TYPES)
-        os.replace(_unpacked(temporary, name) if is_archive else temporary, target)
+        os.replace(_unpacked(temporary, name, remote.url) if is_archive else temporary, target)
         return target
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _unpacked(file: Path, name: str) -> Path:
+def _unpacked(file: Path, name: str, url: str) -> Path:
     """Unpack an archive's images into a folder beside it."""
     folder = file.with_name("unpacked")
     shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
-    archive.unpack(file, folder, name)
+    try:
+        archive.unpack(file, folder, name)
+    except DataError as error:
+        raise DataError(f"{url}, as it was fetched: {error}") from error
     return folder
 
 
@@ -168,7 +187,8 @@ class _Progress(Callback):
         self.name, self.say, self.reported = name, say, time.monotonic()
 
     def call(self, *_: Any, **__: Any) -> None:
-        """Report the size; fsspec calls this after each chunk."""
+        """Report the size and bound it; fsspec calls this after each chunk."""
+        limits().check("total_bytes", self.value, self.name, DataError)
         if time.monotonic() - self.reported >= QUIET:
             self.reported = time.monotonic()
             whole = f" of {short(self.size)}B" if self.size else ""

@@ -26,7 +26,10 @@ def opened(path: Path, what: str) -> Iterator[zipfile.ZipFile]:
         if end:
             most.check("members", end[5] // _LISTED, what, DataError)
         with zipfile.ZipFile(file) as archive:
-            most.check("members", len(archive.infolist()), what, DataError)
+            count = len(archive.infolist())
+            most.check("members", count, what, DataError)
+            if (count - end[4]) % 2**16:  # some writers count so far
+                raise DataError(f"{what}: it says that it has {end[4]:,} members, not {count:,}.")
             yield archive
 
 

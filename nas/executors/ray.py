@@ -42,13 +42,9 @@ def make(request: Request) -> "RayCluster":
             "many workers run at once."
         )
     cpus = DEFAULT_CPUS if request.cpus is None else request.cpus
-    if not cpus > 0:
-        raise UserError(f"--cpus-per-trial is above 0, not {cpus:g}.")
     gpus = request.gpus
-    if gpus is not None and (gpus < 0 or (gpus > 1 and gpus % 1)):
+    if gpus is not None and gpus > 1 and gpus % 1:
         raise UserError(f"--gpus-per-trial is a share from 0 to 1 or a whole number, not {gpus:g}.")
-    if request.max_concurrent is not None and request.max_concurrent < 1:
-        raise UserError(f"--max-concurrent is at least 1, not {request.max_concurrent}.")
     address = request.address or os.environ.get("RAY_ADDRESS")
     return RayCluster(address, cpus, gpus, request.max_concurrent)
 

@@ -3,12 +3,16 @@
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from nas.errors import UserError
+
+SOON = 1.0  # seconds that a lock is waited for in silence
 
 
 def check_folder(path: Path) -> None:
@@ -57,6 +61,20 @@ def writing(*paths: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"Can't write {error.filename or paths[0]}: {error.strerror}.") from None
+
+
+@contextmanager
+def held(lock: FileLock, waiting: Callable[[], object]) -> Iterator[None]:
+    """Hold a lock in the block; call `waiting` where another process has it for a while."""
+    try:
+        lock.acquire(timeout=SOON)
+    except Timeout:
+        waiting()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write(path: Path, content: bytes) -> None:

@@ -65,7 +65,7 @@ def check_regular(path: Path, error: type[UserError] = UserError) -> int:
 
 def read_text(path: str | Path, error: type[UserError] = UserError) -> str:
     """Read a text in UTF-8; raises `error` that begins with the path."""
-    path = Path(path).expanduser()
+    path = Path(path)
     limits().check("text_bytes", check_regular(path, error), str(path), error)
     with reading(str(path), error):
         return path.read_text(encoding="utf-8-sig")

@@ -66,7 +66,7 @@ def parse(url: str) -> sa.URL:
         raise StoreError(f"A store is SQLite or PostgreSQL, not {backend!r}: write {_EXAMPLES}.")
     if parsed.database in (None, "", ":memory:") or "uri" in parsed.query:
         raise StoreError("A store outlives its process, so it needs a file: sqlite:///PATH.")
-    return parsed
+    return parsed.set(database=os.path.expanduser(str(parsed.database)))
 
 
 def resolve(url: str | None) -> str:

@@ -6,8 +6,6 @@ not change under a study's name, and the documents' table. `read` checks each va
 `check` all of them together; both need neither data nor a store, and this module no torch.
 """
 
-import math
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 from nas import executors, proxies, pruners, quantities, samplers
 from nas.cost import Limits
 from nas.credentials import check_no_secret, is_url
-from nas.errors import UserError, unknown
+from nas.errors import UnknownOption, UserError, unknown
 from nas.files.reading import read_toml
 from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
 from nas.pruners import ladder
@@ -37,7 +35,6 @@ LONGEST_NAME = 255 - len(SUFFIX)  # bytes: file systems allow 255
 # The panels of --help.
 WHAT, PROPOSE, TRAIN = "What to search", "How to propose", "How to train"
 BUDGET, WHERE, WRITTEN = "Budget", "Where it runs", "What is written"
-_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,8 @@ class Declared:
     read: Callable[[Any, str], Any] | None = None
     names: Callable[[], Iterable[str]] | None = None
     kind: str = ""
-    at_least: int | None = None
-    at_most: int | None = None
+    at_least: float | None = None
+    at_most: float | None = None
     fixes: str = ""
     recipe: bool = False
     repeats: bool = False
@@ -97,19 +94,14 @@ class Declared:
 
     def checked(self, value: Any) -> Any:
         """Return a value as the field's type; raises UserError with the rule and the value."""
-        kind = self.types[0]
-        value = os.fspath(value) if isinstance(value, os.PathLike) else value
-        if self.read and kind is not str:
+        value = quantities.plain(value)
+        if self.read and self.types[0] is not str:
             return self.read(value, self.flag)
-        value = float(value) if kind is float and type(value) is int else value
-        if type(value) not in self.types and Any not in self.types:
-            raise UserError(f"{self.flag} is {_KINDS[kind]}, not {value!r}.")
+        if Any not in self.types:
+            limits = self.at_least, self.at_most
+            value = quantities.checked(value, self.types, self.flag, *limits)
         if self.names is not None and value not in (names := list(self.names())):
             raise UserError(unknown(self.kind or self.name, value, names))
-        low, high = self.at_least, self.at_most
-        if (low is not None and not low <= value < math.inf) or (high is not None and value > high):
-            limits = f"of at least {low}" if high is None else f"from {low} to {high}"
-            raise UserError(f"{self.flag} is {_KINDS[kind]} {limits}, not {value}.")
         return self.read(value, self.flag) if self.read else value
 
 
@@ -170,6 +162,16 @@ def _checkpoints(url: str, flag: str) -> str:
     return url
 
 
+def _space(space: Any, flag: str) -> Any:
+    """Refuse what is neither a text nor a search space."""
+    if not isinstance(space, str):
+        from nas.search_space import SearchSpace
+
+        if not isinstance(space, SearchSpace):
+            raise UserError(f"{flag} is a name, a path or a SearchSpace, not {space!r}.")
+    return space
+
+
 def check_study(name: str, flag: str = "--study") -> str:
     """Return a study's name; raise UserError where it can't name a folder, in a row and on a disk.
 
@@ -221,7 +223,7 @@ class SearchOptions:
 
     space: "str | SearchSpace" = _option(  # noqa: RUF009 - makes a field
         "mixconv", "Name of a shipped space, or path of a .py or .json file.", WHAT,
-        page="search-spaces", fixes="parameters space")
+        page="search-spaces", read=_space, fixes="parameters space")
     data: str = _option(
         "digits", "Name, .npz file, folder of images per class, or URL.", WHAT,
         page="data", read=_data, fixes="recipe_hash")
@@ -333,12 +335,14 @@ class SearchOptions:
         None, "Address of a Ray cluster.", WHERE, page="../how-it-works/executors",
         unset="RAY_ADDRESS, else one started here", resumes=True)
     cpus_per_trial: float | None = _option(
-        None, "CPUs of a worker on Ray.", WHERE, unit="CPUs", unset="1", resumes=True)
+        None, "CPUs of a worker on Ray.", WHERE, unit="CPUs", at_least=0.01, unset="1",
+        resumes=True)
     gpus_per_trial: float | None = _option(
-        None, "GPUs of a worker on Ray.", WHERE, unit="GPUs",
+        None, "GPUs of a worker on Ray.", WHERE, unit="GPUs", at_least=0,
         unset="0.25, or 0 where there is none", resumes=True)
     max_concurrent: int | None = _option(
-        None, "Workers on Ray at once.", WHERE, unset="as many as its nodes hold", resumes=True)
+        None, "Workers on Ray at once.", WHERE, at_least=1, unset="as many as its nodes hold",
+        resumes=True)
     study: str | None = _option(
         None, "Name of the study.", WRITTEN, read=check_study, unset="space, data and target")
     store: str | None = _option(
@@ -440,12 +444,13 @@ def budget(trials: int | None, seconds: float | None) -> tuple[int | None, float
 def read(given: Mapping[str, Any], options: Mapping[str, Declared] | None = None) -> SearchOptions:
     """Read options, all or some, by their names in Python; None stands for the default.
 
-    Raises UserError for a name that is no option's, and for a value that an option can't have.
+    Raises UnknownOption, which is a TypeError too, for a name that is no option's, and UserError
+    for a value that an option can't have.
     """
     options = options or declared()
     for name in given:
         if name not in options:
-            raise UserError(unknown("option", name, options))
+            raise UnknownOption(unknown("option", name, options))
     values = {name: value for name, value in given.items() if value is not None}
     return SearchOptions(**{name: options[name].checked(value) for name, value in values.items()})
 
@@ -490,7 +495,7 @@ def given(path: str | None, words: Mapping[str, Any]) -> dict[str, Any]:
     if path is None:
         return here
     try:
-        keys = read_toml(path)
+        keys = read_toml(quantities.plain(path))
     except UserError as error:
         raise UserError(f"--config is a TOML file; {path} can't be read: {error}") from None
     there = {key.replace("-", "_"): value for key, value in keys.items()}

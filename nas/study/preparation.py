@@ -184,7 +184,7 @@ def taken_back(out: str) -> Iterator[None]:
 
 def from_anywhere(place: str) -> str:
     """Return a URL as it is, a path as one that holds in any folder."""
-    return place if is_url(place) else str(Path(place).expanduser().absolute())
+    return place if is_url(place) else str(Path(place).absolute())
 
 
 def _estimate(

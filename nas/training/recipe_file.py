@@ -12,6 +12,7 @@ from typing import Any
 
 from nas.errors import UserError, unknown
 from nas.files.reading import parse_toml, read_toml
+from nas.quantities import plain
 from nas.training import augmentations
 from nas.training.augmentations import OPERATIONS
 from nas.training.recipe import Recipe, declared
@@ -147,7 +148,7 @@ def read(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     found = {}
     for key, value in _flat(given):
         try:
-            found[key] = checked(key, value)
+            found[key] = checked(key, plain(value))
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
     return found

@@ -29,6 +29,7 @@ import torch
 
 from nas.observers import Observers, showcase
 from nas.service import dashboard
+from nas.service.server import bound
 from nas.store.store import Store
 from nas.study import preparation
 from nas.study.options import read
@@ -149,7 +150,7 @@ def _note(connection: sa.Connection, trial: int) -> str:
 
 def answers(url: str, study_id: int) -> dict[str, float]:
     """Return the seconds and the megabytes of the dashboard's answers about a study."""
-    server = dashboard._bound(dashboard.application(url), "127.0.0.1", 0)
+    server = bound(dashboard.application(url), "127.0.0.1", 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/api/studies"
     found: dict[str, float] = {}

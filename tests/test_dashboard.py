@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from nas.commands.studies import top
 from nas.errors import LostLease, StoreError, UserError
 from nas.observers import showcase
 from nas.service import dashboard
+from nas.service.server import bound
 from nas.store import dashboard as shown
 from nas.store import dialects, queries
 from nas.store import engine as engines
@@ -142,7 +144,7 @@ def served(url: str) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engines, "engine_options", unpooled)
         app = dashboard.application(url)
-    server = dashboard._bound(app, "127.0.0.1", 0)
+    server = bound(app, "127.0.0.1", 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
@@ -439,6 +441,30 @@ def test_a_kill_leaves_nothing_broken(tmp_path: Path) -> None:
     assert {trial["state"] for trial in study["trials"]} == {"Complete"}
     assert all("Trial" in trial["note"]["body"] for trial in study["trials"])
     assert study["best_trials"][0]["number"] == found["best"]["trial"]
+
+
+def test_other_sites_and_files_can_do_nothing(one: World) -> None:
+    """A foreign name and another site's page are refused; a file is a download without scripts."""
+    lease = one.begin()
+    one.train(lease, seconds=60)
+    one.tell(lease)
+    with served(one.store.url.render_as_string(hide_password=False)) as address:
+        assert b"bundle.js" in fetch(address, "/dashboard")
+        for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+            delete = urllib.request.Request(
+                f"{address}/api/studies/1", headers=headers, method="DELETE"
+            )
+            with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+                urllib.request.urlopen(delete, timeout=60)
+            refused.value.close()
+        (trial,) = page(address, "/api/studies/1")["trials"]
+        path = f"/artifacts/1/{trial['trial_id']}/{diagrams(trial)[0]}"
+        with urllib.request.urlopen(address + path, timeout=60) as answer:
+            sent = answer.headers
+            assert answer.read().startswith(b"\x89PNG")
+    assert sent.get_all("Content-Disposition") == ["attachment"]
+    assert sent["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert sent["Access-Control-Allow-Origin"] is None
 
 
 def test_no_password_is_seen(tmp_path: Path) -> None:

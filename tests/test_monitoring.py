@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,15 @@ def test_a_store_that_goes_away_is_a_number_too(tmp_path: Path, serve: Any) -> N
     assert scrape(address) == {("nas_store_up",): 0.0}
     (tmp_path / "away").rename(file)
     assert scrape(address)["nas_epochs", "s"] == 3
+
+
+def test_a_foreign_name_reads_no_numbers(tmp_path: Path, serve: Any) -> None:
+    """A page whose host's name was made to mean this machine gets none."""
+    request = urllib.request.Request(serve(ready_file(tmp_path)), headers={"Host": "evil.example"})
+    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+        urllib.request.urlopen(request, timeout=60)
+    assert b"--allow-host NAME" in refused.value.read()
+    refused.value.close()
 
 
 def test_reasons_are_bounded() -> None:

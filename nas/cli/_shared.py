@@ -37,6 +37,10 @@ StoreUrl = Annotated[
     str | None,
     typer.Option("--store", help="Database URL; else NAS_STORE, else sqlite:///studies/nas.db."),
 ]
+AllowedHosts = Annotated[
+    list[str] | None,
+    typer.Option(help="Another name that the server is reached by, a proxy's say; repeatable."),
+]
 Display = Callable[["Console"], AbstractContextManager[Callable[..., None]]]
 """Opens a page that is drawn again and again, and hands out the function that draws it."""
 

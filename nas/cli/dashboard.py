@@ -2,11 +2,12 @@
 
 import os
 import sys
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
 
-from nas.cli._shared import StoreUrl, verb
+from nas.cli._shared import AllowedHosts, StoreUrl, verb
 
 app = typer.Typer()
 
@@ -19,19 +20,21 @@ def dashboard(
     artifacts: Annotated[
         str | None, typer.Option(help="Folder of the diagrams; else that beside the studies.")
     ] = None,
+    allow_host: AllowedHosts = None,
     store: StoreUrl = None,
 ) -> None:
     """Serve Optuna's dashboard on the store, with the diagrams, until Ctrl-C."""
     from nas.service.dashboard import serve
 
     if store is not None:
-        _hide(store, host, port, artifacts)
+        _hide(store, host, port, artifacts, allow_host or ())
     serve(
-        store, host=host, port=port, artifacts=artifacts, say=lambda line: print(line, flush=True)
-    )
+        store, host=host, port=port, artifacts=artifacts, names=allow_host or (),
+        say=lambda line: print(line, flush=True),
+    )  # fmt: skip
 
 
-def _hide(store: str, host: str, port: int, artifacts: str | None) -> None:
+def _hide(store: str, host: str, port: int, artifacts: str | None, names: Collection[str]) -> None:
     """Begin anew without the store's password on the command line, where every user can read it."""
     from nas.store.engine import masked, parse
 
@@ -40,5 +43,6 @@ def _hide(store: str, host: str, port: int, artifacts: str | None) -> None:
         return
     words = ["dashboard", "--host", host, "--port", str(port)]
     words += [] if artifacts is None else ["--artifacts", artifacts]
+    words += [word for name in names for word in ("--allow-host", name)]
     os.environ["NAS_STORE"] = store
     os.execv(sys.executable, [sys.executable, "-m", "nas.cli", *words])

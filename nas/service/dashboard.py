@@ -1,15 +1,14 @@
 """Optuna's dashboard on a store, in this process: no other program is told the store's URL."""
 
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, BinaryIO
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from nas.errors import UserError
-from nas.service.sockets import is_loopback, listening
+from nas.quantities import plain
+from nas.service.server import bound
+from nas.service.sockets import is_loopback
 from nas.store import engine as engines
 from nas.store import queries
 
@@ -67,35 +66,23 @@ class Folders:
         return self._known
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    """Serves each request in a thread: the browser asks for several things at once."""
-
-    daemon_threads = True
-
-
-class _Handler(WSGIRequestHandler):
-    """Answers requests without a line for each on the terminal."""
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Print nothing."""
-
-
 def serve(
     store: str | None = None,
     *,
     host: str = "127.0.0.1",
     port: int = 8080,
     artifacts: str | None = None,
+    names: Collection[str] = (),
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve Optuna's dashboard on a store until Ctrl-C.
+    """Serve Optuna's dashboard on a store until Ctrl-C; `names` are others that reach it.
 
     Raises UserError without optuna-dashboard and for an address that can't be had, StoreError
     where there is no store.
     """
     url = engines.resolve(store)
-    app = application(url, None if artifacts is None else Path(artifacts))
-    server = _bound(app, host, port)
+    app = application(url, None if artifacts is None else Path(plain(artifacts)))
+    server = bound(app, host, port, names)
     shown = f"[{host}]" if ":" in host else host
     say(f"dashboard of {engines.masked(url)}: http://{shown}:{server.server_port}/")
     if not is_loopback(host):
@@ -149,11 +136,3 @@ def _storage(url: str) -> "BaseStorage":
             skip_table_creation=True,
         )
         return get_storage(storage)
-
-
-def _bound(app: Any, host: str, port: int) -> WSGIServer:
-    class Bound(_Server):
-        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-
-    with listening(host, port):
-        return make_server(host, port, app, server_class=Bound, handler_class=_Handler)

@@ -4,11 +4,13 @@ Each scrape reads the store as `nas status` does. The number of time series is b
 studies, the most frequent reasons of failures. Importing this module imports no torch.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nas.errors import StoreError, UserError
+from nas.service.server import bound
 from nas.service.sockets import listening
 from nas.store import queries
 from nas.store.engine import resolve
@@ -101,23 +103,30 @@ class Endpoint(NamedTuple):
     close: Callable[[], None]
 
 
-def serve(store: str | None = None, *, host: str = "127.0.0.1", port: int = 9108) -> Endpoint:
-    """Answer scrapes of /metrics from now on, at any free port for port 0.
+def serve(
+    store: str | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 9108,
+    names: Collection[str] = (),
+) -> Endpoint:
+    """Answer scrapes of /metrics from now on, at any free port; `names` are others that reach it.
 
     Raises UserError for an address that can't be listened at, and StoreError for what is no store.
     """
     try:
-        from prometheus_client import CollectorRegistry, start_http_server
+        from prometheus_client import CollectorRegistry, make_wsgi_app
     except ImportError:
         raise UserError(
             "Numbers for a monitor need a package: pip install 'nas[metrics]'."
         ) from None
-    with listening(host, port):
-        url = resolve(store)
-        with queries.connect(url):  # a mistake is told now, not at the first scrape
-            registry = CollectorRegistry(auto_describe=False)
-        registry.register(Collector(url))
-        server, thread = start_http_server(port, host, registry)
+    url = resolve(store)
+    with listening(host, port), queries.connect(url):  # a mistake is told now, not in a scrape
+        registry = CollectorRegistry(auto_describe=False)
+    registry.register(Collector(url))
+    server = bound(make_wsgi_app(registry), host, port, names)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
 
     def close() -> None:
         server.shutdown()

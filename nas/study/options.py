@@ -20,7 +20,7 @@ from nas.errors import UnknownOption, UserError, unknown
 from nas.files.reading import read_toml
 from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
 from nas.pruners import ladder
-from nas.training import metrics, recipe_file, recipes
+from nas.training import augmentations, metrics, recipe_file, recipes
 
 if TYPE_CHECKING:
     from nas.search_space import SearchSpace
@@ -146,6 +146,24 @@ def _groups(pattern: str, _: str) -> str:
     return pattern
 
 
+def _patterns(value: Any, flag: str) -> tuple[str, ...]:
+    """Read patterns of files; one that is empty matches nothing."""
+    patterns = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(each, str) and each for each in patterns):
+        raise UserError(
+            f"{flag} is a pattern of files such as 'masks' or '*_thumb.*', not {value!r}."
+        )
+    return tuple(patterns)
+
+
+def _forbid(value: Any, flag: str) -> tuple[str, ...]:
+    """Read names of augmentations, and add those that contain one of them."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{flag} are names of augmentations such as flip,rotation, not {value!r}.")
+    return augmentations.forbidden(name.strip() for name in names)
+
+
 def _checkpoints(url: str, flag: str) -> str:
     """Refuse a URL that nothing here can open, and one with a password: it is stored and shown."""
     from fsspec.core import url_to_fs
@@ -251,6 +269,14 @@ class SearchOptions:
         None, "Which images belong together, such as a patient's: a regular expression with the "
         "group in parentheses, found in each file's name, or an .npz file's arrays.", WHAT,
         page="data", read=_groups, fixes="recipe_hash")
+    include: tuple[str, ...] = _option(
+        (), "Files of a folder to read, by a pattern of their path such as images; may be given "
+        "again and again.", WHAT, unit="pattern", page="data", unset="all", read=_patterns,
+        repeats=True, fixes="recipe_hash")
+    exclude: tuple[str, ...] = _option(
+        (), "Files and folders to leave out, such as masks or '*_thumb.*'; may be given again and "
+        "again.", WHAT, unit="pattern", page="data", read=_patterns, repeats=True,
+        fixes="recipe_hash")
     resolution: int | None = _option(
         None, "Fix the size of the images.", WHAT, unit="px", at_least=1,
         at_most=quantities.MAX_RESOLUTION, unset="the space's choice",
@@ -282,6 +308,9 @@ class SearchOptions:
         (), "A value of the recipe, such as optimiser.learning_rate=3e-3; may be given again and "
         "again, and wins over all else.", TRAIN, unit="key=value", page="recipes", read=_settings,
         repeats=True, fixes="recipe_hash")
+    forbid: tuple[str, ...] = _option(
+        (), "Augmentations that would destroy the labels, such as flip,rotation.", TRAIN,
+        page="data", read=_forbid, fixes="recipe_hash")
     metric: str | None = _option(
         None, f"Metric of the objective: {', '.join(metrics.EPOCH)} or another; recall:CLASS and "
         "others are of one class.", TRAIN, page="data", read=_metric,
@@ -412,7 +441,8 @@ def resumable() -> Mapping[str, Declared]:
 
 
 TRAINED = (  # the options of a search that `nas train` takes
-    *("data", "groups", "resolution", "recipe", "set", "metric", "folds", "epochs", "seed"),
+    *("data", "groups", "include", "exclude", "resolution", "recipe", "set", "forbid", "metric"),
+    *("folds", "epochs", "seed"),
     *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
     *("study", "store", "checkpoints", "showcase"),
 )
@@ -473,9 +503,9 @@ def check(options: SearchOptions) -> None:
         _refuse(options, rule, "fidelity", "reduction")
     if options.no_finalists:
         _refuse(options, "is for a search without --no-finalists.", "finalists", "final_seeds")
-    from nas.data import check_groups
+    from nas.data import check_choice
 
-    check_groups(options.data, options.groups)
+    check_choice(options.data, options.groups, options.include or options.exclude)
     options.new_executor()
 
 

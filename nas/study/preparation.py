@@ -11,6 +11,7 @@ from nas.credentials import is_url
 from nas.data import DataSet
 from nas.data import load as load_data
 from nas.data import names as data_names
+from nas.data.layout import Patterns
 from nas.errors import UserError
 from nas.executors import Executor
 from nas.files import check_folder
@@ -121,7 +122,14 @@ def prepare(
 def data_of(options: SearchOptions, say: Say) -> DataSet:
     """Load the data that the options name; resized images are kept beside the studies."""
     cache = Path(options.out, CACHE)
-    return load_data(options.data, cache_dir=cache, groups=options.groups, say=say)
+    return load_data(
+        options.data,
+        cache_dir=cache,
+        groups=options.groups,
+        patterns=Patterns(options.include, options.exclude),
+        forbid=options.forbid,
+        say=say,
+    )
 
 
 def _recipe(data: DataSet, options: SearchOptions) -> Recipe:

@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage, get_storage
 from sqlalchemy import exc
 
 from nas.errors import StoreError
-from nas.store import dialects, migrate, queries, schema
+from nas.store import dialects, migrate, places, queries, schema
 from nas.store import engine as engines
 from nas.store.dialects import finite, insert_new
 from nas.store.optuna_storage import BatchedStorage, reported
@@ -81,7 +81,7 @@ class Store:
         `config` is JSON; its `fixed` keys may not change under a name, the first that differs is
         told; the others are stored as they are now. `recipes` are stored under their hashes.
         """
-        plain = json.loads(json.dumps(config))
+        plain = json.loads(json.dumps({**config, "home": places.home(self.url)}))
         with self.write() as connection:
             forget_deleted(connection)
             for study in queries.studies(connection):
@@ -128,8 +128,12 @@ class Store:
     def set_warnings(self, study_id: int, warnings: Sequence[GuardWarning]) -> None:
         """Store the warnings of a study's guards, in place of earlier ones, as its attribute."""
         plain = [warning.to_json() for warning in warnings]
+        self.set_attribute(study_id, schema.WARNINGS, plain)
+
+    def set_attribute(self, study_id: int, key: str, value: Any) -> None:
+        """Store an attribute of a study in Optuna's table, in place of an earlier one."""
         with reported(self.url, "write"):
-            self.storage.set_study_user_attr(study_id, schema.WARNINGS, plain)
+            self.storage.set_study_user_attr(study_id, key, value)
 
     def add_artifact(self, study_id: int, kind: str, path: str) -> None:
         """Record a file that a study made; the same file is recorded once."""

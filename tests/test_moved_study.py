@@ -18,6 +18,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("searched") / "old"
     folder.mkdir()
     assert nas_here("search", *arguments(folder, workers=0)).returncode == 0
+    trained = folder / "studies" / "tiny" / "checkpoints"
+    assert all(any(each.iterdir()) for each in trained.iterdir())  # no empty folder is left
     return folder
 
 

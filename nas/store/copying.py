@@ -249,8 +249,10 @@ class _Copy:
         return f"{self.names.get(study, study)}{slash}{number}"
 
     def _our_study(self, row: Row) -> Row:
-        config = places.located(json.loads(row["config"]), places.home(self.old))
-        config.pop("home", None)
+        stored = json.loads(row["config"])
+        config = places.located(stored, places.home(self.old))
+        if config != stored:
+            config.pop("home", None)  # which they no longer lie beside as they did
         if (search := config.get("search")) is not None:
             config["search"] = self.names.get(search, search)
         moved = {"id": self.studies[row["id"]], "name": self.names[row["name"]]}

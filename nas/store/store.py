@@ -16,7 +16,7 @@ from nas.errors import StoreError
 from nas.store import dialects, migrate, places, queries, schema
 from nas.store import engine as engines
 from nas.store.dialects import finite, insert_new
-from nas.store.optuna_storage import BatchedStorage, reported
+from nas.store.optuna_storage import BatchedStorage, lock_study, reported
 from nas.store.records import GuardWarning, Metrics
 
 _OPENING_ATTEMPTS = 8
@@ -118,11 +118,20 @@ class Store:
             expired = schema.EVALUATIONS.update().where(held & dead).values(expires_at=0.0)
             return connection.execute(expired).rowcount
 
-    def look_at_test(self, study_id: int, evaluation_id: int, metrics: Metrics) -> int:
-        """Record one look at the test split and return how many the study has had."""
+    def look_at_test(
+        self, study_id: int, evaluation_id: int, metrics: Metrics, *, once: bool = False
+    ) -> int:
+        """Record one look at the test split and return how many the study has had.
+
+        With `once` nothing is recorded where there is a look at this evaluation: of two drivers
+        that come to the same end one looks, and the other's numbers are the same.
+        """
         row = {"study_id": study_id, "evaluation_id": evaluation_id, "metrics": finite(metrics)}
         with self.write() as connection:
-            connection.execute(schema.TEST_LOOKS.insert().values(row))
+            lock_study(connection, study_id)
+            looked = [each for each, _ in queries.test_looks(connection, study_id)]
+            if not (once and evaluation_id in looked):
+                connection.execute(schema.TEST_LOOKS.insert().values(row))
             return queries.test_look_count(connection, study_id)
 
     def set_warnings(self, study_id: int, warnings: Sequence[GuardWarning]) -> None:

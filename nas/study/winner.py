@@ -223,7 +223,7 @@ def _test(
             with store.read() as connection:
                 answer = answer_of(connection, evaluation)
             test = _look(evaluation.architecture, weights, data, config.recipe.metric, answer)
-            looks = store.look_at_test(ended.info.id, evaluation.id, test)
+            looks = store.look_at_test(ended.info.id, evaluation.id, test, once=True)
         tests.append(test)
     return handed_over, tests, looks
 

@@ -209,12 +209,16 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
 
 
 def test_links(tmp_path: Path) -> None:
-    """Links to folders are followed as classes; a circle of links ends."""
+    """Links to folders are followed as classes, not in circles; broken ones and pipes are told."""
     root = tree(tmp_path / "set", "a/1.png")
     other = tree(tmp_path / "other", "2.png", "3.png")
     (root / "b").symlink_to(other)
     (other / "again").symlink_to(root)
-    assert counted(understand(root)) == {"a": 1, "b": 2}
+    (root / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(root / "a" / "pipe.png")
+    layout = understand(root)
+    assert counted(layout) == {"a": 1, "b": 2}
+    assert layout.left_out == {"no files": ["a/gone.png", "a/pipe.png"]}
 
 
 def test_every_ending_is_read(tmp_path: Path) -> None:

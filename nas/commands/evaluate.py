@@ -124,10 +124,12 @@ def evaluate(
 
     The data's classes have the names of the network's, in any order; else UserError is raised. A
     look at the test split of the study's own data is counted. With `out` the confusion matrix and
-    the curves are drawn there. `watch` hears how many images are done, `say` what takes long.
+    the curves are drawn there. `watch` hears how many images are done, `say` how the data
+    were read, and what takes long.
     """
     from nas.config import CACHE
     from nas.data import SPLITS, load
+    from nas.data.inspection import describe
     from nas.report.predictions import draw_predictions
     from nas.study.preparation import taken_back
     from nas.training.metrics import FACTS
@@ -146,6 +148,7 @@ def evaluate(
             **trained.choice_of(data),
         )
         _check_classes(trained.network, images)
+    (say or silent)(describe(images))
     wanted = SPLITS if split == ALL else (split,)
     parts = {name: _predictions(trained.network, images, name, watch) for name in wanted}
     looks = None

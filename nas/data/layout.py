@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nas.errors import DataError
+from nas.files.reading import reading
 
 Parts = tuple[str, ...]  # a path below the folder
 
@@ -135,34 +136,45 @@ def understand(folder: Path, patterns: Patterns | None = None) -> Layout:
     used = {(*top, *each.path.split("/")) for each in labelled}
     notes = [f"read below {'/'.join(top)}"] if top else []
     left_out = _left_out([path for path in tree.files if path not in used], patterns)
+    if tree.others:
+        left_out["no files"] = [shown("/".join(path)) for path in tree.others]
     return Layout(below.root, tuple(labelled), left_out, (*notes, *words, *_beside(labelled)))
 
 
 @dataclass(frozen=True)
 class _Tree:
-    """The files and folders below a folder, sorted; hidden ones are not among them."""
+    """The files and folders below a folder, sorted; hidden ones are not among them.
+
+    `others` are pipes, devices and links that lead nowhere.
+    """
 
     files: Sequence[Parts]
     folders: Sequence[Parts]
+    others: Sequence[Parts]
 
     @classmethod
     def of(cls, root: Path) -> "_Tree":
         """Walk a folder; links to folders are followed, but not in circles."""
         files: list[Parts] = []
         folders: list[Parts] = []
+        others: list[Parts] = []
         waiting: list[tuple[Parts, frozenset[str]]] = [((), frozenset({os.path.realpath(root)}))]
         while waiting:
             path, above = waiting.pop()
-            for entry in os.scandir(Path(root, *path)):
+            with reading(shown(str(Path(root, *path))), DataError):
+                entries = list(os.scandir(Path(root, *path)))
+            for entry in entries:
                 inner = (*path, entry.name)
                 if entry.name.startswith(".") or entry.name == "__MACOSX":
                     continue
                 if entry.is_file():
                     files.append(inner)
-                elif entry.is_dir() and (real := os.path.realpath(entry.path)) not in above:
+                elif not entry.is_dir():
+                    others.append(inner)
+                elif (real := os.path.realpath(entry.path)) not in above:
                     folders.append(inner)
                     waiting.append((inner, above | {real}))
-        return cls(sorted(files), sorted(folders))
+        return cls(sorted(files), sorted(folders), sorted(others))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import sys
 from functools import cached_property
 from pathlib import Path
 
+from nas import processors
 from nas.errors import UserError
 from nas.executors import Executor, Request, Work, check_local
 
@@ -21,11 +22,6 @@ def make(request: Request) -> "LocalProcesses":
     return LocalProcesses(request.workers)
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class LocalProcesses(Executor):
     """Runs workers as processes of their own, so that one that dies takes nothing with it.
 
@@ -37,17 +33,17 @@ class LocalProcesses(Executor):
 
     @cached_property
     def workers(self) -> int:
-        """As asked; else one where there is a GPU, else one per core."""
+        """As asked; else one where there is a GPU, else one per processor."""
         if self.asked is not None:
             return self.asked
         import torch
 
-        return 1 if torch.cuda.is_available() else min(cores(), MAX_DEFAULT_WORKERS)
+        return 1 if torch.cuda.is_available() else min(processors.granted(), MAX_DEFAULT_WORKERS)
 
     @property
     def threads(self) -> int:
-        """Each worker's share of the cores."""
-        return max(1, cores() // self.workers)
+        """Each worker's share of the processors, at most OMP_NUM_THREADS."""
+        return processors.threads(self.workers)
 
     def start(self, work: Work) -> "WorkerProcess":
         """Start a worker and return at once; the order goes in through a pipe, as JSON."""

@@ -10,6 +10,7 @@ from nas import pruners
 from nas.architecture import Architecture
 from nas.cost import Limits
 from nas.data import DataSet, load
+from nas.data.layout import Patterns
 from nas.latency.table import LatencyTable
 from nas.objective import Objective
 from nas.pruners.ladder import DEFAULT, REDUCTION, Schedule, ladder
@@ -21,6 +22,7 @@ from nas.training.recipe import Recipe
 from nas.training.recipe_file import changed
 
 CACHE = ".cache"  # folder of resized images, beside the studies
+LATER = ("groups", "include", "exclude", "forbid")  # are stored only where they are given
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ class Config:
     seeds: int = 1
     search: str | None = None
     groups: str | None = None  # how the data's groups are found
+    include: tuple[str, ...] = ()  # patterns of the data's files
+    exclude: tuple[str, ...] = ()
+    forbid: tuple[str, ...] = ()  # augmentations that would destroy the data's labels
 
     def recipe_of(self, values: Assignment, turn: int = 0) -> Recipe:
         """Return an assignment's recipe: the study's, with the values that the space chooses.
@@ -125,7 +130,13 @@ class Config:
 
     def load_data(self) -> DataSet:
         """Load the study's data; resized images are kept beside the studies."""
-        return load(self.data, cache_dir=cache_dir(self.folder), groups=self.groups)
+        return load(
+            self.data,
+            cache_dir=cache_dir(self.folder),
+            groups=self.groups,
+            patterns=Patterns(self.include, self.exclude),
+            forbid=self.forbid,
+        )
 
     @property
     def artifacts(self) -> Path:
@@ -154,8 +165,9 @@ class Config:
         """Return the configuration as plain data."""
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
         del plain["latency"]
-        if self.groups is None:
-            del plain["groups"]
+        for name in LATER:
+            if not plain[name]:
+                del plain[name]
         return plain | {
             "parameters": {p.name: list(p.choices) for p in self.space.parameters()},
             "recipe_hash": self.recipe.hash,
@@ -183,6 +195,9 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "objective": lambda data: Objective(**data),
     "limits": lambda data: Limits(**data),
     "features": tuple,
+    "include": tuple,
+    "exclude": tuple,
+    "forbid": tuple,
     "latency": LatencyTable.from_json,
     "finals": Finals.from_json,
     "finalists": tuple,

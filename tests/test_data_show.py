@@ -122,9 +122,9 @@ def test_arrays_that_nobody_reads_are_told(here: Path) -> None:
     """An array under another name than MedMNIST's is left out by its name."""
     images = np.random.default_rng(0).integers(0, 256, (40, 6, 5), dtype=np.uint8)
     labels = np.arange(40) % 2
-    np.savez("x.npz", train_images=images, train_labels=labels, valid_images=images)
+    np.savez("x.npz", train_images=images, train_labels=labels, more_images=images)
     found = shown("x.npz")
-    assert found["left_out"] == {"array of another name": {"count": 1, "first": ["valid_images"]}}
+    assert found["left_out"] == {"arrays of other names": {"count": 1, "first": ["more_images"]}}
     assert found["sizes"]["median"] == [5, 6]
 
 

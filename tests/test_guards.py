@@ -113,6 +113,22 @@ def test_twelve_validation_images_are_too_few() -> None:
     assert "400 validation images are too few" in guards(rare)["validation_small"]
 
 
+def test_images_that_teach_nothing() -> None:
+    """All alike, blank, or the same in two classes: told with the count before anything trains."""
+    sound = data()
+    noise = sound.splits["train"].images(8)
+    for pixels, told in (
+        (np.zeros_like(noise), "images have the same pixels: there is nothing to learn"),
+        (np.where(np.arange(600)[:, None, None, None] < 30, noise[:, :1, :1], noise),
+         "90 have a single level each"),
+        (noise[np.arange(600) % 300], "1800 have the same pixels as an image of another class"),
+    ):  # fmt: skip
+        train = in_memory(pixels, sound.splits["train"].labels)
+        splits = dict.fromkeys(sound.splits, train)
+        of = replace(sound, splits=splits, fingerprint=told)
+        assert told in guards(Evidence(config=CONFIG, data=of))["alike"]
+
+
 def test_noise_labels_are_within_chance_of_the_majority() -> None:
     """The best of 20 networks that guess is told in 19 of 20 studies, whatever the images' number.
 

@@ -6,6 +6,7 @@ import os
 import tarfile
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -312,3 +313,118 @@ def test_members_and_bytes_of_an_archive_are_bounded(
         for path in (tar(tmp_path / "x.tar"), zipped(tmp_path / "x.zip")):
             with pytest.raises(DataError, match=rf"over the limit of .*NAS_LIMITS={limit[:7]}"):
                 archive.unpack(path, tmp_path / "out", path.name)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """Return a chunk of a PNG file."""
+    total = zlib.crc32(kind + content).to_bytes(4, "big")
+    return len(content).to_bytes(4, "big") + kind + content + total
+
+
+def png_of(width: int, height: int, rows: bytes, *, more: bytes = b"") -> bytes:
+    """Return a PNG file that states this size and has these gray rows."""
+    size = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
+    image = chunk(b"IHDR", size) + more + chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + image + chunk(b"IEND", b"")
+
+
+def rows(count: int, width: int = 40) -> bytes:
+    """Return rows of a gray PNG, each with its filter's number."""
+    pixels = np.random.default_rng(0).integers(1, 256, (count, width), dtype=np.uint8)
+    return b"".join(b"\0" + row.tobytes() for row in pixels)
+
+
+def saved(kind: str, **options: object) -> bytes:
+    """Return a noisy image in a format of Pillow's."""
+    out = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(1, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(out, kind, **options)
+    return out.getvalue()
+
+
+BAD_IMAGES = {
+    "bomb": (png_of(13_000, 13_000, bytes(10**6)), r"over the limit of 50,000,000"),
+    "larger bomb": (png_of(60_000, 60_000, bytes(10**6)), "limit"),
+    "bomb of text": (
+        png_of(40, 40, rows(40), more=chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(10**8)))),
+        "too large",
+    ),
+    "3 of 40 rows": (png_of(40, 40, rows(3)), "rows of the image are missing"),
+    "39 of 40 rows": (png_of(40, 40, rows(39)), "rows of the image are missing"),
+    "no rows": (png_of(40, 40, b""), "rows of the image are missing|truncated"),
+    "program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "no image"),
+    "nothing": (b"", "no image"),
+} | {
+    f"cut {kind} at {share}": (content[: int(len(content) * share)], ".")
+    for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000")
+    for content in [saved(kind)]
+    for share in (0.3, 0.9)
+}
+
+
+def folder(path: Path) -> Path:
+    """Write a folder of images of two classes."""
+    for name, content in IMAGES.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("case", BAD_IMAGES)
+def test_a_damaged_image_is_refused(case: str, tmp_path: Path) -> None:
+    """A bomb, an image without some of its rows and a program are named; little memory is taken."""
+    content, message = BAD_IMAGES[case]
+    (folder(tmp_path / "pets") / "a" / "bad.png").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=rf"bad\.png is not: .*({message})"):
+        data.load(tmp_path / "pets", cache_dir=tmp_path / "cache")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80 * MEBIBYTE
+
+
+def test_images_with_black_rows_are_whole(tmp_path: Path) -> None:
+    """An image whose rows are all there is read, black ones too."""
+    black = [png_of(40, 40, bytes(41 * 40)), png_of(40, 40, rows(20) + bytes(41 * 20))]
+    path = folder(tmp_path / "pets")
+    for number, content in enumerate([*black, saved("GIF"), saved("JPEG"), png((1, 1))]):
+        (path / "a" / f"more{number}.png").write_bytes(content)
+    found = data.load(path, cache_dir=tmp_path / "cache")
+    assert sum(len(split) for split in found.splits.values()) == 17
+
+
+def test_large_files_and_pixels_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image file over the limit is not read; the limit of pixels can be changed."""
+    path = folder(tmp_path / "pets")
+    with (path / "a" / "huge.png").open("wb") as file:
+        file.truncate(10**11)
+    with pytest.raises(DataError, match=r"huge\.png: 100,000,000,000 bytes of one image file"):
+        data.load(path, cache_dir=tmp_path / "cache")
+    (path / "a" / "huge.png").unlink()
+    monkeypatch.setenv("NAS_LIMITS", "pixels=35")
+    with pytest.raises(DataError, match="6 x 6: 36 pixels of one image, over the limit of 35"):
+        data.load(path, cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "long", "other", "zeros", "garbage"])
+def test_a_damaged_cache_is_made_again(damage: str, tmp_path: Path) -> None:
+    """Resized images and the manifest that are not what was written are rebuilt."""
+    path, kept = folder(tmp_path / "pets"), tmp_path / "cache"
+    before = {n: s.images(8).copy() for n, s in data.load(path, cache_dir=kept).splits.items()}
+    for file in [*kept.glob("*.npy"), *kept.glob("*.json")]:
+        content = file.read_bytes()
+        changed = {
+            "empty": b"",
+            "cut": content[:-1],
+            "long": content + b" x",
+            "other": npy(np.zeros((1, 8, 8, 1), np.uint8)) if file.suffix == ".npy" else b'["",{}]',
+            "zeros": bytes(len(content)),
+            "garbage": content.replace(b"6", b"9") if file.suffix == ".json" else b"\x93NUMPY((((",
+        }
+        file.write_bytes(changed[damage])
+    found = data.load(path, cache_dir=kept)
+    for name, images in before.items():
+        np.testing.assert_array_equal(found.splits[name].images(8), images)
+    assert len({file.stat().st_size for file in kept.glob("*-train-8.npy")}) == 1

@@ -65,6 +65,8 @@ def data_show(
     data: Annotated[str, argument("Name, .npz file, folder of images per class, or URL.")],
     *,
     groups: Annotated[str | None, Help("Which images belong together, as in nas search.")] = None,
+    include: Annotated[list[str] | None, Help("Files to read, as in nas search.")] = None,
+    exclude: Annotated[list[str] | None, Help("Files to leave out, as in nas search.")] = None,
     out: Annotated[str | None, Help(f"Folder to write a picture to: {PICTURE}.")] = None,
     say: Callable[[str], None] | None = None,
 ) -> ShownData:
@@ -76,6 +78,7 @@ def data_show(
     from nas.data import load
     from nas.data.duplicates import duplicates
     from nas.data.inspection import Inspection
+    from nas.data.layout import Patterns
     from nas.report.samples import draw_samples
     from nas.training.recipes import SEARCH_FOLDS, compose
 
@@ -83,7 +86,12 @@ def data_show(
     if out is not None:
         check_folder(Path(out))
     loaded = load(
-        data, cache_dir=Path("studies", CACHE), groups=groups, skip_unreadable=True, say=say
+        data,
+        cache_dir=Path("studies", CACHE),
+        groups=groups,
+        patterns=Patterns(tuple(include or ()), tuple(exclude or ())),
+        skip_unreadable=True,
+        say=say,
     )
     images = sum(len(split) for split in loaded.splits.values())
     if images > MANY:

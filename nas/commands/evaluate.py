@@ -142,8 +142,8 @@ def evaluate(
         images = load(
             data,
             cache_dir=Path("studies", CACHE),
-            groups=trained.groups_of(data),
             reading=trained.network.reading,
+            **trained.choice_of(data),
         )
         _check_classes(trained.network, images)
     wanted = SPLITS if split == ALL else (split,)

@@ -45,13 +45,17 @@ class Deployed(NamedTuple):
         own = None if self.study is None else self.study.config["recipe"]["fingerprint"]
         return bool(own == data.fingerprint)
 
-    def groups_of(self, source: str) -> str | None:
-        """Return how the groups of images are found where a source is the study's own data."""
+    def choice_of(self, source: str) -> dict[str, Any]:
+        """Return how files and groups are chosen where a source is the study's own data."""
+        from nas.data.layout import Patterns
         from nas.study.preparation import from_anywhere
 
         config = {} if self.study is None else self.study.config
         own = config.get("data") in (source, from_anywhere(source))
-        return config.get("groups") if own else None
+        if not own:
+            return {}
+        patterns = Patterns(*(tuple(config.get(name, ())) for name in ("include", "exclude")))
+        return {"groups": config.get("groups"), "patterns": patterns}
 
 
 class PredictedImage(NamedTuple):

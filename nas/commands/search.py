@@ -218,7 +218,7 @@ def _drive(prepared: "Prepared", deadline: float | None, watch: "Watch") -> bool
 
 def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Prepared | None":
     """Return the study of finalists, as large as the time left allows; None without finalists."""
-    from nas.study.finalists import SUFFIX, affordable, final_config, trainings_in_all
+    from nas.study.finalists import affordable, final_config, trainings_in_all
 
     finals = prepared.config.finals
     if finals is None:
@@ -228,7 +228,7 @@ def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Pr
     config = final_config(store, prepared.name, prepared.config, finals)
     if config is None:
         return None
-    name = prepared.name + SUFFIX
+    name = prepared.name + options.SUFFIX
     return replace(
         prepared,
         name=name,

@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
+from filelock import FileLock
+
 from nas.data import tarred, zipped
+from nas.data.dataset import content_hash
 from nas.data.layout import EXTENSIONS
 from nas.data.tarred import TarMember
 from nas.errors import DataError
+from nas.files import held
 from nas.files.limits import limits
-from nas.files.reading import reading
+from nas.files.reading import check_regular, reading
 from nas.quantities import short
 
 TYPES = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -41,8 +45,11 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
     what = f"The archive {name} can't be read"
     try:
         with reading(what, DataError), _members(archive, name, what) as members:
-            images = {path: each for each in members if (path := _image(each, name))}
+            paths = {path: each for each in members if (path := _path(each, name))}
+            images = {path: each for path, each in paths.items() if _is_image(path, each, name)}
             folder.mkdir()
+            for path in paths.keys() - images.keys():  # a class without images is to be missed
+                Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
             size = sum(each.size for each in images.values())
             limits().check("total_bytes", size, name, DataError)
             check_space(size, folder, name)
@@ -51,6 +58,31 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def unpacked(archive: Path, cache: Path, say: Callable[[str], None]) -> Path:
+    """Return the folder of an archive's images below a cache; it is unpacked once."""
+    size = check_regular(archive, DataError)
+    key = f"{archive.resolve()} {size} {archive.stat().st_mtime_ns}"
+    folder = cache / "unpacked" / content_hash([os.fsencode(key)])[:16]
+    target = folder / stem(archive.name)
+    with reading(f"{archive} can't be unpacked into {folder}", DataError):
+        folder.mkdir(parents=True, exist_ok=True)
+        waits = f"another process unpacks {archive} now: waiting for it"
+        with held(FileLock(folder / "lock"), lambda: say(waits)):
+            if not target.exists():
+                say(f"unpacking {archive}")
+                temporary = folder / "unpacking"
+                shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+                unpack(archive, temporary, archive.name)
+                os.replace(temporary, target)
+    return target
+
+
+def stem(name: str) -> str:
+    """Return an archive's name without its ending, which the folder of its images has."""
+    ending = next(each for each in TYPES if name.lower().endswith(each))
+    return name[: -len(ending)] or "images"
 
 
 @contextmanager
@@ -77,21 +109,26 @@ def _tarred(archive: IO[bytes], member: TarMember) -> _Member:
     return _Member(member.name, member.size, not member.is_file, lambda: member.read(archive))
 
 
-def _image(member: _Member, archive: str) -> PurePosixPath | None:
-    """Return the path of an image below the folder; None for a file that is no image."""
+def _path(member: _Member, archive: str) -> PurePosixPath | None:
+    """Return the path of a file below the folder; None for a hidden one."""
     given = PureWindowsPath(member.name)  # Windows has the stricter rules
     if given.anchor or ".." in given.parts:
         raise DataError(f"An archive holds paths below one folder; {archive} has {member.name!r}.")
     path = PurePosixPath(given.as_posix())
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    if hidden or path.suffix.lower() not in EXTENSIONS:
-        return None
+    return None if hidden else path
+
+
+def _is_image(path: PurePosixPath, member: _Member, archive: str) -> bool:
+    """Tell an image from another file; raises DataError for a link and a large one."""
+    if path.suffix.lower() not in EXTENSIONS:
+        return False
     if member.is_link:
         raise DataError(
             f"An archive holds its images themselves; in {archive} {path} is a link or a device."
         )
     limits().check("image_bytes", member.size, f"{path} of {archive}", DataError)
-    return path
+    return True
 
 
 def check_space(size: int, folder: Path, what: str) -> None:

@@ -9,11 +9,12 @@ beside them remembers every file's content by size and time, so that the next lo
 
 import hashlib
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -35,10 +36,14 @@ from nas.data.dataset import (
     resize,
 )
 from nas.data.groups import Groups, check_apart, numbered, of_names
+from nas.data.image_files import content_of
 from nas.data.layout import Patterns, understand
 from nas.data.pixels import FilePixels, PixelReading, decode, reading_of
 from nas.errors import DataError, UnreadableImage
+from nas.files import held
+from nas.files.reading import why
 
+log = logging.getLogger("nas")
 T = TypeVar("T")
 _Content = tuple[str, FilePixels]  # a file's hash and the facts about its pixels
 
@@ -201,16 +206,21 @@ def _examined(root: Path, files: list[_File], cache: Path) -> tuple[list[_File],
         read.append(replace(file, sha256=known[0], pixels=known[1]))
         entries[file.path] = [*key, known[0], asdict(known[1])]
     if entries != stored and not unreadable:
-        _write(manifest, lambda file: file.write(json.dumps(entries).encode()), anew=True)
+        content = json.dumps([_sum(entries), entries]).encode()
+        _write(manifest, lambda file: file.write(content))
     return read, unreadable
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        stored = json.loads(path.read_text())
-    except (OSError, ValueError):  # missing or damaged: then everything is examined anew
+        total, entries = json.loads(path.read_text())
+        return entries if total == _sum(entries) else {}
+    except (OSError, ValueError, TypeError, RecursionError):  # then everything is examined anew
         return {}
-    return stored if isinstance(stored, dict) else {}
+
+
+def _sum(entries: Mapping[str, Any]) -> str:
+    return _hash(json.dumps(entries).encode())
 
 
 def _known(entry: Any, key: list[int]) -> _Content | None:
@@ -230,10 +240,10 @@ def _examine(content: bytes) -> _Content:
 def _open(path: Path, read: Callable[[bytes], T]) -> T:
     """Return what is read of a file's content; raises DataError that says why it can't be."""
     try:
-        return read(path.read_bytes())
+        return read(content_of(path))
     except Exception as error:  # Pillow's plugins raise nearly anything on a damaged file
         unknown = isinstance(error, UnidentifiedImageError)
-        raise DataError("no image that Pillow knows" if unknown else str(error)) from error
+        raise DataError("no image that Pillow knows" if unknown else why(error)) from error
 
 
 def _readable(path: Path, read: Callable[[bytes], T]) -> T:
@@ -256,11 +266,30 @@ def _images_of(
     @lru_cache(None)
     def images(resolution: int) -> Images:
         path = stem.with_name(f"{stem.name}-{resolution}.npy")
-        if not path.exists():
-            _write(path, lambda file: _build(root, files, file, resolution=resolution, read=read))
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+        def cached() -> Images | None:
+            return _cached(path, (len(files), resolution, resolution))
+
+        if (found := cached()) is None:
+            build = partial(_build, root, files, resolution=resolution, read=read)
+            _write(path, build, unless=lambda: cached() is not None)
+            found = cached()
+        if found is None:
+            raise DataError(f"The resized images in {path} are not what was written there.")
+        return found
 
     return images
+
+
+def _cached(path: Path, shape: tuple[int, ...]) -> Images | None:
+    """Map resized images into memory; None where they are missing or damaged."""
+    try:
+        found = np.lib.format.open_memmap(path, mode="r")
+        whole = found.offset + found.nbytes == path.stat().st_size
+    except Exception:  # the header's text is evaluated
+        return None
+    fits = found.dtype == np.uint8 and found.ndim == 4 and found.shape[:3] == shape
+    return found if whole and fits else None
 
 
 def _build(
@@ -288,18 +317,25 @@ def _build(
         output.write(pixels.tobytes())
 
 
-def _write(path: Path, write: Callable[[BinaryIO], object], *, anew: bool = False) -> None:
+def _write(
+    path: Path, write: Callable[[BinaryIO], object], *, unless: Callable[[], bool] = lambda: False
+) -> None:
     """Make a file at once or not at all, one process at a time; the lock dies with its process.
+
+    With `unless`, only where that does not hold: no other process was quicker.
 
     Raises DataError when the cache can't be written.
     """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f"{path.name}.lock")):
-            if anew or not path.exists():  # no other process was quicker
+        waits = partial(log.info, "another process makes %s now: waiting for it", path)
+        with held(FileLock(path.with_name(f"{path.name}.lock")), waits):
+            if not unless():
                 with temporary.open("wb") as file:
                     write(file)
+                    file.flush()
+                    os.fsync(file.fileno())  # or a power cut leaves a file of zeros
                 os.replace(temporary, path)
     except OSError as error:
         raise DataError(

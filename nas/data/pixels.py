@@ -6,7 +6,6 @@ laid on a background, white, black or grey, that differs most from what is to be
 icons and glyphs may be any of them, and the colour that is stored under full transparency is none.
 """
 
-import io
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 
+from nas.data import image_files
 from nas.errors import DataError
 
 Levels = tuple[float, float]
@@ -215,9 +215,10 @@ class _Decoded:
 
 
 def _read(content: bytes) -> _Decoded:
-    with Image.open(io.BytesIO(content)) as opened:
+    with image_files.opened(content) as opened:
         raw, frames = _raw_mode(opened), getattr(opened, "n_frames", 1)
         image = ImageOps.exif_transpose(opened)
+        image_files.check_rows(content, opened)
     if raw.startswith(("RGB", "LA")) and ";16" in raw:
         levels, image = _of_16_bits(content, image, raw)
         return _Decoded(image, f"{image.mode}16", frames, levels)
@@ -246,7 +247,7 @@ def _of_16_bits(
     with alpha comes as four bytes a pixel.
     """
     other = "RGBA" if raw.startswith("LA") else raw[:-1] + _SWAPPED[raw[-1]]
-    with Image.open(io.BytesIO(content)) as opened:
+    with image_files.opened(content) as opened:
         opened.tile = [
             tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other)
             for tile in opened.tile

@@ -222,10 +222,7 @@ def _name(url: str) -> str:
 def _copy_name(url: str) -> str:
     """Return the name of the copy; an archive's folder has the archive's name without suffix."""
     name = _name(url)
-    for suffix in archive.TYPES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)] or "images"
-    return name
+    return archive.stem(name) if name.lower().endswith(archive.TYPES) else name
 
 
 def _patiently(ask: Callable[[], T]) -> T:

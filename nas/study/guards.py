@@ -16,6 +16,7 @@ from nas.config import Config
 from nas.data import DataSet
 from nas.data.dataset import members
 from nas.data.duplicates import Tally, duplicates
+from nas.data.sameness import sameness
 from nas.quantities import short
 from nas.report.tradeoff import words
 from nas.search_space.parameters import Assignment, Parameter
@@ -248,9 +249,31 @@ def _test_looks(evidence: Evidence) -> Finding:
     )
 
 
+def _alike(evidence: Evidence) -> Finding:
+    data = evidence.data
+    if _is_large(data):
+        return None
+    found = sameness(data)
+    if found.pictures == 1:
+        return found.images, (
+            f"all {found.images} images have the same pixels: there is nothing to learn. Look at "
+            "how they were read (nas data show)."
+        )
+    parts = {}
+    if found.constant > NEAR_SHARE * found.images:
+        parts[f"{found.constant} have a single level each and show nothing"] = found.constant
+    if found.contradictory:
+        other = "another class" if data.task == "classes" else "other labels"
+        words = f"{found.contradictory} have the same pixels as an image of {other}"
+        parts[words] = found.contradictory
+    if not parts:
+        return None
+    return sum(parts.values()), f"of {found.images} images {'; '.join(parts)}."
+
+
 def _duplicates(evidence: Evidence) -> Finding:
     data = evidence.data
-    if _total(data) * data.native_resolution**2 > PIXELS:
+    if _is_large(data):
         return None
     copies = duplicates(data)
     found = [_copies(copies.exact, "copies", data, 0.0)]
@@ -292,6 +315,11 @@ def _imbalance(evidence: Evidence) -> Finding:
     )
 
 
+def _is_large(data: DataSet) -> bool:
+    """Tell whether decoding all images only to look at them takes long."""
+    return _total(data) * data.native_resolution**2 > PIXELS
+
+
 def _total(data: DataSet) -> int:
     return sum(len(split) for split in data.splits.values())
 
@@ -325,6 +353,7 @@ GUARDS = {
     "overfitted_validation": Guard(
         "warning", "finalists score worse than in the search", _overfitted_validation
     ),
+    "alike": Guard("warning", "images are all the same, blank, or the same in two classes", _alike),
     "duplicates": Guard("warning", "images of one split are in another one too", _duplicates),
     "test_looks": Guard("warning", "the test split was looked at more than once", _test_looks),
     "edge": Guard("note", "several choices of the winner are at the space's edge", _edge),

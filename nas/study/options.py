@@ -20,7 +20,7 @@ from nas.errors import UnknownOption, UserError, unknown
 from nas.files.reading import read_toml
 from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
 from nas.pruners import ladder
-from nas.training import metrics, recipe_file, recipes
+from nas.training import augmentations, metrics, recipe_file, recipes
 
 if TYPE_CHECKING:
     from nas.search_space import SearchSpace
@@ -30,6 +30,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 OVER_TARGET = 1.5  # times the target: the hard limit on its cost where none is given
 DEFAULT_BUDGET = 24, 1800.0  # trials and seconds, where neither is given
 FINALISTS, FINAL_SEEDS = 4, 3
+SUFFIX = "-finalists"  # of the name of a study of finalists
+LONGEST_NAME = 255 - len(SUFFIX)  # bytes: file systems allow 255
 # The panels of --help.
 WHAT, PROPOSE, TRAIN = "What to search", "How to propose", "How to train"
 BUDGET, WHERE, WRITTEN = "Budget", "Where it runs", "What is written"
@@ -144,6 +146,24 @@ def _groups(pattern: str, _: str) -> str:
     return pattern
 
 
+def _patterns(value: Any, flag: str) -> tuple[str, ...]:
+    """Read patterns of files; one that is empty matches nothing."""
+    patterns = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(each, str) and each for each in patterns):
+        raise UserError(
+            f"{flag} is a pattern of files such as 'masks' or '*_thumb.*', not {value!r}."
+        )
+    return tuple(patterns)
+
+
+def _forbid(value: Any, flag: str) -> tuple[str, ...]:
+    """Read names of augmentations, and add those that contain one of them."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{flag} are names of augmentations such as flip,rotation, not {value!r}.")
+    return augmentations.forbidden(name.strip() for name in names)
+
+
 def _checkpoints(url: str, flag: str) -> str:
     """Refuse a URL that nothing here can open, and one with a password: it is stored and shown."""
     from fsspec.core import url_to_fs
@@ -170,9 +190,18 @@ def _space(space: Any, flag: str) -> Any:
     return space
 
 
-def _study(name: str, _: str) -> str:
-    if not name or name.startswith(".") or any(c in name for c in "/\\\0\n"):
-        raise UserError(f"A study's name is the name of a folder, not {name!r}.")
+def check_study(name: str, flag: str = "--study") -> str:
+    """Return a study's name; raise UserError where it can't name a folder, in a row and on a disk.
+
+    The folder of its finalists has a longer name.
+    """
+    if not name or name.startswith(".") or "/" in name or "\\" in name or not name.isprintable():
+        raise UserError(f"A study's name is the name of a folder, not {name!r} ({flag}).")
+    if (size := len(name.encode())) > LONGEST_NAME:
+        raise UserError(
+            f"A study's name is the name of a folder, of at most {LONGEST_NAME} bytes, not of "
+            f"{size}: {name!r}. {flag} gives it another."
+        )
     return name
 
 
@@ -240,6 +269,14 @@ class SearchOptions:
         None, "Which images belong together, such as a patient's: a regular expression with the "
         "group in parentheses, found in each file's name, or an .npz file's arrays.", WHAT,
         page="data", read=_groups, fixes="recipe_hash")
+    include: tuple[str, ...] = _option(
+        (), "Files of a folder to read, by a pattern of their path such as images; may be given "
+        "again and again.", WHAT, unit="pattern", page="data", unset="all", read=_patterns,
+        repeats=True, fixes="recipe_hash")
+    exclude: tuple[str, ...] = _option(
+        (), "Files and folders to leave out, such as masks or '*_thumb.*'; may be given again and "
+        "again.", WHAT, unit="pattern", page="data", read=_patterns, repeats=True,
+        fixes="recipe_hash")
     resolution: int | None = _option(
         None, "Fix the size of the images.", WHAT, unit="px", at_least=1,
         at_most=quantities.MAX_RESOLUTION, unset="the space's choice",
@@ -271,6 +308,9 @@ class SearchOptions:
         (), "A value of the recipe, such as optimiser.learning_rate=3e-3; may be given again and "
         "again, and wins over all else.", TRAIN, unit="key=value", page="recipes", read=_settings,
         repeats=True, fixes="recipe_hash")
+    forbid: tuple[str, ...] = _option(
+        (), "Augmentations that would destroy the labels, such as flip,rotation.", TRAIN,
+        page="data", read=_forbid, fixes="recipe_hash")
     metric: str | None = _option(
         None, f"Metric of the objective: {', '.join(metrics.EPOCH)} or another; recall:CLASS and "
         "others are of one class.", TRAIN, page="data", read=_metric,
@@ -333,7 +373,7 @@ class SearchOptions:
         None, "Workers on Ray at once.", WHERE, at_least=1, unset="as many as its nodes hold",
         resumes=True)
     study: str | None = _option(
-        None, "Name of the study.", WRITTEN, read=_study, unset="space, data and target")
+        None, "Name of the study.", WRITTEN, read=check_study, unset="space, data and target")
     store: str | None = _option(
         None, "Database URL.", WRITTEN, page="../reference/store", read=_store,
         unset="NAS_STORE, else sqlite:///studies/nas.db", resumes=True)
@@ -401,7 +441,8 @@ def resumable() -> Mapping[str, Declared]:
 
 
 TRAINED = (  # the options of a search that `nas train` takes
-    *("data", "groups", "resolution", "recipe", "set", "metric", "folds", "epochs", "seed"),
+    *("data", "groups", "include", "exclude", "resolution", "recipe", "set", "forbid", "metric"),
+    *("folds", "epochs", "seed"),
     *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
     *("study", "store", "checkpoints", "showcase"),
 )
@@ -462,9 +503,9 @@ def check(options: SearchOptions) -> None:
         _refuse(options, rule, "fidelity", "reduction")
     if options.no_finalists:
         _refuse(options, "is for a search without --no-finalists.", "finalists", "final_seeds")
-    from nas.data import check_groups
+    from nas.data import check_choice
 
-    check_groups(options.data, options.groups)
+    check_choice(options.data, options.groups, options.include or options.exclude)
     options.new_executor()
 
 

@@ -9,7 +9,7 @@ continue its border, and only half of the images get a square: a network that is
 with blank margins alone does worse on whole ones (0.02 of accuracy on PneumoniaMNIST).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -254,6 +254,14 @@ OPERATIONS = {
 }
 """The operations by name; a data set may forbid any of them."""
 
+_PAINTED = {"rotation", "shift", "shift_x", "shift_y", "shear", "brightness", "contrast"}
+_CONTENTS = {  # what an operation does besides its name
+    "shift": {"shift_x", "shift_y"},
+    "shift_x": {"shift"},
+    "shift_y": {"shift"},
+    **dict.fromkeys(("randaugment", "trivialaugment", "autoaugment"), _PAINTED | {"saturation"}),
+}
+
 
 def switched_on(strengths: Augmentation) -> Augmentation:
     """Return the operations that are not neutral; raise UserError for one that can't be made."""
@@ -271,6 +279,20 @@ def switched_on(strengths: Augmentation) -> Augmentation:
         if strengths.get(name, row.neutral) != row.neutral
         and (not row.of or strengths.get(row.of, OPERATIONS[row.of].neutral))
     }
+
+
+def forbidden(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the operations that are off where these are forbidden: those that contain one too.
+
+    Raises UserError for a name that is none.
+    """
+    given = set(names)
+    for name in given:
+        if name not in OPERATIONS or OPERATIONS[name].of:
+            own = [each for each, row in OPERATIONS.items() if not row.of]
+            raise UserError(unknown("augmentation", name, own))
+    holders = {name for name, inner in _CONTENTS.items() if not given.isdisjoint(inner)}
+    return tuple(name for name in OPERATIONS if name in given | holders)
 
 
 def tuned() -> Augmentation:

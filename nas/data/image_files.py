@@ -1,0 +1,62 @@
+"""Image files, opened within the limits: known formats, bounded bytes and pixels, whole."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+from PIL.ImageFile import ImageFile
+
+from nas.data.layout import EXTENSIONS
+from nas.errors import DataError
+from nas.files.limits import limits
+from nas.files.reading import check_regular
+
+
+def content_of(path: Path) -> bytes:
+    """Return the bytes of an image file; raises DataError for too many and for what is no file."""
+    limits().check("image_bytes", check_regular(path, DataError), path.name, DataError)
+    return path.read_bytes()
+
+
+@contextmanager
+def opened(content: bytes) -> Iterator[ImageFile]:
+    """Open an image that has no more pixels than the limit; they are not decoded yet.
+
+    Pillow's plugins raise nearly anything on a damaged file. The plugins that run other programs
+    are left out.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata
+        with Image.open(io.BytesIO(content), formats=_formats()) as image:
+            pixels = image.width * image.height
+            limits().check("pixels", pixels, f"{image.width} x {image.height}", DataError)
+            yield image
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    known = Image.registered_extensions()
+    wanted = {known[ending] for ending in EXTENSIONS if ending in known}
+    return tuple(name for name in Image.ID if name in wanted)  # in the order of Pillow's
+
+
+def check_rows(content: bytes, image: Image.Image) -> None:
+    """Refuse an image with rows that are missing, `image` being the decoded one.
+
+    Decoders leave them black without a word. So where a row at an edge is black, the file is
+    decoded again over white, and both are compared.
+    """
+    size = image.height
+    edges = (image.crop((0, y, image.width, y + 1)) for y in {0, 1, size - 2, size - 1} if y >= 0)
+    if all(edge.getbbox(alpha_only=False) for edge in edges):
+        return
+    with opened(content) as again:
+        white = Image.new(again.mode, again.size, (255,) * len(again.getbands()))
+        again.im = white.im
+        again.load()
+        if again.mode == image.mode and again.tobytes() != image.tobytes():
+            raise DataError("rows of the image are missing")

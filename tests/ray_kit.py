@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.processors import granted
+from nas.executors._processors import granted
 from tests.search_kit import read_until
 
 PORT = 6379

@@ -13,7 +13,7 @@ import pytest
 
 from nas import executors
 from nas.errors import UserError
-from nas.processors import granted
+from nas.executors._processors import granted
 from nas.study.options import read
 from tests import ray_kit
 from tests.search_kit import arguments, command, is_gone, nas_here, result

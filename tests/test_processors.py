@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nas import processors
+from nas.executors import _processors as processors
 
 HERE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # The file with a process's cgroups, the files with quotas, and the processors of 64 that are left.

@@ -22,7 +22,7 @@ import typer
 
 from nas.commands._options import Help, checked, parameters
 from nas.errors import Interrupted, NasError, UserError, printable
-from nas.processors import granted
+from nas.executors._processors import granted
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -3,9 +3,9 @@
 import threading
 from importlib import import_module
 
-from nas import processors
 from nas.errors import StoreError, UserError
 from nas.executors import MISTAKE, Executor, Handle, Request, Work, check_local
+from nas.executors import _processors as processors
 
 
 def make(request: Request) -> "InProcess":

@@ -7,9 +7,9 @@ import sys
 from functools import cached_property
 from pathlib import Path
 
-from nas import processors
 from nas.errors import UserError
 from nas.executors import Executor, Request, Work, check_local
+from nas.executors import _processors as processors
 
 MAX_DEFAULT_WORKERS = 8
 

@@ -92,11 +92,12 @@ def copy(
 ) -> Answer:
     """Copy studies whole into another store, of any kind, all or nothing."""
     from nas.store import copying
+    from nas.study.options import check_study
 
     names = studies or []
     if rename is not None and len(names) != 1:
         raise UserError(f"--as {rename} names one study: say which with one --study NAME.")
-    renamed = {names[0]: rename} if rename is not None else None
+    renamed = {names[0]: check_study(rename, "--as")} if rename is not None else None
     copied = copying.copy(source, target, studies=names, rename=renamed, watch=watch)
     lines = [f"copied {', '.join(copied.studies) or 'no study'}"]
     lines += [f"  {count:>9,} {table}" for table, count in copied.rows.items() if count]

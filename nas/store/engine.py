@@ -86,6 +86,11 @@ def sqlite_file(url: sa.URL) -> Path | None:
     return Path(str(url.database)) if is_file else None
 
 
+def beside(path: Path) -> tuple[Path, Path]:
+    """Return the files that SQLite keeps beside one that is open."""
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
 def engine_options(url: sa.URL) -> dict[str, Any]:
     """Return the options of `create_engine` that every engine on this store shares."""
     return dialects.of(url).options(url)

@@ -22,7 +22,7 @@ from nas.executors import Executor
 from nas.objective import objective
 from nas.search_space.coefficients import space_of
 from nas.store.engine import resolve
-from nas.study.options import SearchOptions, declared
+from nas.study.options import SearchOptions, check_study, declared
 from nas.study.preparation import Prepared, Say, data_of, from_anywhere
 from nas.training.estimate import training_seconds
 from nas.training.recipes import compose
@@ -65,7 +65,7 @@ def prepare_given(
     given = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
     recipe = compose(data, options.recipe or RECIPE, given=given, words=options.set)
     plain = re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip("_.-") or "network"
-    study = options.study or f"{plain}-{data.name}"
+    study = check_study(options.study or f"{plain}-{data.name}")
     fields: dict[str, Any] = {
         "space": space_of(plain, adapted),
         "data": options.data if options.data in data_names() else from_anywhere(options.data),

@@ -26,7 +26,7 @@ from nas.store.store import Store
 from nas.study import lengths
 from nas.study.finalists import finals_of, reserved
 from nas.study.latency_table import TABLE, table_for
-from nas.study.options import OVER_TARGET, SearchOptions, check, declared, fixed
+from nas.study.options import OVER_TARGET, SearchOptions, check, check_study, declared, fixed
 from nas.training import recipe_choices, recipe_file
 from nas.training.estimate import training_seconds
 from nas.training.recipe import Recipe
@@ -76,7 +76,7 @@ def prepare(
         space = space.at_resolution(options.resolution)
     space, left_out = space.for_images(data.native_resolution)
     subject = Subject(space, data.in_channels, len(data.classes))
-    name = options.study or f"{space.name}-{data.name}-{goal.short()}"
+    name = check_study(options.study or f"{space.name}-{data.name}-{goal.short()}")
     url, table = resolve(options.store), None
     if goal.target_latency_ms is not None:
         table = table_for(subject, options, url=url, name=name, say=say)
@@ -224,16 +224,40 @@ def _times(config: Config, images: Mapping[str, int]) -> float:
 
 
 def open_study(prepared: Prepared) -> Store:
-    """Open the store and create the study, or find it with the same meaning."""
+    """Open the store and create the study, or find it with the same meaning.
+
+    Raise UserError, and write nothing, where its folder or its checkpoints can't be written.
+    """
     config = prepared.config
-    store = Store.open(prepared.store)
-    try:
-        stored = config.to_json() | {"trials": prepared.trials, "seconds": prepared.seconds}
-        recipes = {config.recipe.hash: config.recipe.to_json()}  # others come with their trials
-        store.create_study(prepared.name, stored, fixed=fixed(), recipes=recipes)
-        if config.latency is not None:
-            config.latency.write(Path(config.folder, TABLE))
-    except BaseException:
-        store.close()
-        raise
+    with _made_folder(config):
+        store = Store.open(prepared.store)
+        try:
+            stored = config.to_json() | {"trials": prepared.trials, "seconds": prepared.seconds}
+            recipes = {config.recipe.hash: config.recipe.to_json()}  # others come with their trials
+            store.create_study(prepared.name, stored, fixed=fixed(), recipes=recipes)
+            if config.latency is not None:
+                config.latency.write(Path(config.folder, TABLE))
+        except BaseException:
+            store.close()
+            raise
     return store
+
+
+@contextmanager
+def _made_folder(config: Config) -> Iterator[None]:
+    """Make a study's folder, and try to write a checkpoint; after a failure no folder is left."""
+    from nas.training.checkpoint import Checkpoints
+
+    folder, missing = Path(config.folder), []
+    try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        Checkpoints(config.checkpoint_root).try_out()
+        yield
+    except BaseException as error:
+        for path in missing:
+            with suppress(OSError):  # another search has begun to use it
+                path.rmdir()
+        if isinstance(error, OSError):
+            raise UserError(f"The folder {folder} can't be made: {error.strerror}.") from None
+        raise

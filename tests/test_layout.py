@@ -94,6 +94,11 @@ def test_names_of_splits() -> None:
             {"train:cat": 1, "test:cat": 1, "train:dog": 1, "test:dog": 1},
             "splits test, train below each class",
         ),
+        (
+            ["2 x cat/a.png", "2 x dog/a.png", "thumbnails/a.png"],
+            {"cat": 2, "dog": 2, "thumbnails": 1},
+            "'thumbnails' is read as a class: --exclude thumbnails leaves it out",
+        ),
         (["2 x bus/a.png", "2 x train/a.png"], {"bus": 2, "train": 2}, "'train' is a class"),
         (
             ["2 x cat/left/a.png", "cat/right/a.png", "3 x dog/left/a.png", "dog/right/a.png"],
@@ -134,6 +139,7 @@ def test_what_is_understood(
          "exam/ beside it"),
         (["2 x train/a.png", "2 x test/a.png", "train.csv"], "lie loose in test/, train/"),
         (["9 x train/a.png"], "lie loose in train/"),
+        (["2 x cat/a.png", "2 x dog/a.png", "5 x test/a.png"], "lie loose in test/"),
         (["2 x train/a.png", "2 x unlabelled/a.png", "labels.csv"], "loose in train/"),
         (["val/cat/a.png", "val/dog/a.png", "test/cat/a.png", "test/dog/a.png"],
          "no images in a train folder"),

@@ -32,6 +32,7 @@ EXTENSIONS = frozenset(
         *(".tif", ".tiff", ".webp"),
     }
 )
+VEHICLE = "train"  # the one name of a split that is a usual name of a class
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".parquet")
 _SPLITS = {
     "train": "train|training",
@@ -196,11 +197,13 @@ class _Below:
         if with_classes:
             self._check_splits(with_classes, others)
             return self._of_splits(with_classes)
-        if not others or (loose and (len(loose) > 1 or self.has_table)):
+        is_class = len(loose) == 1 and loose[0].lower() == VEHICLE and not self.has_table
+        if not others or (loose and not is_class):
             raise DataError(
                 f"An image's class is told by its folder, such as train/cat/1.png; {self.root} has "
                 f"images that lie loose{' in ' if loose else ''}{self._named(loose)}. Sort them by "
-                "your table of labels (docs/guides/data.md has the lines), or give an .npz file."
+                "your table of labels (docs/guides/data.md has the lines), give an .npz file, or "
+                "leave them out with --exclude."
             )
         found, words = self._of_classes()
         return found, [*words, *(f"{each!r} is a class, not a split" for each in loose)]
@@ -249,21 +252,24 @@ class _Below:
         images = [path for path in self.images if len(path) > 1]
         classes = [path[0] for path in self.folders if len(path) == 1]
         self._check_not_empty(classes, {path[0] for path in images}, ())
-        kinds = {each for each in classes if _BESIDE.fullmatch(each)}
+        kinds = [each for each in classes if _BESIDE.fullmatch(each)]
         if kinds and any(_PICTURES.fullmatch(each) for each in classes):
             raise DataError(
                 f"Every class needs a folder; the folders of {self.root}, {self._named(classes)}, "
-                f"are named like kinds of pictures. Leave some out: --exclude {min(kinds)}."
+                f"are named like kinds of pictures. Leave some out: --exclude {kinds[0]}."
             )
         below = {path[1] if len(path) > 2 else "" for path in images}
         splits = {name: split_of(name) for name in below}
         if set(splits.values()) >= {"train"} and len(splits) > 1 and all(splits.values()):
             found = [Labelled("/".join(path), path[0], splits[path[1]]) for path in images]
             return self._same_names(found, f"splits {', '.join(sorted(splits))} below each class")
-        folders = [{path[1] for path in self.of(each) if len(path) > 2} for each in classes]
-        common = sorted(set.intersection(*folders)) if folders else []
+        folders: dict[str, set[str]] = {each: set() for each in classes}
+        for path in images:
+            folders[path[0]].update(path[1:2] if len(path) > 2 else ())
+        common = sorted(set.intersection(*folders.values()))
         counts = (f"{each} ({sum(path[1] == each for path in images)})" for each in common[:_SHOWN])
         note = [f"folders below each class: {', '.join(counts)}"] if common else []
+        note += [f"{each!r} is read as a class: --exclude {each} leaves it out" for each in kinds]
         found, words = self._same_names([Labelled("/".join(p), p[0], "") for p in images], "")
         return found, [*words, *note]
 

@@ -171,7 +171,7 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     from nas.study.preparation import open_study
     from nas.study.winner import conclude
 
-    deadline = None if prepared.seconds is None else time.time() + prepared.seconds
+    deadline = None if prepared.seconds is None else time.monotonic() + prepared.seconds
     searching = None if deadline is None else deadline - prepared.reserved
     try:
         completed = _drive(prepared, searching, watch)
@@ -210,10 +210,10 @@ def _drive(prepared: "Prepared", deadline: float | None, watch: "Watch") -> bool
         study=prepared.name,
         worker="",
         trials=prepared.trials,
-        deadline=deadline,
         threads=prepared.executor.threads,
     )
-    return Driver(order, prepared.config, prepared.executor, prepared.estimate, watch).run()
+    parts = prepared.config, prepared.executor, prepared.estimate, watch
+    return Driver(order, *parts, deadline=deadline).run()
 
 
 def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Prepared | None":
@@ -223,7 +223,7 @@ def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Pr
     finals = prepared.config.finals
     if finals is None:
         return None
-    left = None if deadline is None else max(0.0, deadline - time.time())
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
     finals = affordable(finals, prepared.final_estimate, prepared.executor.workers, left)
     config = final_config(store, prepared.name, prepared.config, finals)
     if config is None:

@@ -152,14 +152,14 @@ def _by_split(arrays: Arrays, names: str, *, splits: bool = True) -> dict[str, s
 
 def _check_pairs(images: Keys, labels: Keys, arrays: Arrays) -> None:
     """Refuse a split of which there are only images or only labels, and a file without train."""
-    both = {split: images.get(split) or labels[split] for split in images.keys() ^ labels.keys()}
-    for split, key in both.items():
-        raise DataError(f"A split needs both images and labels; of {split} there is only {key!r}.")
-    if "train" not in images:
+    if "train" not in images.keys() & labels.keys():
         raise DataError(
             f"An .npz data set needs the keys 'train_images' and 'train_labels'; {arrays.path} has:"
             f" {', '.join(sorted(arrays)) or 'none'}."
         )
+    for split in images.keys() ^ labels.keys():
+        key = images.get(split) or labels[split]
+        raise DataError(f"A split needs both images and labels; of {split} there is only {key!r}.")
 
 
 def _images(given: Raw, key: str) -> Raw:

@@ -180,9 +180,8 @@ def user_cache() -> Path:
 
 def _unreadable(root: Path, why: Mapping[str, str], count: int) -> DataError:
     """Return the error for images that can't be decoded, all of them named, or most of many."""
-    shown = [f"{root / path} is not: {reason}." for path, reason in list(why.items())[:_NAMED]]
-    if len(why) > 1:
-        shown.insert(0, f"{len(why)} of {count} are not.")
+    shown = [f"{path} is not: {reason}." for path, reason in list(why.items())[:_NAMED]]
+    shown.insert(0, f"below {root} {len(why)} of {count} are not.")
     if len(why) > _NAMED:
         shown.append(f"And {len(why) - _NAMED} more.")
     return DataError(f"Every image needs to be readable; {' '.join(shown)}")

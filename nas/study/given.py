@@ -5,6 +5,7 @@ executor, survives kills, and is stored and concluded as all studies are.
 """
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -74,7 +75,7 @@ def prepare_given(
         "recipe": recipe,
         "objective": objective(network.cost(adapted).macs),
         "limits": Limits(),
-        "folder": str(Path(options.out, study).absolute()),
+        "folder": os.path.abspath(Path(options.out, study)),
         "latency": None,
         "finalists": ({},),  # the space's only assignment
         "seeds": seeds,

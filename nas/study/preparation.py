@@ -1,5 +1,6 @@
 """A search is checked and prepared before its study is made."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -95,7 +96,7 @@ def prepare(
         recipe=recipe,
         objective=goal,
         limits=limits,
-        folder=str(Path(options.out, name).absolute()),
+        folder=os.path.abspath(Path(options.out, name)),
         latency=table,
         checkpoints=None if options.checkpoints is None else from_anywhere(options.checkpoints),
         finals=finals_of(options, whole),
@@ -192,7 +193,7 @@ def taken_back(out: str) -> Iterator[None]:
 
 def from_anywhere(place: str) -> str:
     """Return a URL as it is, a path as one that holds in any folder."""
-    return place if is_url(place) else str(Path(place).absolute())
+    return place if is_url(place) else os.path.abspath(place)
 
 
 def _estimate(

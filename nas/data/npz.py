@@ -56,7 +56,7 @@ def load_npz(
     of_images, of_labels = _by_split(arrays, _IMAGES), _by_split(arrays, _LABELS)
     _check_pairs(of_images, of_labels, arrays)
     images = {split: _images(arrays[key], key) for split, key in of_images.items()}
-    kinds = {split: (*part.shape[1:], str(part.dtype)) for split, part in images.items()}
+    kinds = {of_images[n]: (*part.shape[1:], str(part.dtype)) for n, part in images.items()}
     if len(set(kinds.values())) > 1:
         raise DataError(f"All splits need images of one shape and type; {path} has {kinds}.")
     raw, notes = without_one_hot(

@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from nas import blocks, network, quantities
@@ -22,7 +21,7 @@ from nas.objective import objective
 from nas.search_space.coefficients import space_of
 from nas.store.engine import resolve
 from nas.study.options import SearchOptions, check_study, declared
-from nas.study.preparation import Prepared, Say, data_of, from_anywhere
+from nas.study.preparation import Prepared, Say, data_of, from_anywhere, study_folder
 from nas.training.estimate import training_seconds
 from nas.training.recipes import compose
 
@@ -73,7 +72,7 @@ def prepare_given(
         "recipe": recipe,
         "objective": objective(network.cost(adapted).macs),
         "limits": Limits(),
-        "folder": str(Path(options.out, study).absolute()),
+        "folder": study_folder(options.out, study, resolve(options.store)),
         "latency": None,
         "finalists": ({},),  # the space's only assignment
         "seeds": seeds,

@@ -16,6 +16,7 @@ from nas.config import Config
 from nas.cost import Limits
 from nas.data import DataSet
 from nas.data import names as data_names
+from nas.data.inspection import describe
 from nas.executors import Executor
 from nas.objective import objective
 from nas.search_space.coefficients import space_of
@@ -87,7 +88,10 @@ def prepare_given(
     except (MemoryError, RuntimeError):  # the training itself will say so
         seconds = 0.0
     _ = executor.workers  # a cluster that is not there is found out before anything is written
-    return Prepared(study, resolve(options.store), config, seeds, None, executor, seconds, None, ())
+    budget = seeds, None
+    return Prepared(
+        study, resolve(options.store), config, *budget, executor, seconds, None, (), data=data
+    )
 
 
 def _size(own: int, images: int, say: Say) -> int:
@@ -119,6 +123,8 @@ def announce_given(prepared: Prepared) -> Iterator[str]:
     trained = config.subject.decode({})
     cost = network.cost(trained)
     yield f"study {prepared.name} in {quantities.from_here(config.folder)}"
+    if prepared.data is not None:
+        yield describe(prepared.data)
     yield (
         f"network {config.space.name} ({trained.id}): {trained.in_channels} x {trained.resolution} "
         f"x {trained.resolution} images, {trained.classes} classes, "

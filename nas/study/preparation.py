@@ -51,7 +51,7 @@ class Prepared:
     left_out: tuple[int, ...]
     proxy_seconds: Mapping[str, float] = field(default_factory=dict)  # of one network, by proxy
     final_estimate: float = 0.0  # seconds of one training in full
-    data: DataSet | None = field(default=None, repr=False)  # of a search that begins
+    data: DataSet | None = field(default=None, repr=False)  # of a study that begins
 
     @property
     def reserved(self) -> float:

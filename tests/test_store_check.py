@@ -1,5 +1,6 @@
 """nas store check: every damage that a generator plants is found, and nothing in a sound store."""
 
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from store_kit import opened, ready
 from typer.testing import CliRunner
 
 from nas.cli import app
+from nas.config import Config
 from nas.errors import Interrupted
+from nas.observers import showcase
 from nas.store import checking, jobs, queries, shape
 from nas.store.records import CurvePoint, GuardWarning, Proposal
 from nas.store.trials import Trials
@@ -113,6 +116,30 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     with ready("sqlite", folder) as url:
         fill(url, folder)
     return (folder / "nas.db").read_bytes()
+
+
+def test_leftovers_of_killed_workers_are_removed(sound: bytes, tmp_path: Path) -> None:
+    """An empty folder of checkpoints, a picture that no row names; nobody else's file."""
+    (tmp_path / "nas.db").write_bytes(sound)
+    url = f"sqlite:///{tmp_path}/nas.db"
+    table_kit.study(url, tmp_path)
+    with queries.connect(url) as connection:
+        config = Config.from_json(queries.study(connection, table_kit.STUDY).config)
+    orphan = showcase.draw_diagram(config, "table", 0, config.subject.decode(drawn(url)))
+    other, empty = config.artifacts / "other", Path(config.checkpoint_root, "empty")
+    other.touch()
+    empty.mkdir(parents=True)
+    assert (config.artifacts / orphan.artifact_id).exists()
+    ended = CliRunner().invoke(app, ["store", "check", "--repair", "--json", "--store", url])
+    assert json.loads(ended.stdout)["removed"] == 2, ended.stderr
+    assert list(config.artifacts.iterdir()) == [other]
+    assert not empty.exists()
+
+
+def drawn(url: str) -> dict[str, Any]:
+    """Return the parameters of a store's first trial."""
+    with opened(url) as store:
+        return dict(store.storage.get_all_trials(1)[0].params)
 
 
 def told(verb: str, url: str, out: Path) -> None:

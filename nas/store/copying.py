@@ -18,7 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 
 from nas.errors import StoreError, unknown
-from nas.store import dialects, plain, queries, schema
+from nas.store import dialects, places, plain, queries, schema
 from nas.store import engine as engines
 from nas.store.history import TABLES as _OPTUNA
 from nas.store.migrate import require_current
@@ -249,7 +249,10 @@ class _Copy:
         return f"{self.names.get(study, study)}{slash}{number}"
 
     def _our_study(self, row: Row) -> Row:
-        config = json.loads(row["config"])
+        stored = json.loads(row["config"])
+        config = places.located(stored, places.home(self.old))
+        if config != stored:
+            config.pop("home", None)  # which they no longer lie beside as they did
         if (search := config.get("search")) is not None:
             config["search"] = self.names.get(search, search)
         moved = {"id": self.studies[row["id"]], "name": self.names[row["name"]]}
@@ -300,6 +303,8 @@ class _Copy:
         """Return an evaluation as it begins in the target: nobody holds a lease on it there."""
         study = self.studies[row["study_id"]] if row["study_id"] in self.ours else None
         changed: Row = {"id": row["id"] + move, "study_id": study, "expires_at": None}
+        if row["checkpoint"]:
+            changed["checkpoint"] = places.found(row["checkpoint"], places.home(self.old))
         if study is None:
             changed |= {"number": None}
         if row["state"] == "running" and study is not None:

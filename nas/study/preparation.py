@@ -1,5 +1,6 @@
 """A search is checked and prepared before its study is made."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -127,7 +128,7 @@ def study_folder(out: str, name: str, url: str) -> str:
     That is a file, a folder that can't be written, and one that has files in it though the store
     knows no such study: somebody's own folder, or that of a study in another store.
     """
-    folder = Path(out, name).absolute()
+    folder = Path(os.path.abspath(Path(out, name)))
     check_folder(folder)
     is_taken = name == dashboard.FOLDER or (folder.is_dir() and any(folder.iterdir()))
     if is_taken and not _is_known(url, name):
@@ -222,7 +223,7 @@ def taken_back(out: str) -> Iterator[None]:
 
 def from_anywhere(place: str) -> str:
     """Return a URL as it is, a path as one that holds in any folder."""
-    return place if is_url(place) else str(Path(place).absolute())
+    return place if is_url(place) else os.path.abspath(place)
 
 
 def _estimate(

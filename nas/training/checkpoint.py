@@ -168,6 +168,15 @@ class Checkpoints:
             fs.rm_file(f"{path}/{name}")
 
 
+def remove_empty_folders(url: str) -> int:
+    """Remove the empty folders of trainings below a folder, left by killed workers; count them."""
+    fs, path = _opened(url)
+    folders = [each for each in Path(path).glob("*") if each.is_dir() and not any(each.iterdir())]
+    for each in folders if isinstance(fs, LocalFileSystem) else ():
+        Checkpoints(str(each)).remove_folder()
+    return len(folders)
+
+
 def with_weights(url: str) -> list[Checkpoints]:
     """Return the trainings under a folder or URL that have weights."""
     fs, path = _opened(url)

@@ -125,11 +125,10 @@ def prepare(
 def study_folder(out: str, name: str, url: str) -> str:
     """Return the folder of a study; raise UserError where it is something else's.
 
-    That is a file, a folder that can't be written, and one that has files in it though the store
-    knows no such study: somebody's own folder, or that of a study in another store.
+    That is a folder that has files in it though the store knows no such study: somebody's own, or
+    that of a study in another store.
     """
     folder = Path(os.path.abspath(Path(out, name)))
-    check_folder(folder)
     is_taken = name == dashboard.FOLDER or (folder.is_dir() and any(folder.iterdir()))
     if is_taken and not _is_known(url, name):
         raise UserError(

@@ -104,7 +104,7 @@ class TradeOff:
             Markers("complete", self.dominated, "circle-open", INK, 8),
             Markers("pruned, worth training whole", self.promising, "triangle-up-open", BEST, 8),
             Markers("front", self.front, "circle", INK, 8),
-            Markers("best score", best, "star", BEST, 16),
+            Markers("winner", best, "star", BEST, 16),
         ]
 
     @property

@@ -71,8 +71,8 @@ class TradeOff:
 
     `front` has the complete trials that no other beats in both, the cheapest first, `dominated` the
     other complete ones. Pruned trials were measured after fewer epochs, so they are on no front;
-    `promising` ones lie beyond it already. `best` is the number of the winner's trial, by the search
-    alone that of the best score, `majority` the rate of the most frequent class.
+    `promising` ones lie beyond it already. `best` is the winner's number, by the search alone
+    that of the best score, `majority` the rate of the most frequent class.
     """
 
     metric: str

@@ -40,12 +40,16 @@ from tests.search_kit import arguments, nas_here
 
 RESULT = Path(__file__).parent / "results" / "fuzz.json"
 LIMIT = 10.0  # seconds
-STUDY = "tiny"
+FROM = "--store sqlite:///{}"
 READS = (  # the verbs that read a store
-    "status", "top", f"show {STUDY} best", f"logs {STUDY}", f"top --study {STUDY} --json",
-    "status --json", "store check", f"rescore {STUDY} --target-flops 1M", f"export {STUDY}",
-    f"proxies {STUDY}",
-)  # fmt: skip
+    *(
+        f"{verb} {FROM}"
+        for verb in ("status", "status --json", "top", "top --json", "show", "logs")
+    ),
+    *(f"{verb} {FROM}" for verb in ("show --trial 1 --json", "rescore --target-flops 1M")),
+    *(f"{verb} {FROM}" for verb in ("store check", "store backup {}.backup")),
+    "store copy sqlite:///{} sqlite:///{}.copy",
+)
 ODD: tuple[Any, ...] = (
     None, True, -1, 0, 0.5, 1e308, float("nan"), float("inf"), 10**25, 10**400, "", "x" * 5000,
     "\x1b[2J", "\ud800", [], {}, [[]], [None], {"choice": []}, {"choice": [1, 1, 2]}, {"a": {}},
@@ -254,7 +258,7 @@ def commands(*lines: str) -> Use:
 
     def use(path: Path) -> Iterator[tuple[str, Callable[[], tuple[int, str]]]]:
         for line in lines:
-            yield line, lambda line=line: _run(line.format(path))  # type: ignore[misc]
+            yield line, lambda line=line: _run(line.replace("{}", str(path)))  # type: ignore[misc]
 
     return use
 
@@ -320,7 +324,7 @@ KINDS = {
     },
     "store": Kind(
         "x.db", good_store, damage_store,
-        commands(*(f"{line} --store sqlite:///{{}}" for line in READS)),
+        commands(*READS),
     ),
 }  # fmt: skip
 

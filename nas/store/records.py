@@ -18,14 +18,15 @@ def well_typed(record: Record) -> Record:
 
     SQLite takes any value in any column, and JSON has any form: damage is told where it is read.
     """
-    kind: type[Any] = type(record)
-    for name, hint in _hints(kind).items():
+    for name, hint in _hints(type(record)).items():  # type: ignore[arg-type] # it can be hashed
         if not _fits(getattr(record, name), hint):
             raise TypeError(f"{name} has another type")
     return record
 
 
-_hints = cache(get_type_hints)  # of a class
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -38,8 +38,8 @@ class FilePixels:
 
     `mode` is Pillow's, of the file, with 16 behind it for colours of 16 bits, and `frames` 2
     if it has several pages or frames. `range` is that of levels of more than 8 bits, without a few
-    extreme pixels. `ink` is the mean brightness, 0 to 255, of what is to be seen of an image that is
-    transparent somewhere.
+    extreme pixels. `ink` is the mean brightness, 0 to 255, of what is to be seen of an image that
+    is transparent somewhere.
     """
 
     gray: bool = False

@@ -13,7 +13,19 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from benchmarks.recipe_tuning import BASE, CHANGES, NETWORKS, NONE, SETS, SHOWN, Row, read
+from benchmarks.recipe_tuning import (
+    BASE,
+    CHANGES,
+    IMBALANCED,
+    NETWORKS,
+    NONE,
+    POWERS,
+    SETS,
+    SHOWN,
+    Row,
+    power_name,
+    read,
+)
 from nas.proxies._comparison import Interval, ProxyValues, compare
 from nas.pruners.ladder import ladder
 
@@ -112,6 +124,26 @@ def left_out_table(found: Gains) -> list[str]:
     return lines
 
 
+def balances_table(rows: Sequence[Row]) -> list[str]:
+    """Return the rows of imbalanced sets: metrics by the power that classes are weighed by."""
+    names = ("balanced_accuracy", "accuracy", "auroc")
+    lines = [
+        f"| set | power | {' | '.join(name.replace('_', ' ') for name in names)} | trainings |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for part in IMBALANCED:
+        for power in POWERS:
+            ends = [
+                row["curve"][-1]
+                for row in rows
+                if (row["set"], row["recipe"]) == (part, power_name(power))
+            ]
+            if ends:
+                cells = " | ".join(f"{fmean(end[name] for end in ends):.3f}" for name in names)
+                lines.append(f"| {part} | {power:g} | {cells} | {len(ends)} |")
+    return lines
+
+
 def ranks_table(rows: Sequence[Row]) -> list[str]:
     """Return the rank correlations with `whole` of the same metric, with their intervals."""
     lines = [
@@ -159,7 +191,8 @@ def _interval(given: Interval | None) -> str:
 def tables(rows: Sequence[Row]) -> list[list[str]]:
     """Return all tables as lines of Markdown."""
     found = gains(rows)
-    return [changes_table(found), sets_table(found), left_out_table(found), ranks_table(rows)]
+    of_changes = [changes_table(found), sets_table(found), left_out_table(found)]
+    return [*of_changes, balances_table(rows), ranks_table(rows)]
 
 
 def main() -> None:

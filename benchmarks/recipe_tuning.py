@@ -2,13 +2,15 @@
 
     python -m benchmarks.recipe_tuning change --data FOLDER [--minutes 60]
     python -m benchmarks.recipe_tuning rank --data FOLDER [--minutes 60]
+    python -m benchmarks.recipe_tuning balance --data FOLDER [--minutes 60]
 
 FOLDER holds `pneumoniamnist/pneumoniamnist.npz` and so on. Each of `SETS` is trained on a part of
 its train images and scored on the rest and on the validation images; test images are never used.
 `change` trains networks of `mixconv` by `whole` and by each of `CHANGES`; a seed goes with a
 network, and a change is compared with `whole` on the same set, network and seed. `rank` trains 20
-networks drawn near a target by `short` and, with another seed, by `whole`. A training is one line
-of results/recipe_tuning.json and is not repeated while it is there; one thread is used.
+networks drawn near a target by `short` and, with another seed, by `whole`. `balance` trains the
+first network by `whole` as it is today, classes weighed by powers of their frequency. A training is
+one line of results/recipe_tuning.json and is not repeated while it is there; one thread is used.
 `python -m benchmarks.recipe_tables` prints the results. `whole` is that of before the tuning: its
 values that follow from these results are taken back by `BEFORE`.
 """
@@ -48,6 +50,7 @@ from nas.training.trainer import Control, EpochResult, predict, train
 
 RESULT = Path(__file__).parent / "results" / "recipe_tuning.json"
 SHOWN = ("loss", "accuracy", "auroc")
+KEPT = (*SHOWN, "balanced_accuracy")
 DRAWN, TARGET = 20, 500_000  # networks, and the macs that they are drawn near
 Row = dict[str, Any]
 
@@ -74,6 +77,9 @@ RANKED = {
     "pneumoniamnist 546": Part("pneumoniamnist", 546, scored=750, resolution=16),
     "cifar10 1000": Part("cifar10_jpeg", 1_000, scored=750, resolution=16),
 }
+
+IMBALANCED = ("pneumoniamnist 546", "retinamnist 691", "alzheimer 1200")
+POWERS, SEEDS = (0.0, 0.5, 1.0), (0, 1)  # an image of a class of n weighs n^-power
 
 SMALL: dict[str, Value] = {
     "stem.width": 16,
@@ -188,16 +194,16 @@ class Training:
     values: Recipe
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> tuple[str, str, str]:
         """What it is by its meaning: the seed and the data's content are in the recipe's hash."""
-        return self.architecture.id, self.values.hash
+        return self.architecture.id, self.values.hash, self.recipe
 
     def run(self) -> Row:
         """Train and return the row of the result."""
         curve: list[dict[str, float]] = []
 
         def hear(epoch: EpochResult) -> None:
-            curve.append({name: round(epoch.metrics[name], 5) for name in SHOWN})
+            curve.append({name: round(epoch.metrics[name], 5) for name in KEPT})
 
         result = train(self.architecture, self.data, self.values, control=Control(on_epoch=hear))
         cost = network.cost(self.architecture)
@@ -225,7 +231,7 @@ class Training:
             epoch_metrics(predict(module, distorted(split, size, change), size, *statistics))
             for change in DISTORTIONS.values()
         ]
-        return {name: round(float(np.mean([each[name] for each in found])), 5) for name in SHOWN}
+        return {name: round(float(np.mean([each[name] for each in found])), 5) for name in KEPT}
 
 
 def fewer_epochs(recipe: Recipe, factor: int = 5) -> Recipe:
@@ -264,6 +270,23 @@ def ranks(folder: Path) -> Iterator[Training]:
             architecture = subject.decode(values)
             for name, recipe in (("short", short), (BASE, whole)):
                 yield Training(part, f"drawn {number}", name, architecture, data, recipe)
+
+
+def balances(folder: Path) -> Iterator[Training]:
+    """Yield the trainings that weigh classes by their frequency: all of the first seed first."""
+    for seed, power, part in itertools.product(SEEDS, POWERS, IMBALANCED):
+        data, images = divided(SETS[part], folder), SETS[part]
+        recipe = fewer_epochs(compose(data, BASE, given={"seed": seed}))
+        architecture = _space(images).decode(
+            SMALL, in_channels=data.in_channels, classes=len(data.classes)
+        )
+        values = replace(recipe, class_balance=power)
+        yield Training(part, "small", power_name(power), architecture, data, values)
+
+
+def power_name(power: float) -> str:
+    """Return the name of the recipe that weighs classes by this power of their frequency."""
+    return f"classes by n^-{power:g}"
 
 
 def drawn(subject: Subject) -> list[dict[str, Value]]:
@@ -341,7 +364,7 @@ def keep(rows: Sequence[Row]) -> None:
 def run(trainings: Iterator[Training], minutes: float) -> None:
     """Train what is missing for as long as there is time."""
     rows, begun = read(), time.monotonic()
-    done = {(row["architecture_id"], row["recipe_hash"]) for row in rows}
+    done = {(row["architecture_id"], row["recipe_hash"], row["recipe"]) for row in rows}
     for each in trainings:
         if each.key in done:
             continue
@@ -354,16 +377,18 @@ def run(trainings: Iterator[Training], minutes: float) -> None:
         print(f"{words}: {row['curve'][-1]} in {row['seconds']:.0f} s", file=sys.stderr, flush=True)
 
 
+TRAININGS = {"change": changes, "rank": ranks, "balance": balances}
+
+
 def main() -> None:
     """Train what is missing."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("change", "rank"))
+    parser.add_argument("what", choices=TRAININGS)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=math.inf)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    trainings = changes if options.what == "change" else ranks
-    run(trainings(options.data), options.minutes)
+    run(TRAININGS[options.what](options.data), options.minutes)
 
 
 if __name__ == "__main__":

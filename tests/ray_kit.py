@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.executors.local import cores
+from nas.executors._processors import granted
 from tests.search_kit import read_until
 
 PORT = 6379
@@ -118,7 +118,9 @@ class Cluster:
 
     def __init__(self, folder: Path, *, token: str | None = None, machines: int = 1) -> None:
         self.folder = folder  # short: Ray's sockets lie in it
-        self.cpus = max(2, cores())  # of a head for many tests: two workers, or one with all cores
+        self.cpus = max(
+            2, granted()
+        )  # of a head for many tests: two workers, or one with all cores
         self.head: Node | None = None
         self.nodes: list[Node] = []
         self.started = 0

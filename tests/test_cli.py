@@ -138,6 +138,15 @@ def database_below_a_file(folder: Path) -> dict[str, object]:
     return {"store": "sqlite:///file/nas.db"}
 
 
+def beside_a_file(**options: object) -> Callable[[Path], dict[str, object]]:
+    """Make a file, and return these options."""
+
+    def make(folder: Path) -> dict[str, object]:
+        return out_is_a_file(folder) | options
+
+    return make
+
+
 def out_is_a_file(folder: Path) -> dict[str, object]:
     """Make a file where the studies' folder would be."""
     (folder / "file").write_text("not a folder")
@@ -208,6 +217,24 @@ MISTAKES: dict[str, Mistake] = {
     "no epochs": (option(epochs=0), ["--epochs", "at least 1", "not 0"]),
     "no resolution": (option(resolution=0), ["--resolution", "from 1 to 16384", "not 0"]),
     "path as study": (option(study="../x"), ["study", "name of a folder", "'../x'"]),
+    "long study": (option(study="ü" * 123), ["at most 245 bytes", "246", "--study"]),
+    "control in study": (option(study="a\x1b[1m"), ["name of a folder", "--study"]),
+    "file as study": (
+        beside_a_file(study="file", out=".", store="sqlite:///x.db"),
+        ["file", "can't be"],
+    ),
+    "file as checkpoints": (
+        beside_a_file(checkpoints="file", out="studies"),
+        ["file", "--checkpoints is a folder"],
+    ),
+    "below a file as checkpoints": (
+        beside_a_file(checkpoints="file/x", out="studies"),
+        ["--checkpoints is a folder"],
+    ),
+    "unwritable URL as checkpoints": (
+        option(checkpoints="http://127.0.0.1:9/x"),
+        ["http://127.0.0.1:9/x", "--checkpoints"],
+    ),
     "seed below 0": (option(seed=-1), ["--seed", "-1"]),
 }
 

@@ -147,6 +147,7 @@ def test_fingerprint_is_of_the_content(tmp_path: Path) -> None:
         ({"train_images": np.full((24, 6, 5), "x")}, "best of type uint8; train_images has <U1"),
         ({"train_images": np.zeros((24, 6, 5, 2), np.uint8)}, r"has \(24, 6, 5, 2\)"),
         ({"train_images": np.zeros((24, 30), np.uint8)}, r"has \(24, 30\)"),
+        ({"train_images": np.zeros((24, 3, 9, 3), np.uint8)}, "which may be either"),
         ({"test_images": np.zeros((8, 9, 5), np.uint8)}, "images of one shape"),
         ({"val_labels": np.zeros(7, np.uint8)}, r"shape \(8,\) or \(8, 1\)"),
         ({"val_labels": np.zeros((8, 2), np.uint8)}, "one label per image"),

@@ -1,12 +1,14 @@
 """The choice within data: files by pattern, forbidden augmentations, archives, names, folders."""
 
 import os
+import runpy
 import tarfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from search_kit import arguments, nas_here, result
 
@@ -91,6 +93,33 @@ def test_a_search_keeps_its_choice(tmp_path: Path) -> None:
     assert (
         nas.data_show(str(root), exclude=["masks"]).to_json()["left_out"]["excluded"]["count"] == 20
     )
+
+
+def test_scans_are_the_same_everywhere(tmp_path: Path) -> None:
+    """Training, evaluation, prediction and the handed-over file read scans of 12 bits alike."""
+    random = np.random.default_rng(0)
+    for number in range(60):
+        path = tmp_path / "scans" / ("low", "high")[number % 2] / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        levels = random.integers(300, 600, (8, 8)) + 400 * (number % 2)
+        Image.fromarray(levels.astype(np.uint16)).save(path)
+    words = {"data": tmp_path / "scans", "epochs": 8, "trials": 1, "workers": 0}
+    best = result(nas_here("search", *arguments(tmp_path, **words), "--json"))["best"]
+    assert best["test"]["accuracy"] == 1
+    url = f"sqlite:///{tmp_path}/nas.db"
+    assert nas.evaluate("tiny", data=str(tmp_path / "scans"), store=url).test_looks == 2
+    model = runpy.run_path(str(tmp_path / "studies" / "tiny" / "best" / "model.py"))
+    low, high = model["LEVELS"]
+    assert (300 <= low <= 310, 985 <= high < 1000) == (True, True)
+    files = sorted((tmp_path / "scans").rglob("*.png"))
+    predicted = nas.predict("tiny", [str(each) for each in files], store=url)
+    scans = np.stack([np.asarray(Image.open(each)).astype(np.int32) for each in files])[:, None]
+    with torch.no_grad():
+        logits = model["load"]()(model["preprocess"](torch.from_numpy(scans)))
+    expected = model["probabilities_of"](logits).numpy()
+    found = [list(each.probabilities.values()) for each in predicted.images]
+    assert np.array(found) == pytest.approx(expected, abs=0.01)
+    assert [each.answer for each in predicted.images] == [each.parent.name for each in files]
 
 
 def test_a_study_without_a_choice_stores_none(tmp_path: Path) -> None:

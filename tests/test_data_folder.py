@@ -121,6 +121,15 @@ def test_unreadable_image(tmp_path: Path) -> None:
         data.load(root, cache_dir=tmp_path / "c")
 
 
+def test_all_unreadable_images_are_named(tmp_path: Path) -> None:
+    """Whoever has many to mend gets their names at once, and how many more there are."""
+    root = write_images(tmp_path / "set", {"a": 30, "b": 30})
+    for number in range(25):
+        (root / "a" / f"{number:03}.png").write_text("hello")
+    with pytest.raises(DataError, match=r"25 of 60 are not\..*019\.png is not.* And 5 more\."):
+        data.load(root, cache_dir=tmp_path / "c")
+
+
 @pytest.mark.parametrize("damage", ["gone", "cut", "other"])
 def test_image_gone_bad_later(tmp_path: Path, damage: str) -> None:
     """An image that was good when loaded ends a trial, with its name, and leaves no half file."""

@@ -1,6 +1,7 @@
 """The driver: which workers it starts again, when it gives up, and what it shows."""
 
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,7 +62,7 @@ def drive(folder: Path, executor: Scripted, seen: list[Progress] | None = None) 
     url = ready_file(folder)
     with opened(url) as store:
         trials(store)
-    order = WorkOrder(store=url, study="s", worker="", trials=4, deadline=None, threads=1)
+    order = WorkOrder(store=url, study="s", worker="", trials=4, threads=1)
     watch = (seen if seen is not None else []).append
     config: Any = SimpleNamespace(folder=str(folder))
     return Driver(order, config, executor, 60.0, watch)
@@ -105,6 +106,31 @@ def test_workers_that_die_again_and_again_end_the_search(tmp_path: Path) -> None
         drive(tmp_path, executor).run()
     assert len(executor.started) == drivers.MAX_RESTARTS + 1
     assert executor.stopped == 1
+
+
+@pytest.mark.usefixtures("slept")
+@pytest.mark.parametrize("year", [-1, 1])
+def test_a_clock_that_is_set_changes_no_time_limit(
+    year: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers learn how many seconds are left; at the end they are asked to stop, once each."""
+    executor, orders, wall = Scripted([None], workers=2), [], time.time
+    start = executor.start
+
+    def begin(work: Work) -> Handle:
+        orders.append(json.loads(work.order))
+        monkeypatch.setattr(time, "time", lambda: wall() + year * 365 * 86_400)
+        return SimpleNamespace(
+            **vars(start(work)) | {"poll": lambda: 0 if executor.stopped else None}
+        )  # type: ignore[return-value]
+
+    executor.start = begin  # type: ignore[method-assign]
+    driver = drive(tmp_path, executor)
+    driver.deadline = time.monotonic() + 0.5
+    assert driver.run()
+    assert 0 <= time.monotonic() - driver.deadline < 30
+    assert executor.stopped == 2
+    assert [0 < order["seconds"] <= 0.5 for order in orders] == [True, True]
 
 
 @pytest.mark.usefixtures("slept")

@@ -24,13 +24,13 @@ from nas.store import queries
 from nas.store.queries import TrialInfo
 from nas.study.finalists import (
     PICKS,
-    SUFFIX,
     Ranking,
     Standing,
     affordable,
     ranking,
     reserved,
 )
+from nas.study.options import SUFFIX
 from nas.training.recipe import Recipe
 from nas.training.recipes import lengthened
 from tests.test_search import points, rows, until

@@ -90,9 +90,19 @@ def test_names_of_splits() -> None:
             "split folders train",
         ),
         (
+            ["train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png", "holdout/a/1.png"],
+            {"train:a": 1, "train:b": 1, "test:a": 1, "test:b": 1},
+            "split folders test, train; holdout is no split and is left out",
+        ),
+        (
             ["cat/train/a.png", "cat/test/a.png", "dog/train/b.png", "dog/test/b.png"],
             {"train:cat": 1, "test:cat": 1, "train:dog": 1, "test:dog": 1},
             "splits test, train below each class",
+        ),
+        (
+            ["2 x cat/a.png", "2 x dog/a.png", "thumbnails/a.png"],
+            {"cat": 2, "dog": 2, "thumbnails": 1},
+            "'thumbnails' is read as a class: --exclude thumbnails leaves it out",
         ),
         (["2 x bus/a.png", "2 x train/a.png"], {"bus": 2, "train": 2}, "'train' is a class"),
         (
@@ -134,6 +144,7 @@ def test_what_is_understood(
          "exam/ beside it"),
         (["2 x train/a.png", "2 x test/a.png", "train.csv"], "lie loose in test/, train/"),
         (["9 x train/a.png"], "lie loose in train/"),
+        (["2 x cat/a.png", "2 x dog/a.png", "5 x test/a.png"], "lie loose in test/"),
         (["2 x train/a.png", "2 x unlabelled/a.png", "labels.csv"], "loose in train/"),
         (["val/cat/a.png", "val/dog/a.png", "test/cat/a.png", "test/dog/a.png"],
          "no images in a train folder"),
@@ -205,16 +216,23 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
         understand(root)
     Path(os.fsdecode(os.fsencode(root) + b"/a/\xff.txt")).touch()
     layout = understand(root, Patterns(exclude=("*t*",)))
-    assert layout.left_out == {"excluded": ["\\xe9t\\xe9/1.png"], ".txt": ["a/\\xff.txt"]}
+    left_out = {
+        kind: [os.fsencode(each) for each in names] for kind, names in layout.left_out.items()
+    }
+    assert left_out == {"excluded": [b"\xe9t\xe9/1.png"], ".txt": [b"a/\xff.txt"]}
 
 
 def test_links(tmp_path: Path) -> None:
-    """Links to folders are followed as classes; a circle of links ends."""
+    """Links to folders are followed as classes, not in circles; broken ones and pipes are told."""
     root = tree(tmp_path / "set", "a/1.png")
     other = tree(tmp_path / "other", "2.png", "3.png")
     (root / "b").symlink_to(other)
     (other / "again").symlink_to(root)
-    assert counted(understand(root)) == {"a": 1, "b": 2}
+    (root / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(root / "a" / "pipe.png")
+    layout = understand(root)
+    assert counted(layout) == {"a": 1, "b": 2}
+    assert layout.left_out == {"no files": ["a/gone.png", "a/pipe.png"]}
 
 
 def test_every_ending_is_read(tmp_path: Path) -> None:

@@ -193,6 +193,30 @@ def test_other_kinds_of_deep_files(tmp_path: Path) -> None:
         FilePixels.of((tmp_path / "nan.tif").read_bytes())
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_every_orientation_is_upright(tmp_path: Path, ending: str, mode: str) -> None:
+    """One scene, stored in all eight orientations of EXIF data, is read as any viewer shows it."""
+    if mode == "I;16" and ending in ("jpg", "webp"):
+        return
+    scene = Image.fromarray(np.kron([[255, 0, 0], [90, 0, 0]], np.ones((12, 12))).astype(np.uint8))
+    flip = Image.Transpose
+    for number, turn in enumerate([None, flip.FLIP_LEFT_RIGHT, flip.ROTATE_180,
+            flip.FLIP_TOP_BOTTOM, flip.TRANSPOSE, flip.ROTATE_90, flip.TRANSVERSE,
+            flip.ROTATE_270], 1):  # fmt: skip
+        stored = scene if turn is None else scene.transpose(turn)
+        if mode == "I;16":
+            stored = Image.fromarray(np.asarray(stored).astype(np.uint16) * 257)
+        exif = Image.Exif()
+        exif[0x0112] = number
+        stored.convert(mode).save(tmp_path / f"x.{ending}", exif=exif)
+        content = (tmp_path / f"x.{ending}").read_bytes()
+        found = FilePixels.of(content)
+        assert (found.width, found.height) == (36, 24)
+        upright = np.asarray(decode(content, reading_of([[found]]), 1)).astype(int)
+        assert abs(upright - np.asarray(scene).astype(int)).max() < 20, number
+
+
 def test_an_odd_image_does_not_decide() -> None:
     """One image of 200 whose levels reach far above the others' changes no range."""
     usual = [FilePixels(True, 8, 8, "I;16", 1, (10, 4000 + i % 7)) for i in range(200)]

@@ -83,6 +83,23 @@ def test_a_file_is_the_recipe_that_was_shown(name: str, here: Path, digits: Data
     assert recipes.compose(digits, "shown.toml") == recipe
 
 
+@pytest.mark.parametrize("word", [None, "loss.class_balance=0.0", "loss.name=focal"])
+def test_a_balanced_metric_weighs_classes(word: str | None, here: Path, digits: DataSet) -> None:
+    """Classes weigh by a power of their frequency for a metric that counts them alike.
+
+    A recipe that says how they weigh keeps that, and so does the file that shows it.
+    """
+    words = [] if word is None else [word]
+    assert recipes.compose(digits, words=words).class_balance == 0.0
+    given = {"metric": "balanced_accuracy"}
+    balanced = recipes.compose(digits, given=given, words=words)
+    assert balanced.class_balance == (recipes.BALANCE if word is None else 0.0)
+    assert recipes.compose(digits, "retina", given=given).class_balance == 0.0  # it samples so
+    default = recipes.default_recipe(digits, metric="balanced_accuracy")
+    (here / "shown.toml").write_text(recipe_file.toml(balanced, default))
+    assert recipes.compose(digits, "shown.toml") == balanced
+
+
 def test_values_survive_their_keys(digits: DataSet) -> None:
     """A recipe is its values, and each value survives being written as key=value."""
     recipe = recipes.compose(colours(), "retina", given={"seed": 3})

@@ -1,5 +1,6 @@
 """nas store check: every damage that a generator plants is found, and nothing in a sound store."""
 
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -11,8 +12,12 @@ import pytest
 import sqlalchemy as sa
 import table_kit
 from store_kit import opened, ready
+from typer.testing import CliRunner
 
+from nas.cli import app
+from nas.config import Config
 from nas.errors import Interrupted
+from nas.observers import showcase
 from nas.store import checking, jobs, queries, shape
 from nas.store.records import CurvePoint, GuardWarning, Proposal
 from nas.store.trials import Trials
@@ -94,6 +99,71 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             sa.event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
         yield engine
         engine.dispose()
+
+
+VERBS = (
+    *("status", "top", "top --pareto", "show", "logs", "rescore --target-flops 1M", "proxies"),
+    *("store check", "store check --repair", "store upgrade", "store backup {out}/b.db --force"),
+    *("store copy {store} sqlite:///{out}/c.db", "export --out {out}/e", "status --json"),
+    *("recipe show table --store {store}", "resume --study table --trials 1 --workers 0"),
+)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return the file of a sound store."""
+    folder = tmp_path_factory.mktemp("sound")
+    with ready("sqlite", folder) as url:
+        fill(url, folder)
+    return (folder / "nas.db").read_bytes()
+
+
+def test_leftovers_of_killed_workers_are_removed(sound: bytes, tmp_path: Path) -> None:
+    """An empty folder of checkpoints, a picture that no row names; nobody else's file."""
+    (tmp_path / "nas.db").write_bytes(sound)
+    url = f"sqlite:///{tmp_path}/nas.db"
+    table_kit.study(url, tmp_path)
+    with queries.connect(url) as connection:
+        config = Config.from_json(queries.study(connection, table_kit.STUDY).config)
+    orphan = showcase.draw_diagram(config, "table", 0, config.subject.decode(drawn(url)))
+    other, empty = config.artifacts / "other", Path(config.checkpoint_root, "empty")
+    other.touch()
+    empty.mkdir(parents=True)
+    assert (config.artifacts / orphan.artifact_id).exists()
+    ended = CliRunner().invoke(app, ["store", "check", "--repair", "--json", "--store", url])
+    assert json.loads(ended.stdout)["removed"] == 2, ended.stderr
+    assert list(config.artifacts.iterdir()) == [other]
+    assert not empty.exists()
+
+
+def drawn(url: str) -> dict[str, Any]:
+    """Return the parameters of a store's first trial."""
+    with opened(url) as store:
+        return dict(store.storage.get_all_trials(1)[0].params)
+
+
+def told(verb: str, url: str, out: Path) -> None:
+    """Run a verb on a damaged store: it ends by itself or with one message, without a traceback."""
+    words = verb.format(store=url, out=out).split()
+    words += [] if "{store}" in verb else ["--store", url]
+    ended = CliRunner().invoke(app, words)
+    assert ended.exception is None or isinstance(ended.exception, SystemExit), (verb, ended)
+    assert ended.exit_code in (0, 1, 2), (verb, ended.output)
+
+
+@pytest.mark.parametrize("seed", range(500 if EVERY else 25))
+def test_damaged_bytes_are_told(
+    seed: int, sound: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes of any page are changed, or the file is cut: no verb ends in a traceback."""
+    monkeypatch.chdir(tmp_path)
+    rng, content = random.Random(seed), bytearray(sound)
+    for _ in range(rng.choice((1, 30, 3000))):
+        content[rng.randrange(100, len(content))] = rng.randrange(256)
+    if rng.random() < 0.2:
+        del content[rng.randrange(len(content)) :]
+    (tmp_path / "nas.db").write_bytes(content)
+    told(rng.choice(VERBS), f"sqlite:///{tmp_path}/nas.db", tmp_path)
 
 
 def wrong(connection: sa.Connection) -> list[str]:

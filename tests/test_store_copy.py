@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna_dashboard import get_note, save_note
-from store_kit import opened, point, proposal, ready, trials
+from store_kit import file_url, opened, point, proposal, ready, ready_file, trials
 
 from nas.errors import StoreError
 from nas.store import copying, plain, queries
@@ -330,6 +330,21 @@ def test_a_copy_that_fails_writes_nothing(
     assert content(target) == before
     copying.copy(source, target)
     assert logical(target, STUDY) == logical(source, STUDY)
+
+
+def test_a_copy_that_fails_leaves_no_file_and_names_the_side_at_fault(tmp_path: Path) -> None:
+    """A target that was not there is not there afterwards; damage is the source's."""
+    source, target = ready_file(tmp_path), file_url(tmp_path / "other", "target.db")
+    with opened(source) as store:
+        fill(store)
+    engine = sa.create_engine(source)
+    for broken in ("UPDATE nas_studies SET config = '{'", "DROP TABLE trial_params"):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(broken)
+        with pytest.raises(StoreError, match=f"Can't read the store {source}"):
+            copying.copy(source, target)
+        assert list(tmp_path.glob("other/*")) == []
+    engine.dispose()
 
 
 def test_a_copy_sees_one_instant_while_a_worker_writes(ends: tuple[str, str]) -> None:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -222,3 +223,27 @@ def evaluation_state(mine: Trials, lease: Lease) -> str:
     """Return what our tables say of a lease's evaluation."""
     with mine.store.read() as connection:
         return queries.evaluation(connection, lease.evaluation_id).state
+
+
+def test_two_drivers_of_one_study_record_one_look(url: str) -> None:
+    """Of several that come to the same end at once, one records its look at the test split."""
+    with opened(url) as store:
+        mine = trials(store)
+        lease = mine.start(proposal()).lease
+        assert lease is not None
+        mine.report(lease, point())
+        mine.finish(lease, "complete", metrics={"accuracy": 0.5})
+        begin = threading.Barrier(4)
+
+        def look() -> None:
+            begin.wait(60)
+            store.look_at_test(mine.info.id, lease.evaluation_id, {"accuracy": 0.4}, once=True)
+
+        drivers = [threading.Thread(target=look) for _ in range(4)]
+        for driver in drivers:
+            driver.start()
+        for driver in drivers:
+            driver.join(60)
+        with store.read() as connection:
+            looks = queries.test_looks(connection, mine.info.id)
+    assert looks == [(lease.evaluation_id, {"accuracy": 0.4})]

@@ -442,5 +442,45 @@ def test_copy_and_backup_on_the_command_line(tmp_path: Path) -> None:
         done = printed("copy", url, target, "--study", "s", "--as", "t")
         assert (done["studies"], done["known"]) == (["t"], 4)
         assert run("copy", url, target, "--as", "u").exit_code == 2
+        for name in ("a/b", "n" * 300):  # as in a search
+            assert run("copy", url, target, "--study", "s", "--as", name).exit_code == 2
         path = str(tmp_path / "backup.db")
         assert printed("backup", path, "--store", url) == {"backup": path, "how": "page by page"}
+
+
+def test_a_store_of_a_newer_nas_is_refused_by_every_verb(tmp_path: Path) -> None:
+    """Reading it may mean something else: exit code 2, and no file is written."""
+    with ready("sqlite", tmp_path) as url:
+        with opened(url) as store:
+            fill(store)
+        change(url, "UPDATE nas_alembic_version SET version_num = 'future'")
+        before = sorted(tmp_path.iterdir())
+        out = str(tmp_path / "x")
+        for words in (
+            ["status"], ["top"], ["show"], ["logs"], ["rescore", "--target-flops", "1M"],
+            ["export", "--out", out], ["resume", "--study", "s"], ["store", "backup", out],
+            ["store", "init"], ["store", "upgrade"],
+        ):  # fmt: skip
+            at = ["--store", url]
+            ended = CliRunner().invoke(app, [*words, *at])
+            assert (ended.exit_code, words) == (2, words)
+            assert "newer nas" in ended.stderr
+        assert sorted(tmp_path.iterdir()) == before
+        assert run("check", "--store", url).exit_code == 1
+
+
+def test_a_store_on_a_read_only_medium_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file is made beside it, which SQLite's readers otherwise do."""
+    with ready("sqlite", tmp_path) as url:
+        with opened(url) as store:
+            fill(store)
+        before = sorted(tmp_path.iterdir())
+        monkeypatch.setattr("nas.store.dialects.os.access", lambda *_: False)
+        kept = tmp_path / "elsewhere" / "kept.db"
+        with queries.connect(url) as connection:
+            assert len(queries.trials(connection, queries.study(connection, "s").id)) == 5
+            assert sorted(tmp_path.iterdir()) == before
+        backup.backup(url, kept)
+        assert found(f"sqlite:///{kept}") == {}

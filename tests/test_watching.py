@@ -262,7 +262,7 @@ def test_an_empty_study_has_nothing_to_tell(store: Store) -> None:
 
 def run(store: Store, **limits: Any) -> Progress:
     """Return the progress as the driver of a search reads it, begun now."""
-    given = {"began": time.time(), "trials": None, "deadline": None, "estimate": 0.0} | limits
+    given = {"began": time.monotonic(), "trials": None, "deadline": None, "estimate": 0.0} | limits
     return look(store, Run(**given))
 
 
@@ -287,7 +287,7 @@ def test_the_estimate_holds_until_half_a_trial_is_trained(store: Store) -> None:
 def test_a_driver_with_a_deadline_alone_tells_the_time_to_it(store: Store) -> None:
     """Without a budget of trials the deadline is the time left, from the first moment on."""
     trials(store)
-    remaining = run(store, deadline=time.time() + 50, estimate=100.0).remaining
+    remaining = run(store, deadline=time.monotonic() + 50, estimate=100.0).remaining
     assert remaining == pytest.approx(50, abs=5)
     assert run(store).remaining is None
 

@@ -83,7 +83,7 @@ class Bench:
         """Time what people and drivers ask."""
         self.time("nas status", lambda: commands.status(STUDY, store=self.url), repeats)
         self.time("nas top", lambda: commands.top(STUDY, store=self.url), repeats)
-        self.time("snapshot", lambda: self.driver.read(time.time()), repeats)
+        self.time("snapshot", lambda: self.driver.read(time.monotonic()), repeats)
         with queries.connect(self.url) as connection:
             key = self.worker.trials.info.id
             for query in (

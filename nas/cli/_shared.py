@@ -22,6 +22,7 @@ import typer
 
 from nas.commands._options import Help, checked, parameters
 from nas.errors import Interrupted, NasError, UserError, printable
+from nas.executors._processors import granted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 # A worker whose OpenMP threads spin while they wait takes the cores from the others; this has to
 # be said before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if granted() < (os.cpu_count() or 1):  # torch would take a thread for each of the machine's
+    os.environ.setdefault("OMP_NUM_THREADS", str(granted()))
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 StoreUrl = Annotated[

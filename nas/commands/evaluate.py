@@ -124,12 +124,12 @@ def evaluate(
 
     The data's classes have the names of the network's, in any order; else UserError is raised. A
     look at the test split of the study's own data is counted. With `out` the confusion matrix and
-    the curves are drawn there. `watch` hears how many images are done, `say` what takes long.
+    the curves are drawn there. `watch` hears how many images are done, `say` how the data
+    were read, and what takes long.
     """
-    from nas.config import CACHE
-    from nas.data import SPLITS, load
+    from nas.data import SPLITS
+    from nas.data.inspection import describe
     from nas.report.predictions import draw_predictions
-    from nas.study.preparation import taken_back
     from nas.training.metrics import FACTS
     from nas.training.reports import report
 
@@ -138,14 +138,8 @@ def evaluate(
     if out is not None:
         check_picture(Path(out))
     trained = deployed(source, store)
-    with taken_back("studies"):
-        images = load(
-            data,
-            cache_dir=Path("studies", CACHE),
-            reading=trained.network.reading,
-            **trained.choice_of(data),
-        )
-        _check_classes(trained.network, images)
+    images = _load(trained, data)
+    (say or silent)(describe(images))
     wanted = SPLITS if split == ALL else (split,)
     parts = {name: _predictions(trained.network, images, name, watch) for name in wanted}
     looks = None
@@ -169,6 +163,19 @@ def evaluate(
         with writing(evaluated.picture):
             draw_predictions(evaluated.report, f"{source} on {images.name}", evaluated.picture)
     return evaluated
+
+
+def _load(trained: Deployed, data: str) -> "DataSet":
+    """Load data as the network's own were read, with its classes."""
+    from nas.config import CACHE
+    from nas.data import load
+    from nas.study.preparation import taken_back
+
+    own = trained.choice_of(data) | {"reading": trained.network.reading}
+    with taken_back("studies"):
+        images = load(data, cache_dir=Path("studies", CACHE), **own)
+        _check_classes(trained.network, images)
+    return images
 
 
 def _check_classes(network: "Emitted", data: "DataSet") -> None:

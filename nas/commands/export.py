@@ -3,7 +3,9 @@
 Importing this module imports neither torch nor the store.
 """
 
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -64,17 +66,17 @@ def export_model(
         test = dict(queries.test_looks(connection, info.id)).get(evaluation.id, {})
     from nas.config import Config
     from nas.store.store import Store as Writable
-    from nas.study.winner import answer_of, facts_of, trained_weights
+    from nas.study.data_facts import stored_or_loaded
+    from nas.study.winner import answer_of, facts_of, kept_weights, trained_weights
 
     config = Config.from_json(info.config)
-    architecture = evaluation.architecture
-    data = config.load_data()
-    writable = Writable.open(url)
-    try:
-        state = trained_weights(writable, evaluation, config, data)
-        with writable.read() as connection:
-            answer = answer_of(connection, evaluation)
-    finally:
-        writable.close()
+    architecture, load = evaluation.architecture, cache(config.load_data)
+    with reading(url) as connection:
+        answer = answer_of(connection, evaluation)
+        data = stored_or_loaded(connection, info.id, architecture.resolution, load)
+    state = kept_weights(evaluation)
+    if state is None:
+        with closing(Writable.open(url)) as writable:
+            state = trained_weights(writable, evaluation, config, load())
     facts = facts_of(exported, data, architecture, test, answer)
     return Exported(exporter.export(architecture, state, Path(out), facts))

@@ -62,11 +62,16 @@ class ShownRecipe:
 def recipe_show(name: Name, *, data: Data = None, store: Store = None) -> ShownRecipe:
     """Show a recipe as a file for --recipe: what each value does, and where it is no default."""
     from nas.training.recipe import Recipe
+    from nas.training.recipes import default_balance
 
     recipe, default = _read(name, data, store)
     if default is None:
         default = Recipe(
-            recipe.data, recipe.fingerprint, recipe.epochs, epoch_updates=recipe.epoch_updates
+            recipe.data,
+            recipe.fingerprint,
+            recipe.epochs,
+            epoch_updates=recipe.epoch_updates,
+            class_balance=default_balance(recipe.metric),
         )
     return ShownRecipe(name, recipe, default)
 
@@ -114,7 +119,8 @@ def _read(name: str, data: str | None, store: str | None) -> "tuple[Recipe, Reci
     if recipe is not None and data is None:
         return recipe, None
     images = load(data or "digits", cache_dir=Path("studies", CACHE))
-    return recipe or registry.compose(images, name), registry.default_recipe(images)
+    recipe = recipe or registry.compose(images, name)
+    return recipe, registry.default_recipe(images, metric=recipe.metric)
 
 
 def _of_study(name: str, store: str | None) -> "Recipe":

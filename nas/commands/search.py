@@ -171,7 +171,7 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     from nas.study.preparation import open_study
     from nas.study.winner import conclude
 
-    deadline = None if prepared.seconds is None else time.time() + prepared.seconds
+    deadline = None if prepared.seconds is None else time.monotonic() + prepared.seconds
     searching = None if deadline is None else deadline - prepared.reserved
     try:
         completed = _drive(prepared, searching, watch)
@@ -210,25 +210,25 @@ def _drive(prepared: "Prepared", deadline: float | None, watch: "Watch") -> bool
         study=prepared.name,
         worker="",
         trials=prepared.trials,
-        deadline=deadline,
         threads=prepared.executor.threads,
     )
-    return Driver(order, prepared.config, prepared.executor, prepared.estimate, watch).run()
+    parts = prepared.config, prepared.executor, prepared.estimate, watch
+    return Driver(order, *parts, deadline=deadline).run()
 
 
 def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Prepared | None":
     """Return the study of finalists, as large as the time left allows; None without finalists."""
-    from nas.study.finalists import SUFFIX, affordable, final_config, trainings_in_all
+    from nas.study.finalists import affordable, final_config, trainings_in_all
 
     finals = prepared.config.finals
     if finals is None:
         return None
-    left = None if deadline is None else max(0.0, deadline - time.time())
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
     finals = affordable(finals, prepared.final_estimate, prepared.executor.workers, left)
     config = final_config(store, prepared.name, prepared.config, finals)
     if config is None:
         return None
-    name = prepared.name + SUFFIX
+    name = prepared.name + options.SUFFIX
     return replace(
         prepared,
         name=name,

@@ -3,20 +3,19 @@
 Importing this module does not import the store.
 """
 
-from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from nas.commands._options import Help, Store, argument
 from nas.commands._values import Answer
 from nas.commands.studies import reading
-from nas.errors import NasError, UserError
+from nas.errors import UNREADABLE, NasError, UserError
 from nas.report.tables import Table
 
 if TYPE_CHECKING:
     from nas.store.checking import Finding
     from nas.store.copying import Watch
-    from nas.store.records import Score
 
 
 def init(store: Store = None) -> Answer:
@@ -42,7 +41,7 @@ def check(
     from nas.study.contents import compare
 
     url = resolve(store)
-    mended = _repair(url) if repair else None
+    told, removed = _repair(url) if repair else (0, 0)
     health = checking.check(url, compare)
     journal = "" if health.journal is None else f", journal mode {health.journal}"
     lines: list[str | Table] = [
@@ -52,10 +51,16 @@ def check(
         *map(_line, sorted(health.findings, key=lambda finding: not finding.wrong)),
         "nothing is wrong" if health.is_well else "the store needs mending",
     ]
-    if mended is not None:
-        lines.append(f"mended: {mended} trials told")
+    if repair:
+        lines.append(f"mended: {told} trials told, {removed} leftover files and folders removed")
     findings = [vars(finding) for finding in health.findings]
-    data = {**vars(health), "findings": findings, "well": health.is_well, "mended": mended or 0}
+    data = {
+        **vars(health),
+        "findings": findings,
+        "well": health.is_well,
+        "mended": told,
+        "removed": removed,
+    }
     wrong = [finding.what for finding in health.findings if finding.wrong]
     failure = NasError(f"wrong in {health.store}: {'; '.join(wrong)}") if wrong else None
     return Answer(data, lines, failure)
@@ -92,11 +97,12 @@ def copy(
 ) -> Answer:
     """Copy studies whole into another store, of any kind, all or nothing."""
     from nas.store import copying
+    from nas.study.options import check_study
 
     names = studies or []
     if rename is not None and len(names) != 1:
         raise UserError(f"--as {rename} names one study: say which with one --study NAME.")
-    renamed = {names[0]: rename} if rename is not None else None
+    renamed = {names[0]: check_study(rename, "--as")} if rename is not None else None
     copied = copying.copy(source, target, studies=names, rename=renamed, watch=watch)
     lines = [f"copied {', '.join(copied.studies) or 'no study'}"]
     lines += [f"  {count:>9,} {table}" for table, count in copied.rows.items() if count]
@@ -141,38 +147,30 @@ def _tables(url: str) -> set[str]:
         reader.dispose()
 
 
-def _repair(url: str) -> int:
+def _repair(url: str) -> tuple[int, int]:
+    """Mend a store; return how many trials were told, and how many leftovers were removed."""
     from nas.config import Config
+    from nas.observers.showcase import remove_orphans
     from nas.store import queries
     from nas.store.store import Store as Writable
     from nas.store.trials import Trials
+    from nas.training.checkpoint import remove_empty_folders
 
-    with reading(url) as connection:
-        studies = queries.studies(connection)
-    store = Writable.open(url)
-    told = 0
-    try:
+    told = removed = 0
+    with reading(url):  # raises where there is no store
+        pass
+    with closing(Writable.open(url)) as store:
         store.forget_deleted()
         with store.read() as connection:
-            existing = {info.name for info in queries.studies(connection)}
+            studies = queries.studies(connection)
         for info in studies:
-            if info.name in existing and _score_of(info.config) is not None:
+            try:
                 config = Config.from_json(info.config)
-                mine = Trials(
-                    store, info.name, score=config.score, worker="nas store check",
-                    full=config.recipe.epochs,
-                )  # fmt: skip
-                told += mine.repair()
-    finally:
-        store.close()
-    return told
-
-
-def _score_of(config: Mapping[str, Any]) -> "Score | None":
-    """Return the objective of a study, None where its configuration can't be read."""
-    from nas.config import Config
-
-    try:
-        return Config.from_json(config).score
-    except (KeyError, TypeError, ValueError, UserError):
-        return None
+            except (*UNREADABLE, UserError):  # the check says so
+                continue
+            full = config.recipe.epochs
+            mine = Trials(store, info.name, score=config.score, worker="nas store check", full=full)
+            told += mine.repair()
+            removed += remove_orphans(store, config, info.name)
+            removed += remove_empty_folders(config.checkpoint_root)
+    return told, removed

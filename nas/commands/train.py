@@ -163,6 +163,7 @@ def train(
     UserError, before anything is written, for what can't be trained. `say` receives the lines
     before the training, `watch` a snapshot every second. The options are those of the command line:
     """
+    from nas.study.announcement import first_warnings
     from nas.study.given import announce_given, executor_for, prepare_given
     from nas.study.preparation import open_study, taken_back
 
@@ -178,7 +179,7 @@ def train(
             )
             _check_out(Path(out), prepared)
             store = open_study(prepared)
-        for line in announce_given(prepared):
+        for line in [*announce_given(prepared), *first_warnings(prepared, store)]:
             say(line)
         study = run(prepared, store, watch or silent)
     trained = TrainedNetwork(network, study, Path(out))

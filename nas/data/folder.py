@@ -45,6 +45,7 @@ from nas.files.reading import why
 
 log = logging.getLogger("nas")
 T = TypeVar("T")
+_NAMED = 20  # unreadable images that an error names
 _Content = tuple[str, FilePixels]  # a file's hash and the facts about its pixels
 
 
@@ -178,10 +179,11 @@ def user_cache() -> Path:
 
 
 def _unreadable(root: Path, why: Mapping[str, str], count: int) -> DataError:
-    """Return the error for images that can't be decoded, the first few of them named."""
-    shown = [f"{root / path} is not: {reason}." for path, reason in list(why.items())[:3]]
-    if len(why) > 1:
-        shown.insert(0, f"{len(why)} of {count} are not.")
+    """Return the error for images that can't be decoded, all of them named, or most of many."""
+    shown = [f"{path} is not: {reason}." for path, reason in list(why.items())[:_NAMED]]
+    shown.insert(0, f"below {root} {len(why)} of {count} are not.")
+    if len(why) > _NAMED:
+        shown.append(f"And {len(why) - _NAMED} more.")
     return DataError(f"Every image needs to be readable; {' '.join(shown)}")
 
 

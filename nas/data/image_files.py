@@ -55,7 +55,8 @@ def check_rows(content: bytes, image: Image.Image) -> None:
     if all(edge.getbbox(alpha_only=False) for edge in edges):
         return
     with opened(content) as again:
-        white = Image.new(again.mode, again.size, (255,) * len(again.getbands()))
+        whole = getattr(again, "_tile_size", None) or again.size  # a TIFF's, before it is turned
+        white = Image.new(again.mode, whole, (255,) * len(again.getbands()))
         again.im = white.im
         again.load()
         if again.mode == image.mode and again.tobytes() != image.tobytes():

@@ -8,6 +8,7 @@ import numpy as np
 
 from nas.data.dataset import DataSet, Split, members
 from nas.data.duplicates import Duplicates, ImagePlace
+from nas.errors import printable
 
 BALANCED = 1.5  # times the images of the rarest class: up to here accuracy is a fair metric
 _SHOWN, _FEW = 5, 3  # files and classes that are named
@@ -44,7 +45,8 @@ def describe(data: DataSet) -> str:
         parts.append(f"groups: {groups}")
     if data.origin.left_out:
         parts.append(f"left out: {left_out_in_words(data)}")
-    return f"data {data.name}: {'; '.join([*parts, *missing(data)])}"
+    line = f"data {data.name}: {'; '.join([*parts, *missing(data)])}"
+    return printable(line.replace("\n", "\\n"))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nas.errors import DataError
+from nas.files.reading import reading
 
 Parts = tuple[str, ...]  # a path below the folder
 
@@ -31,6 +32,7 @@ EXTENSIONS = frozenset(
         *(".tif", ".tiff", ".webp"),
     }
 )
+VEHICLE = "train"  # the one name of a split that is a usual name of a class
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".parquet")
 _SPLITS = {
     "train": "train|training",
@@ -103,11 +105,6 @@ class Layout:
     notes: tuple[str, ...]
 
 
-def shown(name: str) -> str:
-    """Return a name as text that can be printed; bytes that are no UTF-8 are escaped."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 def understand(folder: Path, patterns: Patterns | None = None) -> Layout:
     """Decide which images a folder has, and their classes and splits.
 
@@ -118,7 +115,7 @@ def understand(folder: Path, patterns: Patterns | None = None) -> Layout:
     images = [path for path in every if patterns.keeps(path)]
     if not images:
         raise DataError(
-            f"A folder data set needs one folder of images per class; {shown(str(folder))} has no "
+            f"A folder data set needs one folder of images per class; {folder} has no "
             f"images{_endings(tree.files)}. Readable: {', '.join(sorted(EXTENSIONS))}."
         )
     _check_names(folder, images)
@@ -135,34 +132,45 @@ def understand(folder: Path, patterns: Patterns | None = None) -> Layout:
     used = {(*top, *each.path.split("/")) for each in labelled}
     notes = [f"read below {'/'.join(top)}"] if top else []
     left_out = _left_out([path for path in tree.files if path not in used], patterns)
+    if tree.others:
+        left_out["no files"] = ["/".join(path) for path in tree.others]
     return Layout(below.root, tuple(labelled), left_out, (*notes, *words, *_beside(labelled)))
 
 
 @dataclass(frozen=True)
 class _Tree:
-    """The files and folders below a folder, sorted; hidden ones are not among them."""
+    """The files and folders below a folder, sorted; hidden ones are not among them.
+
+    `others` are pipes, devices and links that lead nowhere.
+    """
 
     files: Sequence[Parts]
     folders: Sequence[Parts]
+    others: Sequence[Parts]
 
     @classmethod
     def of(cls, root: Path) -> "_Tree":
         """Walk a folder; links to folders are followed, but not in circles."""
         files: list[Parts] = []
         folders: list[Parts] = []
+        others: list[Parts] = []
         waiting: list[tuple[Parts, frozenset[str]]] = [((), frozenset({os.path.realpath(root)}))]
         while waiting:
             path, above = waiting.pop()
-            for entry in os.scandir(Path(root, *path)):
+            with reading(str(Path(root, *path)), DataError):
+                entries = list(os.scandir(Path(root, *path)))
+            for entry in entries:
                 inner = (*path, entry.name)
                 if entry.name.startswith(".") or entry.name == "__MACOSX":
                     continue
                 if entry.is_file():
                     files.append(inner)
-                elif entry.is_dir() and (real := os.path.realpath(entry.path)) not in above:
+                elif not entry.is_dir():
+                    others.append(inner)
+                elif (real := os.path.realpath(entry.path)) not in above:
                     folders.append(inner)
                     waiting.append((inner, above | {real}))
-        return cls(sorted(files), sorted(folders))
+        return cls(sorted(files), sorted(folders), sorted(others))
 
 
 @dataclass(frozen=True)
@@ -183,12 +191,15 @@ class _Below:
         with_classes = {each: split for each, split in splits.items() if each not in loose}
         if with_classes:
             self._check_splits(with_classes, others)
-            return self._of_splits(with_classes)
-        if not others or (loose and (len(loose) > 1 or self.has_table)):
+            found, words = self._of_splits(with_classes)
+            return found, [*words, *(f"{each} is no split and is left out" for each in others)]
+        is_class = len(loose) == 1 and loose[0].lower() == VEHICLE and not self.has_table
+        if not others or (loose and not is_class):
             raise DataError(
                 f"An image's class is told by its folder, such as train/cat/1.png; {self.root} has "
                 f"images that lie loose{' in ' if loose else ''}{self._named(loose)}. Sort them by "
-                "your table of labels (docs/guides/data.md has the lines), or give an .npz file."
+                "your table of labels (docs/guides/data.md has the lines), give an .npz file, or "
+                "leave them out with --exclude."
             )
         found, words = self._of_classes()
         return found, [*words, *(f"{each!r} is a class, not a split" for each in loose)]
@@ -237,21 +248,24 @@ class _Below:
         images = [path for path in self.images if len(path) > 1]
         classes = [path[0] for path in self.folders if len(path) == 1]
         self._check_not_empty(classes, {path[0] for path in images}, ())
-        kinds = {each for each in classes if _BESIDE.fullmatch(each)}
+        kinds = [each for each in classes if _BESIDE.fullmatch(each)]
         if kinds and any(_PICTURES.fullmatch(each) for each in classes):
             raise DataError(
                 f"Every class needs a folder; the folders of {self.root}, {self._named(classes)}, "
-                f"are named like kinds of pictures. Leave some out: --exclude {min(kinds)}."
+                f"are named like kinds of pictures. Leave some out: --exclude {kinds[0]}."
             )
         below = {path[1] if len(path) > 2 else "" for path in images}
         splits = {name: split_of(name) for name in below}
         if set(splits.values()) >= {"train"} and len(splits) > 1 and all(splits.values()):
             found = [Labelled("/".join(path), path[0], splits[path[1]]) for path in images]
             return self._same_names(found, f"splits {', '.join(sorted(splits))} below each class")
-        folders = [{path[1] for path in self.of(each) if len(path) > 2} for each in classes]
-        common = sorted(set.intersection(*folders)) if folders else []
+        folders: dict[str, set[str]] = {each: set() for each in classes}
+        for path in images:
+            folders[path[0]].update(path[1:2] if len(path) > 2 else ())
+        common = sorted(set.intersection(*folders.values()))
         counts = (f"{each} ({sum(path[1] == each for path in images)})" for each in common[:_SHOWN])
         note = [f"folders below each class: {', '.join(counts)}"] if common else []
+        note += [f"{each!r} is read as a class: --exclude {each} leaves it out" for each in kinds]
         found, words = self._same_names([Labelled("/".join(p), p[0], "") for p in images], "")
         return found, [*words, *note]
 
@@ -309,18 +323,18 @@ def _is_image(path: Parts) -> bool:
 def _endings(files: Sequence[Parts]) -> str:
     """Say which kinds of files there are."""
     counts = Counter(Path(path[-1]).suffix.lower() or "no extension" for path in files)
-    named = ", ".join(f"{count} {shown(ending)}" for ending, count in counts.most_common(_SHOWN))
+    named = ", ".join(f"{count} {ending}" for ending, count in counts.most_common(_SHOWN))
     return f", but files: {named}" if named else ""
 
 
 def _check_names(folder: Path, images: Sequence[Parts]) -> None:
     """Refuse names that no text can hold: a study stores and shows the names of its classes."""
     paths = [str(folder.absolute()), *("/".join(path) for path in images)]
-    odd = [path for path in paths if shown(path) != path]
+    odd = [path for path in paths if path.encode(errors="ignore").decode() != path]
     if odd:
         raise DataError(
             f"The names of classes and images need to be UTF-8; {len(odd)} are not, such as "
-            f"{shown(odd[0])}. Rename them (convmv does), or leave them out with --exclude."
+            f"{odd[0]}. Rename them (convmv does), or leave them out with --exclude."
         )
 
 
@@ -346,8 +360,8 @@ def _left_out(files: Sequence[Parts], patterns: Patterns) -> dict[str, list[str]
     for path in files:
         reason = "not below a class"
         if not _is_image(path):
-            reason = shown(Path(path[-1]).suffix.lower()) or "no extension"
+            reason = Path(path[-1]).suffix.lower() or "no extension"
         elif not patterns.keeps(path):
             reason = "excluded"
-        left_out.setdefault(reason, []).append(shown("/".join(path)))
+        left_out.setdefault(reason, []).append("/".join(path))
     return left_out

@@ -165,6 +165,11 @@ def _check_pairs(images: Keys, labels: Keys, arrays: Arrays) -> None:
 def _images(given: Raw, key: str) -> Raw:
     """Return images as (N, H, W, C); channels may come first."""
     images = given[..., None] if given.ndim == 3 else given
+    if images.ndim == 4 and images.shape[1] == images.shape[3] == 3:
+        raise DataError(
+            f"Images need the shape (N, H, W, 3), or (N, 3, H, W); {key} has {given.shape}, which "
+            "may be either."
+        )
     if images.ndim == 4 and images.shape[3] not in (1, 3) and images.shape[1] in (1, 3):
         images = np.moveaxis(images, 1, 3)
     if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:

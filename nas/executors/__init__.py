@@ -49,15 +49,13 @@ class Work:
 
     A process of its own runs the module and reads the order on standard input. Elsewhere
     `run(order, should_stop)` of the module is called; it returns the words that a person has to
-    read, if any, and may raise. `log` is the file for the standard error of a process, `deadline`
-    the Unix time in seconds after which no worker is of use.
+    read, if any, and may raise. `log` is the file for the standard error of a process.
     """
 
     module: str
     order: str
     log: str
     threads: int
-    deadline: float | None = None
 
 
 class Executor(Protocol):

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from nas.errors import StoreError, UserError
 from nas.executors import MISTAKE, Executor, Handle, Request, Work, check_local
-from nas.executors.local import cores
+from nas.executors import _processors as processors
 
 
 def make(request: Request) -> "InProcess":
@@ -23,8 +23,8 @@ class InProcess(Executor):
 
     @property
     def threads(self) -> int:
-        """All cores' worth."""
-        return cores()
+        """One for each processor, at most OMP_NUM_THREADS."""
+        return processors.threads()
 
     def start(self, work: Work) -> "WorkerThread":
         """Start a worker and return at once."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nas.errors import UserError
 from nas.executors import Executor, Request, Work, check_local
+from nas.executors import _processors as processors
 
 MAX_DEFAULT_WORKERS = 8
 
@@ -19,11 +20,6 @@ def make(request: Request) -> "LocalProcesses":
     if request.workers == 0:
         raise UserError("--executor local has at least 1 worker, not --workers 0: see in-process.")
     return LocalProcesses(request.workers)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class LocalProcesses(Executor):
@@ -37,17 +33,17 @@ class LocalProcesses(Executor):
 
     @cached_property
     def workers(self) -> int:
-        """As asked; else one where there is a GPU, else one per core."""
+        """As asked; else one where there is a GPU, else one per processor."""
         if self.asked is not None:
             return self.asked
         import torch
 
-        return 1 if torch.cuda.is_available() else min(cores(), MAX_DEFAULT_WORKERS)
+        return 1 if torch.cuda.is_available() else min(processors.granted(), MAX_DEFAULT_WORKERS)
 
     @property
     def threads(self) -> int:
-        """Each worker's share of the cores."""
-        return max(1, cores() // self.workers)
+        """Each worker's share of the processors, at most OMP_NUM_THREADS."""
+        return processors.threads(self.workers)
 
     def start(self, work: Work) -> "WorkerProcess":
         """Start a worker and return at once; the order goes in through a pipe, as JSON."""

@@ -95,7 +95,7 @@ class RayCluster:
 
     def start(self, work: Work) -> "RayWorker":
         """Ask Ray for a worker and return at once; the order goes to it as JSON text."""
-        handle = RayWorker(self, len(self.handles), work.deadline)
+        handle = RayWorker(self, len(self.handles))
         self.handles.append(handle)
         self.bridge.order(
             "start",
@@ -148,8 +148,8 @@ class RayCluster:
 class RayWorker:
     """A worker on the cluster, as far as the bridge has told."""
 
-    def __init__(self, cluster: RayCluster, number: int, deadline: float | None) -> None:
-        self.cluster, self.number, self.deadline = cluster, number, deadline
+    def __init__(self, cluster: RayCluster, number: int) -> None:
+        self.cluster, self.number = cluster, number
         self.status: int | None = None
         self.words = ""
         self.placed = False
@@ -177,8 +177,6 @@ class RayWorker:
         if self.status is not None:
             return self.status
         self.cluster.bridge.check()
-        if self.is_waiting and self.deadline is not None and time.time() > self.deadline:
-            self.stop()
         self.cluster.tell_waiting()
         return None
 

@@ -37,6 +37,7 @@ FADING = 0.8  # the share of an estimate that is left where a part was left out
 RECENT = 5
 # The dashboard sends all notes to the browser, and for each trial looks through those of all.
 CODED, NOTED = 1000, 5000  # a study's first trials that have their code in the note, and a note
+FILES = {"code": "network.py", "diagram": "diagram.png"}  # of a trial, by part
 FIGURE = "pareto-front"  # the id of the study's figure
 
 log = logging.getLogger("nas")
@@ -163,6 +164,10 @@ class Showcase(Observer):
         for part, make in (("code", self._write_code), ("diagram", self._draw)):
             if part in showing.artifacts:
                 continue
+            left_behind = _artifact(self._trial(showing.lease), FILES[part])
+            if (self.config.artifacts / left_behind.artifact_id).exists():  # by a killed worker
+                showing.artifacts[part] = left_behind
+                continue
             if left < self.costs.of(part):
                 self.costs.skipped(part)
                 continue
@@ -209,8 +214,10 @@ class Showcase(Observer):
         text = python.source(architecture, Facts())
         start = text.index("class Network(")
         showing.code = text[start : text.index("\n\n\n", start)]
-        of = (self.info.name, showing.lease.number, architecture.id)
-        return _file(self.config, of, "network.py", text.encode())
+        return _file(self.config, self._trial(showing.lease), FILES["code"], text.encode())
+
+    def _trial(self, lease: Lease) -> tuple[object, ...]:
+        return (self.info.name, lease.number, lease.architecture.id)
 
     def _draw(self, showing: Showing) -> Artifact:
         lease = showing.lease
@@ -228,11 +235,29 @@ class Showcase(Observer):
 
 def draw_diagram(config: Config, study: str, number: int, architecture: Architecture) -> Artifact:
     """Draw a trial's network into the artifacts folder, unless it is there; return the artifact."""
-    made = _artifact((study, number, architecture.id), "diagram.png")
+    made = _artifact((study, number, architecture.id), FILES["diagram"])
     path = config.artifacts / made.artifact_id
     if not path.exists():
         write(path, diagram.png(architecture, title=f"{study}: {architecture.id}"))
     return made
+
+
+def remove_orphans(store: Store, config: Config, study: str) -> int:
+    """Delete the files of ended trials that no row names, left by killed workers; count them."""
+    with store.read() as connection:
+        info = queries.study(connection, study)
+        trials = [each for each in queries.trials(connection, info.id) if each.state != "running"]
+        named = shown.artifact_ids(connection, info.id)
+    made = (
+        _artifact((study, trial.number, trial.architecture_id), name).artifact_id
+        for trial in trials
+        for name in FILES.values()
+    )
+    orphans = [config.artifacts / each for each in made if each not in named]
+    present = [path for path in orphans if path.exists()]
+    for path in present:
+        path.unlink(missing_ok=True)
+    return len(present)
 
 
 def figure_of(config: Config, spots: Sequence[Spot], best: queries.TrialInfo | None) -> TradeOff:

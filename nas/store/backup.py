@@ -10,7 +10,7 @@ from nas.errors import StoreError, UserError
 from nas.store import engine as engines
 from nas.store import queries
 from nas.store.copying import Watch, copy
-from nas.store.dialects import BUSY_TIMEOUT
+from nas.store.dialects import BUSY_TIMEOUT, SQLITE
 
 _PAGES = 2_000  # copied at a time, 8 MB; between two the progress is shown
 
@@ -42,18 +42,17 @@ def backup(store: str, path: str | Path, *, force: bool = False, watch: Watch | 
             else:
                 copy(store, f"sqlite:///{partial}", watch=watch)
             _finish(partial)
-        for rest in _beside(target):  # a log of the old file would be applied to the new one
+        for rest in engines.beside(target):  # a log of the old file would be applied to the new one
             rest.unlink(missing_ok=True)
         os.replace(partial, target)
     finally:
-        for rest in (partial, *_beside(partial)):
+        for rest in (partial, *engines.beside(partial)):
             rest.unlink(missing_ok=True)
     return "page by page" if source is not None else "study by study"
 
 
 def _copy_pages(source: Path, target: Path, watch: Watch | None) -> None:
     """Copy a SQLite database by its online backup, from one view of it."""
-    uri = f"{source.resolve().as_uri()}?mode=ro"
 
     def progress(_status: int, remaining: int, total: int) -> None:
         if watch is not None:
@@ -61,14 +60,14 @@ def _copy_pages(source: Path, target: Path, watch: Watch | None) -> None:
 
     try:
         with (
-            closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT)) as old,
+            closing(sqlite3.connect(SQLITE.uri(source), uri=True, timeout=BUSY_TIMEOUT)) as old,
             closing(sqlite3.connect(target)) as new,
         ):
             old.execute("BEGIN")
             old.execute("SELECT 1 FROM sqlite_master").fetchone()  # what comes later is not seen
             old.backup(new, pages=_PAGES, progress=progress)
     except sqlite3.Error as error:
-        raise StoreError(f"Can't back up {source}: {error}.") from None
+        raise StoreError(f"Can't back up {source} to {target}: {error}.") from None
 
 
 def _finish(path: Path) -> None:
@@ -80,7 +79,3 @@ def _finish(path: Path) -> None:
         raise StoreError(f"The backup is damaged, and so may be the store: {damage}.")
     with open(path, "rb") as file:
         os.fsync(file.fileno())
-
-
-def _beside(path: Path) -> tuple[Path, Path]:
-    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")

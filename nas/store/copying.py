@@ -8,15 +8,17 @@ stands. A trial that runs in the source can be resumed in the target.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
 
 from nas.errors import StoreError, unknown
-from nas.store import dialects, plain, queries, schema
+from nas.store import dialects, places, plain, queries, schema
 from nas.store import engine as engines
 from nas.store.history import TABLES as _OPTUNA
 from nas.store.migrate import require_current
@@ -70,19 +72,42 @@ def copy(
     `rename` gives studies another name in the target, where its name may be taken. With a search
     comes the study of its finalists, named after it.
     """
-    parsed = engines.parse(target)
-    if engines.parse(source) == parsed:
+    url, parsed = engines.parse(source), engines.parse(target)
+    if url == parsed:
         raise StoreError(f"{engines.masked(parsed)} is the store that is copied: name another.")
     with queries.connect(source, frozen=True) as old:
         require_current(old, source)
+        _blame(old, url)
         searches = {each.name: each.search for each in queries.studies(old)}
         ids = _ids(old, studies, searches)
-        with closing(Store.open(target)) as made:
+        with _new_file(parsed), closing(Store.open(target)) as made:
             names = {name: _new_name(name, searches.get(name), rename or {}) for name in ids}
             _refuse_taken(made, list(names.values()))
             with reported(parsed, "write"), made.engine.begin() as new:
-                tables = _Copy(made, old, new, (ids, names), watch or (lambda *_: None))
+                tables = _Copy(made, old, new, (ids, names), watch or (lambda *_: None), url)
                 return tables.run(whole=not studies)
+
+
+def _blame(source: sa.Connection, url: sa.URL) -> None:
+    """Let the source's errors name the source, wherever they come up."""
+
+    @event.listens_for(source.engine, "handle_error")
+    def tell(context: ExceptionContext) -> None:
+        with engines.translated(url, "read"):
+            raise context.sqlalchemy_exception or context.original_exception
+
+
+@contextmanager
+def _new_file(target: sa.URL) -> Iterator[None]:
+    """Remove a target's file after a failure, if it was not there before."""
+    path = engines.sqlite_file(target)
+    is_new = path is not None and not path.exists()
+    try:
+        yield
+    except BaseException:
+        for rest in (path, *engines.beside(path)) if is_new and path is not None else ():
+            rest.unlink(missing_ok=True)
+        raise
 
 
 def _new_name(name: str, search: str | None, rename: Mapping[str, str]) -> str:
@@ -133,8 +158,10 @@ class _Copy:
         new: sa.Connection,
         studies: tuple[Mapping[str, int], Mapping[str, str]],
         watch: Watch,
+        source: sa.URL,
     ) -> None:
         self.target, self.old, self.new, self.watch = target, old, new, watch
+        self.source = source
         self.ids, self.names = studies
         self.rows: dict[str, int] = {}
         self.known = self.improved = 0
@@ -222,7 +249,10 @@ class _Copy:
         return f"{self.names.get(study, study)}{slash}{number}"
 
     def _our_study(self, row: Row) -> Row:
-        config = json.loads(row["config"])
+        stored = json.loads(row["config"])
+        config = places.located(stored, places.home(self.old))
+        if config != stored:
+            config.pop("home", None)  # which they no longer lie beside as they did
         if (search := config.get("search")) is not None:
             config["search"] = self.names.get(search, search)
         moved = {"id": self.studies[row["id"]], "name": self.names[row["name"]]}
@@ -273,6 +303,8 @@ class _Copy:
         """Return an evaluation as it begins in the target: nobody holds a lease on it there."""
         study = self.studies[row["study_id"]] if row["study_id"] in self.ours else None
         changed: Row = {"id": row["id"] + move, "study_id": study, "expires_at": None}
+        if row["checkpoint"]:
+            changed["checkpoint"] = places.found(row["checkpoint"], places.home(self.old))
         if study is None:
             changed |= {"number": None}
         if row["state"] == "running" and study is not None:
@@ -325,7 +357,8 @@ class _Copy:
         surrogate = _surrogate(table)
         with closing(plain.read(self.old, rows_of)) as batches:  # a server's cursor is open
             for batch in batches if total else ():
-                rows = [row for row in map(change, batch) if row is not None]
+                with engines.translated(self.source, "read"):  # it may be damaged
+                    rows = [row for row in map(change, batch) if row is not None]
                 for row in rows if surrogate is not None else ():
                     del row[str(surrogate)]
                 done += len(rows)

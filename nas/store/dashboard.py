@@ -136,6 +136,17 @@ def has_artifact(store: Store, study_id: int, number: int, artifact_id: str) -> 
         return connection.execute(statement).first() is not None
 
 
+def artifact_ids(connection: sa.Connection, study_id: int) -> set[str]:
+    """Return the ids of all artifacts of a study and its trials."""
+    of_trials = (
+        sa.select(_TRIAL.c.key)
+        .join_from(schema.TRIALS, _TRIAL, _TRIAL.c.trial_id == _t.trial_id)
+        .where(_t.study_id == study_id)
+    )
+    rows = of_trials.union_all(sa.select(_STUDY.c.key).where(_STUDY.c.study_id == study_id))
+    return {key.rpartition(":")[2] for key in connection.execute(rows).scalars()}
+
+
 def _write_note(connection: sa.Connection, study_id: int, trial_id: int | None, body: str) -> None:
     """Write a note as its next version, and keep what a person has written under its line."""
     of = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"

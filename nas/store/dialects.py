@@ -1,5 +1,6 @@
 """SQLite and PostgreSQL: all in which the two databases differ, in two classes alike."""
 
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -78,8 +79,19 @@ class SQLite:
 
     def read_only(self, url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
         """Return the URL and the execution options of an engine that can't write."""
-        path = Path(str(url.database)).resolve().as_uri()
-        return url.set(database=path, query={"mode": "ro", "uri": "true"}), {}
+        path, _, query = self.uri(Path(str(url.database))).partition("?")
+        options = dict(pair.split("=") for pair in query.split("&"))
+        return url.set(database=path, query=options | {"uri": "true"}), {}
+
+    def uri(self, path: Path) -> str:
+        """Return the URI by which a file is read.
+
+        In WAL mode a reader makes files beside it; on a read-only medium nobody writes to it.
+        """
+        path = path.resolve()
+        log = path.with_name(f"{path.name}-wal")
+        is_still = not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size)
+        return f"{path.as_uri()}?{'immutable=1' if is_still else 'mode=ro'}"
 
     def freeze(self, connection: sa.Connection) -> sa.Connection:
         """Begin a transaction that sees the database at one instant."""
@@ -219,7 +231,8 @@ class PostgreSQL:
 
 
 Dialect = SQLite | PostgreSQL
-DIALECTS: dict[str, Dialect] = {"sqlite": SQLite(), "postgresql": PostgreSQL()}
+SQLITE = SQLite()
+DIALECTS: dict[str, Dialect] = {"sqlite": SQLITE, "postgresql": PostgreSQL()}
 
 
 def of(database: sa.URL | sa.Connection | sa.Engine) -> Dialect:

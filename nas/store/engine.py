@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -83,7 +84,15 @@ def masked(url: str | sa.URL) -> str:
 def sqlite_file(url: sa.URL) -> Path | None:
     """Return the file of a SQLite store, None for a server's."""
     is_file = url.get_backend_name() == "sqlite" and url.database is not None
-    return Path(str(url.database)) if is_file else None
+    name = str(url.database)
+    if name.startswith("file:"):  # the URI of an engine that reads
+        name = unquote(urlsplit(name).path)
+    return Path(name) if is_file else None
+
+
+def beside(path: Path) -> tuple[Path, Path]:
+    """Return the files that SQLite keeps beside one that is open."""
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
 
 def engine_options(url: sa.URL) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from nas.cost import Cost, Limits
 from nas.errors import UNREADABLE, StoreError, unknown
 from nas.objective import Objective
 from nas.pruners.ladder import RungTrial
-from nas.store import dialects, schema
+from nas.store import dialects, places, schema
 from nas.store import engine as engines
 from nas.store.dialects import DatabaseSeconds
 from nas.store.migrate import refuse_newer
@@ -236,7 +236,12 @@ def connect(url: str, *, frozen: bool = False, newer: bool = False) -> Iterator[
 def studies(connection: sa.Connection) -> list[StudyInfo]:
     """Return all studies, the oldest first."""
     rows = connection.execute(sa.select(schema.STUDIES).order_by(_s.id))
-    return [well_typed(StudyInfo(**row._mapping)) for row in rows]
+    return [_info(connection, row) for row in rows]
+
+
+def _info(connection: sa.Connection, row: Any) -> StudyInfo:
+    config = places.located(row.config, places.home(connection))
+    return well_typed(StudyInfo(**{**row._mapping, "config": config}))
 
 
 def study(connection: sa.Connection, name: str) -> StudyInfo:
@@ -244,7 +249,7 @@ def study(connection: sa.Connection, name: str) -> StudyInfo:
     row = connection.execute(sa.select(schema.STUDIES).where(_s.name == name)).one_or_none()
     if row is None:
         raise StoreError(unknown("study", name, [each.name for each in studies(connection)]))
-    return well_typed(StudyInfo(**row._mapping))
+    return _info(connection, row)
 
 
 def find_study(url: str, name: str) -> StudyInfo | None:
@@ -388,7 +393,12 @@ def trained(
         .where(_e.state.in_(("complete", "pruned")))
         .order_by(reached.desc())
     )
-    return [(row.reached, row.checkpoint) for row in connection.execute(statement)]
+    return [(row.reached, _place(connection, row)) for row in connection.execute(statement)]
+
+
+def _place(connection: sa.Connection, row: Any) -> str | None:
+    """Return where the weights of an evaluation's row are now."""
+    return row.checkpoint and places.found(row.checkpoint, places.home(connection))
 
 
 def total(connection: sa.Connection, study_id: int) -> int:
@@ -510,7 +520,7 @@ def evaluation(connection: sa.Connection, evaluation_id: int) -> Evaluation:
     row = connection.execute(_EVALUATION, {"id": evaluation_id}).one_or_none()
     if row is None:
         raise KeyError(f"No evaluation {evaluation_id}.")
-    return Evaluation(**_measured(row))
+    return Evaluation(**_measured(row) | {"checkpoint": _place(connection, row)})
 
 
 _EVALUATION = (
@@ -601,12 +611,18 @@ def test_look_count(connection: sa.Connection, study_id: int) -> int:
 test_look_count.__test__ = False  # type: ignore[attr-defined]
 
 
+def attribute(connection: sa.Connection, study_id: int, key: str) -> Any:
+    """Return an attribute of a study; None where it has none of this name."""
+    attributes = schema.OPTUNA_STUDY_ATTRIBUTES.c
+    mine = (attributes.study_id == study_id) & (attributes.key == key)
+    return json.loads(
+        connection.execute(sa.select(attributes.value_json).where(mine)).scalar() or "null"
+    )
+
+
 def warnings(connection: sa.Connection, study_id: int) -> list[GuardWarning]:
     """Return the warnings of a study's guards."""
-    attributes = schema.OPTUNA_STUDY_ATTRIBUTES.c
-    mine = (attributes.study_id == study_id) & (attributes.key == schema.WARNINGS)
-    stored = connection.execute(sa.select(attributes.value_json).where(mine)).scalar()
-    return [GuardWarning(**each) for each in json.loads(stored or "[]")]
+    return [GuardWarning(**each) for each in attribute(connection, study_id, schema.WARNINGS) or ()]
 
 
 def recipe(connection: sa.Connection, recipe_hash: str) -> Mapping[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-WARNINGS = "warnings"  # of a study's guards: the key of a user attribute in Optuna's table
+# Keys of user attributes of a study in Optuna's table: its guards' warnings, its data's facts.
+WARNINGS, DATA = "warnings", "data"
 VERSION_TABLE = "nas_alembic_version"
 METADATA = sa.MetaData(  # the names of constraints, so that migrations can refer to them
     naming_convention={

@@ -13,10 +13,10 @@ from optuna.storages import BaseStorage, get_storage
 from sqlalchemy import exc
 
 from nas.errors import StoreError
-from nas.store import dialects, migrate, queries, schema
+from nas.store import dialects, migrate, places, queries, schema
 from nas.store import engine as engines
 from nas.store.dialects import finite, insert_new
-from nas.store.optuna_storage import BatchedStorage, reported
+from nas.store.optuna_storage import BatchedStorage, lock_study, reported
 from nas.store.records import GuardWarning, Metrics
 
 _OPENING_ATTEMPTS = 8
@@ -81,7 +81,7 @@ class Store:
         `config` is JSON; its `fixed` keys may not change under a name, the first that differs is
         told; the others are stored as they are now. `recipes` are stored under their hashes.
         """
-        plain = json.loads(json.dumps(config))
+        plain = json.loads(json.dumps({**config, "home": places.home(self.url)}))
         with self.write() as connection:
             forget_deleted(connection)
             for study in queries.studies(connection):
@@ -118,18 +118,31 @@ class Store:
             expired = schema.EVALUATIONS.update().where(held & dead).values(expires_at=0.0)
             return connection.execute(expired).rowcount
 
-    def look_at_test(self, study_id: int, evaluation_id: int, metrics: Metrics) -> int:
-        """Record one look at the test split and return how many the study has had."""
+    def look_at_test(
+        self, study_id: int, evaluation_id: int, metrics: Metrics, *, once: bool = False
+    ) -> int:
+        """Record one look at the test split and return how many the study has had.
+
+        With `once` nothing is recorded where there is a look at this evaluation: of two drivers
+        that come to the same end one looks, and the other's numbers are the same.
+        """
         row = {"study_id": study_id, "evaluation_id": evaluation_id, "metrics": finite(metrics)}
         with self.write() as connection:
-            connection.execute(schema.TEST_LOOKS.insert().values(row))
+            lock_study(connection, study_id)
+            looked = [each for each, _ in queries.test_looks(connection, study_id)]
+            if not (once and evaluation_id in looked):
+                connection.execute(schema.TEST_LOOKS.insert().values(row))
             return queries.test_look_count(connection, study_id)
 
     def set_warnings(self, study_id: int, warnings: Sequence[GuardWarning]) -> None:
         """Store the warnings of a study's guards, in place of earlier ones, as its attribute."""
         plain = [warning.to_json() for warning in warnings]
+        self.set_attribute(study_id, schema.WARNINGS, plain)
+
+    def set_attribute(self, study_id: int, key: str, value: Any) -> None:
+        """Store an attribute of a study in Optuna's table, in place of an earlier one."""
         with reported(self.url, "write"):
-            self.storage.set_study_user_attr(study_id, schema.WARNINGS, plain)
+            self.storage.set_study_user_attr(study_id, key, value)
 
     def add_artifact(self, study_id: int, kind: str, path: str) -> None:
         """Record a file that a study made; the same file is recorded once."""

@@ -5,6 +5,7 @@ new architecture. A proposal that was evaluated before is told at once, and the 
 All follows from the study's configuration and its trials, so that any worker can ask at any time.
 """
 
+import math
 import time
 from collections.abc import Callable, Collection
 from functools import partial
@@ -31,7 +32,7 @@ class Asker:
     """Asks for one worker of one study.
 
     `images` loads the data when a proxy first needs it. `budget` is the number of trials that the
-    study may begin (None: no limit), `deadline` a Unix time in seconds.
+    study may begin (None: no limit), `deadline` its end by the monotonic clock.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Asker:
         should_stop: Callable[[], bool],
         *,
         budget: int | None = None,
-        deadline: float | None = None,
+        deadline: float = math.inf,
     ) -> None:
         self.config, self.trials = config, trials
         self.observers, self.should_stop = observers, should_stop
@@ -84,10 +85,10 @@ class Asker:
 
     def _is_late(self) -> bool:
         """Tell whether the time left is only enough for a training or so."""
-        if self.deadline is None or len(self.schedule.rungs) == 1:
+        if self.deadline == math.inf or len(self.schedule.rungs) == 1:
             return False
         epoch = self.trials.read(queries.epoch_seconds, self.trials.info.id)
-        return self.deadline - time.time() < LATE * epoch * self.config.recipe.epochs
+        return self.deadline - time.monotonic() < LATE * epoch * self.config.recipe.epochs
 
     def _promote(self, *, closing: bool) -> Started | None:
         """Go on with the best architecture of a rung; None where none may go on (for now)."""

@@ -32,8 +32,10 @@ MAX_WAIT = 10  # seconds before a worker is replaced, more each time
 class Driver:
     """Runs the workers of one study, as many at once as the executor has.
 
-    `estimate` is the seconds of one trial until some have ended. A worker process runs `module`: a
-    module with another evaluator calls `main` and `run` of `nas.study.worker` with it.
+    `estimate` is the seconds of one trial until some have ended, `deadline` the end of the time by
+    the monotonic clock: a clock that is set meanwhile makes no search longer or shorter. A worker
+    process runs `module`: a module with another evaluator calls `main` and `run` of
+    `nas.study.worker` with it.
     """
 
     order: WorkOrder
@@ -41,6 +43,7 @@ class Driver:
     executor: Executor
     estimate: float
     watch: Watch
+    deadline: float | None = None
     module: str = study_worker.__name__
 
     def run(self) -> bool:
@@ -64,7 +67,7 @@ class Driver:
 
     def _supervise(self, handles: dict[str, Handle]) -> None:
         """Watch the workers; one that died is replaced, and its trial is free for others."""
-        began = time.time()
+        began, is_late = time.monotonic(), False
         next_look = began + SHOWN
         done, restarts = self.read(began).done, 0  # since the study last came further
         while True:
@@ -79,10 +82,14 @@ class Driver:
                     handles[name] = self.executor.start(self._work(name))
             if all(status == 0 for status in ended.values()):
                 break
-            if time.time() >= next_look:
-                look = time.time()
+            if not is_late and self.deadline is not None and time.monotonic() > self.deadline:
+                is_late = True  # workers know their time, but those that wait for a place don't
+                for handle in handles.values():
+                    handle.stop()
+            if (look := time.monotonic()) >= next_look:
                 now_done = self._show(began)
-                next_look = time.time() + max(SHOWN, (time.time() - look) / SHARE)
+                shown = time.monotonic()
+                next_look = shown + max(SHOWN, (shown - look) / SHARE)
                 if now_done is not None and now_done > done:
                     done, restarts = now_done, 0
             time.sleep(TICK)
@@ -98,11 +105,9 @@ class Driver:
         return now.done
 
     def read(self, began: float) -> Progress:
-        """Read the progress of the study, under the limits of a run that began at a Unix time."""
+        """Read the study's progress, under the limits of a run that began at a monotonic time."""
         each = self.estimate / self.executor.workers
-        run = Run(
-            began=began, trials=self.order.trials, deadline=self.order.deadline, estimate=each
-        )
+        run = Run(began=began, trials=self.order.trials, deadline=self.deadline, estimate=each)
         with queries.connect(self.order.store) as connection:
             return progress(connection, queries.study(connection, self.order.study), run)
 
@@ -113,13 +118,13 @@ class Driver:
             store.expire(info.id, dead)
 
     def _work(self, name: str) -> Work:
-        order = replace(self.order, worker=name, driver=os.getpid())
+        left = None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+        order = replace(self.order, worker=name, driver=os.getpid(), seconds=left)
         return Work(
             module=self.module,
             order=order.to_json(),
             log=str(Path(self.config.folder, "logs", f"worker{name.rpartition(':')[2]}.log")),
             threads=order.threads,
-            deadline=order.deadline,
         )
 
 

@@ -30,11 +30,10 @@ from nas.store import queries
 from nas.store.queries import TrialInfo
 from nas.store.store import Store
 from nas.store.trials import Trials
-from nas.study.options import FINAL_SEEDS, FINALISTS, SearchOptions
+from nas.study.options import FINAL_SEEDS, FINALISTS, SUFFIX, SearchOptions
 from nas.training.metrics import gain
 from nas.training.recipe import Recipe
 
-SUFFIX = "-finalists"  # of the name of a study of finalists
 CONFIDENCE = 0.95
 PICKS = ("winner", "accurate", "knee")
 RESERVED = 0.5  # of the time limit, at most, is kept for the finalists

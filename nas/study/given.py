@@ -5,6 +5,7 @@ executor, survives kills, and is stored and concluded as all studies are.
 """
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,11 +18,12 @@ from nas.config import Config
 from nas.cost import Limits
 from nas.data import DataSet
 from nas.data import names as data_names
+from nas.data.inspection import describe
 from nas.executors import Executor
 from nas.objective import objective
 from nas.search_space.coefficients import space_of
 from nas.store.engine import resolve
-from nas.study.options import SearchOptions, declared
+from nas.study.options import SearchOptions, check_study, declared
 from nas.study.preparation import Prepared, Say, data_of, from_anywhere
 from nas.training.estimate import training_seconds
 from nas.training.recipes import compose
@@ -64,7 +66,7 @@ def prepare_given(
     given = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
     recipe = compose(data, options.recipe or RECIPE, given=given, words=options.set)
     plain = re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip("_.-") or "network"
-    study = options.study or f"{plain}-{data.name}"
+    study = check_study(options.study or f"{plain}-{data.name}")
     fields: dict[str, Any] = {
         "space": space_of(plain, adapted),
         "data": options.data if options.data in data_names() else from_anywhere(options.data),
@@ -73,7 +75,7 @@ def prepare_given(
         "recipe": recipe,
         "objective": objective(network.cost(adapted).macs),
         "limits": Limits(),
-        "folder": str(Path(options.out, study).absolute()),
+        "folder": os.path.abspath(Path(options.out, study)),
         "latency": None,
         "finalists": ({},),  # the space's only assignment
         "seeds": seeds,
@@ -88,7 +90,10 @@ def prepare_given(
     except (MemoryError, RuntimeError):  # the training itself will say so
         seconds = 0.0
     _ = executor.workers  # a cluster that is not there is found out before anything is written
-    return Prepared(study, resolve(options.store), config, seeds, None, executor, seconds, None, ())
+    budget = seeds, None
+    return Prepared(
+        study, resolve(options.store), config, *budget, executor, seconds, None, (), data=data
+    )
 
 
 def _size(own: int, images: int, say: Say) -> int:
@@ -120,6 +125,8 @@ def announce_given(prepared: Prepared) -> Iterator[str]:
     trained = config.subject.decode({})
     cost = network.cost(trained)
     yield f"study {prepared.name} in {quantities.from_here(config.folder)}"
+    if prepared.data is not None:
+        yield describe(prepared.data)
     yield (
         f"network {config.space.name} ({trained.id}): {trained.in_channels} x {trained.resolution} "
         f"x {trained.resolution} images, {trained.classes} classes, "

@@ -30,6 +30,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 OVER_TARGET = 1.5  # times the target: the hard limit on its cost where none is given
 DEFAULT_BUDGET = 24, 1800.0  # trials and seconds, where neither is given
 FINALISTS, FINAL_SEEDS = 4, 3
+SUFFIX = "-finalists"  # of the name of a study of finalists
+LONGEST_NAME = 255 - len(SUFFIX)  # bytes: file systems allow 255
 # The panels of --help.
 WHAT, PROPOSE, TRAIN = "What to search", "How to propose", "How to train"
 BUDGET, WHERE, WRITTEN = "Budget", "Where it runs", "What is written"
@@ -188,9 +190,18 @@ def _space(space: Any, flag: str) -> Any:
     return space
 
 
-def _study(name: str, _: str) -> str:
-    if not name or name.startswith(".") or any(c in name for c in "/\\\0\n"):
-        raise UserError(f"A study's name is the name of a folder, not {name!r}.")
+def check_study(name: str, flag: str = "--study") -> str:
+    """Return a study's name; raise UserError where it can't name a folder, in a row and on a disk.
+
+    The folder of its finalists has a longer name.
+    """
+    if not name or name.startswith(".") or "/" in name or "\\" in name or not name.isprintable():
+        raise UserError(f"A study's name is the name of a folder, not {name!r} ({flag}).")
+    if (size := len(name.encode())) > LONGEST_NAME:
+        raise UserError(
+            f"A study's name is the name of a folder, of at most {LONGEST_NAME} bytes, not of "
+            f"{size}: {name!r}. {flag} gives it another."
+        )
     return name
 
 
@@ -362,7 +373,7 @@ class SearchOptions:
         None, "Workers on Ray at once.", WHERE, at_least=1, unset="as many as its nodes hold",
         resumes=True)
     study: str | None = _option(
-        None, "Name of the study.", WRITTEN, read=_study, unset="space, data and target")
+        None, "Name of the study.", WRITTEN, read=check_study, unset="space, data and target")
     store: str | None = _option(
         None, "Database URL.", WRITTEN, page="../reference/store", read=_store,
         unset="NAS_STORE, else sqlite:///studies/nas.db", resumes=True)

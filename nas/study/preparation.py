@@ -1,5 +1,6 @@
 """A search is checked and prepared before its study is made."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from nas.store.store import Store
 from nas.study import lengths
 from nas.study.finalists import finals_of, reserved
 from nas.study.latency_table import TABLE, table_for
-from nas.study.options import OVER_TARGET, SearchOptions, check, declared, fixed
+from nas.study.options import OVER_TARGET, SearchOptions, check, check_study, declared, fixed
 from nas.training import recipe_choices, recipe_file
 from nas.training.estimate import training_seconds
 from nas.training.recipe import Recipe
@@ -50,7 +51,7 @@ class Prepared:
     left_out: tuple[int, ...]
     proxy_seconds: Mapping[str, float] = field(default_factory=dict)  # of one network, by proxy
     final_estimate: float = 0.0  # seconds of one training in full
-    data: DataSet | None = field(default=None, repr=False)  # of a search that begins
+    data: DataSet | None = field(default=None, repr=False)  # of a study that begins
 
     @property
     def reserved(self) -> float:
@@ -76,7 +77,7 @@ def prepare(
         space = space.at_resolution(options.resolution)
     space, left_out = space.for_images(data.native_resolution)
     subject = Subject(space, data.in_channels, len(data.classes))
-    name = options.study or f"{space.name}-{data.name}-{goal.short()}"
+    name = check_study(options.study or f"{space.name}-{data.name}-{goal.short()}")
     url, table = resolve(options.store), None
     if goal.target_latency_ms is not None:
         table = table_for(subject, options, url=url, name=name, say=say)
@@ -95,7 +96,7 @@ def prepare(
         recipe=recipe,
         objective=goal,
         limits=limits,
-        folder=str(Path(options.out, name).absolute()),
+        folder=os.path.abspath(Path(options.out, name)),
         latency=table,
         checkpoints=None if options.checkpoints is None else from_anywhere(options.checkpoints),
         finals=finals_of(options, whole),
@@ -192,7 +193,7 @@ def taken_back(out: str) -> Iterator[None]:
 
 def from_anywhere(place: str) -> str:
     """Return a URL as it is, a path as one that holds in any folder."""
-    return place if is_url(place) else str(Path(place).absolute())
+    return place if is_url(place) else os.path.abspath(place)
 
 
 def _estimate(
@@ -224,16 +225,40 @@ def _times(config: Config, images: Mapping[str, int]) -> float:
 
 
 def open_study(prepared: Prepared) -> Store:
-    """Open the store and create the study, or find it with the same meaning."""
+    """Open the store and create the study, or find it with the same meaning.
+
+    Raise UserError, and write nothing, where its folder or its checkpoints can't be written.
+    """
     config = prepared.config
-    store = Store.open(prepared.store)
-    try:
-        stored = config.to_json() | {"trials": prepared.trials, "seconds": prepared.seconds}
-        recipes = {config.recipe.hash: config.recipe.to_json()}  # others come with their trials
-        store.create_study(prepared.name, stored, fixed=fixed(), recipes=recipes)
-        if config.latency is not None:
-            config.latency.write(Path(config.folder, TABLE))
-    except BaseException:
-        store.close()
-        raise
+    with _made_folder(config):
+        store = Store.open(prepared.store)
+        try:
+            stored = config.to_json() | {"trials": prepared.trials, "seconds": prepared.seconds}
+            recipes = {config.recipe.hash: config.recipe.to_json()}  # others come with their trials
+            store.create_study(prepared.name, stored, fixed=fixed(), recipes=recipes)
+            if config.latency is not None:
+                config.latency.write(Path(config.folder, TABLE))
+        except BaseException:
+            store.close()
+            raise
     return store
+
+
+@contextmanager
+def _made_folder(config: Config) -> Iterator[None]:
+    """Make a study's folder, and try to write a checkpoint; after a failure no folder is left."""
+    from nas.training.checkpoint import Checkpoints
+
+    folder, missing = Path(config.folder), []
+    try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        Checkpoints(config.checkpoint_root).try_out()
+        yield
+    except BaseException as error:
+        for path in missing:
+            with suppress(OSError):  # another search has begun to use it
+                path.rmdir()
+        if isinstance(error, OSError):
+            raise UserError(f"The folder {folder} can't be made: {error.strerror}.") from None
+        raise

@@ -30,8 +30,8 @@ LITTLE = 2**23  # bytes: the next checkpoint may find no space
 class Run:
     """The limits of a search that this process drives.
 
-    `began` and `deadline` are Unix times; `trials` is the budget, `estimate` the pre-flight's
-    seconds from one trial's end to the next, for as long as no trial tells the pace.
+    `began` and `deadline` are by the monotonic clock; `trials` is the budget, `estimate` the
+    pre-flight's seconds from one trial's end to the next, for as long as no trial tells the pace.
     """
 
     began: float
@@ -147,7 +147,7 @@ def progress(
         spent=spent,
         budget=budget,
         epoch_seconds=queries.epoch_seconds(connection, info.id),
-        elapsed=between(now.began, now.now) if run is None else time.time() - run.began,
+        elapsed=between(now.began, now.now) if run is None else time.monotonic() - run.began,
         remaining=min((limit for limit in limits if limit is not None), default=None)
         if works or run is not None
         else None,
@@ -171,7 +171,7 @@ def _curves(connection: sa.Connection, info: queries.StudyInfo) -> dict[int, lis
 def _seconds_left(limit: float | None, now: Activity, run: Run | None) -> float | None:
     """Return the seconds left of a run's time limit, None without one."""
     if run is not None:
-        return None if run.deadline is None else max(0.0, run.deadline - time.time())
+        return None if run.deadline is None else max(0.0, run.deadline - time.monotonic())
     if limit is None:
         return None
     return between(now.now, now.began + timedelta(seconds=limit))

@@ -21,14 +21,15 @@ from nas.observers.showcase import figure_of, show_end
 from nas.quantities import from_here
 from nas.report.study_picture import Curve, draw_study
 from nas.search_space.parameters import Assignment
-from nas.store import history, queries
+from nas.store import history, queries, schema
 from nas.store.records import Evaluation, GuardWarning, Metrics
 from nas.store.store import Store
+from nas.study.data_facts import DataFacts
 from nas.study.finalists import Ranking, Standing, means, ranking, spreads
 from nas.study.guards import Evidence, warnings
 from nas.study.ranking import Front, front, spots
 from nas.training.recipe import Recipe
-from nas.training.targets import targets_of
+from nas.training.targets import ClassTargets, LabelTargets
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("nas")
 MEASURING = 5.0  # seconds at most, to measure the winner's latency
 TOP = 5  # trials in result.json
+SIZED = 1000  # newest complete trials, whose resolutions an export may need
 CURVES = 40  # of the newest trials, in the picture
 # Keys of the configuration that are not in result.json: a machine's paths, the space once more.
-NOT_SHOWN = ("parameters", "space", "folder", "data", "latency", "checkpoints")
+NOT_SHOWN = ("parameters", "space", "folder", "home", "data", "latency", "checkpoints")
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,12 @@ def conclude(store: Store, study: str) -> Best | None:
     (trial, evaluation), *_ = ended.trainings
     architecture = evaluation.architecture
     state, tests, looks = _test(store, config, ended, data)
-    facts = facts_of(trial, data, architecture, tests[0], ended.answer)
+    newest = list(ended.choices.values())[-SIZED:]
+    of_data = DataFacts.of(
+        data, {architecture.resolution, *(config.subject.decode(v).resolution for v in newest)}
+    )
+    store.set_attribute(ended.info.id, schema.DATA, of_data.to_json())
+    facts = facts_of(trial, of_data, architecture, tests[0], ended.answer)
     best = Best(
         ended.ranking,
         architecture,
@@ -216,7 +223,7 @@ def _test(
             with store.read() as connection:
                 answer = answer_of(connection, evaluation)
             test = _look(evaluation.architecture, weights, data, config.recipe.metric, answer)
-            looks = store.look_at_test(ended.info.id, evaluation.id, test)
+            looks = store.look_at_test(ended.info.id, evaluation.id, test, once=True)
         tests.append(test)
     return handed_over, tests, looks
 
@@ -280,33 +287,40 @@ def _measured(architecture: Architecture, config: Config) -> float | None:
 
 def facts_of(
     trial: queries.TrialInfo,
-    data: DataSet,
+    data: DataFacts,
     architecture: Architecture,
     test: Mapping[str, float | None],
     answer: str,
 ) -> export.Facts:
     """Collect the facts that stand in an exported file; `answer` is the recipe's rule."""
-    from nas.training.images import normalisation
-
-    mean, std = normalisation(data, architecture.resolution)
+    mean, std = data.statistics[architecture.resolution]
     return export.Facts(
         score=trial.score,
         recipe=trial.recipe,
         validation={name: v for name, v in trial.metrics.items() if v is not None},
         test={name: v for name, v in test.items() if v is not None},
         data=data.name,
-        class_names=data.classes,
+        class_names=data.class_names,
         date=datetime.now(UTC).date().isoformat(),
         mean=mean,
         std=std,
         reading=data.reading,
-        targets=targets_of(data.splits["train"].labels, answer),
+        targets=LabelTargets() if data.task == "labels" else ClassTargets(answer),
     )
 
 
 def answer_of(connection: sa.Connection, evaluation: Evaluation) -> str:
     """Return the rule by which an evaluation's network was scored: its own recipe's."""
     return Recipe.from_json(queries.recipe(connection, evaluation.recipe_hash)).answer
+
+
+def kept_weights(evaluation: Evaluation) -> "Mapping[str, Tensor] | None":
+    """Return an evaluation's weights, None where they are gone."""
+    from nas.training.checkpoint import Checkpoints
+
+    return (
+        None if evaluation.checkpoint is None else Checkpoints(evaluation.checkpoint).load_weights()
+    )
 
 
 def trained_weights(
@@ -320,10 +334,8 @@ def trained_weights(
     from nas.training.checkpoint import Checkpoints
     from nas.training.trainer import train
 
-    if evaluation.checkpoint is not None:
-        weights = Checkpoints(evaluation.checkpoint).load_weights()
-        if weights is not None:
-            return weights
+    if (weights := kept_weights(evaluation)) is not None:
+        return weights
     with store.read() as connection:
         recipe = Recipe.from_json(queries.recipe(connection, evaluation.recipe_hash))
     again = train(evaluation.architecture, data, recipe)

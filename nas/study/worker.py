@@ -6,6 +6,7 @@ state is in the store and in the checkpoints, so a worker may be killed at any i
 
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -44,16 +45,16 @@ log = logging.getLogger("nas")
 class WorkOrder:
     """A worker's order, as plain data; the rest is in the store.
 
-    `trials` is the study's budget (None: no limit), `deadline` a Unix time in seconds, `driver`
-    the process that started the worker: without it the worker stops. `lease` is the number of
-    seconds for which a trial is held without a sign of life.
+    `trials` is the study's budget (None: no limit), `seconds` the time that is left when the worker
+    starts, `driver` the process that started it: without it the worker stops. `lease` is the number
+    of seconds for which a trial is held without a sign of life.
     """
 
     store: str = field(repr=False)  # it may have a password
     study: str
     worker: str
     trials: int | None = None
-    deadline: float | None = None
+    seconds: float | None = None
     threads: int = 1
     driver: int = 0
     lease: float = LEASE_SECONDS
@@ -199,10 +200,15 @@ def assemble(
     observers: Observers | None = None,
     reporters: Sequence[Observer] = (),
 ) -> Worker:
-    """Return a study's worker; by default it trains.
+    """Return a study's worker, whose time counts from now; by default it trains.
 
     It tells the `observers`, by default the study's journal, its showcase and the `reporters`.
     """
+    deadline = math.inf if order.seconds is None else time.monotonic() + order.seconds
+
+    def is_over() -> bool:
+        return should_stop() or time.monotonic() > deadline
+
     with store.read() as connection:
         config = Config.from_json(queries.study(connection, order.study).config)
     trials = Trials(
@@ -219,8 +225,8 @@ def assemble(
         observers = Observers([Journal(config.folder), *showcase, *reporters])
     images = cache(config.load_data)
     asker = Asker(
-        config, trials, study, images, observers, should_stop,
-        budget=order.trials, deadline=order.deadline,
+        config, trials, study, images, observers, is_over,
+        budget=order.trials, deadline=deadline,
     )  # fmt: skip
     return Worker(
         config,
@@ -229,7 +235,7 @@ def assemble(
         evaluator or Training(config, images, trials),
         observers,
         partial(trials.should_prune, study=study),
-        should_stop,
+        is_over,
     )
 
 
@@ -265,11 +271,8 @@ def work(
 
     torch.set_num_threads(order.threads)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    deadline = float("inf") if order.deadline is None else order.deadline
     with closing(Store.open(order.store)) as store:
-        worker = assemble(
-            order, store, lambda: should_stop() or time.time() > deadline, evaluator=evaluator
-        )
+        worker = assemble(order, store, should_stop, evaluator=evaluator)
         worker.evaluator.get_ready()
         worker.run()
 

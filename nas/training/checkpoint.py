@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import re
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from nas.errors import DiskFull
+from nas.errors import DiskFull, UserError
 
 WEIGHTS = "weights.safetensors"
 _NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
@@ -44,6 +45,30 @@ class Checkpoints:
     @cached_property
     def _place(self) -> tuple[Any, str]:
         return _opened(self.url)
+
+    def try_out(self) -> None:
+        """Write a file, read it and delete it; raise UserError where that fails."""
+        name = f".{uuid.uuid4().hex}"
+        try:
+            self._write(name, b"nas")
+            if self._read(name) != b"nas":
+                raise OSError("it reads other than it was written")
+            self._delete(name)
+            self.remove_folder()
+        except DiskFull:
+            raise
+        except Exception as error:  # each file system has errors of its own
+            raise UserError(
+                f"Checkpoints can't be kept in {self.url}: {type(error).__name__}: {error}. "
+                "--checkpoints is a folder, or a URL such as s3://bucket/folder, to write to."
+            ) from None
+
+    def remove_folder(self) -> None:
+        """Remove the training's folder if it is empty, and of a file system that has folders."""
+        fs, path = self._place
+        if isinstance(fs, LocalFileSystem):
+            with suppress(OSError):
+                Path(path).rmdir()
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any], progress: int) -> None:
         """Write tensors and plain state; raise DiskFull, and leave what was there, without space.
@@ -87,6 +112,7 @@ class Checkpoints:
         """Delete the checkpoints: they are not needed any more."""
         for attempt in self._attempts():
             self._delete(_name(attempt))
+        self.remove_folder()
 
     def save_weights(self, state: Mapping[str, Tensor]) -> None:
         """Keep a finished training's weights; raise DiskFull without space."""
@@ -102,12 +128,13 @@ class Checkpoints:
     def drop_weights(self) -> None:
         """Delete the weights: they can be trained again."""
         self._delete(WEIGHTS)
+        self.remove_folder()
 
     def _attempts(self) -> list[int]:
         fs, path = self._place
         try:
             paths = fs.ls(path, detail=False, refresh=True)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         matches = (_NAME.fullmatch(str(each).rpartition("/")[2]) for each in paths)
         return [int(match[1]) for match in matches if match]
@@ -139,6 +166,15 @@ class Checkpoints:
         fs, path = self._place
         with suppress(FileNotFoundError):
             fs.rm_file(f"{path}/{name}")
+
+
+def remove_empty_folders(url: str) -> int:
+    """Remove the empty folders of trainings below a folder, left by killed workers; count them."""
+    fs, path = _opened(url)
+    folders = [each for each in Path(path).glob("*") if each.is_dir() and not any(each.iterdir())]
+    for each in folders if isinstance(fs, LocalFileSystem) else ():
+        Checkpoints(str(each)).remove_folder()
+    return len(folders)
 
 
 def with_weights(url: str) -> list[Checkpoints]:

@@ -31,12 +31,15 @@ class Metric:
     `compute(predictions)` returns it for each sample of the images, (B,): finite for any
     predictions. `gain` maps it to 0..1, the higher the better; the objective multiplies that by the
     cost's factor. `one_class`: only where an image has one class, not any of several labels.
+    `balanced`: a rare class's answers count as much as a frequent one's, so that a training for it
+    weighs the classes.
     """
 
     words: str
     compute: "Callable[[Predictions], Floats]"
     gain: Callable[[float], float] = _same
     one_class: bool = False
+    balanced: bool = False
 
     def value(self, given: "Predictions") -> float:
         """Return the metric of the first sample: of all images, where there are no others."""
@@ -114,19 +117,24 @@ METRICS = {
         "mean of the classes' recalls: every class weighs the same; of several labels each is two "
         "classes, with and without it",
         formulas.balanced_accuracy,
+        balanced=True,
     ),
-    "macro_f1": Metric("mean of the classes' F1", partial(_macro, "f1")),
+    "macro_f1": Metric("mean of the classes' F1", partial(_macro, "f1"), balanced=True),
     "auroc": Metric(
         "area under the ROC curve; with more than two classes the mean of each against the rest",
         partial(_mean, "auroc"),
     ),
-    "macro_precision": Metric("mean of the classes' precisions", partial(_macro, "precision")),
-    "macro_specificity": Metric(
-        "mean of the classes' specificities", partial(_macro, "specificity")
+    "macro_precision": Metric(
+        "mean of the classes' precisions", partial(_macro, "precision"), balanced=True
     ),
-    "macro_f2": Metric("mean of the classes' F2: recall counts more", partial(_macro, "f2")),
+    "macro_specificity": Metric(
+        "mean of the classes' specificities", partial(_macro, "specificity"), balanced=True
+    ),
+    "macro_f2": Metric(
+        "mean of the classes' F2: recall counts more", partial(_macro, "f2"), balanced=True
+    ),
     "macro_f0.5": Metric(
-        "mean of the classes' F0.5: precision counts more", partial(_macro, "f0.5")
+        "mean of the classes' F0.5: precision counts more", partial(_macro, "f0.5"), balanced=True
     ),
     "average_precision": Metric(
         "mean over the classes of average precision, each against the rest",

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 DEFAULT = "short"
 EPOCHS = 20  # after each the network is validated, and may be stopped or pruned
 
+# The power that classes are weighed by where the metric counts rare and frequent ones alike: 0
+# finds fewer rare ones, 1 unlearns the frequent. python -m benchmarks.recipe_tuning balance
+BALANCE = 0.5
+_WEIGHING = {"loss.name", "loss.class_weights", "loss.class_balance", "training.balanced_sampling"}
+
 
 class NamedRecipe(Protocol):
     """A module of this package."""
@@ -62,6 +67,12 @@ def default_updates(images: int) -> int:
     return round(max(LEAST, passes))
 
 
+def default_balance(metric: str) -> float:
+    """Return the power that classes of an image each are weighed by, by default, for a metric."""
+    row = metrics.METRICS.get(metric)
+    return BALANCE if row is not None and row.balanced else 0.0
+
+
 def epochs_of(updates: float) -> dict[str, int]:
     """Divide a training into epochs; after each the network is validated."""
     return {"epochs": EPOCHS, "epoch_updates": math.ceil(updates / EPOCHS)}
@@ -86,7 +97,8 @@ def compose(
     """Return a named recipe, or a file's, for a data set.
 
     The metric of images with several labels is AUROC where nothing else is asked for: accuracy
-    hardly tells networks apart where most labels are absent.
+    hardly tells networks apart where most labels are absent. Classes are weighed by
+    `default_balance` where nothing says how.
     The fields `given` (epochs, metric, seed) win over it, and `words`, such as
     optimiser.learning_rate=3e-3, over all. Where none of these has `folds`, they are automatic: at
     most so many. An epoch is a pass over the train split where epochs are
@@ -108,6 +120,8 @@ def compose(
         if "training.epochs" in layer:
             values["training.epoch_updates"] = 0
         values |= layer
+    if data.task == "classes" and _WEIGHING.isdisjoint(values):
+        values["loss.class_balance"] = default_balance(values.get("training.metric", ""))
     built = recipe_file.build(values, data=data.name, fingerprint=data.fingerprint, seed=seed)
     check_fits(built, data)
     return replace(built, metric=metrics.resolve(built.metric, data.classes))

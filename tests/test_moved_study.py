@@ -1,10 +1,14 @@
-"""A study that moved with its store: its folder is found, nothing is trained again."""
+"""A study whose store moved, or is away for a while: nothing is lost or trained again."""
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from search_kit import arguments, nas_here, result
+
+from nas.errors import StoreAway
+from nas.store import queries
 
 
 def weights(folder: Path) -> set[Path]:
@@ -52,3 +56,21 @@ def test_a_study_that_moved_is_exported_and_gone_on_with(
             searched.unlink()
         if place != "still there":
             kept.rename(searched)
+
+
+def test_a_database_that_is_away_at_the_start_is_waited_for(
+    searched: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The terminal says so, and the search goes on when it is back."""
+    opened, away = queries.connect, iter([True, True])
+
+    def connect(url: str, **options: bool) -> Any:
+        if next(away, False):
+            raise StoreAway("Can't read the store: connection refused.")
+        return opened(url, **options)
+
+    monkeypatch.setattr(queries, "connect", connect)
+    store = ("--store", f"sqlite:///{searched}/nas.db", "--workers", "0")
+    resumed = nas_here("resume", "--study", "tiny", "--trials", "3", *store)
+    assert resumed.returncode == 0, resumed.stderr
+    assert caplog.text.count("waiting for the database: Can't read the store") == 2

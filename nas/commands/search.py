@@ -16,7 +16,7 @@ from nas.study import options
 if TYPE_CHECKING:
     from nas.commands._values import Several
     from nas.search_space import SearchSpace
-    from nas.store.queries import Counts, TrialInfo
+    from nas.store.queries import Counts, StudyInfo, TrialInfo
     from nas.store.records import GuardWarning
     from nas.store.store import Store
     from nas.study.preparation import Prepared
@@ -142,8 +142,7 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     A time limit counts anew each time. `watch` receives a snapshot every second.
     """
     from nas.config import Config, Finals
-    from nas.store import queries
-    from nas.store.engine import resolve
+    from nas.store.engine import patient, resolve
     from nas.study.finalists import finals_of
     from nas.study.options import FINAL_SEEDS
     from nas.study.preparation import Prepared, open_study
@@ -151,8 +150,7 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
 
     asked = options.read(given, options.resumable())
     url = resolve(asked.store)
-    with reading(url) as connection:
-        info = queries.study(connection, study)
+    info = patient(_study)(url, study)
     config = Config.from_json(info.config)
     trials = asked.trials or info.trials
     seconds = asked.time or info.seconds
@@ -165,9 +163,17 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
         return run(prepared, open_study(prepared), watch or silent)
 
 
+def _study(url: str, name: str) -> "StudyInfo":
+    from nas.store import queries
+
+    with reading(url) as connection:
+        return queries.study(connection, name)
+
+
 def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     """Run a study's workers, then its finalists', conclude it, close the store."""
     from nas.store import queries
+    from nas.store.engine import patient
     from nas.study.preparation import open_study
     from nas.study.winner import conclude
 
@@ -180,7 +186,7 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
         if completed and (finals := _finals(prepared, store, deadline)) is not None:
             open_study(finals).close()
             completed = _drive(finals, deadline, watch)
-        winner = conclude(store, prepared.name) if completed else None
+        winner = patient(conclude)(store, prepared.name) if completed else None
         with store.read() as connection:
             info = queries.study(connection, prepared.name)
             counts = queries.counts(connection, info.id)

@@ -56,7 +56,7 @@ def load_npz(
     of_images, of_labels = _by_split(arrays, _IMAGES), _by_split(arrays, _LABELS)
     _check_pairs(of_images, of_labels, arrays)
     images = {split: _images(arrays[key], key) for split, key in of_images.items()}
-    kinds = {split: (*part.shape[1:], str(part.dtype)) for split, part in images.items()}
+    kinds = {of_images[n]: (*part.shape[1:], str(part.dtype)) for n, part in images.items()}
     if len(set(kinds.values())) > 1:
         raise DataError(f"All splits need images of one shape and type; {path} has {kinds}.")
     raw, notes = without_one_hot(
@@ -152,14 +152,14 @@ def _by_split(arrays: Arrays, names: str, *, splits: bool = True) -> dict[str, s
 
 def _check_pairs(images: Keys, labels: Keys, arrays: Arrays) -> None:
     """Refuse a split of which there are only images or only labels, and a file without train."""
-    both = {split: images.get(split) or labels[split] for split in images.keys() ^ labels.keys()}
-    for split, key in both.items():
-        raise DataError(f"A split needs both images and labels; of {split} there is only {key!r}.")
-    if "train" not in images:
+    if "train" not in images.keys() & labels.keys():
         raise DataError(
             f"An .npz data set needs the keys 'train_images' and 'train_labels'; {arrays.path} has:"
             f" {', '.join(sorted(arrays)) or 'none'}."
         )
+    for split in images.keys() ^ labels.keys():
+        key = images.get(split) or labels[split]
+        raise DataError(f"A split needs both images and labels; of {split} there is only {key!r}.")
 
 
 def _images(given: Raw, key: str) -> Raw:

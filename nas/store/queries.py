@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from nas.architecture import CandidateKey, Value, candidate_key
 from nas.cost import Cost, Limits
-from nas.errors import UNREADABLE, StoreError, unknown
+from nas.errors import UNREADABLE, StoreAway, StoreError, unknown
 from nas.objective import Objective
 from nas.pruners.ladder import RungTrial
 from nas.store import dialects, places, schema
@@ -252,15 +252,18 @@ def study(connection: sa.Connection, name: str) -> StudyInfo:
     return _info(connection, row)
 
 
+@engines.patient
 def find_study(url: str, name: str) -> StudyInfo | None:
     """Return a study of the store at `url`; None where there is none, or no store yet.
 
-    A store that can't be opened says so when it is written to.
+    A database that is away is waited for; a store that can't be opened says so when it is written.
     """
     try:
         with connect(url) as connection:
             alive = set(connection.execute(sa.text("SELECT study_name FROM studies")).scalars())
             present = {each.name: each for each in studies(connection)}
+    except StoreAway:
+        raise
     except StoreError:
         return None
     return present.get(name) if name in alive else None  # Optuna may have deleted it

@@ -3,6 +3,7 @@
 It holds no state that matters; when it dies, the same command goes on.
 """
 
+import logging
 import os
 import socket
 import time
@@ -15,11 +16,13 @@ from nas.config import Config
 from nas.errors import NasError, StoreError, UserError
 from nas.executors import MISTAKE, Executor, Handle, Work
 from nas.store import queries
+from nas.store.engine import patient
 from nas.store.store import Store
 from nas.study import worker as study_worker
 from nas.study.progress import Progress, Run, Watch, progress
 from nas.study.worker import WorkOrder
 
+log = logging.getLogger("nas")
 TICK = 0.25  # seconds between two looks at the workers
 SHOWN = 1.0  # seconds between two looks at the study
 SHARE = 0.02  # of the time, at most, that looking takes
@@ -45,6 +48,7 @@ class Driver:
     watch: Watch
     deadline: float | None = None
     module: str = study_worker.__name__
+    is_away: bool = False  # the database, at the last look
 
     def run(self) -> bool:
         """Run workers until there is nothing left to do; return False when a person stopped them.
@@ -53,7 +57,7 @@ class Driver:
         """
         handles: dict[str, Handle] = {}
         try:
-            self._expire(is_dead)
+            patient(self._expire)(is_dead)
             for n in range(1, self.executor.workers + 1):
                 name = f"{socket.gethostname()}:{os.getpid()}:{n}"
                 handles[name] = self.executor.start(self._work(name))
@@ -69,7 +73,7 @@ class Driver:
         """Watch the workers; one that died is replaced, and its trial is free for others."""
         began, is_late = time.monotonic(), False
         next_look = began + SHOWN
-        done, restarts = self.read(began).done, 0  # since the study last came further
+        done, restarts = patient(self.read)(began).done, 0  # since the study last came further
         while True:
             ended = {name: handle.poll() for name, handle in handles.items()}
             for name, status in ended.items():
@@ -99,8 +103,12 @@ class Driver:
         """Show the progress; return how many trials are done, None while the database is away."""
         try:
             now = self.read(began)
-        except StoreError:  # it shows itself again a second later
+        except StoreError as error:  # it shows itself again a second later; workers wait for it
+            if not self.is_away:
+                log.warning("waiting for the database: %s", error)
+            self.is_away = True
             return None
+        self.is_away = False
         self.watch(now)
         return now.done
 

@@ -21,7 +21,7 @@ from nas.pruners import ladder
 from nas.search_space import SearchSpace
 from nas.search_space import load as load_space
 from nas.search_space.preflight import Preflight, Subject, survey
-from nas.store.engine import resolve
+from nas.store.engine import patient, resolve
 from nas.store.queries import find_study
 from nas.store.store import Store
 from nas.study import lengths
@@ -231,7 +231,7 @@ def open_study(prepared: Prepared) -> Store:
     """
     config = prepared.config
     with _made_folder(config):
-        store = Store.open(prepared.store)
+        store = patient(Store.open)(prepared.store)
         try:
             stored = config.to_json() | {"trials": prepared.trials, "seconds": prepared.seconds}
             recipes = {config.recipe.hash: config.recipe.to_json()}  # others come with their trials

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.commands import studies as commands
-from nas.errors import StoreError, UserError
+from nas.errors import StoreError, UserError, printable
 from nas.quantities import duration, short
 from nas.report import tables
 from nas.store.activity import Holder, Pace
@@ -240,7 +240,7 @@ def search_page(console: Console) -> Iterator[Watch]:
 
 def _print(console: Console, *lines: str) -> None:
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def search_line(status: Progress) -> str:

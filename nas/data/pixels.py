@@ -36,10 +36,10 @@ _SWAPPED = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
 class FilePixels:
     """The facts about a file's pixels. Width and height are those of the upright image.
 
-    `mode` is Pillow's, of the file, with 16 behind it for colours of 16 bits, and `frames` the
-    number of pages or frames. `range` is that of levels of more than 8 bits, without a few extreme
-    pixels. `ink` is the mean brightness, 0 to 255, of what is to be seen of an image that is
-    transparent somewhere.
+    `mode` is Pillow's, of the file, with 16 behind it for colours of 16 bits, and `frames` 2
+    if it has several pages or frames. `range` is that of levels of more than 8 bits, without a few
+    extreme pixels. `ink` is the mean brightness, 0 to 255, of what is to be seen of an image that
+    is transparent somewhere.
     """
 
     gray: bool = False
@@ -216,7 +216,8 @@ class _Decoded:
 
 def _read(content: bytes) -> _Decoded:
     with image_files.opened(content) as opened:
-        raw, frames = _raw_mode(opened), getattr(opened, "n_frames", 1)
+        # Counting the frames of an animation would read all of them.
+        raw, frames = _raw_mode(opened), 1 + bool(getattr(opened, "is_animated", False))
         image = ImageOps.exif_transpose(opened)
         image_files.check_rows(content, opened)
     if raw.startswith(("RGB", "LA")) and ";16" in raw:

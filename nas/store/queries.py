@@ -5,17 +5,17 @@ The module imports neither Optuna nor Alembic nor SQLAlchemy's ORM: `nas status`
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from nas.architecture import CandidateKey, Value, candidate_key
 from nas.cost import Cost, Limits
-from nas.errors import StoreAway, StoreError, unknown
+from nas.errors import UNREADABLE, StoreAway, StoreError, unknown
 from nas.objective import Objective
 from nas.pruners.ladder import RungTrial
 from nas.store import dialects, places, schema
@@ -28,7 +28,10 @@ from nas.store.records import (
     GuardWarning,
     Metrics,
     StoredArchitecture,
+    well_typed,
 )
+
+T = TypeVar("T")
 
 _s, _t, _e = schema.STUDIES.c, schema.TRIALS.c, schema.EVALUATIONS.c
 _a, _c = schema.ARCHITECTURES.c, schema.CURVE_POINTS.c
@@ -57,15 +60,24 @@ class StudyInfo:
     config: Mapping[str, Any]
     created: datetime
 
+    def _read(self, part: Callable[[Mapping[str, Any]], T]) -> T:
+        try:
+            return part(self.config)
+        except UNREADABLE as error:
+            raise StoreError(
+                f"The configuration of study {self.name!r} is damaged ({type(error).__name__}). "
+                "nas store check says how."
+            ) from error
+
     @property
     def metric(self) -> str:
         """The name of the objective's metric."""
-        return str(self.config["recipe"]["metric"])
+        return self._read(lambda config: str(config["recipe"]["metric"]))
 
     @property
     def objective(self) -> Objective:
         """The study's objective."""
-        return Objective(**self.config["objective"])
+        return self._read(lambda config: Objective(**config["objective"]))
 
     @property
     def search(self) -> str | None:
@@ -80,7 +92,7 @@ class StudyInfo:
     @property
     def limits(self) -> Limits:
         """The hard limits of the study; a space may have more."""
-        return Limits(**self.config.get("limits", {}))
+        return self._read(lambda config: Limits(**config.get("limits", {})))
 
     @property
     def latency(self) -> Mapping[str, Any] | None:
@@ -229,7 +241,7 @@ def studies(connection: sa.Connection) -> list[StudyInfo]:
 
 def _info(connection: sa.Connection, row: Any) -> StudyInfo:
     config = places.located(row.config, places.home(connection))
-    return StudyInfo(**{**row._mapping, "config": config})
+    return well_typed(StudyInfo(**{**row._mapping, "config": config}))
 
 
 def study(connection: sa.Connection, name: str) -> StudyInfo:
@@ -495,7 +507,7 @@ def _trial_info(row: Any) -> TrialInfo:
     fields["latency_ms"] = json.loads(row.latency_ms) if row.latency_ms else None
     fields["recipe"] = json.loads(row.recipe) if row.recipe else {}
     fields["stopped"] = bool(row.stopped)
-    return TrialInfo(**fields)
+    return well_typed(TrialInfo(**fields))
 
 
 def _measured(row: Any) -> dict[str, Any]:
@@ -547,7 +559,7 @@ def known(
 def curve(connection: sa.Connection, evaluation_id: int) -> list[CurvePoint]:
     """Return an evaluation's metrics after each epoch so far."""
     rows = connection.execute(_CURVE, {"evaluation": evaluation_id})
-    return [CurvePoint(**row._mapping) for row in rows]
+    return [well_typed(CurvePoint(**row._mapping)) for row in rows]
 
 
 _CURVE = (

@@ -2,13 +2,46 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from typing import Any, Literal
+from functools import cache, cached_property
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from nas.architecture import Architecture
 from nas.cost import Cost
 
 Metrics = Mapping[str, float | None]
+Record = TypeVar("Record")
+
+
+def well_typed(record: Record) -> Record:
+    """Return a record of a row; raise TypeError where a value is of another type than its field.
+
+    SQLite takes any value in any column, and JSON has any form: damage is told where it is read.
+    """
+    for name, hint in _hints(type(record)).items():  # type: ignore[arg-type] # it can be hashed
+        if not _fits(getattr(record, name), hint):
+            raise TypeError(f"{name} has another type")
+    return record
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    base, parts = get_origin(hint) or hint, get_args(hint)
+    if base in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if base is Mapping:
+        return isinstance(value, dict) and all(_fits(each, parts[1]) for each in value.values())
+    if base is Any:
+        return True
+    if base is Cost:
+        return all(_fits(each, int) for each in value)
+    return isinstance(value, (int, float) if base is float else base)
+
+
 Outcome = Literal["run", "complete", "pruned", "failed", "elsewhere", "budget"]
 
 

@@ -16,6 +16,7 @@ from nas.objective import Objective
 from nas.pruners.ladder import DEFAULT, REDUCTION, Schedule, ladder
 from nas.search_space import Assignment, SearchSpace
 from nas.search_space.preflight import Subject
+from nas.store.dashboard import FOLDER
 from nas.store.records import Metrics, StoredArchitecture
 from nas.training.metrics import gain
 from nas.training.recipe import Recipe
@@ -141,7 +142,7 @@ class Config:
     @property
     def artifacts(self) -> Path:
         """The folder of the pictures and files that the dashboard shows, beside the studies."""
-        return Path(self.folder).parent / "artifacts"
+        return Path(self.folder).parent / FOLDER
 
     @property
     def checkpoint_root(self) -> str:

@@ -213,7 +213,7 @@ def test_a_trial_carries_its_note_and_its_diagram(world: World) -> None:
     assert "which network of the space `tiny`" in study["note"]["body"]
     (figure,) = study["plotly_graph_objects"]
     traces = {trace["name"]: trace for trace in json.loads(figure["graph_object"])["data"]}
-    assert traces["best score"]["x"] == [lease.cost.macs]
+    assert traces["winner"]["x"] == [lease.cost.macs]
     assert {point["step"] for point in trial["intermediate_values"]} == {1, 2}
 
 

@@ -211,6 +211,12 @@ def test_images_are_resized_and_normalised(emitted: Path) -> None:
     torch.testing.assert_close(prepared, torch.full((2, 1, 16, 16), 2.0))
 
 
+def test_images_are_prepared_on_their_own_device(emitted: Path) -> None:
+    """preprocess computes where its images lie: on a GPU, or here on torch's meta device."""
+    prepared = runpy.run_path(str(emitted))["preprocess"](torch.zeros(2, 1, 40, 30, device="meta"))
+    assert (prepared.device.type, prepared.shape) == ("meta", (2, 1, 16, 16))
+
+
 def test_the_weights_are_those_that_were_given(emitted: Path) -> None:
     """The file's own reader returns every tensor exactly, with the built network's keys."""
     loaded = runpy.run_path(str(emitted))["load"]().state_dict()

@@ -234,7 +234,7 @@ def test_the_picture_and_the_dashboard_show_the_same_trials(store: Store) -> Non
     for name, trace in traces.items():
         assert sorted(x for x, _ in drawn[name]) == sorted(trace["x"])
     assert traces["front"]["y"] == [0.5, 0.6]
-    assert traces["best score"]["text"] == ["trial 2, score 0.6000"]
+    assert traces["winner"]["text"] == ["trial 2, score 0.6000"]
 
 
 SEARCH: dict[str, object] = {

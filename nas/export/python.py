@@ -48,7 +48,8 @@ def preprocess(images: Tensor) -> Tensor:
     """Resize and normalise images: (N, {channels}, H, W), {values}, for the network."""
     size = (RESOLUTION, RESOLUTION){steps}
     images = F.interpolate(images.float(), size, mode="bilinear", antialias=True) / 255
-    return (images - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor(STD).view(-1, 1, 1)
+    mean, std = (torch.tensor(each, device=images.device).view(-1, 1, 1) for each in (MEAN, STD))
+    return (images - mean) / std
 '''
 
 # The steps before it where the training images had more than 8 bits, or were transparent.

@@ -71,8 +71,8 @@ class TradeOff:
 
     `front` has the complete trials that no other beats in both, the cheapest first, `dominated` the
     other complete ones. Pruned trials were measured after fewer epochs, so they are on no front;
-    `promising` ones lie beyond it already. `best` is the number of the trial with the best score,
-    `majority` the rate of the most frequent class.
+    `promising` ones lie beyond it already. `best` is the winner's number, by the search alone
+    that of the best score, `majority` the rate of the most frequent class.
     """
 
     metric: str
@@ -104,7 +104,7 @@ class TradeOff:
             Markers("complete", self.dominated, "circle-open", INK, 8),
             Markers("pruned, worth training whole", self.promising, "triangle-up-open", BEST, 8),
             Markers("front", self.front, "circle", INK, 8),
-            Markers("best score", best, "star", BEST, 16),
+            Markers("winner", best, "star", BEST, 16),
         ]
 
     @property

@@ -11,12 +11,12 @@ from nas.service.server import bound
 from nas.service.sockets import is_loopback
 from nas.store import engine as engines
 from nas.store import queries
+from nas.store.dashboard import FOLDER
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 INSTALL = "pip install 'nas[dashboard]'"
-FOLDER = "artifacts"  # beside the studies' folders
 
 
 class Folders:

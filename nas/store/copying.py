@@ -249,10 +249,10 @@ class _Copy:
         return f"{self.names.get(study, study)}{slash}{number}"
 
     def _our_study(self, row: Row) -> Row:
-        stored = json.loads(row["config"])
-        config = places.located(stored, places.home(self.old))
-        if config != stored:
-            config.pop("home", None)  # which they no longer lie beside as they did
+        config = json.loads(row["config"])
+        now = places.located(config, places.home(self.old))
+        if any(config[key] != path for key, path in now.items()):
+            config = now  # they lie elsewhere from `home` than they did
         if (search := config.get("search")) is not None:
             config["search"] = self.names.get(search, search)
         moved = {"id": self.studies[row["id"]], "name": self.names[row["name"]]}

@@ -23,6 +23,7 @@ from nas.store.store import Store
 
 YOURS = "*What you write below this line stays.*"
 ARTIFACT = "artifacts:"
+FOLDER = "artifacts"  # of their files, beside the studies' folders
 METRIC_NAMES = "study:metric_names"
 PARTS = 32  # of a note that was edited in the dashboard: 65 kB
 _t, _e, _a = schema.TRIALS.c, schema.EVALUATIONS.c, schema.ARCHITECTURES.c

@@ -24,13 +24,11 @@ def home(store: sa.URL | sa.Connection) -> str | None:
 
 
 def located(config: Mapping[str, Any], here: str | None) -> dict[str, Any]:
-    """Return a study's configuration with its paths as they are now."""
+    """Return a study's configuration with its paths as they are now, without `home`."""
     then = config.get("home")
     paths = {key: config[key] for key in PATHS if isinstance(config.get(key), str)}
-    return {
-        **config,
-        **{key: found(path, here, then, moves=key == "folder") for key, path in paths.items()},
-    }
+    now = {key: found(path, here, then, moves=key == "folder") for key, path in paths.items()}
+    return {key: now.get(key, value) for key, value in config.items() if key != "home"}
 
 
 def found(path: str, here: str | None, then: str | None = None, *, moves: bool = False) -> str:

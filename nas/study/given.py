@@ -5,11 +5,9 @@ executor, survives kills, and is stored and concluded as all studies are.
 """
 
 import math
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from nas import blocks, network, quantities
@@ -24,7 +22,7 @@ from nas.objective import objective
 from nas.search_space.coefficients import space_of
 from nas.store.engine import resolve
 from nas.study.options import SearchOptions, check_study, declared
-from nas.study.preparation import Prepared, Say, data_of, from_anywhere
+from nas.study.preparation import Prepared, Say, data_of, from_anywhere, study_folder
 from nas.training.estimate import training_seconds
 from nas.training.recipes import compose
 
@@ -75,7 +73,7 @@ def prepare_given(
         "recipe": recipe,
         "objective": objective(network.cost(adapted).macs),
         "limits": Limits(),
-        "folder": os.path.abspath(Path(options.out, study)),
+        "folder": study_folder(options.out, study, resolve(options.store)),
         "latency": None,
         "finalists": ({},),  # the space's only assignment
         "seeds": seeds,

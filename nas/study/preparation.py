@@ -13,7 +13,7 @@ from nas.data import DataSet
 from nas.data import load as load_data
 from nas.data import names as data_names
 from nas.data.layout import Patterns
-from nas.errors import UserError
+from nas.errors import StoreAway, StoreError, UserError
 from nas.executors import Executor
 from nas.files import check_folder
 from nas.proxies._features import Features
@@ -21,7 +21,8 @@ from nas.pruners import ladder
 from nas.search_space import SearchSpace
 from nas.search_space import load as load_space
 from nas.search_space.preflight import Preflight, Subject, survey
-from nas.store.engine import patient, resolve
+from nas.store import dashboard, queries
+from nas.store.engine import masked, patient, resolve
 from nas.store.queries import find_study
 from nas.store.store import Store
 from nas.study import lengths
@@ -79,6 +80,7 @@ def prepare(
     subject = Subject(space, data.in_channels, len(data.classes))
     name = check_study(options.study or f"{space.name}-{data.name}-{goal.short()}")
     url, table = resolve(options.store), None
+    folder = study_folder(options.out, name, url)
     if goal.target_latency_ms is not None:
         table = table_for(subject, options, url=url, name=name, say=say)
         goal, subject = replace(goal, table=table.hash), replace(subject, latency=table)
@@ -96,7 +98,7 @@ def prepare(
         recipe=recipe,
         objective=goal,
         limits=limits,
-        folder=os.path.abspath(Path(options.out, name)),
+        folder=folder,
         latency=table,
         checkpoints=None if options.checkpoints is None else from_anywhere(options.checkpoints),
         finals=finals_of(options, whole),
@@ -118,6 +120,33 @@ def prepare(
     return Prepared(
         name, url, config, *budget, executor, estimate, preflight, left_out, own, final, data
     )  # fmt: skip
+
+
+def study_folder(out: str, name: str, url: str) -> str:
+    """Return the folder of a study; raise UserError where it is something else's.
+
+    That is a folder that has files in it though the store knows no such study: somebody's own, or
+    that of a study in another store.
+    """
+    folder = Path(os.path.abspath(Path(out, name)))
+    is_taken = name == dashboard.FOLDER or (folder.is_dir() and any(folder.iterdir()))
+    if is_taken and not _is_known(url, name):
+        raise UserError(
+            f"The folder of study {name!r} would be {folder}, which has other files in it: the "
+            f"store {masked(url)} has no such study. Give another --study, --out or --store."
+        )
+    return str(folder)
+
+
+def _is_known(url: str, name: str) -> bool:
+    """Tell whether a store has a study, or may have it: it does not answer now."""
+    try:
+        with queries.connect(url) as connection:
+            return name in {study.name for study in queries.studies(connection)}
+    except StoreAway:
+        return True
+    except StoreError:
+        return False
 
 
 def data_of(options: SearchOptions, say: Say) -> DataSet:

@@ -523,7 +523,7 @@ def evaluation(connection: sa.Connection, evaluation_id: int) -> Evaluation:
     row = connection.execute(_EVALUATION, {"id": evaluation_id}).one_or_none()
     if row is None:
         raise KeyError(f"No evaluation {evaluation_id}.")
-    return Evaluation(**_measured(row) | {"checkpoint": _place(connection, row)})
+    return well_typed(Evaluation(**_measured(row) | {"checkpoint": _place(connection, row)}))
 
 
 _EVALUATION = (

@@ -1,5 +1,6 @@
 """The data that goes into the store and comes out of it: plain and frozen."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
@@ -30,6 +31,8 @@ def _hints(kind: type[Any]) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
+    if isinstance(value, float) and not math.isfinite(value):  # nas stores no such number
+        return False
     base, parts = get_origin(hint) or hint, get_args(hint)
     if base in (Union, UnionType):
         return any(_fits(value, part) for part in parts)

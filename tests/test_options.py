@@ -237,7 +237,9 @@ def test_python_s_numbers_and_paths_are_read(given: Any, name: str, read: Any) -
 
 
 @pytest.mark.parametrize(
-    "value", ["3", b"3", 2.5, True, [3], {}, np.array([3]), object()], ids=repr
+    "value",
+    ["3", b"3", 2.5, True, [3], {}, np.array([3]), object()],
+    ids=lambda value: type(value).__name__,
 )
 def test_another_type_is_refused_in_our_words(value: Any) -> None:
     """No option guesses: text is no number, and a number no text."""

@@ -13,7 +13,7 @@ import pytest
 
 from nas import executors
 from nas.errors import UserError
-from nas.executors._processors import granted
+from nas.executors._processors import threads
 from nas.study.options import read
 from tests import ray_kit
 from tests.search_kit import arguments, command, is_gone, nas_here, result
@@ -61,7 +61,7 @@ def place(request: pytest.FixtureRequest) -> Place:
     cluster = request.getfixturevalue("head")  # has room for two workers, or one with all cores
     words = (*cluster.words, "--max-concurrent")
     return Place(
-        (*words, "1", "--cpus-per-trial", str(granted())),
+        (*words, "1", "--cpus-per-trial", str(threads())),
         (*words, "2"),
         cluster.popen,
         lambda _: [pid for node in cluster.nodes for pid in node.workers()],

@@ -45,16 +45,17 @@ def recipe() -> Recipe:
 
 def test_an_older_attempt_cannot_write_over_a_newer_one(tmp_path: Path) -> None:
     """Each attempt has its own file; what has come further is loaded, older files are cleared."""
-    first, second = Checkpoints(str(tmp_path), 1), Checkpoints(str(tmp_path), 2)
+    folder = tmp_path / "kept"
+    first, second = Checkpoints(str(folder), 1), Checkpoints(str(folder), 2)
     first.save({"x": torch.ones(1)}, {"by": "first"}, 1)
     second.save({"x": torch.ones(1)}, {"by": "second"}, 2)
-    assert os.listdir(tmp_path) == ["checkpoint-2.safetensors"]
+    assert os.listdir(folder) == ["checkpoint-2.safetensors"]
     first.save({"x": torch.ones(1)}, {"by": "first, awake again"}, 1)
     loaded = second.load()
     assert loaded is not None
     assert loaded[1] == {"by": "second"}
     second.drop()
-    assert os.listdir(tmp_path) == []
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("where", ["memory", "folder"])

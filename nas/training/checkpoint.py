@@ -47,7 +47,10 @@ class Checkpoints:
         return _opened(self.url)
 
     def try_out(self) -> None:
-        """Write a file, read it and delete it; raise UserError where that fails."""
+        """Write a file, read it and delete it; raise UserError where that fails.
+
+        Where only space is missing, all is well: a training waits for it, and says so.
+        """
         name = f".{uuid.uuid4().hex}"
         try:
             self._write(name, b"nas")
@@ -56,7 +59,7 @@ class Checkpoints:
             self._delete(name)
             self.remove_folder()
         except DiskFull:
-            raise
+            return
         except Exception as error:  # each file system has errors of its own
             raise UserError(
                 f"Checkpoints can't be kept in {self.url}: {type(error).__name__}: {error}. "

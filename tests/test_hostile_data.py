@@ -3,6 +3,8 @@
 import gzip
 import io
 import os
+import subprocess
+import sys
 import tarfile
 import tracemalloc
 import zipfile
@@ -17,6 +19,7 @@ from PIL import Image
 from nas import data
 from nas.data import archive
 from nas.errors import DataError
+from nas.files.limits import limits
 
 MEBIBYTE = 2**20
 
@@ -321,9 +324,11 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return len(content).to_bytes(4, "big") + kind + content + total
 
 
-def png_of(width: int, height: int, rows: bytes, *, more: bytes = b"") -> bytes:
-    """Return a PNG file that states this size and has these gray rows."""
-    size = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
+def png_of(
+    width: int, height: int, rows: bytes, *, more: bytes = b"", bits: int = 8, colour: int = 0
+) -> bytes:
+    """Return a PNG file that states this size and has these rows, gray ones by default."""
+    size = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([bits, colour, 0, 0, 0])
     image = chunk(b"IHDR", size) + more + chunk(b"IDAT", zlib.compress(rows))
     return b"\x89PNG\r\n\x1a\n" + image + chunk(b"IEND", b"")
 
@@ -343,7 +348,7 @@ def saved(kind: str, **options: object) -> bytes:
 
 
 BAD_IMAGES = {
-    "bomb": (png_of(13_000, 13_000, bytes(10**6)), r"over the limit of 50,000,000"),
+    "bomb": (png_of(13_000, 13_000, bytes(10**6)), r"over the limit of 36,000,000"),
     "larger bomb": (png_of(60_000, 60_000, bytes(10**6)), "limit"),
     "bomb of text": (
         png_of(40, 40, rows(40), more=chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(10**8)))),
@@ -428,3 +433,46 @@ def test_a_damaged_cache_is_made_again(damage: str, tmp_path: Path) -> None:
     for name, images in before.items():
         np.testing.assert_array_equal(found.splits[name].images(8), images)
     assert len({file.stat().st_size for file in kept.glob("*-train-8.npy")}) == 1
+
+
+def peak(folder: Path) -> int:
+    """Return the most memory, in bytes, of a process that loads a folder and its images."""
+    words = (
+        "import resource, sys; from nas import data; found = data.load(sys.argv[1]);"
+        "found.splits['train'].images(32);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder / ".cache")}
+    run = subprocess.run(
+        [sys.executable, "-c", words, str(folder)],
+        env=environment, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    return int(run.stdout) * (1 if sys.platform == "darwin" else 1024)
+
+
+def test_the_largest_images_take_bounded_memory(tmp_path: Path) -> None:
+    """An image with the most pixels takes at most 300 MB over a small one, of whatever kind."""
+    side = int(limits().pixels ** 0.5)
+    third = int(side / 3**0.5)
+    kinds = {  # side, channels, bits, PNG's number for the colours
+        "small": (32, 1, 8, 0),
+        "RGB": (side, 3, 8, 2),
+        "RGBA": (side, 4, 8, 6),
+        "gray, 16 bits": (side, 1, 16, 0),
+        "RGB, 16 bits": (third, 3, 16, 2),
+    }
+    memory = {}
+    for name, (size, channels, bits, colour) in kinds.items():
+        for label in "ab":
+            (tmp_path / name / label).mkdir(parents=True)
+            for number in range(4):
+                image = np.random.default_rng([ord(label), number]).integers(0, 256, (32, 32))
+                Image.fromarray(image.astype(np.uint8)).save(
+                    tmp_path / name / label / f"{number}.png"
+                )
+        black = bytes((1 + size * channels * bits // 8) * size)
+        image = png_of(size, size, black, bits=bits, colour=colour)
+        (tmp_path / name / "a" / "0.png").write_bytes(image)
+        memory[name] = peak(tmp_path / name)
+    over = {name: (taken - memory["small"]) / 1e6 for name, taken in memory.items()}
+    assert max(over.values()) < 300, over

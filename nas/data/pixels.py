@@ -171,8 +171,12 @@ def range_of(levels: npt.NDArray[Any]) -> Levels:
 def scaled(levels: npt.NDArray[Any], bounds: Levels) -> npt.NDArray[np.uint8]:
     """Scale levels to 0..255; levels out of bounds are clipped."""
     low, high = _not_empty(bounds)
-    share = (levels.astype(np.float64) - low) / (high - low)
-    return np.asarray(np.rint(share.clip(0, 1) * 255), np.uint8)
+    found = np.empty(levels.shape, np.uint8)
+    step = max(1, image_files.BAND // max(1, levels[:1].size))
+    for top in range(0, len(levels), step):
+        share = (levels[top : top + step].astype(np.float64) - low) / (high - low)
+        found[top : top + step] = np.rint(share.clip(0, 1) * 255)
+    return found
 
 
 def decode(content: bytes, reading: PixelReading, channels: int) -> Image.Image:
@@ -181,13 +185,19 @@ def decode(content: bytes, reading: PixelReading, channels: int) -> Image.Image:
     Raises DataError for levels of more than 8 bits where the set has none; Pillow's plugins raise
     nearly anything on a damaged file.
     """
-    image = _read(content).eight_bits(reading.levels)
+    image, mode = _read(content).eight_bits(reading.levels), "L" if channels == 1 else "RGB"
     if image.has_transparency_data:
-        level = WHITE if reading.background is None else reading.background
-        image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, (level, level, level, 255))
-        image = Image.alpha_composite(ground, image)
-    return image.convert("L" if channels == 1 else "RGB")
+        return _composed(image, WHITE if reading.background is None else reading.background, mode)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _composed(image: Image.Image, level: int, mode: str) -> Image.Image:
+    """Lay an image on a background, piece by piece."""
+    found = Image.new(mode, image.size)
+    for top, band in image_files.bands(image):
+        ground = Image.new("RGBA", band.size, (level, level, level, 255))
+        found.paste(Image.alpha_composite(ground, band.convert("RGBA")).convert(mode), (0, top))
+    return found
 
 
 @dataclass(frozen=True)
@@ -218,15 +228,20 @@ def _read(content: bytes) -> _Decoded:
     with image_files.opened(content) as opened:
         # Counting the frames of an animation would read all of them.
         raw, frames = _raw_mode(opened), 1 + bool(getattr(opened, "is_animated", False))
-        image = ImageOps.exif_transpose(opened)
+        is_deep = raw.startswith(("RGB", "LA")) and ";16" in raw
+        if is_deep:
+            image_files.check_pixels(opened, 3)
+        opened.load()
         image_files.check_rows(content, opened)
-    if raw.startswith(("RGB", "LA")) and ";16" in raw:
+        ImageOps.exif_transpose(opened, in_place=True)
+    image: Image.Image = opened
+    if is_deep:
         levels, image = _of_16_bits(content, image, raw)
         return _Decoded(image, f"{image.mode}16", frames, levels)
     if not image.mode.startswith(("I", "F")):
         return _Decoded(image, image.mode, frames)
     levels = np.asarray(image)
-    if not np.isfinite(levels).all():
+    if levels.dtype.kind == "f" and not np.isfinite(levels).all():
         raise DataError("pixels that are not finite")
     return _Decoded(image, image.mode, frames, levels)
 
@@ -253,19 +268,31 @@ def _of_16_bits(
             tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other)
             for tile in opened.tile
         ]
-        lower = np.asarray(ImageOps.exif_transpose(opened)).astype(np.uint16)
-    if raw.startswith("LA"):
-        return lower[..., 0] * 256 + lower[..., 1], upper.convert("LA")
-    return (np.asarray(upper).astype(np.uint16) * 256 + lower)[..., :3], upper
+        opened.load()
+        ImageOps.exif_transpose(opened, in_place=True)
+        is_gray = raw.startswith("LA")
+        levels = np.empty((opened.height, opened.width, 3)[: 2 if is_gray else 3], np.uint16)
+        for (top, high), (_, low) in zip(
+            image_files.bands(upper), image_files.bands(opened), strict=True
+        ):
+            low_bytes = np.asarray(low).astype(np.uint16)
+            rows = levels[top : top + high.height]
+            if is_gray:
+                rows[:] = low_bytes[..., 0] * 256 + low_bytes[..., 1]
+            else:
+                rows[:] = (np.asarray(high).astype(np.uint16) * 256 + low_bytes)[..., :3]
+    return levels, upper.convert("LA") if is_gray else upper
 
 
 def _ink(image: Image.Image) -> float | None:
     """Return the mean brightness of what is to be seen of an image; None where all is."""
     if not image.has_transparency_data:
         return None
-    image = image.convert("RGBA")
-    alpha = np.asarray(image.getchannel("A"), np.float64)
-    if alpha.min() == 255:
-        return None
-    grey = np.asarray(image.convert("L"), np.float64)
-    return round(float((grey * alpha).sum() / max(1.0, alpha.sum())), 3)
+    bright, shown = 0.0, 0.0
+    for _, band in image_files.bands(image):
+        pixels = band.convert("RGBA")
+        alpha = np.asarray(pixels.getchannel("A"), np.float64)
+        bright += float((np.asarray(pixels.convert("L"), np.float64) * alpha).sum())
+        shown += float(alpha.sum())
+    is_opaque = shown == 255.0 * image.width * image.height
+    return None if is_opaque else round(bright / max(1.0, shown), 3)

@@ -24,7 +24,7 @@ class InputLimits:
     total_bytes: int = _limit(32 * 2**30, "bytes of a download, and all that an archive unpacks to")
     array_bytes: int = _limit(16 * 2**30, "bytes of one array of an .npz file")
     image_bytes: int = _limit(2**27, "bytes of one image file")
-    pixels: int = _limit(50_000_000, "pixels of one image")
+    pixels: int = _limit(36_000_000, "pixels of one image")
     members: int = _limit(250_000, "members of an archive")
     header_bytes: int = _limit(2**20, "bytes of a header of an archive, names included")
     text_bytes: int = _limit(2**23, "bytes of a JSON or TOML file")

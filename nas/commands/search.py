@@ -158,7 +158,7 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     with closing(asked.new_executor()) as executor:
         none = Finals(0, FINAL_SEEDS, lengthened(config.recipe))  # a study stays as it was begun
         finals = finals_of(asked, none.recipe, config.finals or none)
-        config = replace(config, finals=finals)
+        config = replace(config, finals=finals, track=asked.track or config.track)
         prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())
         return run(prepared, open_study(prepared), watch or silent)
 

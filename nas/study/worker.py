@@ -27,6 +27,7 @@ from nas.executors import MISTAKE
 from nas.observers import Observer, Observers
 from nas.observers.journal import Journal
 from nas.observers.showcase import Showcase
+from nas.observers.trackers import Tracking
 from nas.store import queries
 from nas.store.records import CurvePoint, Lease, Metrics, Started
 from nas.store.store import Store
@@ -222,7 +223,12 @@ def assemble(
     study = trials.optuna_study(pruner=pruners.get(config.pruner).make(config.recipe.epochs))
     if observers is None:
         showcase = [Showcase(config, store, order.study)] if config.showcase else []
-        observers = Observers([Journal(config.folder), *showcase, *reporters])
+        params = lambda number: trials.shown(number).params  # noqa: E731 - said once
+        told = [
+            Tracking(name, config.folder, trials.info, params, config.score)
+            for name in config.track
+        ]
+        observers = Observers([Journal(config.folder), *showcase, *told, *reporters])
     images = cache(config.load_data)
     asker = Asker(
         config, trials, study, images, observers, is_over,

@@ -137,7 +137,7 @@ def progress(
     works = bool(now.working)
     limits = [seconds_left, _trials_take(now, unspent, run)]
     database = sqlite_file(connection.engine.url)
-    places = (info.checkpoints or info.folder, database and str(database.parent))
+    places = [info.checkpoints or info.folder, str(database.parent) if database else None]
     shortages = filter(None, map(little_space, filter(None, places)))
     return Progress(
         study=info.name,

@@ -12,8 +12,8 @@ from nas.errors import SpaceError
 
 def row_of(block: Block, arguments: Arguments, in_channels: int) -> Row:
     """Return the row whose module has these arguments; raises SpaceError where there is none."""
-    out_channels = arguments.get("out_channels", arguments.get("classes"))
-    stride = arguments.get("stride", arguments.get("patch", 1))
+    out_channels: Any = arguments.get("out_channels", arguments.get("classes"))
+    stride: Any = arguments.get("stride", arguments.get("patch", 1))
     for name, number in (("width", out_channels), ("stride", stride)):
         if type(number) is not int or number < 1:
             raise SpaceError(f"{block.module.__name__}: its {name} is a number, not {number!r}.")

@@ -24,12 +24,17 @@ from nas.architecture import Architecture
 from nas.blocks.notation import notation
 from nas.data.pixels import PixelReading
 from nas.errors import NasError, SpaceError, UserError
-from nas.export import Facts
+from nas.export import Exportable, Facts, Written
 from nas.export._definitions import Definitions
 from nas.export._parsing import parsed
 from nas.files.reading import read_text
 from nas.training.targets import ClassTargets, Targets, targets_named
 
+EXTRA = None
+PACKAGES = ("torch",)
+RUNTIME = "torch"
+OPTIONS: tuple[str, ...] = ()
+NEEDS_DATA = False
 WIDTH = 100
 TOLERANCE = 1e-5  # relative to the largest logit
 INDENT = " " * 4
@@ -114,6 +119,12 @@ if __name__ == "__main__":
             raise SystemExit(f"{what}: {found}, but this file states {stated}")
         print(f"{what}: {found}, as stated")
 '''
+
+
+def write(exportable: Exportable, folder: Path) -> Written:
+    """Write model.py and model.safetensors."""
+    exported = exportable.architecture, exportable.state, folder, exportable.facts
+    return Written(export(*exported))
 
 
 def export(

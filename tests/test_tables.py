@@ -162,6 +162,6 @@ def test_a_real_terminal_and_a_pipe(folder: Path) -> None:
         assert "239,173,360" in text.split()
     assert widths[60] <= 60 < widths[80] <= 80 < widths[200]
     piped = subprocess.run(
-        words, capture_output=True, text=True, env={**os.environ, "COLUMNS": "40"}
+        words, capture_output=True, text=True, timeout=60, env={**os.environ, "COLUMNS": "40"}
     )
     assert max(len(line.rstrip()) for line in piped.stdout.splitlines()[1:]) == widths[200]

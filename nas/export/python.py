@@ -24,12 +24,17 @@ from nas.architecture import Architecture
 from nas.blocks.notation import notation
 from nas.data.pixels import UNIT, WHITE, PixelReading
 from nas.errors import NasError, SpaceError, UserError
-from nas.export import Facts
+from nas.export import Exportable, Facts, Written
 from nas.export._definitions import Definitions
 from nas.export._parsing import parsed
 from nas.files.reading import read_text
 from nas.training.targets import ClassTargets, Targets, targets_named
 
+EXTRA = None
+PACKAGES = ("torch",)
+RUNTIME = "torch"
+OPTIONS: tuple[str, ...] = ()
+NEEDS_DATA = False
 WIDTH = 100
 TOLERANCE = 1e-5  # relative to the largest logit
 INDENT = " " * 4
@@ -184,6 +189,12 @@ DEEP = """\
 SHALLOW = """\
     if ";16" in raw or image.mode.startswith(("I", "F")):
         raise ValueError("more than 8 bits; the training images have 8")"""
+
+
+def write(exportable: Exportable, folder: Path) -> Written:
+    """Write model.py and model.safetensors."""
+    exported = exportable.architecture, exportable.state, folder, exportable.facts
+    return Written(export(*exported))
 
 
 def export(

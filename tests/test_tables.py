@@ -84,17 +84,17 @@ def test_columns_that_do_not_fit_stand_below() -> None:
     )
     assert [line.rstrip() for line in printed(table, 61)] == [
         "networks",
-        "name                            macs         validation loss",
-        "a network with a long name  1,234,567  1.00x          0.1234",
+        "name                             macs         validation loss",
+        "a network with a long name  1,234,567  1.00x           0.1234",
     ]
     assert [line.rstrip() for line in printed(table, 42)] == [
         "networks",
-        "name                       macs",
-        "a network with a      1,234,567  1.00x",
-        "long name",
-        "name                  validation loss",
-        "a network with a               0.1234",
-        "long name",
+        "name                           macs",
+        "a network with a long     1,234,567  1.00x",
+        "name",
+        "                                validation",
+        "name                                  loss",
+        "a network with a long name          0.1234",
     ]
 
 

@@ -23,11 +23,18 @@ from nas import blocks, network
 from nas.architecture import Architecture
 from nas.blocks.notation import notation
 from nas.data.pixels import PixelReading
-from nas.errors import NasError, UserError
-from nas.export import Facts
+from nas.errors import NasError, SpaceError, UserError
+from nas.export import Exportable, Facts, Written
 from nas.export._definitions import Definitions
+from nas.export._parsing import parsed
+from nas.files.reading import read_text
 from nas.training.targets import ClassTargets, Targets, targets_named
 
+EXTRA = None
+PACKAGES = ("torch",)
+RUNTIME = "torch"
+OPTIONS: tuple[str, ...] = ()
+NEEDS_DATA = False
 WIDTH = 100
 TOLERANCE = 1e-5  # relative to the largest logit
 INDENT = " " * 4
@@ -114,6 +121,12 @@ if __name__ == "__main__":
 '''
 
 
+def write(exportable: Exportable, folder: Path) -> Written:
+    """Write model.py and model.safetensors."""
+    exported = exportable.architecture, exportable.state, folder, exportable.facts
+    return Written(export(*exported))
+
+
 def export(
     architecture: Architecture,
     state: Mapping[str, Tensor] | None,
@@ -191,6 +204,11 @@ def read(path: Path) -> Emitted:
         raise UserError(
             f"{path} is no model.py that nas wrote: {type(error).__name__}: {error}"
         ) from error
+
+
+def parse(path: str | Path) -> Architecture:
+    """Return the architecture of an emitted file, without running it; raises SpaceError."""
+    return parsed(read_text(path, SpaceError), str(path))
 
 
 def prove(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -> None:

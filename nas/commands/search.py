@@ -97,6 +97,7 @@ class Study:
         folder = best.code.parent.parent
         for picture in ("search.png", "front.png") if best.front else ("search.png",):
             yield f"picture: {from_here(folder / picture)}"
+        yield f"report: {from_here(folder / 'report.html')}"
         yield f"code: {from_here(best.code)}"
 
 
@@ -174,6 +175,7 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     """Run a study's workers, then its finalists', conclude it, close the store."""
     from nas.store import queries
     from nas.store.engine import patient
+    from nas.study.overview import write_report
     from nas.study.preparation import open_study
     from nas.study.winner import conclude
 
@@ -187,6 +189,8 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
             open_study(finals).close()
             completed = _drive(finals, deadline, watch)
         winner = patient(conclude)(store, prepared.name) if completed else None
+        if winner is not None:
+            write_report(store, prepared.name)
         with store.read() as connection:
             info = queries.study(connection, prepared.name)
             counts = queries.counts(connection, info.id)

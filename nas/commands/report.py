@@ -41,7 +41,7 @@ class Written:
         return [f"{self.kind}: {from_here(self.path)}"]
 
 
-def report(
+def report_study(
     name: Named = None,
     *,
     study: StudyName = None,

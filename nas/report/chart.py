@@ -297,7 +297,8 @@ def _dots(box: _Box, series: Series) -> Iterator[Item]:
 def _line(box: _Box, series: Series) -> Iterator[Item]:
     places = [box.at(mark.x, mark.y) for mark in series.marks]
     hint = next((mark.hint for mark in series.marks if mark.hint), "")
-    yield Outline(places, series.color, series.width, series.dashed, hint=hint)
+    if places:  # a line without any is in the legend alone
+        yield Outline(places, series.color, series.width, series.dashed, hint=hint)
 
 
 def _steps(box: _Box, series: Series) -> Iterator[Item]:

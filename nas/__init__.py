@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "compare", "compare_proxies", "cost_of", "data_show", "evaluate", "export_model", "front",
-    "latency_of", "latency_table", "plot", "predict", "recipe_diff", "recipe_show", "recipes", "report_study",
-    "rescore", "resume", "scale", "search", "show", "space_diagram", "space_preflight",
-    "space_sample", "space_validate", "spaces", "status", "top", "train",
+    "latency_of", "latency_table", "plot", "predict", "recipe_diff", "recipe_show", "recipes",
+    "report_study", "rescore", "resume", "scale", "search", "show", "space_diagram",
+    "space_preflight", "space_sample", "space_validate", "spaces", "status", "top", "train",
 ]  # fmt: skip
 
 _MODULES = {  # where the verbs are

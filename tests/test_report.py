@@ -226,7 +226,7 @@ def test_every_figure_is_drawn_in_every_format(facts: Overview, url: str, tmp_pa
         assert Image.open(io.BytesIO(chart_files.png(made))).width > 1000, name
     out = tmp_path / "tradeoff.csv"
     plot("tradeoff", STUDY, out=str(out), store=url)
-    rows = list(csv.DictReader(out.open()))
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
     trials = {int(row["trial"]) for row in rows if row["trial"]}
     assert trials == {spot.number for layer in facts.trade_off.layers for spot in layer.spots}
     assert plot("roc", STUDY, out=str(tmp_path / "roc.html"), store=url).path.stat().st_size > 0

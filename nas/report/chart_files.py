@@ -177,9 +177,7 @@ def _paint(axes: "Axes", item: Item, zorder: int) -> None:
     symbols: dict[Symbol, Any] = {
         "disc": "o", "ring": "o", "cross": "x", "up": "^", "down": "v", "star": "*", "bar": "|",
     }  # fmt: skip
-    hollow: dict[str, Any] = (
-        {"markerfacecolor": PALETTE["paper"][0]} if item.symbol == "ring" else {}
-    )
+    face = PALETTE["paper"][0] if item.symbol == "ring" else color
     size = item.size * (2.6 if item.symbol == "star" else 2)
     axes.plot([item.x], [item.y], marker=symbols[item.symbol], markersize=size, color=color,
-              markeredgewidth=1.2, zorder=zorder, **hollow)  # fmt: skip
+              markeredgewidth=1.2, markerfacecolor=face, zorder=zorder)  # fmt: skip

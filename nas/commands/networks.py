@@ -14,7 +14,7 @@ from nas.commands._options import Help, Images, Names, silent
 from nas.commands._values import Several
 from nas.errors import SpaceError, UserError
 from nas.files import check_file
-from nas.files.reading import read_json
+from nas.files.reading import read_json, read_text
 from nas.report import tables
 
 if TYPE_CHECKING:
@@ -251,7 +251,10 @@ def architecture_of(name: str) -> "Architecture":
 
 
 def network_or_space(name: str) -> "Architecture | SearchSpace":
-    """Read an architecture's JSON file, or load a space or a member, which is a space of one."""
+    """Read an architecture's JSON file or its emitted code, or load a space or a member.
+
+    A member is a space of one.
+    """
     from nas import blocks, search_space
     from nas.architecture import FORMAT, Architecture
 
@@ -261,6 +264,11 @@ def network_or_space(name: str) -> "Architecture | SearchSpace":
             return blocks.canonical(Architecture.from_json(data))
         except SpaceError as error:
             raise SpaceError(f"{name}: {error}") from None
+    if Path(name).suffix == ".py" and Path(name).is_file():
+        from nas.export._parsing import is_emitted, parsed
+
+        if is_emitted(text := read_text(name, SpaceError)):
+            return parsed(text, name)
     return search_space.load(name)
 
 

@@ -15,6 +15,7 @@ from nas.architecture import Architecture
 from nas.config import Config
 from nas.data import DataSet
 from nas.errors import UserError
+from nas.export import python
 from nas.files import write_json
 from nas.observers.notes import StudyFacts
 from nas.observers.showcase import figure_of, show_end
@@ -200,7 +201,7 @@ def conclude(store: Store, study: str) -> Best | None:
         config.recipe.metric,
         means(tests),
         looks,
-        export.get("python").export(architecture, state, Path(config.folder, "best"), facts),
+        python.export(architecture, state, Path(config.folder, "best"), facts),
         front=ended.front,
         measured_ms=_measured(architecture, config),
         test_spread=spreads(tests),

@@ -24,7 +24,7 @@ PAGE = (".html",)
 
 
 @dataclass(frozen=True)
-class Written:
+class Explained:
     """A file that explains a study; `kind` is what it is: a report or a figure."""
 
     kind: str
@@ -47,7 +47,7 @@ def report_study(
     study: StudyName = None,
     out: Annotated[str, Help("Page to write, .html.")] = "report.html",
     store: Store = None,
-) -> Written:
+) -> Explained:
     """Explain a study on one page that needs no network."""
     from nas.report.page import report_page
 
@@ -55,7 +55,7 @@ def report_study(
     facts = _facts(name, study, store)
     with writing(path):
         write(path, report_page(facts).encode())
-    return Written("report", facts.study, path)
+    return Explained("report", facts.study, path)
 
 
 def plot(
@@ -65,7 +65,7 @@ def plot(
     study: StudyName = None,
     out: Annotated[str, Help("File to write: .svg, .png, .html or .csv, its numbers.")],
     store: Store = None,
-) -> Written:
+) -> Explained:
     """Draw one figure of a study's page, or write its numbers.
 
     Raises UserError, with the names there are, for a figure that the study has no facts for.
@@ -79,11 +79,11 @@ def plot(
         raise UserError(unknown(f"figure of study {facts.study!r}", figure, charts))
     with writing(path):
         chart_files.save(charts[figure], path, page.figure_page)
-    return Written("figure", facts.study, path)
+    return Explained("figure", facts.study, path)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class StudyComparison:
     """Studies side by side, each winner's metric over the first one's."""
 
     studies: "Sequence[Overview]"
@@ -116,7 +116,7 @@ def compare(
     *,
     out: Annotated[str | None, Help("Page to write, .html.")] = None,
     store: Store = None,
-) -> Comparison:
+) -> StudyComparison:
     """Compare studies: their winners, with intervals of the differences, and their figures."""
     from nas.report import comparison
 
@@ -128,7 +128,7 @@ def compare(
     if path is not None:
         with writing(path):
             write(path, comparison.comparison_page(facts, differences).encode())
-    return Comparison(facts, differences, path)
+    return StudyComparison(facts, differences, path)
 
 
 def _checked(out: str, suffixes: Sequence[str]) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 from nas.quantities import short
 from nas.report import figures
 from nas.report.chart import Chart
-from nas.report.facts import Finalist, Overview, Step
+from nas.report.facts import Finalist, Overview, TrialEnd
 from nas.report.markup import Markup, element
 from nas.report.page import figures_of, page, table
 from nas.report.tradeoff import words
@@ -105,7 +105,7 @@ def _interval(interval: tuple[float, float] | None, sign: str = "") -> str:
 
 def charts(studies: Sequence[Overview]) -> list[Chart | None]:
     """Return the figures of several studies on the same axes."""
-    steps: Mapping[str, Sequence[Step]] = {each.study: each.steps for each in studies}
+    steps: Mapping[str, Sequence[TrialEnd]] = {each.study: each.steps for each in studies}
     return [
         figures.trade_offs({each.study: each.trade_off for each in studies}),
         figures.progress_by_networks(steps),

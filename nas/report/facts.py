@@ -16,7 +16,7 @@ class Claim(NamedTuple):
     remark: str = ""
 
 
-class Network(NamedTuple):
+class ShownTrial(NamedTuple):
     """A trial as it is shown where a reader asks for it: words on its numbers, then its blocks."""
 
     trial: int
@@ -25,7 +25,7 @@ class Network(NamedTuple):
     notation: str
 
 
-class Step(NamedTuple):
+class TrialEnd(NamedTuple):
     """A trial's end: its score if it is complete, and what the study had spent by then.
 
     An evaluation is a network that was trained. `seconds` are those of training, all workers'.
@@ -88,11 +88,11 @@ class Tested:
     mistakes: Sequence[Mistake] = ()
 
 
-class Control(NamedTuple):
+class RandomControl(NamedTuple):
     """A random search of the same store that asked the same question."""
 
     study: str
-    steps: Sequence[Step]
+    steps: Sequence[TrialEnd]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +109,10 @@ class Overview:
     answer: Sequence[Claim]
     warnings: Sequence[tuple[str, str]]  # the level and the text
     trade_off: TradeOff
-    networks: Sequence[Network]
+    networks: Sequence[ShownTrial]
     architectures: Mapping[str, Architecture]
     winner: Architecture
-    steps: Sequence[Step]
+    steps: Sequence[TrialEnd]
     choices: Sequence[Scored]
     curves: Sequence[LearningCurve]
     finalists: Sequence[Finalist]
@@ -120,5 +120,5 @@ class Overview:
     commands: Sequence[str]
     best: Finalist  # the winner, a finalist or not
     fingerprint: str  # of the data
-    control: Control | None = None
+    control: RandomControl | None = None
     tested: Tested | None = None

@@ -7,7 +7,7 @@ from nas.quantities import short
 from nas.report.chart import HEIGHT, Axis, Chart, Mark, Series, Symbol, axis, names
 from nas.report.chart_files import CATEGORIES
 from nas.report.effects import Effect, effects, ordered
-from nas.report.facts import Network, Overview, Step
+from nas.report.facts import Overview, ShownTrial, TrialEnd
 from nas.report.tradeoff import Spot, TradeOff, words
 
 UNITS = ((7200, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))  # from, size, name
@@ -115,14 +115,14 @@ def progress_by_time(facts: Overview) -> Chart | None:
 
 
 def progress_by_networks(
-    studies: Mapping[str, Sequence[Step]], networks: Sequence[Network] = ()
+    studies: Mapping[str, Sequence[TrialEnd]], networks: Sequence[ShownTrial] = ()
 ) -> Chart | None:
     """Show the best score of studies by their names over the networks trained."""
     return _progress(studies, "networks trained", lambda step: step.evaluations, networks)
 
 
 def progress_by_seconds(
-    studies: Mapping[str, Sequence[Step]], networks: Sequence[Network] = ()
+    studies: Mapping[str, Sequence[TrialEnd]], networks: Sequence[ShownTrial] = ()
 ) -> Chart | None:
     """Show the best score of studies by their names over the seconds of training."""
     seconds = max((step.seconds for steps in studies.values() for step in steps), default=0.0)
@@ -131,17 +131,17 @@ def progress_by_seconds(
     return _progress(studies, label, lambda step: step.seconds / size, networks)
 
 
-def _with_control(facts: Overview) -> dict[str, Sequence[Step]]:
+def _with_control(facts: Overview) -> dict[str, Sequence[TrialEnd]]:
     """Return the study's steps, unnamed, and those of the random search beside it."""
     control = {facts.control.study: facts.control.steps} if facts.control else {}
     return {"": facts.steps, **control}
 
 
 def _progress(
-    studies: Mapping[str, Sequence[Step]],
+    studies: Mapping[str, Sequence[TrialEnd]],
     label: str,
-    spent: Callable[[Step], float],
-    networks: Sequence[Network],
+    spent: Callable[[TrialEnd], float],
+    networks: Sequence[ShownTrial],
 ) -> Chart | None:
     """Show the best score so far of studies by their names, an unnamed one's trials as dots too."""
     shown = {name: [s for s in steps if s.score is not None] for name, steps in studies.items()}
@@ -174,7 +174,7 @@ def _progress(
     )  # fmt: skip
 
 
-def _best_so_far(steps: Sequence[Step], spent: Callable[[Step], float]) -> Iterator[Mark]:
+def _best_so_far(steps: Sequence[TrialEnd], spent: Callable[[TrialEnd], float]) -> Iterator[Mark]:
     best = -float("inf")
     for step in steps:
         if step.score is not None and step.score > best:

@@ -18,14 +18,14 @@ from nas.observers.showcase import figure_of
 from nas.quantities import duration, number, share, short
 from nas.report.facts import (
     Claim,
-    Control,
     Finalist,
     LearningCurve,
-    Network,
     Overview,
+    RandomControl,
     Scored,
-    Step,
+    ShownTrial,
     Tested,
+    TrialEnd,
 )
 from nas.report.page import report_page
 from nas.report.tradeoff import TradeOff, words
@@ -144,7 +144,7 @@ def _test(ended: Ended, tested: Tested | None) -> Iterator[Claim]:
     yield Claim(f"{words(metric).capitalize()} on test", number(value), "; ".join(remarks))
 
 
-def _beside(trained: Sequence[Step], control: Control | None) -> Iterator[Claim]:
+def _beside(trained: Sequence[TrialEnd], control: RandomControl | None) -> Iterator[Claim]:
     """Yield how a random search of as many networks compares."""
     if control is None:
         return
@@ -171,7 +171,9 @@ def _warnings(connection: sa.Connection, ended: Ended, config: Config) -> Iterat
         yield "note", f"The winner is over the target: {amount / goal.target:.2f} times."
 
 
-def steps(connection: sa.Connection, info: StudyInfo, trials: Sequence[TrialInfo]) -> list[Step]:
+def steps(
+    connection: sa.Connection, info: StudyInfo, trials: Sequence[TrialInfo]
+) -> list[TrialEnd]:
     """Return a study's trials in the order of their ends, with what it had spent by then."""
     by_number = {trial.number: trial for trial in trials}
     trained: set[tuple[str, str]] = set()
@@ -183,29 +185,29 @@ def steps(connection: sa.Connection, info: StudyInfo, trials: Sequence[TrialInfo
         if trial.reused_from is None:
             trained.add((trial.architecture_id, trial.recipe_hash))
         score = trial.score if trial.state == "complete" else None
-        ended.append(Step(at, len(trained), seconds, score))
+        ended.append(TrialEnd(at, len(trained), seconds, score))
     return ended
 
 
-def _control(connection: sa.Connection, info: StudyInfo) -> Control | None:
+def _control(connection: sa.Connection, info: StudyInfo) -> RandomControl | None:
     """Return the largest random search of the store that asked the same, but for this study."""
     if info.config.get("sampler") == "random" or info.search or info.is_given:
         return None
-    found: list[Control] = []
+    found: list[RandomControl] = []
     for other in queries.studies(connection):
         asked_the_same = all(other.config.get(key) == info.config.get(key) for key in SAME)
         if asked_the_same and other.config.get("sampler") == "random" and not other.search:
             trained = steps(connection, other, queries.trials(connection, other.id))
             if any(step.score is not None for step in trained):
-                found.append(Control(other.name, trained))
+                found.append(RandomControl(other.name, trained))
     return max(found, key=lambda control: len(control.steps), default=None)
 
 
-def _networks(ended: Ended, figure: TradeOff) -> list[Network]:
+def _networks(ended: Ended, figure: TradeOff) -> list[ShownTrial]:
     """Return each trial that stands in the figure, with its numbers in words."""
     shown = {spot.number for layer in figure.layers for spot in layer.spots}
     return [
-        Network(trial.number, trial.architecture_id, _numbers(trial, ended.info), trial.notation)
+        ShownTrial(trial.number, trial.architecture_id, _numbers(trial, ended.info), trial.notation)
         for trial in ended.trials
         if trial.number in shown
     ]
@@ -281,7 +283,7 @@ def _finalist(standing: Standing, ranking: Ranking) -> Finalist:
     )
 
 
-def _provenance(ended: Ended, config: Config, trained: Sequence[Step]) -> Iterator[Claim]:
+def _provenance(ended: Ended, config: Config, trained: Sequence[TrialEnd]) -> Iterator[Claim]:
     space, recipe = config.space, config.recipe
     size = f"{len(space.parameters())} parameters, {space.size():.3g} assignments"
     yield Claim("Space", space.name, size)

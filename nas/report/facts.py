@@ -8,7 +8,7 @@ from nas.architecture import Architecture, Value
 from nas.report.tradeoff import TradeOff
 
 
-class Claim(NamedTuple):
+class Statement(NamedTuple):
     """A line of the page: what it is about, the value, a remark."""
 
     about: str
@@ -105,8 +105,8 @@ class Overview:
 
     study: str
     metric: str
-    question: Sequence[Claim]
-    answer: Sequence[Claim]
+    question: Sequence[Statement]
+    answer: Sequence[Statement]
     warnings: Sequence[tuple[str, str]]  # the level and the text
     trade_off: TradeOff
     networks: Sequence[ShownTrial]
@@ -116,7 +116,7 @@ class Overview:
     choices: Sequence[Scored]
     curves: Sequence[LearningCurve]
     finalists: Sequence[Finalist]
-    provenance: Sequence[Claim]
+    provenance: Sequence[Statement]
     commands: Sequence[str]
     best: Finalist  # the winner, a finalist or not
     fingerprint: str  # of the data

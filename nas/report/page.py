@@ -11,7 +11,7 @@ from nas.quantities import short
 from nas.report import diagram, figures
 from nas.report.chart import Chart
 from nas.report.chart_files import STYLE, colours, svg
-from nas.report.facts import Claim, Overview, Tested
+from nas.report.facts import Overview, Statement, Tested
 from nas.report.markup import Markup, data, element, joined, own
 from nas.report.stages import stages
 from nas.report.tradeoff import words
@@ -78,7 +78,7 @@ def figure_page(chart: Chart) -> Markup:
     return page(chart.title, element("h1", chart.title), _figure(chart))
 
 
-def _claims(claims: Sequence[Claim], **attributes: object) -> Markup | None:
+def _claims(claims: Sequence[Statement], **attributes: object) -> Markup | None:
     """Return claims as a list of terms, each with its value and a remark."""
     if not claims:
         return None

@@ -17,13 +17,13 @@ from nas.files import write
 from nas.observers.showcase import figure_of
 from nas.quantities import duration, number, share, short
 from nas.report.facts import (
-    Claim,
     Finalist,
     LearningCurve,
     Overview,
     RandomControl,
     Scored,
     ShownTrial,
+    Statement,
     Tested,
     TrialEnd,
 )
@@ -81,20 +81,20 @@ def overview(connection: sa.Connection, study: str) -> Overview:
     )
 
 
-def _question(config: Config, info: StudyInfo) -> Iterator[Claim]:
+def _question(config: Config, info: StudyInfo) -> Iterator[Statement]:
     space, limits = config.space, config.limits.tightest(config.space.limits).to_json()
     bounds = [f"{limit:,} {words(name)}" for name, limit in limits.items() if limit is not None]
-    yield Claim(
+    yield Statement(
         "Question",
         f"Which network of the space {space.name} is best on {hidden(config.recipe.data)}?",
         f"{config.classes} classes",
     )
-    yield Claim("Score", config.objective.describe(info.metric), "the higher the better")
+    yield Statement("Score", config.objective.describe(info.metric), "the higher the better")
     if bounds:
-        yield Claim("Limits", f"at most {' and '.join(bounds)}")
+        yield Statement("Limits", f"at most {' and '.join(bounds)}")
 
 
-def _answer(ended: Ended, config: Config, tested: Tested | None) -> Iterator[Claim]:
+def _answer(ended: Ended, config: Config, tested: Tested | None) -> Iterator[Statement]:
     """Yield the winner, what it reaches and costs, and what is known beside it."""
     ranking, metric = ended.ranking, ended.info.metric
     winner, trial = ranking.winner, ranking.winner.trial
@@ -102,13 +102,13 @@ def _answer(ended: Ended, config: Config, tested: Tested | None) -> Iterator[Cla
     size = f"{short(trial.cost.macs)} FLOPs, {short(trial.cost.params)} parameters"
     timed = "" if trial.latency_ms is None else f", {trial.latency_ms:.3g} ms predicted"
     of_target = f"{share(amount / config.objective.target)} the target"
-    yield Claim("Winner", f"trial {trial.number}", f"architecture {trial.architecture_id[:8]}")
-    yield Claim("Cost", f"{size}{timed}", of_target)
+    yield Statement("Winner", f"trial {trial.number}", f"architecture {trial.architecture_id[:8]}")
+    yield Statement("Cost", f"{size}{timed}", of_target)
     seeds = len(winner.trainings)
     over = f"mean and 95 % interval over {seeds} seeds" if seeds > 1 else "one training, one seed"
-    yield Claim("Score", _with_interval(winner.score, winner.score_interval), over)
+    yield Statement("Score", _with_interval(winner.score, winner.score_interval), over)
     majority = trial.metrics.get("majority_rate")
-    yield Claim(
+    yield Statement(
         f"{words(metric).capitalize()} on validation",
         _with_interval(winner.mean, winner.interval),
         "" if majority is None else f"majority class {majority:.4f}",
@@ -117,7 +117,7 @@ def _answer(ended: Ended, config: Config, tested: Tested | None) -> Iterator[Cla
     if (sentence := ranking.sentence()) is not None:
         accurate = ranking.accurate
         value = _with_interval(accurate.mean, accurate.interval)
-        yield Claim("Most accurate within the limits", f"trial {accurate.trial.number}: {value}",
+        yield Statement("Most accurate within the limits", f"trial {accurate.trial.number}: {value}",
                     sentence)  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def _with_interval(value: float, interval: tuple[float, float] | None) -> str:
     return number(value) + ("" if low is None else f" ({low:.4f} to {high:.4f})")
 
 
-def _test(ended: Ended, tested: Tested | None) -> Iterator[Claim]:
+def _test(ended: Ended, tested: Tested | None) -> Iterator[Statement]:
     """Yield the metric on the test split, whose interval is over its images where that is known."""
     looks, metric = dict(ended.looks), ended.info.metric
     rows = [looks[evaluation.id] for _, evaluation in ended.trainings if evaluation.id in looks]
@@ -141,10 +141,10 @@ def _test(ended: Ended, tested: Tested | None) -> Iterator[Claim]:
     if estimate:
         one = _with_interval(estimate["value"], (estimate["low"], estimate["high"]))
         remarks.append(f"the one handed over {one}, 95 % over the images")
-    yield Claim(f"{words(metric).capitalize()} on test", number(value), "; ".join(remarks))
+    yield Statement(f"{words(metric).capitalize()} on test", number(value), "; ".join(remarks))
 
 
-def _beside(trained: Sequence[TrialEnd], control: RandomControl | None) -> Iterator[Claim]:
+def _beside(trained: Sequence[TrialEnd], control: RandomControl | None) -> Iterator[Statement]:
     """Yield how a random search of as many networks compares."""
     if control is None:
         return
@@ -153,7 +153,7 @@ def _beside(trained: Sequence[TrialEnd], control: RandomControl | None) -> Itera
         max(s.score for s in steps if s.score is not None and s.evaluations <= count)
         for steps in (trained, control.steps)
     )
-    yield Claim(
+    yield Statement(
         "Beside random search",
         f"{ours:.4f} against {theirs:.4f}",
         f"best score of a single training among the first {count} networks, study {control.study}",
@@ -283,25 +283,25 @@ def _finalist(standing: Standing, ranking: Ranking) -> Finalist:
     )
 
 
-def _provenance(ended: Ended, config: Config, trained: Sequence[TrialEnd]) -> Iterator[Claim]:
+def _provenance(ended: Ended, config: Config, trained: Sequence[TrialEnd]) -> Iterator[Statement]:
     space, recipe = config.space, config.recipe
     size = f"{len(space.parameters())} parameters, {space.size():.3g} assignments"
-    yield Claim("Space", space.name, size)
-    yield Claim("Data", hidden(recipe.data), f"fingerprint {recipe.fingerprint}")
-    yield Claim("Recipe", hidden(recipe.describe()), f"hash {recipe.hash}")
+    yield Statement("Space", space.name, size)
+    yield Statement("Data", hidden(recipe.data), f"fingerprint {recipe.fingerprint}")
+    yield Statement("Recipe", hidden(recipe.describe()), f"hash {recipe.hash}")
     if config.finals is not None:
         finals = config.finals
         seeds = f"{finals.networks} finalists, {finals.seeds} seeds each"
-        yield Claim("Recipe of finalists", hidden(finals.recipe.describe()), seeds)
-    yield Claim(
+        yield Statement("Recipe of finalists", hidden(finals.recipe.describe()), seeds)
+    yield Statement(
         "Search", f"sampler {config.sampler}, pruner {config.pruner}", f"seed {config.seed}"
     )
     seconds = trained[-1].seconds if trained else 0.0
     counted = counts_line(ended.counts)
-    yield Claim("Trials", counted, f"{duration(seconds)} of training, all workers together")
-    yield Claim("Begun", f"{ended.info.created:%Y-%m-%d %H:%M} UTC")
+    yield Statement("Trials", counted, f"{duration(seconds)} of training, all workers together")
+    yield Statement("Begun", f"{ended.info.created:%Y-%m-%d %H:%M} UTC")
     versions = [f"Python {python_version()}", *(f"{name} {version(name)}" for name in VERSIONS)]
-    yield Claim("Versions", ", ".join(versions), "where this page was written")
+    yield Statement("Versions", ", ".join(versions), "where this page was written")
 
 
 def _commands(config: Config, info: StudyInfo) -> list[str]:

@@ -221,9 +221,11 @@ def check_ray(verb: str, options: list[str]) -> None:
         cli.commands[verb].make_context(verb, list(options))
 
 
-def run_python_file(path: str) -> None:
+def run_python_file(path: str, *files: str) -> None:
     """Run a Python file, an exported one, in a process of its own."""
-    ended = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(
+        [sys.executable, path, *files], capture_output=True, text=True, timeout=120
+    )
     assert ended.returncode == 0, ended.stderr
 
 
@@ -260,10 +262,10 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
             check_install(what)
         case ["optuna-dashboard", url]:
             check_dashboard(url)
-        case ["python", path]:
-            run_python_file(path)
         case ["python", "-m", "benchmarks.search", *options]:
             assert benchmarks.search.__main__.main(options) == 0
+        case ["python", path, *files]:
+            run_python_file(path, *files)
         case ["export", setting]:
             patch.setenv(*setting.split("=", 1))
         case [".", ".venv/bin/activate"]:

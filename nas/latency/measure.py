@@ -70,7 +70,9 @@ def measure(
     least, whatever it takes. Where `every` one is wanted, the time begins after the first round.
     After each round `progress` is told the share of the work that is done.
     """
-    began, runs, times = time.monotonic(), [], []
+    began = time.monotonic()
+    runs: list[TimedRun] = []
+    times: list[list[float]] = []
     with _preparing(how) as prepare:
         longest = round_seconds = 0.0
         for case in cases:

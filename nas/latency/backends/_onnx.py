@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.onnx import register_custom_op_symbolic
 
 OPSET = 20  # the first with Gelu
 
@@ -33,11 +32,13 @@ def onnx_bytes(module: nn.Module, images: Tensor) -> bytes:
     written = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is older than the exporter for shipping
-        register_custom_op_symbolic("aten::channel_shuffle", _channel_shuffle, OPSET)
+        torch.onnx.register_custom_op_symbolic(  # type: ignore[attr-defined]
+            "aten::channel_shuffle", _channel_shuffle, OPSET
+        )
         torch.onnx.export(
             module,
             (images,),
-            written,  # type: ignore[arg-type] - this exporter takes a file too
+            written,  # type: ignore[arg-type] # this exporter takes an open file too
             dynamo=False,
             opset_version=OPSET,
         )

@@ -274,7 +274,7 @@ class SearchOptions:
         unit="memory", read=quantities.memory, fixes="limits")
     target_device: str | None = _option(
         None, "Keep the limits of a device, as int8, where no others are given: "
-        f"{_listed(devices.names())}.", WHAT, page="latency", kind="device", names=devices.names,
+        f"{either(devices.names())}.", WHAT, page="latency", kind="device", names=devices.names,
         fixes="limits")
     groups: str | None = _option(
         None, "Which images belong together, such as a patient's: a regular expression with the "
@@ -296,7 +296,7 @@ class SearchOptions:
         None, "File of nas latency table, for --target-latency.", WHAT, page="latency",
         unset="one is made first", fixes="objective")
     latency_backend: str | None = _option(
-        None, f"What runs the networks of a table that is made: {_listed(backends.names())}.",
+        None, f"What runs the networks of a table that is made: {either(backends.names())}.",
         WHAT, page="latency", kind="latency back end", names=backends.names,
         unset="onnxruntime, where it is installed")
     latency_host: str | None = _option(

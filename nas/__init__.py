@@ -1,8 +1,8 @@
 """Neural architecture search for efficient ConvNets.
 
 The root is lazy: `import nas` costs nothing, and a verb's machinery (torch above all) is imported
-when the verb is first used. The verbs are those of the command line; two of them have longer names
-here, since `nas.cost` and `nas.export` are where the formulas and the exporters live.
+when the verb is first used. The verbs are those of the command line; three have longer names here,
+since `nas.cost`, `nas.export` and `nas.report` are where formulas, exporters and figures live.
 
     study = nas.search(space="mixconv", data="digits", target_flops=2e6, trials=24)
     model = study.best.build()
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nas.commands.predict import predict
     from nas.commands.proxies import compare_proxies
     from nas.commands.recipe import recipe_diff, recipe_show, recipes
+    from nas.commands.report import compare, plot, report_study
     from nas.commands.search import resume, search
     from nas.commands.space import (
         space_diagram,
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "compare_proxies", "cost_of", "data_show", "evaluate", "export_model", "front", "latency_of",
-    "latency_table", "predict", "recipe_diff", "recipe_show", "recipes", "rescore", "resume",
-    "scale", "search", "show", "space_diagram", "space_preflight", "space_sample", "space_validate",
-    "spaces", "status", "top", "train",
+    "compare", "compare_proxies", "cost_of", "data_show", "evaluate", "export_model", "front",
+    "latency_of", "latency_table", "plot", "predict", "recipe_diff", "recipe_show", "recipes",
+    "report_study", "rescore", "resume", "scale", "search", "show", "space_diagram",
+    "space_preflight", "space_sample", "space_validate", "spaces", "status", "top", "train",
 ]  # fmt: skip
 
 _MODULES = {  # where the verbs are
@@ -47,6 +48,7 @@ _MODULES = {  # where the verbs are
     "networks": ("cost_of", "latency_of", "latency_table"),
     "predict": ("predict",),
     "proxies": ("compare_proxies",),
+    "report": ("compare", "plot", "report_study"),
     "recipe": ("recipe_diff", "recipe_show", "recipes"),
     "search": ("resume", "search"),
     "space": ("space_diagram", "space_preflight", "space_sample", "space_validate", "spaces"),

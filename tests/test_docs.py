@@ -50,6 +50,7 @@ import benchmarks.search.__main__
 import nas
 from nas.cli import app, jobs
 from nas.cli.jobs import read_search
+from nas.latency import remote
 from nas.search_space import preflight
 from nas.store import queries
 from nas.study import preparation, proposer
@@ -220,10 +221,19 @@ def check_ray(verb: str, options: list[str]) -> None:
         cli.commands[verb].make_context(verb, list(options))
 
 
-def run_python_file(path: str) -> None:
+def run_python_file(path: str, *files: str) -> None:
     """Run a Python file, an exported one, in a process of its own."""
-    ended = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(
+        [sys.executable, path, *files], capture_output=True, text=True, timeout=120
+    )
     assert ended.returncode == 0, ended.stderr
+
+
+def run_without_host(words: list[str]) -> None:
+    """Check the address of a machine that is not here, and run the command without it."""
+    at = next(i for i, word in enumerate(words) if word in ("--host", "--latency-host"))
+    assert remote.command(words[at + 1])
+    run_nas(shlex.join([*words[:at], *words[at + 2 :]]))
 
 
 def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
@@ -238,6 +248,8 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
             check_ray(verb, options)
         case ["nas", "search", *options] if "ray" in options:
             run_on_ray("search", *options)
+        case ["nas", *rest] if "raspberrypi" in line:
+            run_without_host(rest)
         case ["nas", *rest] if endless(rest):
             run_until_ctrl_c(rest)
         case ["nas", "dashboard", *_]:
@@ -250,10 +262,10 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
             check_install(what)
         case ["optuna-dashboard", url]:
             check_dashboard(url)
-        case ["python", path]:
-            run_python_file(path)
         case ["python", "-m", "benchmarks.search", *options]:
             assert benchmarks.search.__main__.main(options) == 0
+        case ["python", path, *files]:
+            run_python_file(path, *files)
         case ["export", setting]:
             patch.setenv(*setting.split("=", 1))
         case [".", ".venv/bin/activate"]:

@@ -119,7 +119,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def test_leftovers_of_killed_workers_are_removed(sound: bytes, tmp_path: Path) -> None:
-    """An empty folder of checkpoints, a picture that no row names; nobody else's file."""
+    """An empty folder, an old half-written checkpoint, a picture without a row; no others' file."""
     (tmp_path / "nas.db").write_bytes(sound)
     url = f"sqlite:///{tmp_path}/nas.db"
     table_kit.study(url, tmp_path)
@@ -129,10 +129,16 @@ def test_leftovers_of_killed_workers_are_removed(sound: bytes, tmp_path: Path) -
     other, empty = config.artifacts / "other", Path(config.checkpoint_root, "empty")
     other.touch()
     empty.mkdir(parents=True)
+    half, written = empty / ".checkpoint-1.safetensors.99", empty.with_name("b") / "weights.part"
+    half.touch()
+    os.utime(half, (0, 0))
+    written.parent.mkdir()
+    written.touch()
     assert (config.artifacts / orphan.artifact_id).exists()
     ended = CliRunner().invoke(app, ["store", "check", "--repair", "--json", "--store", url])
-    assert json.loads(ended.stdout)["removed"] == 2, ended.stderr
+    assert json.loads(ended.stdout)["removed"] == 3, ended.stderr
     assert list(config.artifacts.iterdir()) == [other]
+    assert written.exists()
     assert not empty.exists()
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,11 @@ def test_checkpoints_lie_wherever_fsspec_reaches(
     )
     assert seen == [True, True, False]
     elsewhere.save_weights(ended.state)
+    if where == "folder":  # a killed writer's
+        Path(elsewhere.url, ".checkpoint-3.safetensors.99").touch()
     elsewhere.drop()
+    if where == "folder":
+        assert [path.name for path in Path(elsewhere.url).iterdir()] == [checkpoint.WEIGHTS]
     (found,) = checkpoint.with_weights(root)
     assert found.url == elsewhere.url
     kept = found.load_weights()
@@ -177,11 +182,18 @@ def test_a_full_disk_pauses_a_training(recipe: Recipe, small_disk: Path) -> None
     assert epochs == [1, 2, 3]
 
 
-def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path) -> None:
-    """The driver and nas status name it; with space again the same run goes on to its end."""
-    filler = small_disk / "filler"
-    filler.write_bytes(b"x" * (510 * 1024))
-    words = arguments(tmp_path, trials=1, epochs=1, checkpoints=small_disk, out=small_disk / "out")
+@pytest.mark.parametrize("full", ["checkpoints", "store"])
+def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path, full: str) -> None:
+    """The driver and nas status name the full disk; with space the same run goes on to its end."""
+    resized = ["mount", "-o", "remount,size={}", str(small_disk)]
+    given = {full: f"sqlite:///{small_disk}/nas.db" if full == "store" else small_disk}
+    epochs = 100 if full == "store" else 1  # long enough to be seen at work
+    words = arguments(tmp_path, trials=1, epochs=epochs, out=tmp_path / "out", **given)
+    store = words[words.index("--store") + 1]
+    if full == "store":  # tables need room, so that it fills up only when a trial has begun
+        subprocess.run([word.format("16m") for word in resized], check=True, timeout=120)
+    else:
+        fill(small_disk)
     run = subprocess.Popen(
         command("search", *words, "--json"),
         stdout=subprocess.PIPE,
@@ -189,15 +201,24 @@ def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path)
         text=True,
     )
     assert run.stderr is not None
+    if full == "store":
+        read_until(run.stderr.fileno(), "1 running")
+        fill(small_disk)
     read_until(run.stderr.fileno(), "paused: ")
-    store = words[words.index("--store") + 1]
     wait_for(lambda: commands.status("tiny", store=store)[0].disk)  # the worker has a trial
     shown = nas_here("status", "--store", store).stdout
-    subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True, timeout=120)
+    subprocess.run([word.format("64m") for word in resized], check=True, timeout=120)
     rest = run.communicate(timeout=120)
-    assert f"B are left for {small_disk}: who has no space for a checkpoint waits" in shown
+    assert f"B are left for {small_disk}: a worker without space waits" in shown
     assert commands.status("tiny", store=store)[0].disk is None
     assert json.loads(rest[0].strip().splitlines()[-1])["trials"]["complete"] == 1
+
+
+def fill(disk: Path) -> None:
+    """Leave no byte on a disk."""
+    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
 
 
 def wait_for(condition: Any, seconds: float = 60.0) -> None:

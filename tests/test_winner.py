@@ -2,8 +2,11 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +14,10 @@ import sqlalchemy as sa
 from search_kit import write_inputs
 from torch.testing import assert_close
 
+from nas.commands import search as searching
 from nas.commands.search import search
-from nas.store import queries
+from nas.config import Config
+from nas.store import queries, schema
 from nas.store.store import Store
 from nas.study import winner
 
@@ -73,6 +78,32 @@ def test_a_winner_is_not_looked_at_again(store: Store, monkeypatch: pytest.Monke
     again = conclude(store)
     assert (again.test, again.test_looks) == (first.test, 1)
     assert again.to_json() == first.to_json()
+
+
+def test_of_two_drivers_one_looks(
+    store: Store, searched: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two drivers that end together look at the test split once; who waits says so."""
+    looks = []
+    look = winner._look
+
+    def slow(*arguments: Any) -> dict[str, float]:
+        looks.append(time.sleep(1.5))
+        return look(*arguments)
+
+    monkeypatch.setattr(winner, "_look", slow)
+    with store.write() as connection:
+        connection.execute(schema.TEST_LOOKS.delete())
+        config = Config.from_json(queries.study(connection, "tiny").config)
+    prepared: Any = SimpleNamespace(name="tiny", config=config)
+    with ThreadPoolExecutor() as drivers:
+        stores = [Store.open(f"sqlite:///{searched}/nas.db") for _ in range(2)]
+        ends = list(drivers.map(lambda mine: searching._conclude(prepared, mine), stores))
+    for each in stores:
+        each.close()
+    assert len(looks) == 1
+    assert [end.test_looks for end in ends if end is not None] == [1, 1]
+    assert "waiting for another driver's end" in caplog.text
 
 
 def test_weights_that_are_gone_are_trained_again(store: Store) -> None:

@@ -199,7 +199,7 @@ class Rows:
             self.evaluation_id, one.id, self.config.recipe.hash, rung, state, self.study_id,
             self.number, f"host:{self.number % 64}:1", 1, 0, time.time() + 86_400 if is_running
             else None, None if is_running else json.dumps(metrics), reason, None if is_running
-            else 3.0 * done, None if is_running else f"checkpoints/{one.id}", _at(now),
+            else 3.0 * done, f"checkpoints/{one.id}" if metrics else None, _at(now),
             None if is_running else _at(now + timedelta(seconds=3 * done)),
         ))  # fmt: skip
         self.tables["nas_curve_points"] += [
@@ -245,7 +245,7 @@ class Rows:
             "fidelity": rung,
             "predicted_mean": 0.8,
             "predicted_spread": 0.05,
-            "metrics": metrics,
+            "metrics": metrics or None,
             "reason": reason,
             **extra,
         }
@@ -313,8 +313,9 @@ def as_a_real_trial(store: Store, study: str, wanted: Config) -> set[str]:
     if started.lease is None:
         raise SystemExit(f"There are trials in {study!r} already: load a fresh store.")
     metrics = {"accuracy": 0.5, "balanced_accuracy": 0.5, "loss": 1.0, "predicted_classes": 10}
-    trials.report(started.lease, CurvePoint(epoch=1, metrics=metrics, seconds=3.0))
-    trials.finish(started.lease, "complete", metrics=metrics, seconds=3.0)
+    for epoch in range(1, EPOCHS + 1):
+        trials.report(started.lease, CurvePoint(epoch=epoch, metrics=metrics, seconds=3.0))
+    trials.finish(started.lease, "complete", metrics=metrics, seconds=3.0 * EPOCHS)
     found = store.storage.get_trial(started.lease.trial_id)
     return set(found.user_attrs)
 

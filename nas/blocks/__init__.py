@@ -82,6 +82,8 @@ class Block:
     widths do not allow the options. `canonical(options, place)` returns the name and the options of
     the block that this one is at these widths: another one where a simpler block is the same.
     `out_size(size, stride, options)` is the height and width of the output.
+    `options_of(arguments, place)` returns the options that an argument of this block alone was made
+    of; `inverse` knows those of arguments that blocks share, and of options passed as they are.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Block:
     cost: Callable[[Tape, Args], None]
     canonical: Callable[[Options, Place], tuple[str, Options]] | None = None
     out_size: Callable[[int, int, Options], int] = ceil_size
+    options_of: Callable[[Arguments, Place], Options] | None = None
 
     @cached_property
     def defaults(self) -> Options:

@@ -49,7 +49,7 @@ class CondConv2d(nn.Module):
         x = x.reshape(1, -1, height, width)  # (1, N x in, H, W)
         groups = n * self.groups
         y = functional.conv2d(x, weight, None, self.stride, self.padding, groups=groups)
-        return y.reshape(n, -1, *y.shape[2:])  # (N, out, H / stride, W / stride)
+        return y.reshape(n, -1, y.shape[2], y.shape[3])  # (N, out, H / stride, W / stride)
 
 
 class Routing(nn.Module):
@@ -100,12 +100,12 @@ class CondMBConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         routing = self.routing1(x)  # (N, experts)
         y = self.act(self.norm1(self.expand(x, routing)))  # (N, hidden, H, W)
-        routing = self.routing2(y) if self.routing2 else routing
+        routing = routing if self.routing2 is None else self.routing2(y)
         y = self.act(self.norm2(self.depthwise(y, routing)))  # (N, hidden, H / stride, W / stride)
         y = self.se(y)
-        routing = self.routing3(y) if self.routing3 else routing
+        routing = routing if self.routing3 is None else self.routing3(y)
         y = self.norm3(self.project(y, routing))  # (N, out, H / stride, W / stride)
-        return self.skip(x, y) if self.skip else y
+        return y if self.skip is None else self.skip(x, y)
 
 
 def cost(tape: Tape, args: Args) -> None:
@@ -139,6 +139,11 @@ def _arguments(values: Options, place: Place) -> Arguments:
     }
 
 
+def _options_of(arguments: Arguments, _: Place) -> Options:
+    number, own_routing = arguments["experts"]
+    return {"experts": number, "routing": ROUTINGS[own_routing]}
+
+
 OPTIONS = {
     "kernels": options.kernel(),
     "experts": options.count(4),
@@ -148,4 +153,4 @@ OPTIONS = {
     **options.squeeze_excite(),
     **options.residual(),
 }
-BLOCK = Block("condconv", CondMBConv, OPTIONS, _arguments, cost)
+BLOCK = Block("condconv", CondMBConv, OPTIONS, _arguments, cost, options_of=_options_of)

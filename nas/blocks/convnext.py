@@ -5,6 +5,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Options, Place, ceil_size, options
+from nas.blocks.inverse import expansion, named
 from nas.blocks.layer_norm import NORMS, count_norm, named_norm
 from nas.blocks.layer_scale import LayerScale
 from nas.blocks.patchify import Patchify, count_patchify, floor_size
@@ -121,6 +122,19 @@ def _arguments(values: Options, place: Place) -> Arguments:
     }
 
 
+def _options_of(arguments: Arguments, place: Place) -> Options:
+    norm, activation, every_norm, every_activation = arguments["layers"]
+    downsample = arguments["downsample"]
+    return {
+        "expansion": expansion(arguments["hidden_channels"], place.out_channels),
+        "norm": named(norm, NORMS),
+        "activation": named(activation, options.ACTIVATIONS),
+        "norms": OFTEN[every_norm],
+        "activations": OFTEN[every_activation],
+        "downsample": "separate" if downsample == "none" else downsample,
+    }
+
+
 def _out_size(size: int, stride: int, values: Options) -> int:
     sized = floor_size if values["downsample"] == "separate" else ceil_size
     return sized(size, stride, values)
@@ -137,4 +151,6 @@ OPTIONS = {
     "layer_scale": options.flag(True),
     "drop_path": options.rate(),
 }
-BLOCK = Block("convnext", ConvNeXt, OPTIONS, _arguments, cost, out_size=_out_size)
+BLOCK = Block(
+    "convnext", ConvNeXt, OPTIONS, _arguments, cost, out_size=_out_size, options_of=_options_of
+)

@@ -36,7 +36,7 @@ class DepthwiseSeparable(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.act(self.norm1(self.depthwise(x)))
         y = self.norm2(self.project(self.se(y)))
-        return self.skip(x, y) if self.skip else y
+        return y if self.skip is None else self.skip(x, y)
 
 
 def cost(tape: Tape, args: Args) -> None:

@@ -38,7 +38,7 @@ class FusedMBConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.act(self.norm1(self.expand(x)))  # (N, hidden, H / stride, W / stride)
         y = self.norm2(self.project(self.se(y)))  # (N, out, H / stride, W / stride)
-        return self.skip(x, y) if self.skip else y
+        return y if self.skip is None else self.skip(x, y)
 
 
 def cost(tape: Tape, args: Args) -> None:
@@ -66,6 +66,10 @@ def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     return "residual_conv" if _is_one_convolution(values, place) else "fused_mbconv", values
 
 
+def _options_of(arguments: Arguments, place: Place) -> Options:
+    return {"project": arguments["hidden_channels"] == place.in_channels}
+
+
 def _is_one_convolution(values: Options, place: Place) -> bool:
     return options.hidden_channels(values, place) == place.in_channels and not values["project"]
 
@@ -78,4 +82,6 @@ OPTIONS = {
     **options.squeeze_excite(),
     **options.residual(),
 }
-BLOCK = Block("fused_mbconv", FusedMBConv, OPTIONS, _arguments, cost, _canonical)
+BLOCK = Block(
+    "fused_mbconv", FusedMBConv, OPTIONS, _arguments, cost, _canonical, options_of=_options_of
+)

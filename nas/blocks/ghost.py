@@ -172,6 +172,13 @@ def read_ghost(
     return Ghost(kernels, hidden, out, cheap)
 
 
+def options_of_ghost(ghost: Ghost, hidden_channels: int) -> Options:
+    """Return the options that the ghost modules of a module's constructor were made of."""
+    kernels = ".".join(map(str, ghost.kernels))
+    ratio = hidden_channels // (hidden_channels - sum(ghost.hidden))
+    return {"cheap_kernels": kernels, "ratio": ratio}
+
+
 def _arguments(values: Options, place: Place) -> Arguments:
     hidden_channels = options.hidden_channels(values, place)
     return {
@@ -180,6 +187,10 @@ def _arguments(values: Options, place: Place) -> Arguments:
         # Without a stride and with equal widths no convolution has the kernel.
         "kernel": int(values["kernels"]) if place.changes else 3,
     }
+
+
+def _options_of(arguments: Arguments, _: Place) -> Options:
+    return options_of_ghost(arguments["ghost"], arguments["hidden_channels"])
 
 
 OPTIONS = {
@@ -192,4 +203,4 @@ OPTIONS = {
     **options.squeeze_excite(),
     "drop_path": options.rate(),
 }
-BLOCK = Block("ghost", GhostBottleneck, OPTIONS, _arguments, cost)
+BLOCK = Block("ghost", GhostBottleneck, OPTIONS, _arguments, cost, options_of=_options_of)

@@ -1,6 +1,7 @@
 """Layer Normalization, arXiv:1607.06450, over the channels of each place of an image."""
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nas.blocks import Options
 from nas.cost import Tape
@@ -14,7 +15,8 @@ class LayerNorm2d(nn.LayerNorm):
         super().__init__(channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = super().forward(x.permute(0, 2, 3, 1))  # (N, H, W, C)
+        x = x.permute(0, 2, 3, 1)  # (N, H, W, C)
+        x = F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
         return x.permute(0, 3, 1, 2)  # (N, C, H, W)
 
 

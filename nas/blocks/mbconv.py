@@ -46,7 +46,7 @@ class MBConv(nn.Module):
         y = self.act(self.norm1(self.expand(x)))  # (N, hidden, H, W)
         y = self.act(self.norm2(self.depthwise(y)))  # (N, hidden, H / stride, W / stride)
         y = self.norm3(self.project(self.se(y)))  # (N, out, H / stride, W / stride)
-        return self.skip(x, y) if self.skip else y
+        return y if self.skip is None else self.skip(x, y)
 
 
 def cost(tape: Tape, args: Args) -> None:
@@ -72,6 +72,11 @@ def _arguments(values: Options, place: Place) -> Arguments:
     return shared | {"groups_1x1": (groups, values["project_groups"])}
 
 
+def _options_of(arguments: Arguments, _: Place) -> Options:
+    expand_groups, project_groups = arguments["groups_1x1"]
+    return {"expand_groups": expand_groups, "project_groups": project_groups}
+
+
 def _canonical(values: Options, place: Place) -> tuple[str, Options]:
     """Without an expansion there is no expanding convolution: a depthwise-separable block."""
     hidden_channels = options.hidden_channels(values, place)
@@ -84,4 +89,4 @@ OPTIONS = {
     "expansion": options.expansion(),
     "expand_groups": options.groups(),
 }
-BLOCK = Block("mbconv", MBConv, OPTIONS, _arguments, cost, _canonical)
+BLOCK = Block("mbconv", MBConv, OPTIONS, _arguments, cost, _canonical, options_of=_options_of)

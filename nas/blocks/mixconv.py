@@ -23,7 +23,7 @@ class MixConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         groups = x.split(self.group_channels, dim=1)
-        mixed = [conv(group) for conv, group in zip(self.convs, groups, strict=True)]
+        mixed = [conv(groups[i]) for i, conv in enumerate(self.convs)]
         return torch.cat(mixed, dim=1)  # (N, C, H / stride, W / stride)
 
 

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.dense_mixconv import MIXCONV, MIXCONVS, mix_conv
-from nas.blocks.ghost import Ghost, GhostModule, count_ghost, ratio, read_ghost
+from nas.blocks.ghost import Ghost, GhostModule, count_ghost, options_of_ghost, ratio, read_ghost
+from nas.blocks.inverse import named
 from nas.blocks.shuffled_skip import (
     Shuffle,
     ShuffledSkip,
@@ -77,6 +78,16 @@ def _arguments(values: Options, place: Place) -> Arguments:
     }
 
 
+def _options_of(arguments: Arguments, _: Place) -> Options:
+    ghost, shuffle = arguments["ghost"], arguments["shuffle"]
+    return {
+        **options_of_ghost(ghost, sum(arguments["group_channels"])),
+        "mixconv": named(ghost.cheap, MIXCONVS),
+        "shuffle_groups": shuffle.groups,
+        "drop_path": shuffle.drop_path,
+    }
+
+
 def _canonical_mixconv(mixconv: str, _: Place, arguments: Arguments) -> str:
     """With one kernel size everywhere a dense branch is a depthwise convolution."""
     return (
@@ -97,4 +108,4 @@ OPTIONS = {
     **options.squeeze_excite(),
     **shuffle_options(),
 }
-BLOCK = Block("mixconv_se_ghost", MixConvSEGhost, OPTIONS, _arguments, cost)
+BLOCK = Block("mixconv_se_ghost", MixConvSEGhost, OPTIONS, _arguments, cost, options_of=_options_of)

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.dense_mixconv import MIXCONV, MIXCONVS, mix_conv
+from nas.blocks.inverse import named
 from nas.blocks.shuffled_skip import (
     Shuffle,
     ShuffledSkip,
@@ -80,6 +81,18 @@ def _arguments(values: Options, place: Place) -> Arguments:
     }
 
 
+def _options_of(arguments: Arguments, _: Place) -> Options:
+    attention, shuffle = arguments["attention"], arguments["shuffle"]
+    return {
+        "mixconv": named(arguments["mixconv"], MIXCONVS),
+        "attention_kernels": str(attention.kernel),
+        "radix": attention.radix,
+        "cardinality": attention.cardinality,
+        "shuffle_groups": shuffle.groups,
+        "drop_path": shuffle.drop_path,
+    }
+
+
 def _canonical_mixconv(mixconv: str, place: Place, arguments: Arguments) -> str:
     """One dense branch that gives each channel as many outputs is a depthwise convolution."""
     widths = arguments["group_channels"]
@@ -97,4 +110,11 @@ OPTIONS = {
     "activation": options.activation("mish"),
     **shuffle_options(),
 }
-BLOCK = Block("mixconv_split_attention", MixConvSplitAttention, OPTIONS, _arguments, cost)
+BLOCK = Block(
+    "mixconv_split_attention",
+    MixConvSplitAttention,
+    OPTIONS,
+    _arguments,
+    cost,
+    options_of=_options_of,
+)

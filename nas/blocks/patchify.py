@@ -1,11 +1,20 @@
 """Convolution of patches: the stem and the downsampling of ConvNeXt, arXiv:2201.03545."""
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.layer_norm import NORMS, count_norm, named_norm
 from nas.cost import Tape
+
+
+@fx.wrap  # one node of a traced graph, because it depends on the image's size
+def pad_to_patch(x: Tensor, patch: int) -> Tensor:
+    """Pad an image that is smaller than a patch."""
+    height, width = x.shape[2:]
+    if min(height, width) >= patch:
+        return x
+    return F.pad(x, (0, max(0, patch - width), 0, max(0, patch - height)))
 
 
 class Patchify(nn.Module):
@@ -31,10 +40,7 @@ class Patchify(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.norm_first:
             x = self.norm(x)
-        height, width = x.shape[2:]
-        if min(height, width) < self.patch:
-            x = F.pad(x, (0, max(0, self.patch - width), 0, max(0, self.patch - height)))
-        x = self.conv(x)  # (N, out, H / patch, W / patch), rounded down
+        x = self.conv(pad_to_patch(x, self.patch))  # (N, out, H / patch, W / patch), rounded down
         return x if self.norm_first else self.norm(x)
 
 

@@ -31,7 +31,7 @@ class ResidualConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.se(self.conv(x))
-        return self.skip(x, y) if self.skip else y
+        return y if self.skip is None else self.skip(x, y)
 
 
 def cost(tape: Tape, args: Args) -> None:

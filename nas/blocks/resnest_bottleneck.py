@@ -76,9 +76,20 @@ def _arguments(values: Options, place: Place) -> Arguments:
     return bottleneck_arguments(ResNeStBottleneck, values, place, mid) | {"attention": attention}
 
 
+def _options_of(arguments: Arguments, _: Place) -> Options:
+    attention = arguments["attention"]
+    return {
+        "kernels": str(attention.kernel),
+        "radix": attention.radix,
+        "cardinality": attention.cardinality,
+    }
+
+
 OPTIONS = {
     **bottleneck_options("pool"),
     "radix": options.count(2, structural=True),
     "cardinality": options.groups(),
 }
-BLOCK = Block("resnest_bottleneck", ResNeStBottleneck, OPTIONS, _arguments, cost)
+BLOCK = Block(
+    "resnest_bottleneck", ResNeStBottleneck, OPTIONS, _arguments, cost, options_of=_options_of
+)

@@ -27,5 +27,5 @@ class WideningMixConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         groups = x.split(self.shares, dim=1)
-        mixed = [conv(group) for conv, group in zip(self.convs, groups, strict=True)]
+        mixed = [conv(groups[i]) for i, conv in enumerate(self.convs)]
         return torch.cat(mixed, dim=1) if len(mixed) > 1 else mixed[0]  # (N, multiplier * C, H, W)

@@ -16,6 +16,7 @@ from nas.commands import (
     predict,
     proxies,
     recipe,
+    report,
     space,
     store,
     studies,
@@ -68,6 +69,9 @@ add(app, "logs", logs.logs)
 add(app, "top", studies.top_or_front)
 add(app, "rescore", studies.rescore)
 add(app, "show", studies.show)
+add(app, "report", report.report_study)
+add(app, "plot", report.plot)
+add(app, "compare", report.compare)
 add(app, "proxies", proxies.compare_proxies)
 add(app, "export", export.export_model)
 add(app, "evaluate", evaluate.evaluate, _counting)

@@ -355,17 +355,17 @@ def write(family: Family, out: Path) -> Family:
     Of several members there is a picture, family.png. The files hold no weights; each is run and
     held to the built network before all of them take the place of what was there.
     """
-    from nas import export
+    from nas.export import Facts, python
     from nas.report.study_picture import draw_family
 
     check_out(out)
     out.mkdir(parents=True, exist_ok=True)
-    exporter, written = export.get("python"), []
+    written = []
     with tempfile.TemporaryDirectory(dir=out, prefix=".family-") as temporary:
         new = Path(temporary)
         for each in family.members:
             folder = f"phi_{each.by.phi:g}"
-            exporter.export(each.architecture, None, new / folder, export.Facts())
+            python.export(each.architecture, None, new / folder, Facts())
             write_json(new / folder / "architecture.json", each.architecture.to_json())
             written.append(replace(each, file=out / folder / "model.py"))
         family = replace(family, members=tuple(written))

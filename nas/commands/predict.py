@@ -243,10 +243,12 @@ def deployed(source: str, store: str | None) -> Deployed:
     handed_over = Path(study.folder or "", "best")
     if _is_of(handed_over, training):
         return Deployed(python.read(handed_over / CODE), study, training)
-    from nas.commands.export import export_model
+    from nas.commands.export import Found, of_study
+    from nas.export import ExportOptions
 
+    found = Found.of(study.name, None, None, store)
     with TemporaryDirectory(prefix="nas-") as folder:
-        code = export_model(study.name, out=folder, store=store).code
+        code = of_study(found, ["python"], ExportOptions(), Path(folder)).code
         return Deployed(python.read(code), study, training)
 
 

@@ -1,14 +1,17 @@
 """The verbs that search: search and resume. Importing this module imports no torch."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.commands._options import silent
 from nas.commands.studies import reading, top
 from nas.errors import Interrupted, NasError
+from nas.files import held
 from nas.quantities import from_here, number
 from nas.report import tables
 from nas.study import options
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from nas.study.preparation import Prepared
     from nas.study.progress import Watch
     from nas.study.winner import Best
+
+log = logging.getLogger("nas")
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ class Study:
         folder = best.code.parent.parent
         for picture in ("search.png", "front.png") if best.front else ("search.png",):
             yield f"picture: {from_here(folder / picture)}"
+        if (page := folder / "report.html").exists():
+            yield f"report: {from_here(page)}"
         yield f"code: {from_here(best.code)}"
 
 
@@ -173,9 +180,7 @@ def _study(url: str, name: str) -> "StudyInfo":
 def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     """Run a study's workers, then its finalists', conclude it, close the store."""
     from nas.store import queries
-    from nas.store.engine import patient
     from nas.study.preparation import open_study
-    from nas.study.winner import conclude
 
     deadline = None if prepared.seconds is None else time.monotonic() + prepared.seconds
     searching = None if deadline is None else deadline - prepared.reserved
@@ -186,7 +191,7 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
         if completed and (finals := _finals(prepared, store, deadline)) is not None:
             open_study(finals).close()
             completed = _drive(finals, deadline, watch)
-        winner = patient(conclude)(store, prepared.name) if completed else None
+        winner = _conclude(prepared, store) if completed else None
         with store.read() as connection:
             info = queries.study(connection, prepared.name)
             counts = queries.counts(connection, info.id)
@@ -195,6 +200,26 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
     finally:
         store.close()
     return Study(prepared.name, prepared.store, counts, winner, completed, failures, warnings)
+
+
+def _conclude(prepared: "Prepared", store: "Store") -> "Best | None":
+    """Write the winner's files; of several drivers that end together one looks at the test split.
+
+    The others wait for it, and read what it saw.
+    """
+    from filelock import FileLock
+
+    from nas.store.engine import patient
+    from nas.study.overview import write_report
+    from nas.study.winner import conclude
+
+    path = Path(prepared.config.folder, "logs", "end.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with held(FileLock(path), lambda: log.warning("waiting for another driver's end")):
+        winner = patient(conclude)(store, prepared.name)
+        if winner is not None:
+            write_report(store, prepared.name)
+        return winner
 
 
 def _has_ended(prepared: "Prepared", store: "Store") -> bool:

@@ -154,7 +154,7 @@ def _repair(url: str) -> tuple[int, int]:
     from nas.store import queries
     from nas.store.store import Store as Writable
     from nas.store.trials import Trials
-    from nas.training.checkpoint import remove_empty_folders
+    from nas.training.checkpoint import remove_leftovers
 
     told = removed = 0
     with reading(url):  # raises where there is no store
@@ -172,5 +172,5 @@ def _repair(url: str) -> tuple[int, int]:
             mine = Trials(store, info.name, score=config.score, worker="nas store check", full=full)
             told += mine.repair()
             removed += remove_orphans(store, config, info.name)
-            removed += remove_empty_folders(config.checkpoint_root)
+            removed += remove_leftovers(config.checkpoint_root)
     return told, removed

@@ -160,13 +160,14 @@ class TrialView:
     curve: "list[CurvePoint]"
     metric: str
     warnings: "Sequence[GuardWarning]" = ()  # of the study's guards
+    exports: Sequence[Mapping[str, Any]] = ()  # verdicts on its architecture's files
 
     def to_json(self) -> dict[str, Any]:
-        """Return the trial as plain data, its architecture and its curve with it."""
+        """Return the trial as plain data, its architecture, curve and exports with it."""
         curve = [asdict(point) for point in self.curve]
         warnings = [warning.to_json() for warning in self.warnings]
         shown = {"architecture": self.architecture, "curve": curve, "warnings": warnings}
-        return {**self.trial.to_json(), **shown}
+        return {**self.trial.to_json(), **shown, "exports": list(self.exports)}
 
     def lines(self) -> tables.Lines:
         """Say what the trial is worth and is made of, and show its curve."""
@@ -177,6 +178,11 @@ class TrialView:
         if self.trial.reason:
             yield self.trial.reason
         yield tables.curve_table(self.curve, self.metric)
+        for verdict in self.exports:
+            differs = (
+                verdict["failure"] or f"differs by {verdict['verified']:.1e} of the largest output"
+            )
+            yield f"exported as {verdict['format']}: {differs} ({verdict['runtime']})"
         yield from map(tables.Remark, self.warnings)
 
 
@@ -195,7 +201,8 @@ def show(
         evaluation = queries.evaluation(connection, shown.evaluation_id)
         curve = queries.curve(connection, shown.evaluation_id)
         warnings = queries.warnings(connection, info.id)
-    return TrialView(shown, evaluation.architecture_json, curve, info.metric, warnings)
+        exports = queries.exports(connection, info.id, shown.architecture_id)
+    return TrialView(shown, evaluation.architecture_json, curve, info.metric, warnings, exports)
 
 
 @contextmanager

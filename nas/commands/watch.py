@@ -120,7 +120,7 @@ def summary_lines(status: Progress) -> Iterator[str]:
     yield from (f"  {line}" for line in [*curve_lines(status), *_activity_lines(status)])
     yield from (f"  {warning}" for warning in status.warnings)
     if status.disk:
-        yield f"  {status.disk}: who has no space for a checkpoint waits for it"
+        yield f"  {status.disk}: a worker without space waits for it"
 
 
 def curve_lines(status: Progress) -> list[str]:

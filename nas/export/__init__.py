@@ -1,21 +1,28 @@
 """The registry of exporters: one file per format, found by looking into this folder.
 
-An exporter file has the functions of `Exporter`; the file's name is the format's name. Looking up
-the names imports nothing, so that a command line can check a format without torch.
+An exporter file has the members of `Exporter`; the file's name, with hyphens, is the format's name.
+Looking up the names imports nothing, so that a command line can check a format without torch.
+`proof` writes a network in a format and runs what was written; `graph` is the network as torch's
+graph, which most formats are made of.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from nas.architecture import Architecture, Value
+from nas.data import DataSet
 from nas.data.pixels import PixelReading
 from nas.registry import Registry
 from nas.training.targets import ClassTargets, Targets
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+    from torch.export import ExportedProgram
+
+MAX_LOSS = 2.0  # percentage points of the metric that a quantised network may lose
 
 
 @dataclass(frozen=True)
@@ -42,25 +49,82 @@ class Facts:
     targets: Targets = field(default_factory=ClassTargets)
 
 
+@dataclass(frozen=True)
+class ExportOptions:
+    """The options of formats; each exporter names those that it heeds.
+
+    `preprocess`: the file takes pixels, uint8, and standardises them itself. `fold_batch_norm`: a
+    batch norm after convolutions becomes part of their weights. `max_loss`: percentage points of
+    the metric on the validation split that a quantised network may lose.
+    """
+
+    preprocess: bool = False
+    fold_batch_norm: bool = False
+    max_loss: float = MAX_LOSS
+
+
+@dataclass(frozen=True, eq=False)
+class Exportable:
+    """A network with its weights, and all that an exporter may use besides.
+
+    `data` are the images that it was trained on, where they are at hand; `metric` is the one that
+    it was chosen by. The graph is traced once for all formats.
+    """
+
+    architecture: Architecture
+    state: "Mapping[str, Tensor]"
+    facts: Facts = field(default_factory=Facts)
+    options: ExportOptions = field(default_factory=ExportOptions)
+    data: DataSet | None = None
+    metric: str = "accuracy"
+
+    @cached_property
+    def module(self) -> "nn.Module":
+        """The network that formats are made of, as the options say: (N, C, R, R) in, logits out."""
+        from nas.export import graph
+
+        return graph.module_of(self)
+
+    @cached_property
+    def program(self) -> "ExportedProgram":
+        """The module as torch.export traces it, for any number of images."""
+        from nas.export import graph
+
+        return graph.traced(self)
+
+
+class Written(NamedTuple):
+    """The main file of an export, and numbers to state with it."""
+
+    path: Path
+    stated: Mapping[str, Any] = {}
+
+
 class Exporter(Protocol):
-    """An exporter's file."""
+    """An exporter's file.
 
-    def export(
-        self,
-        architecture: Architecture,
-        state: "Mapping[str, Tensor] | None",
-        out_dir: Path,
-        facts: Facts,
-    ) -> Path:
-        """Write the network with its weights into a folder; return the path of the file.
+    `EXTRA` brings `PACKAGES`, by the names that Python imports; `RUNTIME` is the distribution whose
+    version is stated as that which ran the file. `OPTIONS` are the fields of `ExportOptions` that
+    the exporter heeds. `TOLERANCE` is the largest difference of an output from the built network's,
+    relative to the largest output; None where `write` itself decides what is near enough. With
+    `NEEDS_DATA` the exporter can't do without the data set.
+    """
 
-        Without a state it is written alone, to be trained elsewhere. Raises NasError, and leaves
-        nothing new in the folder, where the file's outputs are not the built network's.
-        """
+    EXTRA: str | None
+    PACKAGES: tuple[str, ...]
+    RUNTIME: str
+    OPTIONS: tuple[str, ...]
+    TOLERANCE: float | None
+    NEEDS_DATA: bool
+
+    def write(self, exportable: Exportable, folder: Path) -> Written:
+        """Write the network into an empty folder. Raises NasError where that is impossible."""
 
     def load(self, path: Path) -> "Callable[[Tensor], Tensor]":
-        """Return the function from images to logits that an exported file holds."""
+        """Return the function from images to logits that a file holds, run by its own runtime."""
 
 
-_registry: Registry[Exporter] = Registry("export format", __name__)
+_registry: Registry[Exporter] = Registry(
+    "export format", __name__, hyphens=True, helpers=("proof", "graph")
+)
 names, check, get = _registry.names, _registry.check, _registry.get

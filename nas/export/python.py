@@ -22,21 +22,30 @@ from torch import Tensor, nn
 from nas import blocks, network
 from nas.architecture import Architecture
 from nas.blocks.notation import notation
-from nas.data.pixels import PixelReading
-from nas.errors import NasError, UserError
-from nas.export import Facts
+from nas.data.pixels import UNIT, WHITE, PixelReading
+from nas.errors import NasError, SpaceError, UserError
+from nas.export import Exportable, Facts, Written
 from nas.export._definitions import Definitions
+from nas.export._parsing import parsed
+from nas.files.reading import read_text
 from nas.training.targets import ClassTargets, Targets, targets_named
 
+EXTRA = None
+PACKAGES = ("torch",)
+RUNTIME = "torch"
+OPTIONS: tuple[str, ...] = ()
+NEEDS_DATA = False
 WIDTH = 100
 TOLERANCE = 1e-5  # relative to the largest logit
 INDENT = " " * 4
 OWN_NAMES = (
-    "Network", "preprocess", "probabilities_of", "answers", "read_safetensors", "load", "check",
+    "Network", "preprocess", "normalise", "probabilities_of", "answers", "read_safetensors", "load",
+    "check", "read_image", "classify", "refuse",
 )  # fmt: skip
 
 IMPORTS = """\
 import json
+import sys
 from pathlib import Path
 import torch
 from torch import Tensor, nn
@@ -47,9 +56,13 @@ PREPROCESS = '''
 def preprocess(images: Tensor) -> Tensor:
     """Resize and normalise images: (N, {channels}, H, W), {values}, for the network."""
     size = (RESOLUTION, RESOLUTION){steps}
-    images = F.interpolate(images.float(), size, mode="bilinear", antialias=True) / 255
+    return normalise(F.interpolate(images.float(), size, mode="bilinear", antialias=True))
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Normalise images of the network's size, of values from 0 to 255, by channel."""
     mean, std = (torch.tensor(each, device=images.device).view(-1, 1, 1) for each in (MEAN, STD))
-    return (images - mean) / std
+    return (images / 255 - mean) / std
 '''
 
 # The steps before it where the training images had more than 8 bits, or were transparent.
@@ -106,12 +119,82 @@ def check(network: Network) -> dict[str, tuple[object, object]]:
     return {"params": (params, PARAMS), "macs": (macs, MACS), "output": (shape, (1, CLASSES))}
 
 
+def refuse(reason: object) -> SystemExit:
+    """Print why there is nothing to do, and return the end with status 2."""
+    print(f"{Path(__file__).name}: {reason}", file=sys.stderr)
+    return SystemExit(2)
+
+
 if __name__ == "__main__":
+    if paths := sys.argv[1:]:
+        {arguments}
     for what, (found, stated) in check(load() if WEIGHTS.exists() else Network().eval()).items():
         if found != stated:
             raise SystemExit(f"{what}: {found}, but this file states {stated}")
         print(f"{what}: {found}, as stated")
 '''
+TRAINED = "classify(paths)\n        raise SystemExit"
+UNTRAINED = 'raise refuse(f"was not trained on images, it has no class for {paths[0]}")'
+
+CLASSIFY = '''
+def read_image(path: str) -> Tensor:
+    """Read an image file with Pillow, as in training: (1, {channels}, RESOLUTION, RESOLUTION)."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as file:
+        raw = str(file.tile)  # says how many bits a pixel has in the file
+        image = ImageOps.exif_transpose(file)
+{deep}
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, ({background}, {background}, {background}, 255))
+        image = Image.alpha_composite(ground, image.convert("RGBA"))
+    image = image.convert("{mode}").resize((RESOLUTION, RESOLUTION), Image.Resampling.BILINEAR)
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return pixels.view(1, RESOLUTION, RESOLUTION, IN_CHANNELS).permute(0, 3, 1, 2)
+
+
+def classify(paths: list[str]) -> None:
+    """Print a table, as CSV, of the class of each image file and the probability of every class."""
+    if not WEIGHTS.exists():
+        raise refuse(f"its weights are missing, {{WEIGHTS}}")
+    network, images = load(), []
+    for path in paths:
+        try:
+            images.append(read_image(path))
+        except ImportError:
+            raise refuse("image files are read with Pillow: pip install pillow") from None
+        except Exception as error:  # Pillow raises nearly anything on a damaged file
+            raise refuse(f"{{path}} is no image for this network: {{error}}") from None
+    table = csv.writer(sys.stdout, lineterminator="\\n")
+    table.writerow(["file", "class", *CLASS_NAMES])
+    for path, image in zip(paths, images, strict=True):
+        with torch.no_grad():
+            probabilities = probabilities_of(network(normalise(image)))
+        {answer}
+        table.writerow([path, answer, *(f"{{share:.6f}}" for share in probabilities[0].tolist())])
+'''
+
+# How pixels of more than 8 bits are read: of sets that have some, and of those that have none.
+DEEP = """\
+    if image.mode.startswith({deep}):
+        low, high = LEVELS
+        numbers = bytearray(image.convert("F").tobytes())
+        levels = torch.frombuffer(numbers, dtype=torch.float32).double()
+        if not levels.isfinite().all():
+            raise ValueError("pixels that are not finite")
+        share = ((levels - low) / (high - low)).clamp(0, 1)
+        image = Image.frombytes("L", image.size, bytes((share * 255).round().byte().tolist()))
+    elif ";16" in raw or image.mode.startswith("I"):
+        raise ValueError("other pixels of more than 8 bits than the training images")"""
+SHALLOW = """\
+    if ";16" in raw or image.mode.startswith(("I", "F")):
+        raise ValueError("more than 8 bits; the training images have 8")"""
+
+
+def write(exportable: Exportable, folder: Path) -> Written:
+    """Write model.py and model.safetensors."""
+    exported = exportable.architecture, exportable.state, folder, exportable.facts
+    return Written(export(*exported))
 
 
 def export(
@@ -193,6 +276,11 @@ def read(path: Path) -> Emitted:
         ) from error
 
 
+def parse(path: str | Path) -> Architecture:
+    """Return the architecture of an emitted file, without running it; raises SpaceError."""
+    return parsed(read_text(path, SpaceError), str(path))
+
+
 def prove(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -> None:
     """Run an emitted file and hold it to the built network; raises NasError where they differ.
 
@@ -231,12 +319,15 @@ def source(architecture: Architecture, facts: Facts) -> str:
     """Return the text of model.py."""
     definitions = Definitions(taken=OWN_NAMES)
     body = _network(architecture, definitions)
-    tail = TAIL
+    tail = _tail(UNTRAINED)
     definitions.add_imports(ast.parse(IMPORTS))
     if facts.mean:
         definitions.add_imports(ast.parse("from torch.nn import functional as F"))
         start = _preprocess(architecture, facts.reading)
-        tail = "\n".join([start, _predict(architecture, facts.targets), TAIL])
+        if facts.class_names and architecture.in_channels in (1, 3):
+            definitions.add_imports(ast.parse("import csv"))
+            tail = _tail(TRAINED, _classify(architecture, facts))
+        tail = "\n".join([start, _predict(architecture, facts.targets), tail])
     sections = [*definitions.texts.values(), body, tail.strip("\n")]
     return "\n".join(
         [
@@ -260,6 +351,29 @@ def _preprocess(architecture: Architecture, reading: PixelReading) -> str:
             steps + COMPOSE,
         )
     return PREPROCESS.format(channels=channels, values=values, steps=steps)
+
+
+def _tail(arguments: str, functions: str = "") -> str:
+    """Return the end of the file, with what it does with its arguments and functions for that."""
+    main = 'if __name__ == "__main__":'
+    before = f"{functions.strip()}\n\n\n{main}" if functions else main
+    return TAIL.replace("{arguments}", arguments).replace(main, before)
+
+
+def _classify(architecture: Architecture, facts: Facts) -> str:
+    """Return the functions that classify image files; they agree with `nas.data.pixels`."""
+    reading, unit = facts.reading, facts.reading.levels == UNIT
+    deep = '"F"' if unit else '("I", "F")'
+    one = facts.targets.task == "classes"
+    labels = '"|".join(name for name, has in zip(CLASS_NAMES, found, strict=True) if has)'
+    several = f"found = answers(probabilities)[0]\n        answer = {labels}"
+    return CLASSIFY.format(
+        channels=architecture.in_channels,
+        deep=SHALLOW if reading.levels is None else DEEP.format(deep=deep),
+        background=WHITE if reading.background is None else "BACKGROUND",
+        mode="L" if architecture.in_channels == 1 else "RGB",
+        answer="answer = CLASS_NAMES[int(answers(probabilities))]" if one else several,
+    )
 
 
 def _predict(architecture: Architecture, targets: Targets) -> str:

@@ -624,6 +624,22 @@ def attribute(connection: sa.Connection, study_id: int, key: str) -> Any:
     )
 
 
+def exports(
+    connection: sa.Connection, study_id: int, architecture_id: str
+) -> list[Mapping[str, Any]]:
+    """Return the verdicts on the exports of an architecture's trainings, by recipe and format."""
+    attributes = schema.OPTUNA_STUDY_ATTRIBUTES.c
+    mine = attributes.key.startswith(export_key(architecture_id), autoescape=True)
+    rows = sa.select(attributes.value_json).where((attributes.study_id == study_id) & mine)
+    found = connection.execute(rows.order_by(attributes.key)).scalars()
+    return [json.loads(value) for value in found]
+
+
+def export_key(architecture_id: str) -> str:
+    """Return the beginning of the keys of verdicts on an architecture's exports."""
+    return f"{schema.EXPORT}:{architecture_id}:"
+
+
 def warnings(connection: sa.Connection, study_id: int) -> list[GuardWarning]:
     """Return the warnings of a study's guards."""
     return [GuardWarning(**each) for each in attribute(connection, study_id, schema.WARNINGS) or ()]

@@ -8,8 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-# Keys of user attributes of a study in Optuna's table: its guards' warnings, its data's facts.
-WARNINGS, DATA = "warnings", "data"
+# Keys of user attributes of a study in Optuna's table: its guards' warnings, its data's facts, and,
+# as a prefix, the verdicts on what was exported.
+WARNINGS, DATA, EXPORT = "warnings", "data", "export"
 VERSION_TABLE = "nas_alembic_version"
 METADATA = sa.MetaData(  # the names of constraints, so that migrations can refer to them
     naming_convention={

@@ -17,7 +17,7 @@ from nas.store import dialects, migrate, places, queries, schema
 from nas.store import engine as engines
 from nas.store.dialects import finite, insert_new
 from nas.store.optuna_storage import BatchedStorage, lock_study, reported
-from nas.store.records import GuardWarning, Metrics
+from nas.store.records import Evaluation, GuardWarning, Metrics
 
 _OPENING_ATTEMPTS = 8
 _MADE_BY_ANOTHER = ("already exists", "unique", "duplicate")
@@ -143,6 +143,14 @@ class Store:
         """Store an attribute of a study in Optuna's table, in place of an earlier one."""
         with reported(self.url, "write"):
             self.storage.set_study_user_attr(study_id, key, value)
+
+    def set_export(self, study_id: int, of: Evaluation, verdict: Mapping[str, Any]) -> None:
+        """Store the verdict on an evaluation's network in a format, in place of an earlier one.
+
+        A finished trial's attributes are frozen: the verdict is an attribute of the study.
+        """
+        key = f"{queries.export_key(of.architecture_id)}{of.recipe_hash}:{verdict['format']}"
+        self.set_attribute(study_id, key, {"recipe_hash": of.recipe_hash, **verdict})
 
     def add_artifact(self, study_id: int, kind: str, path: str) -> None:
         """Record a file that a study made; the same file is recorded once."""

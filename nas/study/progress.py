@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from nas.quantities import from_here, number, short
 from nas.store import queries
 from nas.store.activity import Activity, activity, between
+from nas.store.engine import sqlite_file
 from nas.store.records import GuardWarning
 
 ENOUGH_RECENT = 3  # ended trials, from which on the last quarter of an hour tells the pace
@@ -49,7 +50,8 @@ class Progress:
     seconds without progress where nobody is at work, else None. `fidelities` counts the complete
     evaluations by their epochs. `curves` has the metric after each epoch of the trials of a study
     that trains a given network. `disk` says how little space is left for the checkpoints of those
-    at work, on a full disk of this machine. `warnings` are those of the study's guards.
+    at work or for the store's file, on a full disk of this machine. `warnings` are those of the
+    study's guards.
     """
 
     study: str
@@ -134,7 +136,9 @@ def progress(
     seconds_left = _seconds_left(info.seconds, now, run)
     works = bool(now.working)
     limits = [seconds_left, _trials_take(now, unspent, run)]
-    folder = info.checkpoints or info.folder
+    database = sqlite_file(connection.engine.url)
+    places = [info.checkpoints or info.folder, str(database.parent) if database else None]
+    shortages = filter(None, map(little_space, filter(None, places)))
     return Progress(
         study=info.name,
         info=info,
@@ -153,7 +157,7 @@ def progress(
         else None,
         idle=None if works or now.last_progress is None else between(now.last_progress, now.now),
         is_done=not works and ((unspent == 0 and not now.holders) or seconds_left == 0.0),
-        disk=little_space(folder) if folder and (works or run is not None) else None,
+        disk=next(shortages, None) if works or run is not None else None,
         curves=_curves(connection, info) if info.is_given else {},
     )
 

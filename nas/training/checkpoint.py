@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import re
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,6 +28,8 @@ from nas.errors import DiskFull, UserError
 
 WEIGHTS = "weights.safetensors"
 _NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
+_PART = re.compile(r"\.(?:checkpoint-\d+|weights)\.safetensors\.\d+")  # not yet renamed
+OLD_PART = 3600.0  # seconds: nobody writes a file for so long
 _UNREADABLE = (OSError, SafetensorError, ValueError, KeyError)
 
 
@@ -66,12 +69,14 @@ class Checkpoints:
                 "--checkpoints is a folder, or a URL such as s3://bucket/folder, to write to."
             ) from None
 
-    def remove_folder(self) -> None:
-        """Remove the training's folder if it is empty, and of a file system that has folders."""
+    def remove_folder(self) -> bool:
+        """Remove the training's folder on a local disk if it is empty; tell whether it was."""
         fs, path = self._place
         if isinstance(fs, LocalFileSystem):
             with suppress(OSError):
                 Path(path).rmdir()
+                return True
+        return False
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any], progress: int) -> None:
         """Write tensors and plain state; raise DiskFull, and leave what was there, without space.
@@ -115,7 +120,20 @@ class Checkpoints:
         """Delete the checkpoints: they are not needed any more."""
         for attempt in self._attempts():
             self._delete(_name(attempt))
+        self.remove_parts()
         self.remove_folder()
+
+    def remove_parts(self, older_than: float = 0.0) -> int:
+        """Remove what killed writers left half written on a local disk; return the count."""
+        fs, path = self._place
+        if not isinstance(fs, LocalFileSystem):
+            return 0
+        latest = time.time() - older_than
+        files = [file for file in Path(path).glob(".*") if _PART.fullmatch(file.name)]
+        parts = [file for file in files if file.stat().st_mtime <= latest]
+        for part in parts:
+            part.unlink(missing_ok=True)
+        return len(parts)
 
     def save_weights(self, state: Mapping[str, Tensor]) -> None:
         """Keep a finished training's weights; raise DiskFull without space."""
@@ -171,13 +189,14 @@ class Checkpoints:
             fs.rm_file(f"{path}/{name}")
 
 
-def remove_empty_folders(url: str) -> int:
-    """Remove the empty folders of trainings below a folder, left by killed workers; count them."""
+def remove_leftovers(url: str) -> int:
+    """Remove half-written files and empty folders of killed workers below a folder; count them."""
     fs, path = _opened(url)
-    folders = [each for each in Path(path).glob("*") if each.is_dir() and not any(each.iterdir())]
-    for each in folders if isinstance(fs, LocalFileSystem) else ():
-        Checkpoints(str(each)).remove_folder()
-    return len(folders)
+    if not isinstance(fs, LocalFileSystem):
+        return 0
+    folders = [Checkpoints(str(each)) for each in Path(path).glob("*") if each.is_dir()]
+    parts = sum(folder.remove_parts(OLD_PART) for folder in folders)
+    return parts + sum(folder.remove_folder() for folder in folders)
 
 
 def with_weights(url: str) -> list[Checkpoints]:

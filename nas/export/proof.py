@@ -1,0 +1,165 @@
+"""The proof of an export: its own runtime runs the file, and the built network's outputs decide.
+
+A file whose outputs differ, or that can't be run, is not left on disk.
+"""
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas.errors import NasError, UserError
+from nas.export import Exportable, ExportOptions, get, graph
+from nas.quantities import from_here
+
+BATCHES = (1, 3)  # images at once, of noise
+REAL = 8  # images of the data's train split
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The verdict on a file: the largest difference of its outputs, relative to the largest output.
+
+    `tolerance` is the most that is allowed; None where `stated` has the numbers that decided.
+    `runtime` is what ran the file; `real_images` counts the images of the data among its inputs.
+    With a `failure` there is no file.
+    """
+
+    format: str
+    runtime: str
+    tolerance: float | None
+    path: Path | None = None
+    verified: float | None = None
+    real_images: int = 0
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    failure: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        path = None if self.path is None else from_here(self.path)
+        return {**self.verdict(), "path": path}
+
+    def verdict(self) -> dict[str, Any]:
+        """Return plain data without the path, which is one machine's."""
+        plain = {name: value for name, value in vars(self).items() if name != "path"}
+        return {**plain, "stated": dict(self.stated)}
+
+
+def check_formats(names: Sequence[str], options: ExportOptions) -> None:
+    """Refuse formats that can't be written here or do not heed an option that is given.
+
+    Raises UserError for packages that are missing, with the extra that brings them.
+    """
+    heeded = {option for name in names for option in get(name).OPTIONS}
+    for option in fields(options):
+        if getattr(options, option.name) != option.default and option.name not in heeded:
+            raise UserError(
+                f"--{option.name.replace('_', '-')} is no option of {', '.join(names)}."
+            )
+    for name in names:
+        exporter = get(name)
+        missing = [package for package in exporter.PACKAGES if find_spec(package) is None]
+        if missing:
+            extra = exporter.EXTRA
+            way = f"pip install 'nas[{extra}]'" if extra else "no extra of nas brings it"
+            raise UserError(f"The format {name} needs {', '.join(missing)}: {way}.")
+
+
+def prove(name: str, exportable: Exportable, out_dir: Path) -> Proof:
+    """Write a network in a format, run the file, and move it into the folder if it is equal.
+
+    Raises UserError for a mistake; another failure is in the proof, and nothing is written.
+    """
+    exporter, made_here = get(name), not out_dir.exists()
+    exportable = _heeding(exportable, exporter.OPTIONS)
+    proof = Proof(name, f"{exporter.RUNTIME} {version(exporter.RUNTIME)}", exporter.TOLERANCE)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=out_dir, prefix=".export-") as temporary:
+            with _quiet():
+                path, stated = exporter.write(exportable, Path(temporary))
+                difference, real = _difference(exportable, exporter.load(path))
+            if exporter.TOLERANCE is not None and not difference <= exporter.TOLERANCE:
+                raise NasError(
+                    f"the outputs differ by {difference:.1e} of the largest from the trained"
+                    f" network's; {exporter.TOLERANCE:.0e} is allowed."
+                )
+            _move(Path(temporary), out_dir)
+            moved = out_dir / path.relative_to(temporary)
+            return replace(proof, path=moved, verified=difference, real_images=real, stated=stated)
+    except UserError:
+        raise
+    except Exception as error:  # converters and runtimes raise what they like
+        reason = str(error) if isinstance(error, NasError) else _foreign(error)
+        return replace(proof, failure=NasError(reason).args[0])
+    finally:
+        if made_here and not any(out_dir.iterdir()):
+            out_dir.rmdir()
+
+
+def _heeding(exportable: Exportable, options: Collection[str]) -> Exportable:
+    """Return a network whose other options are the default; the same one where they are already."""
+    default: dict[str, Any] = {
+        each.name: each.default for each in fields(ExportOptions) if each.name not in options
+    }
+    heeded = replace(exportable.options, **default)
+    return exportable if heeded == exportable.options else replace(exportable, options=heeded)
+
+
+def _difference(exportable: Exportable, run: Callable[[Tensor], Tensor]) -> tuple[float, int]:
+    """Return the largest relative difference over noise and real images, and how many are real."""
+    built, largest = graph.rebuilt(exportable), 0.0
+    batches = [graph.example(exportable, count, seed) for seed, count in enumerate(BATCHES)]
+    real = real_images(exportable)
+    for images in (*batches, *real):
+        with torch.no_grad():
+            expected = built(graph.standard(exportable, images))
+            actual = run(images)
+        largest = max(largest, graph.largest_difference(expected, actual))
+    return largest, sum(map(len, real))
+
+
+def real_images(exportable: Exportable) -> list[Tensor]:
+    """Return some images of the train split as the exported network takes them, or none."""
+    if exportable.data is None or not exportable.facts.mean:
+        return []
+    images = exportable.data.splits["train"].images(exportable.architecture.resolution)
+    return [graph.inputs(exportable, images[:: -(-len(images) // REAL)])]
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move the files of a folder into another, in place of files of these names."""
+    for path in sorted(source.rglob("*")):
+        moved = target / path.relative_to(source)
+        if path.is_dir():
+            moved.mkdir(exist_ok=True)
+        else:
+            os.replace(path, moved)
+
+
+def _foreign(error: Exception) -> str:
+    """Return the kind and the first line of another package's error."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence converters: their warnings are for their authors, the proof is ours."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

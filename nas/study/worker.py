@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
+from typing import Any
 
 import optuna
 
@@ -203,7 +204,8 @@ def assemble(
 ) -> Worker:
     """Return a study's worker, whose time counts from now; by default it trains.
 
-    It tells the `observers`, by default the study's journal, its showcase and the `reporters`.
+    It tells the `observers`, by default the study's journal, its showcase, its trackers and the
+    `reporters`.
     """
     deadline = math.inf if order.seconds is None else time.monotonic() + order.seconds
 
@@ -223,12 +225,12 @@ def assemble(
     study = trials.optuna_study(pruner=pruners.get(config.pruner).make(config.recipe.epochs))
     if observers is None:
         showcase = [Showcase(config, store, order.study)] if config.showcase else []
-        params = lambda number: trials.shown(number).params  # noqa: E731 - said once
-        told = [
-            Tracking(name, config.folder, trials.info, params, config.score)
+        parameters = partial(_parameters, trials)
+        tracking = [
+            Tracking(name, config.folder, trials.info, parameters, config.score)
             for name in config.track
         ]
-        observers = Observers([Journal(config.folder), *showcase, *told, *reporters])
+        observers = Observers([Journal(config.folder), *showcase, *tracking, *reporters])
     images = cache(config.load_data)
     asker = Asker(
         config, trials, study, images, observers, is_over,
@@ -243,6 +245,10 @@ def assemble(
         partial(trials.should_prune, study=study),
         is_over,
     )
+
+
+def _parameters(trials: Trials, number: int) -> dict[str, Any]:
+    return trials.shown(number).params
 
 
 @contextmanager

@@ -114,7 +114,8 @@ class Tracking(Observer):
         """Add the metrics of an epoch."""
         others = {"score": value, "train_loss": point.train_loss, "seconds": point.seconds}
         values = _finite({**point.metrics, **others})
-        self._try(lambda: self._run and self._run.epoch(point.epoch, values))
+        if self._run is not None:
+            self._try(partial(self._run.epoch, point.epoch, values))
 
     def ended(self, lease: Lease, state: str, metrics: Metrics, reason: str | None) -> None:
         """End the run with the final metrics."""
@@ -153,7 +154,8 @@ class Tracking(Observer):
     ) -> None:
         values = _finite({**metrics, "score": self._score(metrics, of) if metrics else None})
         reason = reason and hidden(reason)
-        self._try(lambda: self._run and self._run.end(state, values, reason))
+        if self._run is not None:
+            self._try(partial(self._run.end, state, values, reason))
         self._run = None
 
     def _try(self, tell: Callable[[], object]) -> None:

@@ -17,6 +17,7 @@ FLUSH = 1.0  # seconds after which what a killed worker has logged is in its fil
 
 def begin(trial: Trial, folder: Path) -> "Run":
     """Begin a trial's run, or go on with it."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # an offline run tells nobody
     import wandb
 
     return Run(
@@ -26,7 +27,7 @@ def begin(trial: Trial, folder: Path) -> "Run":
             id=trial.key,
             resume="allow",
             reinit="create_new",
-            mode=os.environ.get("WANDB_MODE") or "offline",
+            mode=None if os.environ.get("WANDB_MODE") else "offline",
             dir=folder,
             config={**trial.parameters, **trial.facts, **trial.cost},
             settings=wandb.Settings(

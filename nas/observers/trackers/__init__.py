@@ -30,7 +30,7 @@ log = logging.getLogger("nas")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class TrackedTrial:
     """A trial as its run begins: `key` is that of the run, whoever trains the trial and when.
 
     `parameters` are the choices that made the network; `facts` are texts such as its notation.
@@ -49,7 +49,7 @@ class Trial:
         return f"trial-{self.number:05d}"
 
 
-class Run(Protocol):
+class TrackedRun(Protocol):
     """A trial's run."""
 
     def epoch(self, epoch: int, values: Values) -> None:
@@ -62,7 +62,7 @@ class Run(Protocol):
 class Tracker(Protocol):
     """A tracker's file; its name is that of the package it needs, and of our extra."""
 
-    def begin(self, trial: Trial, folder: Path) -> Run:
+    def begin(self, trial: TrackedTrial, folder: Path) -> TrackedRun:
         """Begin a trial's run, or go on with it; what is kept here lies in the study's folder."""
         ...
 
@@ -103,7 +103,7 @@ class Tracking(Observer):
     ) -> None:
         self.tracker, self.folder, self.study = tracker, Path(folder), study
         self._parameters, self._score = parameters, score
-        self._run: Run | None = None
+        self._run: TrackedRun | None = None
         self._has_failed = False
 
     def started(self, lease: Lease, evaluation: Evaluation) -> None:
@@ -134,7 +134,7 @@ class Tracking(Observer):
 
     def _begin(self, number: int, evaluation: Evaluation) -> None:
         parts = self.study.name, self.study.created.isoformat(), number
-        trial = Trial(
+        trial = TrackedTrial(
             study=self.study.name,
             number=number,
             key=hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()[:16],

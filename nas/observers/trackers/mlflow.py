@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.observers.trackers import LEFT, Trial, Values
+from nas.observers.trackers import LEFT, TrackedTrial, Values
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -18,7 +18,7 @@ KEY = "nas.key"  # the tag by which a trial's run is found again
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", LEFT: "KILLED"}
 
 
-def begin(trial: Trial, folder: Path) -> "Run":
+def begin(trial: TrackedTrial, folder: Path) -> "MlflowRun":
     """Find a trial's run, or make it."""
     from filelock import FileLock
 
@@ -43,10 +43,10 @@ def begin(trial: Trial, folder: Path) -> "Run":
             run = client.create_run(experiment, tags=tags, run_name=trial.name).info.run_id
             parameters = [Param(name, str(value)) for name, value in trial.parameters.items()]
             client.log_batch(run, _metrics(trial.cost, 0), parameters)
-    return Run(client, run, lock)
+    return MlflowRun(client, run, lock)
 
 
-class Run:
+class MlflowRun:
     """A trial's run in MLflow."""
 
     def __init__(self, client: "MlflowClient", run: str, lock: "BaseFileLock") -> None:

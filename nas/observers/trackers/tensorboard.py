@@ -3,21 +3,21 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.observers.trackers import LEFT, Trial, Values
+from nas.observers.trackers import LEFT, TrackedTrial, Values
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-def begin(trial: Trial, folder: Path) -> "Run":
+def begin(trial: TrackedTrial, folder: Path) -> "EventFiles":
     """Begin a trial's run; the file is made when there is something to write."""
-    return Run(trial, folder / "tensorboard" / trial.name)
+    return EventFiles(trial, folder / "tensorboard" / trial.name)
 
 
-class Run:
+class EventFiles:
     """The event files of a trial."""
 
-    def __init__(self, trial: Trial, folder: Path) -> None:
+    def __init__(self, trial: TrackedTrial, folder: Path) -> None:
         self.trial, self.folder = trial, folder
         self._writer: SummaryWriter | None = None
 

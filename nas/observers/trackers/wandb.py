@@ -9,18 +9,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nas.observers.trackers import Trial, Values
+from nas.observers.trackers import TrackedTrial, Values
 
 LONGEST = 128  # characters of a project's name
 FLUSH = 1.0  # seconds after which what a killed worker has logged is in its file
 
 
-def begin(trial: Trial, folder: Path) -> "Run":
+def begin(trial: TrackedTrial, folder: Path) -> "WandbRun":
     """Begin a trial's run, or go on with it."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # an offline run tells nobody
     import wandb
 
-    return Run(
+    return WandbRun(
         wandb.init(
             project=re.sub(r"[#?%:]", "-", trial.study)[:LONGEST],
             name=trial.name,
@@ -42,7 +42,7 @@ def begin(trial: Trial, folder: Path) -> "Run":
     )
 
 
-class Run:
+class WandbRun:
     """A trial's run in Weights & Biases."""
 
     def __init__(self, run: Any) -> None:

@@ -15,6 +15,7 @@ from nas.commands import (
     networks,
     predict,
     proxies,
+    publish,
     recipe,
     space,
     store,
@@ -70,6 +71,7 @@ add(app, "rescore", studies.rescore)
 add(app, "show", studies.show)
 add(app, "proxies", proxies.compare_proxies)
 add(app, "export", export.export_model)
+add(app, "publish", publish.publish)
 add(app, "evaluate", evaluate.evaluate, _counting)
 add(app, "predict", predict.predict, _counting)
 add(app, "cost", networks.cost)

@@ -1,8 +1,8 @@
 """Neural architecture search for efficient ConvNets.
 
 The root is lazy: `import nas` costs nothing, and a verb's machinery (torch above all) is imported
-when the verb is first used. The verbs are those of the command line; two of them have longer names
-here, since `nas.cost` and `nas.export` are where the formulas and the exporters live.
+when the verb is first used. The verbs are those of the command line; three have longer names here,
+since `nas.cost`, `nas.export` and `nas.report` are where formulas, exporters and figures live.
 
     study = nas.search(space="mixconv", data="digits", target_flops=2e6, trials=24)
     model = study.best.build()
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nas.commands.proxies import compare_proxies
     from nas.commands.publish import publish
     from nas.commands.recipe import recipe_diff, recipe_show, recipes
+    from nas.commands.report import compare, plot, report_study
     from nas.commands.search import resume, search
     from nas.commands.space import (
         space_diagram,
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "compare_proxies", "cost_of", "data_show", "evaluate", "export_model", "front",
-    "latency_of", "latency_table", "predict", "publish", "recipe_diff", "recipe_show",
-    "recipes", "rescore", "resume", "scale", "search", "show", "space_diagram",
+    "compare", "compare_proxies", "cost_of", "data_show", "evaluate", "export_model", "front",
+    "latency_of", "latency_table", "plot", "predict", "publish", "recipe_diff", "recipe_show",
+    "recipes", "report_study", "rescore", "resume", "scale", "search", "show", "space_diagram",
     "space_preflight", "space_sample", "space_validate", "spaces", "status", "top", "train",
 ]  # fmt: skip
 
@@ -49,6 +50,7 @@ _MODULES = {  # where the verbs are
     "predict": ("predict",),
     "proxies": ("compare_proxies",),
     "publish": ("publish",),
+    "report": ("compare", "plot", "report_study"),
     "recipe": ("recipe_diff", "recipe_show", "recipes"),
     "search": ("resume", "search"),
     "space": ("space_diagram", "space_preflight", "space_sample", "space_validate", "spaces"),

@@ -50,6 +50,7 @@ import benchmarks.search.__main__
 import nas
 from nas.cli import app, jobs
 from nas.cli.jobs import read_search
+from nas.latency import remote
 from nas.search_space import preflight
 from nas.store import queries
 from nas.study import preparation, proposer
@@ -228,6 +229,13 @@ def run_python_file(path: str, *files: str) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+def run_without_host(words: list[str]) -> None:
+    """Check the address of a machine that is not here, and run the command without it."""
+    at = next(i for i, word in enumerate(words) if word in ("--host", "--latency-host"))
+    assert remote.command(words[at + 1])
+    run_nas(shlex.join([*words[:at], *words[at + 2 :]]))
+
+
 def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
     """Run or check one shell line of a document; see the module's docstring."""
     words = shlex.split(line, comments=True)
@@ -240,6 +248,8 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
             check_ray(verb, options)
         case ["nas", "search", *options] if "ray" in options:
             run_on_ray("search", *options)
+        case ["nas", *rest] if "raspberrypi" in line:
+            run_without_host(rest)
         case ["nas", *rest] if endless(rest):
             run_until_ctrl_c(rest)
         case ["nas", "dashboard", *_]:

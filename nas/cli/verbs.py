@@ -17,6 +17,7 @@ from nas.commands import (
     proxies,
     publish,
     recipe,
+    report,
     space,
     store,
     studies,
@@ -69,6 +70,9 @@ add(app, "logs", logs.logs)
 add(app, "top", studies.top_or_front)
 add(app, "rescore", studies.rescore)
 add(app, "show", studies.show)
+add(app, "report", report.report_study)
+add(app, "plot", report.plot)
+add(app, "compare", report.compare)
 add(app, "proxies", proxies.compare_proxies)
 add(app, "export", export.export_model)
 add(app, "publish", publish.publish)

@@ -102,6 +102,8 @@ class Study:
         folder = best.code.parent.parent
         for picture in ("search.png", "front.png") if best.front else ("search.png",):
             yield f"picture: {from_here(folder / picture)}"
+        if (page := folder / "report.html").exists():
+            yield f"report: {from_here(page)}"
         yield f"code: {from_here(best.code)}"
 
 
@@ -208,12 +210,16 @@ def _conclude(prepared: "Prepared", store: "Store") -> "Best | None":
     from filelock import FileLock
 
     from nas.store.engine import patient
+    from nas.study.overview import write_report
     from nas.study.winner import conclude
 
     path = Path(prepared.config.folder, "logs", "end.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with held(FileLock(path), lambda: log.warning("waiting for another driver's end")):
-        return patient(conclude)(store, prepared.name)
+        winner = patient(conclude)(store, prepared.name)
+        if winner is not None:
+            write_report(store, prepared.name)
+        return winner
 
 
 def _has_ended(prepared: "Prepared", store: "Store") -> bool:

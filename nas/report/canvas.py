@@ -1,7 +1,7 @@
-"""The sheets of a diagram, in inches from the lower left: vectors by matplotlib, or pixels.
+"""The sheets of a diagram, in inches from the lower left: vectors by matplotlib, pixels, or SVG.
 
 Pixels, by Pillow, are for a picture beside every trial: they take a twentieth of matplotlib's time
-and do not import it.
+and do not import it. SVG is for a page, whose style colours it; it is written without matplotlib.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from PIL import Image, ImageDraw, ImageFont
+
+from nas.report.markup import Markup, element, joined
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -187,6 +189,75 @@ class Pixels:
         for number, line in enumerate(lines):
             place = (x, y + (start + number) * step)
             draw.text(place, line, style.color, face, ALIGNED[style.ha] + "m")
+
+
+@dataclass(frozen=True)
+class Scalable:
+    """A sheet that is SVG: its colours are attributes, which the style of a page may replace."""
+
+    width: float
+    height: float
+    _painting: list[tuple[float, Markup]] = field(default_factory=list)
+
+    def text(self, at: Point, text: str, style: Style) -> None:
+        """Write a text; the frame of a badge is left out."""
+        lines = text.split("\n")
+        step = style.spacing * style.size
+        start = {"top": 0.5, "center": -(len(lines) - 1) / 2, "bottom": 0.5 - len(lines)}[style.va]
+        x, y = self._place(*at)
+        anchor = {"left": None, "center": "middle", "right": "end"}[style.ha]
+        looks: dict[str, object] = {
+            "font_size": f"{style.size:g}", "fill": style.color, "text_anchor": anchor,
+            "font_weight": "bold" if style.bold else None,
+        }  # fmt: skip
+        for number, line in enumerate(lines):
+            middle = y + (start + number) * step + 0.35 * style.size
+            self._add(style.zorder, element("text", line, x=_digits(x), y=_digits(middle), **looks))
+
+    def area(self, corners: Sequence[Point], fill: Fill) -> None:
+        """Fill a polygon, or a rectangle."""
+        if len(corners) == 2:
+            (left, low), (right, high) = corners
+            corners = [(left, low), (right, low), (right, high), (left, high)]
+        self._path(corners, fill.zorder, "Z", fill=fill.color, stroke=fill.edge, stroke_width=0.6)
+
+    def line(self, ends: tuple[Point, Point], stroke: Stroke) -> None:
+        """Draw a straight line."""
+        self._path(ends, stroke.zorder, "", stroke=stroke.color, stroke_width=stroke.width)
+
+    def arc(self, centre: Point, size: tuple[float, float], stroke: Stroke) -> None:
+        """Draw the upper half of an ellipse."""
+        (x, y), (across, up) = self._place(*centre), (size[0] * POINTS / 2, size[1] * POINTS / 2)
+        d = f"M{_digits(x - across)} {_digits(y)}a{_digits(across)} {_digits(up)} 0 0 1 "
+        d += f"{_digits(2 * across)} 0"
+        looks = {"stroke": stroke.color, "stroke_width": stroke.width, "fill": "none"}
+        self._add(stroke.zorder, element("path", d=d, **looks))
+
+    def svg(self, label: str) -> Markup:
+        """Return the sheet as an SVG element with a label for those who do not see it."""
+        marks = [mark for _, mark in sorted(self._painting, key=lambda pair: pair[0])]
+        size = f"0 0 {_digits(self.width * POINTS)} {_digits(self.height * POINTS)}"
+        return element(
+            "svg", joined(*marks), xmlns="http://www.w3.org/2000/svg", viewBox=size, role="img",
+            aria_label=label, class_="diagram",
+        )  # fmt: skip
+
+    def _add(self, zorder: float, mark: Markup) -> None:
+        self._painting.append((zorder, mark))
+
+    def _place(self, x: float, y: float) -> Point:
+        return x * POINTS, (self.height - y) * POINTS
+
+    def _path(self, corners: Sequence[Point], zorder: float, end: str, **looks: object) -> None:
+        places = (f"{_digits(x)} {_digits(y)}" for x, y in (self._place(*c) for c in corners))
+        if looks.get("stroke") is None:
+            looks = {"fill": looks["fill"]}
+        self._add(zorder, element("path", d=f"M{'L'.join(places)}{end}", **looks))
+
+
+def _digits(value: float) -> str:
+    """Write a place on a sheet, to a tenth of a point."""
+    return f"{value:.1f}".removesuffix(".0")
 
 
 @cache

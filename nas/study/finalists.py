@@ -73,16 +73,17 @@ class Standing:
     @property
     def error(self) -> float | None:
         """The standard error of the mean; None for a single seed."""
-        count = len(self.trainings)
-        return statistics.stdev(self.values) / math.sqrt(count) if count > 1 else None
+        return standard_error(self.values)
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """Student's 95 % interval of the mean over seeds; None for a single seed."""
-        if self.error is None:
-            return None
-        half = self.error * float(stdtrit(len(self.trainings) - 1, (1 + CONFIDENCE) / 2))
-        return self.mean - half, self.mean + half
+        return interval(self.values)
+
+    @property
+    def score_interval(self) -> tuple[float, float] | None:
+        """Student's 95 % interval of the score over seeds; None for a single seed."""
+        return interval([t.score or 0.0 for t in self.trainings])
 
     @property
     def validation(self) -> dict[str, float]:
@@ -168,9 +169,13 @@ class Ranking:
         if (sentence := self.sentence()) is not None:
             yield sentence
 
+    def standing_of(self, standing: Standing) -> str:
+        """Say what a network is best at: winner, most accurate, knee; empty for another."""
+        marks = {"winner": self.winner, "most accurate": self.accurate, "knee": self.knee}
+        return ", ".join(name for name, marked in marks.items() if marked is standing)
+
     def _row(self, standing: Standing) -> list[str]:
         low, high = standing.interval or (None, None)
-        marks = {"winner": self.winner, "most accurate": self.accurate, "knee": self.knee}
         return [
             str(standing.trial.number),
             quantities.short(standing.trial.cost.macs),
@@ -178,7 +183,7 @@ class Ranking:
             f"{standing.mean:.4f}",
             "" if low is None else f"{low:.4f} to {high:.4f}",
             f"{standing.score:.4f}",
-            ", ".join(name for name, marked in marks.items() if marked is standing),
+            self.standing_of(standing),
         ]
 
     def sentence(self) -> str | None:
@@ -206,6 +211,22 @@ class Ranking:
         if self.objective.target_latency_ms is not None:
             return self.objective.write(amount)
         return f"{quantities.short(amount)} FLOPs"
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Return the standard error of the mean of values; None of a single one."""
+    count = len(values)
+    return statistics.stdev(values) / math.sqrt(count) if count > 1 else None
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return Student's 95 % interval of the mean of values; None of a single one."""
+    error = standard_error(values)
+    if error is None:
+        return None
+    half = error * float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
+    mean = statistics.fmean(values)
+    return mean - half, mean + half
 
 
 def spreads(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float]:

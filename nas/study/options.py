@@ -18,6 +18,8 @@ from nas.cost import Limits
 from nas.credentials import check_no_secret, is_url
 from nas.errors import UnknownOption, UserError, unknown
 from nas.files.reading import read_toml
+from nas.latency import backends, devices, remote
+from nas.latency.backends import PREFERRED
 from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
 from nas.pruners import ladder
 from nas.training import augmentations, metrics, recipe_file, recipes
@@ -32,6 +34,8 @@ DEFAULT_BUDGET = 24, 1800.0  # trials and seconds, where neither is given
 FINALISTS, FINAL_SEEDS = 4, 3
 SUFFIX = "-finalists"  # of the name of a study of finalists
 LONGEST_NAME = 255 - len(SUFFIX)  # bytes: file systems allow 255
+# How the table of a search is measured, where none is given.
+MEASURED = ("latency_backend", "latency_host", "latency_batch", "latency_seconds")
 # The panels of --help.
 WHAT, PROPOSE, TRAIN = "What to search", "How to propose", "How to train"
 BUDGET, WHERE, WRITTEN = "Budget", "Where it runs", "What is written"
@@ -218,6 +222,11 @@ def _out(path: str, flag: str) -> str:
     return path
 
 
+def _host(host: str, _: str) -> str:
+    remote.command(host)
+    return host
+
+
 def _seconds(value: str | float, flag: str) -> float:
     return float(quantities.seconds(value, flag))
 
@@ -265,6 +274,13 @@ class SearchOptions:
     max_params: int | None = _option(
         None, "Limit that no trial may break, such as 5M.", WHAT, unit="params",
         read=quantities.count, fixes="limits")
+    max_memory: int | None = _option(
+        None, "Limit on peak activation memory, counted in float32, such as 1.5MB.", WHAT,
+        unit="memory", read=quantities.memory, fixes="limits")
+    target_device: str | None = _option(
+        None, "Keep the limits of a device, as int8, where no others are given: "
+        f"{_listed(devices.names())}.", WHAT, page="latency", kind="device", names=devices.names,
+        fixes="limits")
     groups: str | None = _option(
         None, "Which images belong together, such as a patient's: a regular expression with the "
         "group in parentheses, found in each file's name, or an .npz file's arrays.", WHAT,
@@ -284,6 +300,13 @@ class SearchOptions:
     latency_table: str | None = _option(
         None, "File of nas latency table, for --target-latency.", WHAT, page="latency",
         unset="one is made first", fixes="objective")
+    latency_backend: str | None = _option(
+        None, f"What runs the networks of a table that is made: {_listed(backends.names())}.",
+        WHAT, page="latency", kind="latency back end", names=backends.names,
+        unset="onnxruntime, where it is installed")
+    latency_host: str | None = _option(
+        None, "Make the table on another machine: user@host for ssh.", WHAT, page="latency",
+        read=_host, unset="this machine")
     latency_batch: int | None = _option(
         None, "Images at once in a table that is made.", WHAT, unit="images", at_least=1, unset="1")
     latency_seconds: float | None = _option(
@@ -411,15 +434,32 @@ class SearchOptions:
         changes: dict[str, Any] = {"warm_start": self.warm_start and learns}
         changes["fidelity"] = self.fidelity or ladder.DEFAULT
         changes["reduction"] = self.reduction or ladder.REDUCTION
-        if self.max_flops is None and self.target_flops is not None:
-            changes["max_flops"] = round(OVER_TARGET * self.target_flops)
         changes["trials"], changes["time"] = budget(self.trials, self.time)
-        return replace(self, **changes)
+        return replace(self.limited(), **changes)
+
+    def limited(self) -> "SearchOptions":
+        """Return the options with the limits that hold where none is given.
+
+        These are the device's, and for FLOPs the one over the target.
+        """
+        limits = Limits() if self.target_device is None else devices.get(self.target_device).limits
+        if self.target_flops is not None:
+            limits = limits.tightest(Limits(macs=round(OVER_TARGET * self.target_flops)))
+        return replace(
+            self,
+            max_flops=self.max_flops or limits.macs,
+            max_params=self.max_params or limits.params,
+            max_memory=self.max_memory or limits.peak_activation_bytes,
+        )
 
     @property
     def limits(self) -> Limits:
         """The hard limits."""
-        return Limits(macs=self.max_flops, params=self.max_params)
+        return Limits(
+            macs=self.max_flops,
+            params=self.max_params,
+            peak_activation_bytes=self.max_memory,
+        )
 
 
 @cache
@@ -489,10 +529,15 @@ def check(options: SearchOptions) -> None:
     """Refuse what can't be searched, so far as that shows without data, a store and torch."""
     if options.target_latency is None:
         rule = "is for a search with --target-latency."
-        _refuse(options, rule, "latency_table", "latency_batch", "latency_seconds")
+        _refuse(options, rule, "latency_table", *MEASURED)
     _ = options.goal
-    if options.latency_table is not None and (options.latency_batch or options.latency_seconds):
-        raise UserError("--latency-table says how it was measured; give no other setting.")
+    if options.latency_table is not None:
+        rule = "is for a table that is made; --latency-table says how it was measured."
+        _refuse(options, rule, *MEASURED)
+    if options.latency_host is not None and options.latency_backend not in (None, PREFERRED):
+        raise UserError(
+            f"--latency-host measures with {PREFERRED}, not with {options.latency_backend}."
+        )
     if options.features and options.sampler != "nas":
         raise UserError(
             "--features are for --sampler nas, which is told of them; "

@@ -25,6 +25,7 @@ from nas.search_space.parameters import Assignment
 from nas.store import history, queries, schema
 from nas.store.records import Evaluation, GuardWarning, Metrics
 from nas.store.store import Store
+from nas.study import tested
 from nas.study.data_facts import DataFacts
 from nas.study.finalists import Ranking, Standing, means, ranking, spreads
 from nas.study.guards import Evidence, warnings
@@ -34,6 +35,8 @@ from nas.training.targets import ClassTargets, LabelTargets
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from nas.training.metrics.predictions import Predictions
 
 log = logging.getLogger("nas")
 MEASURING = 5.0  # seconds at most, to measure the winner's latency
@@ -216,6 +219,8 @@ def _test(
 
     All trainings of the winner are one look; a training that was looked at before is not again.
     """
+    from nas.training.metrics import epoch_metrics
+
     stored, tests, looks = dict(ended.looks), [], ended.look_count
     handed_over = trained_weights(store, ended.trainings[0][1], config, data)
     for index, (_, evaluation) in enumerate(ended.trainings):
@@ -223,8 +228,11 @@ def _test(
             weights = trained_weights(store, evaluation, config, data) if index else handed_over
             with store.read() as connection:
                 answer = answer_of(connection, evaluation)
-            test = _look(evaluation.architecture, weights, data, config.recipe.metric, answer)
+            given = _look(evaluation.architecture, weights, data, answer)
+            test = epoch_metrics(given, config.recipe.metric)
             looks = store.look_at_test(ended.info.id, evaluation.id, test, once=True)
+            if index == 0:
+                tested.keep(Path(config.folder), evaluation, given, data.splits["test"])
         tests.append(test)
     return handed_over, tests, looks
 
@@ -271,19 +279,22 @@ def _hand_over(
 def _measured(architecture: Architecture, config: Config) -> float | None:
     """Measure a network as the study's table was measured; None without one, or not here."""
     from nas.latency import measure
+    from nas.latency.setting import setting
 
     if config.latency is None:
         return None
     was = config.latency.setting
-    try:
-        here = measure.setting(was.batch_size, was.threads, was.device)
-    except UserError as error:  # the table is of a machine that has a GPU
-        log.warning("%s", error)
-        return None
     case = measure.Case(
         lambda: network.build(architecture), architecture.in_channels, architecture.resolution
     )
-    return measure.measure([case], here, seconds=MEASURING)[0].median_ms
+    try:
+        how = setting(
+            was.batch_size, was.threads, was.device, backend=was.backend, host=was.host or None
+        )
+        return measure.measure([case], how, seconds=MEASURING)[0].median_ms
+    except UserError as error:  # no such GPU or back end is here, or the host does not answer
+        log.warning("%s", error)
+        return None
 
 
 def facts_of(
@@ -356,16 +367,13 @@ def _look(
     architecture: Architecture,
     state: "Mapping[str, Tensor]",
     data: DataSet,
-    metric: str,
     answer: str,
-) -> dict[str, float]:
+) -> "Predictions":
     from nas.training.images import normalisation
-    from nas.training.metrics import epoch_metrics
     from nas.training.trainer import predict
 
     module = network.build(architecture)
     module.load_state_dict(dict(state))
     size = architecture.resolution
     statistics = normalisation(data, size)
-    test = predict(module, data.splits["test"], size, *statistics, data.classes, answer)
-    return epoch_metrics(test, metric)
+    return predict(module, data.splits["test"], size, *statistics, data.classes, answer)

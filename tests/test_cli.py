@@ -154,8 +154,11 @@ def out_is_a_file(folder: Path) -> dict[str, object]:
 
 
 MISTAKES: dict[str, Mistake] = {
-    "unknown space": (option(space="mixcov"), ["'mixcov'", "Did you mean 'mixconv'?", "mixnet_s"]),
-    "absent space file": (option(space="no.py"), ["no.py", "mixconv"]),
+    "unknown space": (
+        option(space="mixcov"),
+        ["'mixcov'", "'mixconv', ", "nas space list"],
+    ),
+    "absent space file": (option(space="no.py"), ["no.py", "nas space list"]),
     "error in a space file": (
         edited("SearchSpace(", "SearchSpace(nothing=1, "),
         ["edited.py, line ", "nothing"],

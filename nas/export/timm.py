@@ -225,8 +225,8 @@ def _settings(architecture: Architecture) -> dict[str, str]:
             raise _refusal(f"classifier.{option} = {last[option]}")
     if "groups" in start:
         raise _refusal(f"conv.groups = {start['groups']} (stem)")
-    used = {each.get("activation", "relu") for each in (start, *conv)}
-    rest = {layer.options["activation"] for stage in stages for layer in stage}
+    used = {str(each.get("activation", "relu")) for each in (start, *conv)}
+    rest = {str(layer.options["activation"]) for stage in stages for layer in stage}
     if len(used) > 1 or ("gelu" in rest and used != {"gelu"}):
         raise _refusal(f"the activations {', '.join(sorted(used | rest))} of stem, blocks and head")
     strides = prod(layer.row.stride for stage in stages for layer in stage) * stem[0].stride

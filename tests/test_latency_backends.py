@@ -32,6 +32,7 @@ from nas.latency import backends, devices, measure, remote
 from nas.latency.backends._onnx import onnx_bytes
 from nas.latency.setting import Setting, setting
 from nas.latency.table import UNEVEN, Error, LatencyTable, features, summed
+from nas.search_space import preflight
 from nas.study import options
 
 SPACES = search_space.spaces()
@@ -299,8 +300,9 @@ def test_devices_are_documented_and_limit_a_network() -> None:
         devices.get("stm32f747")
 
 
-def test_a_device_says_how_much_of_a_space_fits() -> None:
+def test_a_device_says_how_much_of_a_space_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The share within each limit is said; limits that are given win over the device's."""
+    monkeypatch.setattr(preflight, "SAMPLES", 100)
     words = "space show mixconv --target-device stm32f746 --max-params 2M --json"
     shown = json.loads(CliRunner().invoke(app, words.split()).stdout)
     sheet = devices.get("stm32f746")

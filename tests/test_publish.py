@@ -158,7 +158,7 @@ class Hub(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         self.asked.append(f"{path} {self.headers['Authorization']}")
         if path == "/api/repos/create":
-            self.answer({"url": f"http://{self.headers['Host']}/user/repo"}, 403 * self.refused)
+            self.answer({"url": f"http://{self.headers['Host']}/user/repo"})
         elif path == "/api/validate-yaml":
             header_of(json.loads(body)["content"])
             self.answer({"errors": [], "warnings": []})
@@ -166,6 +166,8 @@ class Hub(BaseHTTPRequestHandler):
             names = [one["path"] for one in json.loads(body)["files"]]
             regular = {"uploadMode": "regular", "shouldIgnore": False}
             self.answer({"files": [{"path": name, **regular} for name in names]})
+        elif self.refused:
+            self.answer({"error": "No write access"}, 403)
         elif path.endswith("/commit/main"):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":

@@ -70,7 +70,7 @@ def test_the_model_of_timm_computes_the_same(name: str, tmp_path: Path) -> None:
     ("architecture", "told"),
     [
         (body(Row("ghost", 12)), "the block ghost"),
-        (body(Row("mbconv", 12, 1, (("kernels", "3.5.7"), ("partition", "exponential")))), "partit"),
+        (body(Row("mbconv", 12, 1, (("kernels", "3.5.7"), ("partition", "exponential")))), "parti"),
         (body(Row("mbconv", 12, 1, (("expansion", 2.5),))), "expansion = 2.5, which gives 20"),
         (body(Row("mbconv", 8, 1, (("skip", "pool"),))), "skip = pool"),
         (body(Row("conv", 12, 1, (("groups", 2),))), "conv.groups = 2"),

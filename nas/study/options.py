@@ -21,6 +21,7 @@ from nas.files.reading import read_toml
 from nas.latency import backends, devices, remote
 from nas.latency.backends import PREFERRED
 from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
+from nas.observers import trackers
 from nas.pruners import ladder
 from nas.training import augmentations, metrics, recipe_file, recipes
 
@@ -401,6 +402,9 @@ class SearchOptions:
         page="../how-it-works/executors", read=_checkpoints, unset="in the study's folder")
     showcase: bool = _option(
         True, "Notes, code and diagrams for the dashboard.", WRITTEN, page="dashboard")
+    track: tuple[str, ...] = _option(
+        (), f"Programs that are told of each trial: {','.join(trackers.names())}.", WRITTEN,
+        page="trackers", read=trackers.read, resumes=True)
     # fmt: on
 
     @property
@@ -479,7 +483,7 @@ TRAINED = (  # the options of a search that `nas train` takes
     *("data", "groups", "include", "exclude", "resolution", "recipe", "set", "forbid", "metric"),
     *("folds", "epochs", "seed"),
     *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
-    *("study", "store", "checkpoints", "showcase"),
+    *("study", "store", "checkpoints", "showcase", "track"),
 )
 
 

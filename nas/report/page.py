@@ -156,7 +156,7 @@ def _trade_off(facts: Overview, charts: dict[str, Chart]) -> Iterator[Section]:
         element("h3", f"Trial {shown.trial}, the winner"), element("p", shown.numbers),
         element("pre", shown.notation),
     ]  # fmt: skip
-    yield "trade-off", "Accuracy against cost", [
+    yield "trade-off", f"{words(figure.metric).capitalize()} against cost", [
         element("p", _KEYS, class_="muted"),
         _figure(chart, class_="main"),
         element("div", *panel, id="panel", aria_live="polite"),

@@ -127,9 +127,9 @@ class Tape:
 
     def play(
         self, kind: Kind, channels: int, size: int, macs: int = 0, params: int = 0,  # noqa: ARG002
-        activations: int = 0, working: int = 0, calls: int = 1,  # noqa: ARG002 - for a transcript
+        activations: int = 0, working: int = 0,
     ) -> None:  # fmt: skip
-        """Count one operator, or `calls` side by side, whose output is (channels, size, size).
+        """Count one operator, or several side by side, whose output is (channels, size, size).
 
         `working` is the elements alive beside the input, where these are more than the output's.
         """
@@ -169,7 +169,7 @@ class Tape:
         for width, kernel, read in zip(widths, kernels, reads or [1] * len(widths), strict=True):
             weights += width * kernel * kernel * read
         macs, elements = weights * size * size, channels * size * size
-        self.play(kind, channels, size, macs, weights, elements, calls=len(widths))
+        self.play(kind, channels, size, macs, weights, elements)
         if len(widths) > 1:
             self.play("concat", channels, size)
 
@@ -312,7 +312,7 @@ class Step(NamedTuple):
     """One operator of a block, counted for one image; elements `read` and `written`."""
 
     kind: Kind
-    calls: int
+    channels: int
     macs: int
     params: int
     activations: int
@@ -335,7 +335,7 @@ class Transcript(Tape):
 
     def play(
         self, kind: Kind, channels: int, size: int, macs: int = 0, params: int = 0,
-        activations: int = 0, working: int = 0, calls: int = 1,
+        activations: int = 0, working: int = 0,
     ) -> None:  # fmt: skip
         """Count an operator and write it down; raises NasError for a kind that is not listed."""
         if kind not in get_args(Kind):
@@ -344,8 +344,27 @@ class Transcript(Tape):
         super().play(kind, channels, size, macs=macs, params=params,
                      activations=activations, working=working)  # fmt: skip
         self.steps.append(
-            Step(kind, calls, macs, params, activations, read, channels * size * size)
+            Step(kind, channels, macs, params, activations, read, channels * size * size)
         )
+
+    def mix_conv(
+        self, widths: tuple[int, ...], kernels: tuple[int, ...], *, stride: int = 1,
+        reads: tuple[int, ...] = (),
+    ) -> None:  # fmt: skip
+        """Count convolutions side by side, and write down each of them."""
+        first = len(self.steps)
+        super().mix_conv(widths, kernels, stride=stride, reads=reads)
+        whole = self.steps.pop(first)
+        elements, channels = whole.activations // whole.channels, whole.channels
+        groups = zip(widths, kernels, reads or [1] * len(widths), strict=True)
+        self.steps[first:first] = [
+            Step(
+                whole.kind, width, width * kernel * kernel * read * elements,
+                width * kernel * kernel * read, width * elements,
+                whole.read * width // channels, width * elements,
+            )
+            for width, kernel, read in groups
+        ]  # fmt: skip
 
     def hold(self) -> Held:
         """Keep the tensor at hand; before the first operator it is the block's input."""

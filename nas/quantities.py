@@ -15,6 +15,16 @@ _KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or 
 _POWERS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
 MAX_RESOLUTION = 16_384  # pixels
 _MILLISECONDS = {"us": 0.001, "ms": 1.0, "": 1.0, "s": 1000.0}
+_BYTES = {
+    "": 1,
+    "b": 1,
+    "k": 2**10,
+    "kb": 2**10,
+    "kib": 2**10,
+    "m": 2**20,
+    "mb": 2**20,
+    "mib": 2**20,
+}
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -60,6 +70,11 @@ def count(text: str | float, what: str) -> int:
     """Read a count such as 2M, 1.5G or 300000; raises UserError unless it is at least 1."""
     rule = "a number of at least 1 such as 300M or 2.5k"
     return _read(text, what, _POWERS, rule, most=_LARGEST_COUNT)
+
+
+def memory(text: str | float, what: str) -> int:
+    """Read an amount of memory such as 320KB or 1.5MB, of 1,024 bytes each, or bytes."""
+    return _read(text, what, _BYTES, "an amount of memory such as 320KB or 1.5MB", most=MOST * 1000)
 
 
 def seconds(text: str | float, what: str) -> int:

@@ -71,7 +71,7 @@ def operators(module: nn.Module, in_channels: int, size: int) -> Counter[str]:
 
 def operators_of(steps: Iterable[Step]) -> Counter[str]:
     """Count the operators that a transcript lists, under the same names."""
-    return Counter(run for step in steps for run in RUNS[step.kind] * step.calls)
+    return Counter(run for step in steps for run in RUNS[step.kind])
 
 
 def peak_activation_bytes(module: nn.Module, in_channels: int, size: int) -> int:

@@ -23,12 +23,13 @@ from nas.commands import studies as commands
 from nas.cost import Cost, Kind, Limits, TimedCost
 from nas.errors import UserError
 from nas.latency import learn, measure
+from nas.latency.setting import Setting, setting
 from nas.latency.table import ANY, Error, LatencyTable, features, read
 from nas.objective import Objective, latency_objective
 from nas.search_space.preflight import Subject, draw_near, survey
 
 SPACES = search_space.spaces()
-HOW = measure.setting()
+HOW = setting(backend="torch")  # builds networks in no time
 
 
 def drawn(space: str, seed: int, resolution: int | None = None) -> Architecture:
@@ -63,7 +64,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = f"latency table --space {space} --data {data} --seconds 1 --json --out {out}"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run = CliRunner().invoke(app, words.split())
+        run = CliRunner().invoke(app, [*words.split(), "--backend", "torch"])
     assert json.loads(run.stdout)["space"] == "tiny"
     assert "latency: measuring" in run.stderr
     return out
@@ -191,11 +192,11 @@ def test_modules_are_measured_in_turns_and_the_rest_is_left_out_when_time_is_sho
 
 def test_the_setting_says_how_it_was_measured() -> None:
     """Batch, threads, type, layout, clock, processor and version of torch are stated."""
-    text = measure.setting(8, 2).describe()
+    text = setting(8, 2, backend="torch").describe()
     words = ("batch 8", "2 threads", "float32", "channels_last", "wall time", "cores", "torch ")
     assert [word for word in words if word not in text] == []
-    assert measure.setting().clock == "processor"
-    assert measure.Setting.from_json(HOW.to_json()) == HOW
+    assert HOW.clock == "processor"
+    assert Setting.from_json(HOW.to_json()) == HOW
 
 
 def test_an_objective_is_about_one_cost() -> None:
@@ -262,6 +263,19 @@ REFUSED = {
         "latency table --out t.json --target-flops 1M --target-latency 1ms", "give one of them",
     ),
     "batch": ("latency measure mixnet_s --batch-size 0", "--batch-size is a whole number"),
+    "back end": ("latency measure mixnet_s --backend onnx", "No latency back end named 'onnx'"),
+    "back end without GPU": (
+        "latency measure mixnet_s --backend onnxruntime --device cuda", "runs on cpu, not on cuda",
+    ),
+    "back end at a host": (
+        "latency measure mixnet_s --backend torch --host h", "measures with onnxruntime on cpu",
+    ),
+    "host": ("latency measure mixnet_s --host -oX", "a name for ssh such as pi@raspberrypi"),
+    "host's back end": (
+        "search --target-latency 5ms --latency-host h --latency-backend torch",
+        "--latency-host measures with onnxruntime, not with torch",
+    ),
+    "no trial": ("latency measure tiny:3", "there is no such file"),
     "device": ("latency measure mixnet_s --device tpu", "--device is cpu or cuda, not 'tpu'"),
     "name": ("latency measure mixnot_s", "No search space named 'mixnot_s'"),
 }  # fmt: skip
@@ -335,6 +349,34 @@ def test_a_study_keeps_its_table(tiny: Path, tmp_path: Path) -> None:
     assert "exists with another objective" in flops.stderr
 
 
+def test_a_study_goes_on_with_the_back_end_of_its_table(tiny: Path, tmp_path: Path) -> None:
+    """A table of another back end, or another machine, is not mixed with it."""
+    words = about_latency(tmp_path, target_latency=f"{middle(tiny)}ms", trials=1, epochs=1)
+    run = CliRunner().invoke(app, ["search", *words, "--latency-table", str(tiny)])
+    assert run.exit_code == 0, run.stderr
+    same = CliRunner().invoke(app, ["search", *words, "--latency-backend", "torch"])
+    assert same.exit_code == 0, same.stderr
+    for option, kept in (("backend", "torch"), ("host", "this machine")):
+        given = {"backend": "onnxruntime", "host": "pi@raspberrypi"}[option]
+        other = CliRunner().invoke(app, ["search", *words, f"--latency-{option}", given])
+        assert other.exit_code == 2
+        assert f"has a latency table of latency {option} {kept}, not {given}" in other.stderr
+
+
+def test_a_trial_is_measured_by_its_study_and_number(tiny: Path, tmp_path: Path) -> None:
+    """STUDY:TRIAL is the trial's network, for the study's images and classes."""
+    words = about_latency(tmp_path, target_latency=f"{middle(tiny)}ms", trials=1, epochs=1)
+    run = CliRunner().invoke(app, ["search", *words, "--latency-table", str(tiny)])
+    assert run.exit_code == 0, run.stderr
+    store = f"sqlite:///{tmp_path}/nas.db"
+    [trial] = commands.top("tiny", store=store)
+    measured = CliRunner().invoke(
+        app, ["latency", "measure", f"tiny:{trial.number}", "--store", store, "--json"]
+    )
+    assert json.loads(measured.stdout)["architecture_id"] == trial.architecture_id
+    assert json.loads(measured.stdout)["setting"]["backend"] == "onnxruntime"
+
+
 def test_a_search_makes_its_table_first(tiny: Path, tmp_path: Path) -> None:
     """Without a table the real program makes one, says so, and keeps it with the study.
 
@@ -342,6 +384,7 @@ def test_a_search_makes_its_table_first(tiny: Path, tmp_path: Path) -> None:
     """
     target = f"{1.5 * middle(tiny)}ms"
     words = about_latency(tmp_path, target_latency=target, latency_seconds=1, trials=1, epochs=1)
+    words += ["--latency-backend", "torch"]  # that of the table whose latencies are known
     (tmp_path / "tiny.py").write_text(SPACE.replace("choice(1, 2)", "choice(1, 4, 12)"))
     run = nas("search", *words, "--max-params", "1M", "--json")
     assert result(run)["best"]["latency_ms"] > 0

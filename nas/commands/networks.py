@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Unpack
 
 from nas import quantities
-from nas.commands._options import Help, Images, Names, silent
+from nas.commands._options import Help, Images, Names, Store, argument, silent
 from nas.commands._values import Several
 from nas.errors import SpaceError, UserError
 from nas.files import check_file
@@ -28,6 +28,13 @@ MEASURING = 5.0  # seconds for each network whose latency is measured
 BatchSize = Annotated[int, Help("Images at once.")]
 Threads = Annotated[int, Help("Threads of the processor.")]
 Device = Annotated[str, Help("cpu or cuda.")]
+Backend = Annotated[
+    str | None, Help("onnxruntime, where it is installed, torch, torch-compile or openvino.")
+]
+Host = Annotated[
+    str | None,
+    Help("Measure over ssh at user@host[:python], in onnxruntime.", ("--host", "--latency-host")),
+]
 
 
 class Counted(NamedTuple):
@@ -68,10 +75,10 @@ def cost(
 
 def cost_of(name: str, **images: Unpack[Images]) -> Counted:
     """Count a family member or an architecture's JSON file: totals, by stage, block by block."""
+    quantities.check_positive(**images)
     from nas import network
     from nas.report.stages import stages
 
-    quantities.check_positive(**images)
     architecture = architecture_of(name).at(**images)
     parts = [part for part, rows in architecture.parts() for _ in rows]
     blocks = zip(parts, network.block_costs(architecture), strict=True)
@@ -93,25 +100,32 @@ def cost_of(name: str, **images: Unpack[Images]) -> Counted:
 
 
 def latency_of(
-    names: Names,
+    names: Annotated[
+        list[str],
+        argument("Family members, architectures' JSON files, or STUDY:TRIAL such as fast:12."),
+    ],
     *,
+    backend: Backend = None,
     batch_size: BatchSize = 1,
     threads: Threads = 1,
     device: Device = "cpu",
+    host: Host = None,
+    store: Store = None,
     **images: Unpack[Images],
 ) -> Several[dict[str, Any]]:
-    """Measure how long networks take on this machine, in turns."""
+    """Measure how long networks take on this machine, or at a host, in turns."""
     from nas import network
     from nas.latency import measure
+    from nas.latency.setting import setting
 
     quantities.check_positive(**images)
-    setting = measure.setting(batch_size, threads, device)
-    networks = [architecture_of(name).at(**images) for name in names]
+    networks = [_trial_or_network(name, store).at(**images) for name in names]
+    how = setting(batch_size, threads, device, backend=backend, host=host)
     cases = [
         measure.Case(partial(network.build, each), each.in_channels, each.resolution)
         for each in networks
     ]
-    measured = measure.measure(cases, setting, seconds=MEASURING * len(cases), every=True)
+    measured = measure.measure(cases, how, seconds=MEASURING * len(cases), every=True)
     values = [
         {
             "name": name,
@@ -121,12 +135,26 @@ def latency_of(
             "classes": each.classes,
             "macs": network.cost(each).macs,
             **vars(latency),
-            "setting": setting.to_json(),
+            "setting": vars(how),
         }
         for name, each, latency in zip(names, networks, measured, strict=True)
     ]
-    how = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in setting.to_json().items())
-    return Several(values, lambda rows: [tables.latency_table(rows), how], single=len(names) == 1)
+    return Several(
+        values, lambda rows: [tables.latency_table(rows), how.describe()], single=len(names) == 1
+    )
+
+
+def _trial_or_network(name: str, store: str | None) -> "Architecture":
+    """Return the network of a trial, given as STUDY:TRIAL, or the one network of this name."""
+    study, _, number = name.rpartition(":")
+    if not study or not number.isdecimal():
+        return architecture_of(name)
+    from nas.commands.studies import reading, study_of, trial_of
+    from nas.store import queries
+
+    with reading(store) as connection:
+        trial = trial_of(connection, study_of(connection, study), int(number))
+        return queries.evaluation(connection, trial.evaluation_id).architecture
 
 
 class TableOptions(Images, total=False):
@@ -139,9 +167,11 @@ class TableOptions(Images, total=False):
     data: Annotated[str | None, Help("Images and classes as in nas search.")]
     target_flops: Annotated[str | float | None, Help("Measure near it: 300M.")]
     target_latency: Annotated[str | float | None, Help("Measure near it: 5ms.")]
+    backend: Backend
     batch_size: BatchSize
     threads: Threads
     device: Device
+    host: Host
     seconds: Annotated[float, Help("To measure in: 90.")]
     seed: Annotated[int, Help("Seed of the draws.")]
     say: Callable[[str], None]
@@ -157,7 +187,8 @@ class TableFile(NamedTuple):
         """Return where the table is and how far it is off, without what it predicts from."""
         fields = self.table.to_json()
         return {k: v for k, v in fields.items() if k not in ("blocks", "operators")} | {
-            "table": self.file
+            "setting": vars(self.table.setting),
+            "table": self.file,
         }
 
     def lines(self) -> tables.Lines:
@@ -175,20 +206,25 @@ def latency_table(
 
     Raises UserError, before anything is measured, for what can't be.
     """
-    from nas.latency import learn, measure
+    from nas.latency import learn
+    from nas.latency.setting import setting
 
     of: Any = {name: options.get(name) for name in ("data", *Images.__annotations__)}
     subject = subject_of(space, **of)
     goal = _table_goal(options.get("target_flops"), options.get("target_latency"))
-    setting = measure.setting(
-        options.get("batch_size", 1), options.get("threads", 1), options.get("device", "cpu")
-    )
     seconds = options.get("seconds", 90.0)
     if not 1 <= seconds < math.inf:
         raise UserError(f"--seconds is a number of seconds of at least 1, not {seconds:g}.")
     check_file(Path(out))
+    how = setting(
+        options.get("batch_size", 1),
+        options.get("threads", 1),
+        options.get("device", "cpu"),
+        backend=options.get("backend"),
+        host=options.get("host"),
+    )
     say, seed = options.get("say", silent), options.get("seed", 0)
-    table = learn.make(subject, setting, goal=goal, seconds=float(seconds), seed=seed, say=say)
+    table = learn.make(subject, how, goal=goal, seconds=float(seconds), seed=seed, say=say)
     table.write(Path(out))
     return TableFile(table, out)
 
@@ -216,10 +252,10 @@ def subject_of(
     in_channels: int | None = None,
 ) -> "Subject":
     """Return a space for a data set's images, or for the given ones, or for its own."""
+    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
     from nas import search_space
     from nas.search_space.preflight import Subject
 
-    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
     space = search_space.load(name)
     if resolution is not None:
         space = space.at_resolution(resolution)

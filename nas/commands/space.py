@@ -15,8 +15,16 @@ from nas.report.tables import Lines, Table
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture, Value
+    from nas.latency.devices import DeviceSheet
     from nas.search_space import SearchSpace
     from nas.search_space.preflight import Preflight
+
+LIMITED = {
+    "macs": "{} FLOPs",
+    "params": "{} parameters",
+    "activations": "{} activations",
+    "peak_activation_bytes": "{}B of peak activation memory, counted in float32",
+}
 
 
 def spaces() -> Several[dict[str, Any]]:
@@ -44,10 +52,12 @@ class Surveyed(NamedTuple):
 
     space: "SearchSpace"
     flight: "Preflight"
+    device: "DeviceSheet | None" = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the pre-flight as plain data."""
-        return self.flight.to_json()
+        """Return the pre-flight as plain data, with the device whose limits were asked for."""
+        device = {} if self.device is None else {"device": self.device.to_json()}
+        return self.flight.to_json() | device
 
     def lines(self) -> Lines:
         """Say what the parameters are, how large the space is, and what its networks cost."""
@@ -64,6 +74,11 @@ class Surveyed(NamedTuple):
         if flight.near_target is not None:
             yield f"{flight.near_target:.1%} within 10 % of the target"
         yield f"{flight.within_limits:.1%} within the limits"
+        if self.device is not None:
+            yield f"  of {self.device.name}, {self.device.core} ({self.device.source}), as int8:"
+        for name, share in flight.within.items():
+            limit = LIMITED[name].format(short(flight.limits[name]))
+            yield f"  {share:.1%} within {limit}"
         yield f"example, {short(flight.example_macs)} FLOPs:"
         yield from (f"  {line}" for line in flight.example_notation)
 
@@ -74,21 +89,35 @@ def space_preflight(
     target_flops: Target = None,
     max_flops: Target = None,
     max_params: Target = None,
+    max_memory: Annotated[
+        str | float | None, Help("Of activations in float32, such as 1.5MB.")
+    ] = None,
+    target_device: Annotated[str | None, Help("Keep a device's limits, such as stm32f746.")] = None,
     **images: Unpack[Images],
 ) -> Surveyed:
-    """Show a space: its parameters, size, cost range, and the share of it near a target."""
+    """Show a space: its parameters, size, cost range, what is near a target, fits on a device."""
+    from nas.latency import devices
     from nas.objective import objective
-    from nas.search_space.preflight import survey
     from nas.study import options
 
-    subject = subject_of(name, **images)
+    given = {
+        "max_flops": max_flops,
+        "max_params": max_params,
+        "max_memory": max_memory,
+        "target_device": target_device,
+    }
+    limits = options.read(given).limited().limits
     target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
+    subject = subject_of(name, **images)
+    from nas.search_space.preflight import survey
+
     flight = survey(
         subject,
         objective=None if target is None else objective(target),
-        limits=options.read({"max_flops": max_flops, "max_params": max_params}).limits,
+        limits=limits,
     )
-    return Surveyed(subject.space, flight)
+    device = None if target_device is None else devices.get(target_device)
+    return Surveyed(subject.space, flight, device)
 
 
 class Sample(NamedTuple):
@@ -109,12 +138,12 @@ def space_sample(
     seed: Annotated[int, Help("Seed of the draws.")] = 0,
 ) -> "Several[Sample]":
     """Draw random architectures of a space, within its limits, and values of the recipe."""
+    if n < 1:
+        raise UserError(f"--n is a whole number of at least 1, not {n}.")
     import random
 
     from nas.search_space import load
 
-    if n < 1:
-        raise UserError(f"--n is a whole number of at least 1, not {n}.")
     space, rng = load(name), random.Random(seed)
     drawn = (space.sample(rng) for _ in range(n))
     return Several((Sample(space.decode(v), space.recipe_values(v)) for v in drawn), _sample_lines)

@@ -1,1 +1,1 @@
-"""Latency: measured on this machine, and predicted from a table of measured blocks."""
+"""Where networks run: latency, measured and predicted from a table, and limits of devices."""

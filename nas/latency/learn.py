@@ -16,7 +16,8 @@ from scipy.stats import spearmanr
 
 from nas import blocks, network
 from nas.architecture import Architecture
-from nas.latency.measure import Case, Setting, measure
+from nas.latency.measure import Case, measure
+from nas.latency.setting import Setting
 from nas.latency.table import (
     ANY,
     LEAST_MS,
@@ -63,6 +64,7 @@ def make(
     goal: Objective | None = None,
     seconds: float = 90.0,
     seed: int = 0,
+    networks: int = NETWORKS,
     say: Say = lambda _: None,
 ) -> LatencyTable:
     """Make a table for a space, for networks near the goal's target where there is one.
@@ -82,7 +84,7 @@ def make(
     if goal is not None:
         near, objective = subject, goal
         draw = lambda: near.decode(draw_near(near, objective, rng))  # noqa: E731
-    timings = _measured(_distinct(draw, NETWORKS), how, NETWORK_SHARE * seconds, "networks", say)
+    timings = _measured(_distinct(draw, networks), how, NETWORK_SHARE * seconds, "networks", say)
     held_out = timings[2::3]
     hidden = {timing.blocks for timing in held_out}  # in a small space a pilot may be among them
     learnt = [timing for timing in pilots + timings if timing.blocks not in hidden]

@@ -6,89 +6,24 @@ wants the core. Everything else is timed by the clock.
 """
 
 import math
-import os
-import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.errors import UserError
-from nas.quantities import check_positive
+from nas.latency import _session, backends, remote
+from nas.latency.backends._onnx import onnx_bytes
+from nas.latency.setting import Setting
 
-WARM_UP = 1  # runs before the first that counts: memory is taken, kernels are chosen
 MOST_ROUNDS = 50
-FIRST_ROUND = 0.3  # of the time, in which networks are built; then more rounds fit in
+FEWEST_ROUNDS = 8  # for which there has to be time after the first, in which modules are built
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 RUNS = 2  # that count, of one network in each later round, after one that doesn't
-DEVICES = ("cpu", "cuda")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How latency is measured: without it a number of milliseconds means nothing.
-
-    `clock` is "processor" (time of the one thread) or "wall"; evaluation mode and inference mode
-    always, weights and images as `memory_format` says, batch norms not folded.
-    """
-
-    batch_size: int
-    threads: int
-    device: str
-    device_name: str
-    torch: str
-    clock: str
-    dtype: str = "float32"
-    memory_format: str = "channels_last"
-    warm_up: int = WARM_UP
-
-    def describe(self) -> str:
-        """Say it in one line."""
-        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        return (
-            f"median at batch {self.batch_size}, {threads}, {self.dtype}, {self.memory_format}, "
-            f"{self.clock} time, {self.device_name}, torch {self.torch}"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the setting as plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Setting":
-        """Read a setting back; raises KeyError or TypeError where it is not one."""
-        values = {field.name: data[field.name] for field in fields(cls)}
-        for field in fields(cls):
-            wanted = int if field.type in (int, "int") else str
-            if not isinstance(values[field.name], wanted):
-                raise TypeError(f"{field.name} is {values[field.name]!r}")
-        return cls(**values)
-
-
-def setting(batch_size: int = 1, threads: int = 1, device: str = "cpu") -> Setting:
-    """Return a setting on this machine; raises UserError for one that it can't offer."""
-    check_positive(batch_size=batch_size, threads=threads)
-    if device not in DEVICES:
-        raise UserError(f"--device is {' or '.join(DEVICES)}, not {device!r}.")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda needs a GPU that PyTorch can use; there is none.")
-    name = torch.cuda.get_device_name() if device == "cuda" else _processor()
-    clock = "processor" if device == "cpu" and threads == 1 else "wall"
-    return Setting(batch_size, threads, device, name, torch.__version__, clock)
-
-
-def _processor() -> str:
-    """Return the processor's name, so far as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    name = next(names, "") or platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores"
 
 
 @dataclass(frozen=True)
@@ -116,6 +51,9 @@ class Case:
     size: int
 
 
+TimedRun = Callable[[], float]  # runs a module once; the milliseconds
+
+
 def measure(
     cases: Sequence[Case],
     how: Setting,
@@ -127,57 +65,76 @@ def measure(
 ) -> list[RunTimes]:
     """Measure modules in turns; return the latency of each that was reached.
 
-    In the first round they are built one after the other until a share of the time, in seconds, is
-    spent, so that there is time for more rounds; the rest is left out, unless `every` one is
-    wanted. One is measured at least, whatever it takes. After each round `progress` is told the
-    share of the work that is done.
+    In the first round they are built one after the other as long as the time, in seconds, is enough
+    for `FEWEST_ROUNDS` more of those that are there; the rest is left out. One is measured at
+    least, whatever it takes. Where `every` one is wanted, the time begins after the first round.
+    After each round `progress` is told the share of the work that is done.
     """
-    began, runs, times = time.monotonic(), [], []
-    with _as_set(how):
-        for number, case in enumerate(cases):
-            late = time.monotonic() - began > FIRST_ROUND * seconds
-            if number and late and not every:
+    began = time.monotonic()
+    runs: list[TimedRun] = []
+    times: list[list[float]] = []
+    with _preparing(how) as prepare:
+        longest = round_seconds = 0.0
+        for case in cases:
+            ready = time.monotonic()
+            needed = longest + FEWEST_ROUNDS * round_seconds
+            if runs and not every and ready + needed > began + seconds:
                 break
-            run = _prepare(case, how)
+            run = prepare(case)
             for _ in range(how.warm_up):
-                _time(run, how)
+                run()
+            warm = time.monotonic()
             runs.append(run)
-            times.append([_time(run, how)])
+            times.append([run()])
+            longest = max(longest, warm - ready)
+            round_seconds += (1 + RUNS) * (time.monotonic() - warm)
+            progress(min(1.0, (time.monotonic() - began) / seconds))
+        began = time.monotonic() if every else began
         for done in range(1, rounds):
             progress(max(done / rounds, min(1.0, (time.monotonic() - began) / seconds)))
             for run, own in zip(runs, times, strict=True):
                 if time.monotonic() - began > seconds:
                     break
-                _time(run, how)  # what the caches hold is its own again
-                own += [_time(run, how) for _ in range(RUNS)]
+                run()  # what the caches hold is its own again
+                own += [run() for _ in range(RUNS)]
     return [RunTimes.of(own) for own in times]
 
 
 @contextmanager
-def _as_set(how: Setting) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(how.threads)
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        torch.set_num_threads(before)
+def _preparing(how: Setting) -> Iterator[Callable[[Case], TimedRun]]:
+    """Yield what builds a module and returns its timed run, here or on the setting's host."""
+    with ExitStack() as stack:
+        if how.host:
+            machine = stack.enter_context(remote.connect(how.host))
+            yield partial(_remote_run, machine, how)
+            return
+        before = torch.get_num_threads()
+        stack.callback(torch.set_num_threads, before)
+        torch.set_num_threads(how.threads)
+        stack.enter_context(torch.inference_mode())
+        yield partial(_local_run, how)
 
 
-def _prepare(case: Case, how: Setting) -> Callable[[], Tensor]:
-    """Return what runs a module once, on random images."""
-    module = case.build().eval()
-    module = module.to(device=how.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+def _inputs(case: Case, how: Setting) -> tuple[nn.Module, Tensor]:
+    """Build a module, and random images for it."""
+    layout = LAYOUTS[how.memory_format]
+    module = case.build().eval().to(device=how.device, memory_format=layout)  # type: ignore[call-overload]
     shape = (how.batch_size, case.channels, case.size, case.size)
-    images = torch.rand(shape, device=how.device).contiguous(memory_format=torch.channels_last)
-    return lambda: module(images)
+    return module, torch.rand(shape, device=how.device).contiguous(memory_format=layout)
 
 
-def _time(run: Callable[[], Tensor], how: Setting) -> float:
-    """Return the milliseconds of one run."""
-    clock = time.thread_time if how.clock == "processor" else time.perf_counter
-    began = clock()
-    run()
-    if how.device == "cuda":
+def _local_run(how: Setting, case: Case) -> TimedRun:
+    run = backends.get(how.backend).prepare(*_inputs(case, how), how.threads)
+    if how.device == "cpu":
+        return partial(_session.milliseconds, run, _session.clock(how.threads))
+
+    def waited() -> None:
+        run()
         torch.cuda.synchronize()
-    return 1000 * (clock() - began)
+
+    return partial(_session.milliseconds, waited, time.perf_counter)
+
+
+def _remote_run(machine: remote.Machine, how: Setting, case: Case) -> TimedRun:
+    module, images = _inputs(case, how)
+    return machine.load(onnx_bytes(module, images), images.shape, how.threads)

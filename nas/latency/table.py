@@ -4,6 +4,9 @@ A table per block is ProxylessNAS's way, arXiv:1812.00332, and MnasNet's objecti
 for, arXiv:1807.11626. A block that was not measured is summed up from its operators, so that every
 network has a finite, positive latency. nn-Meter (MobiSys 2021) sums up kernels likewise; here they
 are the framework's operators, which the block's own `cost` lists, so no fusion rule looks for them.
+
+Runtimes keep channels in fours and eights. A convolution that writes another number of channels is
+an operator of its own: in onnxruntime a depthwise one can take twenty times as long.
 """
 
 import hashlib
@@ -22,13 +25,16 @@ from nas import network
 from nas.architecture import Architecture, Row
 from nas.errors import SpaceError, UserError
 from nas.files.reading import read_json
-from nas.latency.measure import Setting
+from nas.latency.setting import Setting
 
 FORMAT = "nas.latency/1"
 LEAST_MS = 1e-4  # of a block
 Feature = tuple[str, str]  # an operator, and what is counted of it
-COUNTED = ("calls", "macs", "params", "read", "written")
+COUNTED = ("macs", "params", "read", "written")  # besides calls
 ANY = "any"  # stands for operators that were never measured
+EVEN = 4  # channels: a convolution that writes no multiple of them is an uneven one
+UNEVEN = "/uneven"
+CONVOLUTIONS = ("conv", "depthwise", "grouped", "pointwise", "cond_conv")
 PlacedRow = tuple[Row, int, int]  # a row with its input's channels and size
 
 
@@ -173,6 +179,9 @@ def features(block: PlacedRow) -> Mapping[Feature, float]:
     sums: dict[Feature, float] = defaultdict(float)
     for step in registry.transcript(*block).steps:
         operator = f"act.{activation}" if step.kind == "act" else step.kind
+        if step.kind in CONVOLUTIONS and step.channels % EVEN:
+            operator += UNEVEN
+        sums[operator, "calls"] += 1
         for counted in COUNTED:
             number = getattr(step, counted)
             if number > 0:
@@ -181,11 +190,15 @@ def features(block: PlacedRow) -> Mapping[Feature, float]:
 
 
 def summed(block: PlacedRow, operators: Mapping[Feature, float]) -> float:
-    """Sum up a block's operators; one that was never measured counts as any operator would."""
+    """Sum up a block's operators.
+
+    One that was never measured counts as its even kind, or else as any operator would.
+    """
     total = 0.0
     for (operator, counted), number in features(block).items():
-        measured = (operator, "calls") in operators
-        total += number * operators.get((operator if measured else ANY, counted), 0.0)
+        kinds = (operator, operator.removesuffix(UNEVEN))
+        measured = next((kind for kind in kinds if (kind, "calls") in operators), ANY)
+        total += number * operators.get((measured, counted), 0.0)
     return total
 
 

@@ -64,9 +64,9 @@ class Preflight:
     """The size of a space and the range of its costs, seen from a target and limits.
 
     The range is that of random samples and of a descent from them: it can be wider, not narrower.
-    `near_target` and `within_limits` are shares of the samples; `example` is the sample nearest
-    the target (any sample without one), as an architecture's JSON. Latencies are in milliseconds,
-    predicted, None where none is.
+    `near_target` and `within_limits` are shares of the samples, as are those of `within` that keep
+    one of the `limits`; `example` is the sample nearest the target (any sample without one), as an
+    architecture's JSON. Latencies are in milliseconds, predicted, None where none is.
     """
 
     space: str
@@ -80,6 +80,8 @@ class Preflight:
     target_latency_ms: float | None
     near_target: float | None
     within_limits: float
+    limits: Mapping[str, float]
+    within: Mapping[str, float]
     example: Mapping[str, Any]
     example_notation: list[str]
     example_macs: int
@@ -120,6 +122,7 @@ def survey(
         near = min(wanted, key=lambda i: gaps[i])
         share = sum(gap <= NEAR for gap in gaps) / len(gaps)
     example = subject.decode(free[near])
+    binding = {name: limit for name, limit in limits.to_json().items() if limit is not None}
     return Preflight(
         space=subject.space.name,
         parameters=len(subject.space.parameters()),
@@ -132,6 +135,11 @@ def survey(
         target_latency_ms=None if objective is None else objective.target_latency_ms,
         near_target=share,
         within_limits=len(kept) / SAMPLES,
+        limits=binding,
+        within={
+            name: sum(getattr(cost, name, 0) <= limit for cost in costs) / SAMPLES
+            for name, limit in binding.items()
+        },
         example=example.to_json(),
         example_notation=notation(example),
         example_macs=network.cost(example).macs,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from nas import quantities
 from nas.errors import StoreError, UserError
 from nas.latency import learn
-from nas.latency.measure import setting
+from nas.latency.setting import setting
 from nas.latency.table import LatencyTable, read
 from nas.search_space.preflight import Subject
 from nas.store import queries
@@ -21,28 +21,40 @@ def table_for(
 ) -> LatencyTable:
     """Return the table of a search for the study of this name in the store at `url`.
 
-    Raises StoreError where that study is not about latency, UserError where its table is for other
-    batches.
+    Raises StoreError where that study is not about latency, UserError where its table was measured
+    in another way than the options say.
     """
-    batch = options.latency_batch
     if options.latency_table is not None:
         table = read(options.latency_table)
         say(f"latency table {options.latency_table}, of space {table.space}: {table.describe()}")
         return table
     stored = _stored_table(url, name)
     if stored is None:
-        how, seconds = setting(batch or 1), options.latency_seconds or TABLE_SECONDS
+        backend, host = options.latency_backend, options.latency_host
+        how = setting(options.latency_batch or 1, backend=backend, host=host)
+        seconds = options.latency_seconds or TABLE_SECONDS
         say(f"latency: making a table first, for about {quantities.duration(seconds)}")
         goal, seed = options.goal, options.seed
         table = learn.make(subject, how, goal=goal, seconds=seconds, seed=seed, say=say)
         say(f"latency table: {table.describe()}")
         return table
-    if batch not in (None, stored.setting.batch_size):
-        raise UserError(
-            f"Study {name!r} has a latency table for batches of {stored.setting.batch_size}, "
-            f"not of {batch}: leave --latency-batch out, or give another --study name."
-        )
+    _check_same(stored, options, name)
     return stored
+
+
+def _check_same(stored: LatencyTable, options: SearchOptions, name: str) -> None:
+    """Refuse to go on with a table that was measured in another way than the options say."""
+    was = stored.setting
+    for flag, given, kept in (
+        ("--latency-batch", options.latency_batch, was.batch_size),
+        ("--latency-backend", options.latency_backend, was.backend),
+        ("--latency-host", options.latency_host, was.host or "this machine"),
+    ):
+        if given not in (None, kept):
+            raise UserError(
+                f"Study {name!r} has a latency table of {flag[2:].replace('-', ' ')} {kept}, not "
+                f"{given}: leave {flag} out, or give another --study name."
+            )
 
 
 def _stored_table(url: str, name: str) -> LatencyTable | None:

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 from nas import executors, proxies, pruners, quantities, samplers
 from nas.cost import Limits
 from nas.credentials import check_no_secret, is_url
-from nas.errors import UnknownOption, UserError, unknown
+from nas.errors import UnknownOption, UserError, either, unknown
 from nas.files.reading import read_toml
+from nas.latency import backends, devices, remote
+from nas.latency.backends import PREFERRED
 from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
+from nas.observers import trackers
 from nas.pruners import ladder
 from nas.training import augmentations, metrics, recipe_file, recipes
 
@@ -32,6 +35,8 @@ DEFAULT_BUDGET = 24, 1800.0  # trials and seconds, where neither is given
 FINALISTS, FINAL_SEEDS = 4, 3
 SUFFIX = "-finalists"  # of the name of a study of finalists
 LONGEST_NAME = 255 - len(SUFFIX)  # bytes: file systems allow 255
+# How the table of a search is measured, where none is given.
+MEASURED = ("latency_backend", "latency_host", "latency_batch", "latency_seconds")
 # The panels of --help.
 WHAT, PROPOSE, TRAIN = "What to search", "How to propose", "How to train"
 BUDGET, WHERE, WRITTEN = "Budget", "Where it runs", "What is written"
@@ -218,17 +223,17 @@ def _out(path: str, flag: str) -> str:
     return path
 
 
+def _host(host: str, _: str) -> str:
+    remote.command(host)
+    return host
+
+
 def _seconds(value: str | float, flag: str) -> float:
     return float(quantities.seconds(value, flag))
 
 
 def _metric(name: str, _: str) -> str:
     return metrics.resolve(name)
-
-
-def _listed(names: Iterable[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} or {last}"
 
 
 # fmt: off
@@ -253,7 +258,7 @@ class SearchOptions:
         None, "Latency target T instead, such as 5ms.", WHAT, unit="time", page="latency",
         read=quantities.milliseconds, fixes="objective")
     objective: str = _option(
-        DEFAULT, f"{_listed(DEFAULT_WEIGHT)}: how cost counts. hard pays for accuracy alone up to "
+        DEFAULT, f"{either(DEFAULT_WEIGHT)}: how cost counts. hard pays for accuracy alone up to "
         "the target, soft also for being cheaper; pareto is after the front.", WHAT,
         page="../reference/objective", names=lambda: DEFAULT_WEIGHT, fixes="objective")
     w: float | None = _option(
@@ -265,6 +270,13 @@ class SearchOptions:
     max_params: int | None = _option(
         None, "Limit that no trial may break, such as 5M.", WHAT, unit="params",
         read=quantities.count, fixes="limits")
+    max_memory: int | None = _option(
+        None, "Limit on peak activation memory, counted in float32, such as 1.5MB.", WHAT,
+        unit="memory", read=quantities.memory, fixes="limits")
+    target_device: str | None = _option(
+        None, "Keep the limits of a device, as int8, where no others are given: "
+        f"{either(devices.names())}.", WHAT, page="latency", kind="device", names=devices.names,
+        fixes="limits")
     groups: str | None = _option(
         None, "Which images belong together, such as a patient's: a regular expression with the "
         "group in parentheses, found in each file's name, or an .npz file's arrays.", WHAT,
@@ -284,12 +296,19 @@ class SearchOptions:
     latency_table: str | None = _option(
         None, "File of nas latency table, for --target-latency.", WHAT, page="latency",
         unset="one is made first", fixes="objective")
+    latency_backend: str | None = _option(
+        None, f"What runs the networks of a table that is made: {either(backends.names())}.",
+        WHAT, page="latency", kind="latency back end", names=backends.names,
+        unset="onnxruntime, where it is installed")
+    latency_host: str | None = _option(
+        None, "Make the table on another machine: user@host for ssh.", WHAT, page="latency",
+        read=_host, unset="this machine")
     latency_batch: int | None = _option(
         None, "Images at once in a table that is made.", WHAT, unit="images", at_least=1, unset="1")
     latency_seconds: float | None = _option(
         None, "Time to make a table in.", WHAT, unit="seconds", at_least=1, unset="60")
     sampler: str = _option(
-        samplers.DEFAULT, f"What proposes networks: {_listed(samplers.names())}.", PROPOSE,
+        samplers.DEFAULT, f"What proposes networks: {either(samplers.names())}.", PROPOSE,
         page="../reference/samplers", names=samplers.names, fixes="sampler")
     warm_start: bool = _option(
         True, "Begin with what other studies of the store trained under the same recipe; never "
@@ -312,8 +331,8 @@ class SearchOptions:
         (), "Augmentations that would destroy the labels, such as flip,rotation.", TRAIN,
         page="data", read=_forbid, fixes="recipe_hash")
     metric: str | None = _option(
-        None, f"Metric of the objective: {', '.join(metrics.EPOCH)} or another; recall:CLASS and "
-        "others are of one class.", TRAIN, page="data", read=_metric,
+        None, f"Metric of the objective: {either(metrics.names())}; CLASS is a class's name.",
+        TRAIN, page="data", read=_metric,
         unset="accuracy (auroc of several labels), or the recipe's", fixes="recipe_hash",
         recipe=True)
     folds: int | None = _option(
@@ -325,11 +344,11 @@ class SearchOptions:
         None, "Passes of a trial over the train images.", TRAIN, unit="epochs", at_least=1,
         unset="by the recipe", fixes="recipe_hash", recipe=True)
     pruner: str = _option(
-        pruners.DEFAULT, f"What gives trials up early: {_listed(pruners.names())}.", TRAIN,
+        pruners.DEFAULT, f"What gives trials up early: {either(pruners.names())}.", TRAIN,
         page="fidelity", names=pruners.names, fixes="pruner", tunes=False)
     fidelity: str | None = _option(
         None, "What the rungs of successive halving and Hyperband save: "
-        f"{_listed(ladder.FIDELITIES)}.", TRAIN, page="fidelity",
+        f"{either(ladder.FIDELITIES)}.", TRAIN, page="fidelity",
         names=lambda: ladder.FIDELITIES, unset=ladder.DEFAULT, fixes="recipe_hash", tunes=False)
     reduction: int | None = _option(
         None, "1 in so many goes on from a rung.", TRAIN, page="fidelity", at_least=2, at_most=10,
@@ -357,7 +376,7 @@ class SearchOptions:
         None, "Worker processes; 0: one worker inside the command's own process.", WHERE,
         at_least=0, unset="one per core, at most 8; 1 with a GPU", resumes=True, tunes=False)
     executor: str | None = _option(
-        None, f"Where workers run: {_listed(executors.names())}.", WHERE,
+        None, f"Where workers run: {either(executors.names())}.", WHERE,
         page="../how-it-works/executors", names=executors.names, unset=executors.DEFAULT,
         resumes=True)
     address: str | None = _option(
@@ -383,6 +402,9 @@ class SearchOptions:
         page="../how-it-works/executors", read=_checkpoints, unset="in the study's folder")
     showcase: bool = _option(
         True, "Notes, code and diagrams for the dashboard.", WRITTEN, page="dashboard")
+    track: tuple[str, ...] = _option(
+        (), f"Programs that are told of each trial: {','.join(trackers.names())}.", WRITTEN,
+        page="trackers", read=trackers.read, resumes=True)
     # fmt: on
 
     @property
@@ -411,15 +433,32 @@ class SearchOptions:
         changes: dict[str, Any] = {"warm_start": self.warm_start and learns}
         changes["fidelity"] = self.fidelity or ladder.DEFAULT
         changes["reduction"] = self.reduction or ladder.REDUCTION
-        if self.max_flops is None and self.target_flops is not None:
-            changes["max_flops"] = round(OVER_TARGET * self.target_flops)
         changes["trials"], changes["time"] = budget(self.trials, self.time)
-        return replace(self, **changes)
+        return replace(self.limited(), **changes)
+
+    def limited(self) -> "SearchOptions":
+        """Return the options with the limits that hold where none is given.
+
+        These are the device's, and for FLOPs the one over the target.
+        """
+        limits = Limits() if self.target_device is None else devices.get(self.target_device).limits
+        if self.target_flops is not None:
+            limits = limits.tightest(Limits(macs=round(OVER_TARGET * self.target_flops)))
+        return replace(
+            self,
+            max_flops=self.max_flops or limits.macs,
+            max_params=self.max_params or limits.params,
+            max_memory=self.max_memory or limits.peak_activation_bytes,
+        )
 
     @property
     def limits(self) -> Limits:
         """The hard limits."""
-        return Limits(macs=self.max_flops, params=self.max_params)
+        return Limits(
+            macs=self.max_flops,
+            params=self.max_params,
+            peak_activation_bytes=self.max_memory,
+        )
 
 
 @cache
@@ -444,7 +483,7 @@ TRAINED = (  # the options of a search that `nas train` takes
     *("data", "groups", "include", "exclude", "resolution", "recipe", "set", "forbid", "metric"),
     *("folds", "epochs", "seed"),
     *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
-    *("study", "store", "checkpoints", "showcase"),
+    *("study", "store", "checkpoints", "showcase", "track"),
 )
 
 
@@ -480,7 +519,7 @@ def read(given: Mapping[str, Any], options: Mapping[str, Declared] | None = None
     options = options or declared()
     for name in given:
         if name not in options:
-            raise UnknownOption(unknown("option", name, options))
+            raise UnknownOption(unknown("option", name, options, listing="nas search --help"))
     values = {name: value for name, value in given.items() if value is not None}
     return SearchOptions(**{name: options[name].checked(value) for name, value in values.items()})
 
@@ -489,10 +528,15 @@ def check(options: SearchOptions) -> None:
     """Refuse what can't be searched, so far as that shows without data, a store and torch."""
     if options.target_latency is None:
         rule = "is for a search with --target-latency."
-        _refuse(options, rule, "latency_table", "latency_batch", "latency_seconds")
+        _refuse(options, rule, "latency_table", *MEASURED)
     _ = options.goal
-    if options.latency_table is not None and (options.latency_batch or options.latency_seconds):
-        raise UserError("--latency-table says how it was measured; give no other setting.")
+    if options.latency_table is not None:
+        rule = "is for a table that is made; --latency-table says how it was measured."
+        _refuse(options, rule, *MEASURED)
+    if options.latency_host is not None and options.latency_backend not in (None, PREFERRED):
+        raise UserError(
+            f"--latency-host measures with {PREFERRED}, not with {options.latency_backend}."
+        )
     if options.features and options.sampler != "nas":
         raise UserError(
             "--features are for --sampler nas, which is told of them; "

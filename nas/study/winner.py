@@ -279,19 +279,22 @@ def _hand_over(
 def _measured(architecture: Architecture, config: Config) -> float | None:
     """Measure a network as the study's table was measured; None without one, or not here."""
     from nas.latency import measure
+    from nas.latency.setting import setting
 
     if config.latency is None:
         return None
     was = config.latency.setting
-    try:
-        here = measure.setting(was.batch_size, was.threads, was.device)
-    except UserError as error:  # the table is of a machine that has a GPU
-        log.warning("%s", error)
-        return None
     case = measure.Case(
         lambda: network.build(architecture), architecture.in_channels, architecture.resolution
     )
-    return measure.measure([case], here, seconds=MEASURING)[0].median_ms
+    try:
+        how = setting(
+            was.batch_size, was.threads, was.device, backend=was.backend, host=was.host or None
+        )
+        return measure.measure([case], how, seconds=MEASURING)[0].median_ms
+    except UserError as error:  # no such GPU or back end is here, or the host does not answer
+        log.warning("%s", error)
+        return None
 
 
 def facts_of(

@@ -119,7 +119,7 @@ def test_the_default_is_onnxruntime_where_it_is_installed(monkeypatch: pytest.Mo
     assert (backends.default(), backends.default("cuda")) == ("onnxruntime", "torch")
     monkeypatch.setattr(backends, "find_spec", lambda _: None)
     assert backends.default() == "torch"
-    with pytest.raises(UserError, match=r"onnxruntime needs a package: pip install 'nas\[onnx\]'"):
+    with pytest.raises(UserError, match=r"needs onnxruntime and onnx: pip install 'nas\[onnx\]'"):
         setting(backend="onnxruntime")
 
 

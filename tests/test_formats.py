@@ -26,7 +26,7 @@ from nas.search_space import load, spaces
 from nas.training.images import normalisation
 
 RESOLUTION = 32
-SLOW = ("executorch",)  # its compiler takes seconds for the smallest network
+SLOW = ("executorch", "litert")  # whose compilers take seconds for the smallest network
 FORMATS = [name for name in names() if all(map(find_spec, get(name).PACKAGES))]
 SMALL = blocks.canonical(
     Architecture(
@@ -95,7 +95,7 @@ def test_every_format_computes_what_the_built_network_does(
 
 @pytest.mark.parametrize("name", [name for name in SLOW if name in FORMATS])
 def test_a_slow_format_computes_what_the_built_network_does(name: str, tmp_path: Path) -> None:
-    """A MixConv with squeeze-and-excite, as ExecuTorch runs it: image by image."""
+    """A MixConv with squeeze-and-excite, in formats that run image by image."""
     check(SMALL, tmp_path, [name])
 
 

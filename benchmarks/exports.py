@@ -80,8 +80,8 @@ def main() -> None:
     stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     rows = stored.get("networks", {}) if stored.get("seed") == asked.seed else {}
     missing = (
-        (key, *rest)
-        for key, *rest in networks(asked.n, asked.seed)
+        (key, family, make)
+        for key, family, make in networks(asked.n, asked.seed)
         if not set(asked.formats) <= rows.get(key, {}).get("found", {}).keys()
     )
     for key, family, make in islice(missing, asked.count):

@@ -82,6 +82,7 @@ class Config:
     include: tuple[str, ...] = ()  # patterns of the data's files
     exclude: tuple[str, ...] = ()
     forbid: tuple[str, ...] = ()  # augmentations that would destroy the data's labels
+    track: tuple[str, ...] = ()  # trackers that hear of its trials
 
     def recipe_of(self, values: Assignment, turn: int = 0) -> Recipe:
         """Return an assignment's recipe: the study's, with the values that the space chooses.
@@ -199,6 +200,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "include": tuple,
     "exclude": tuple,
     "forbid": tuple,
+    "track": tuple,
     "latency": LatencyTable.from_json,
     "finals": Finals.from_json,
     "finalists": tuple,

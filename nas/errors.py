@@ -27,6 +27,7 @@ UNREADABLE = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError),
     *(RecursionError, TypeError, ValueError),
 )
+FEW = 12  # names that a message lists
 LONGEST_WORD, LONGEST = 200, 2_000  # characters of a message: of one without a space, of all
 # What a terminal obeys or can't write: control characters, changes of direction, half characters.
 _CONTROL = re.compile(
@@ -131,9 +132,21 @@ class Interrupted(NasError):
     """Somebody asked to stop; the work so far is kept and resumable."""
 
 
-def unknown(kind: str, name: object, available: Iterable[str]) -> str:
-    """Say that no such thing exists, with the closest name first and all the valid ones."""
+def either(words: Iterable[str]) -> str:
+    """Write words as a choice: a, b or c."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def unknown(kind: str, name: object, available: Iterable[str], *, listing: str = "") -> str:
+    """Say that no such thing exists, with the closest name first and all the valid ones.
+
+    Of more than `FEW` names the three closest stand for all; `listing` is the command that lists
+    them. Without such a command the message lists them.
+    """
     names = sorted(available)
-    close = get_close_matches(str(name), names, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"No {kind} named {name!r}.{hint} Available: {', '.join(names)}."
+    many = bool(listing) and len(names) > FEW
+    near = [repr(each) for each in get_close_matches(str(name), names, n=3 if many else 1)]
+    hint = f" Did you mean {either(near)}?" if near else ""
+    every = f"All {len(names)}: {listing}" if many else f"Available: {', '.join(names)}"
+    return f"No {kind} named {name!r}.{hint} {every}."

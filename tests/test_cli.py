@@ -154,8 +154,11 @@ def out_is_a_file(folder: Path) -> dict[str, object]:
 
 
 MISTAKES: dict[str, Mistake] = {
-    "unknown space": (option(space="mixcov"), ["'mixcov'", "Did you mean 'mixconv'?", "mixnet_s"]),
-    "absent space file": (option(space="no.py"), ["no.py", "mixconv"]),
+    "unknown space": (
+        option(space="mixcov"),
+        ["'mixcov'", "'mixconv', ", "nas space list"],
+    ),
+    "absent space file": (option(space="no.py"), ["no.py", "nas space list"]),
     "error in a space file": (
         edited("SearchSpace(", "SearchSpace(nothing=1, "),
         ["edited.py, line ", "nothing"],
@@ -605,3 +608,54 @@ def test_the_command_line_asks_nowhere_whether_to_print_json() -> None:
     asking = re.compile(r"if (not )?(json_|as_json)\b")
     assert [name for name, text in sources.items() if asking.search(text)] == ["_shared.py"]
     assert sum(text.count('"--json"') for text in sources.values()) == 1
+
+
+REFUSED = """
+search --metric kapa --target-flops 1M
+search --sampler tpo --target-flops 1M
+search --track x --target-flops 1M
+search --target-flops many
+search
+resume --study x --trials 0
+train mixnet_s --out x --metric kapa
+train mixnet_s --out x --seeds 0
+evaluate x --split tset --data digits
+export --member mixnet_s --format pyton --out x
+proxies --proxies naswat
+rescore --target-flops many
+top --n 0
+status --every 3
+space show mixconv --target-flops many
+space show mixconv --target-device x
+space sample mixconv --n 0
+scale mixnet_s --phi a
+scale mixnet_s --divisor 0
+cost mixnet_s --resolution 0
+"""
+REFUSE = """
+import os, sys
+import nas.store.queries, nas.training.recipe_file
+from nas.cli import main
+for line in sys.stdin.read().split(chr(10)):
+    if os.fork() == 0:
+        sys.argv = ["nas", *line.split()]
+        try:
+            main()
+        except SystemExit as ended:
+            os._exit((ended.code or 0) + 100 * ("torch" in sys.modules))
+    status = os.waitstatus_to_exitcode(os.wait()[1])
+    if status != 2:
+        print(line, status)
+"""
+
+
+def test_a_wrong_option_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
+    """It takes the time of `nas --help`: a search's slow imports come after its options."""
+    lines = REFUSED.strip()
+    command = [sys.executable, "-c", REFUSE]
+    ended = subprocess.run(
+        command, input=lines, capture_output=True, text=True, timeout=120, cwd=tmp_path
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr.count("nas: ") == len(lines.splitlines())
+    assert list(tmp_path.iterdir()) == []

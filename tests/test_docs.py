@@ -48,8 +48,9 @@ from typer.testing import CliRunner
 
 import benchmarks.search.__main__
 import nas
-from nas.cli import app, jobs
+from nas.cli import app, jobs, verbs
 from nas.cli.jobs import read_search
+from nas.commands import networks
 from nas.latency import remote
 from nas.search_space import preflight
 from nas.store import queries
@@ -128,6 +129,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         few = few_digits()
         patch.setattr("nas.data._named", lambda _: few)
         patch.setattr(preflight, "SAMPLES", 100)
+        patch.setattr(networks, "MEASURING", 0.5)
         patch.setattr(proposer, "RANKED", 10)
         patch.setattr(preparation, "_estimate", lambda *_: 1.0)
         patch.delenv("NAS_STORE", raising=False)
@@ -229,11 +231,12 @@ def run_python_file(path: str, *files: str) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-def run_without_host(words: list[str]) -> None:
-    """Check the address of a machine that is not here, and run the command without it."""
-    at = next(i for i, word in enumerate(words) if word in ("--host", "--latency-host"))
-    assert remote.command(words[at + 1])
-    run_nas(shlex.join([*words[:at], *words[at + 2 :]]))
+def check_host(words: list[str]) -> None:
+    """Parse a command that measures on a machine that is not here, and check its address."""
+    group = verbs.latency if words[0] == "latency" else app
+    verb, *options = words[1:] if group is verbs.latency else words
+    read = reading(group, verb, options)
+    assert remote.command(read.get("latency_host") or read["host"])
 
 
 def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
@@ -249,7 +252,7 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
         case ["nas", "search", *options] if "ray" in options:
             run_on_ray("search", *options)
         case ["nas", *rest] if "raspberrypi" in line:
-            run_without_host(rest)
+            check_host(rest)
         case ["nas", *rest] if endless(rest):
             run_until_ctrl_c(rest)
         case ["nas", "dashboard", *_]:

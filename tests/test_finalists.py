@@ -14,8 +14,7 @@ from scipy import stats
 from search_kit import arguments, command, nas_here, result
 from typer.testing import CliRunner
 
-from nas.cli import app
-from nas.cli._shared import print_table
+from nas.cli import _shared, app
 from nas.config import Finals
 from nas.cost import Cost
 from nas.errors import UserError
@@ -231,7 +230,7 @@ def test_the_knee_stands_beside_the_winner(capsys: pytest.CaptureFixture[str]) -
     assert [field.picked(pick) for pick in (None, *PICKS)] == [dear, dear, dear, bulging]
     with pytest.raises(UserError, match="accurate, knee, winner"):
         field.picked("best")
-    print_table(next(iter(field.lines())))
+    _shared.new_console().print(next(iter(field.lines())))
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[1].endswith("standing")
     assert lines[2].endswith("winner, most accurate")

@@ -287,7 +287,7 @@ def test_what_travels(folder: Path) -> None:
         "a secret in a URL": ({"data": "s3://me:pw@b/x.npz"}, "its URL has no user"),
         "no target": ({"target_flops": None}, "needs a FLOPs target"),
         "no such sampler": ({"sampler": "tpee"}, "Did you mean 'tpe'"),
-        "no such space": ({"space": "mixcon"}, "Did you mean 'mixconv'"),
+        "no such space": ({"space": "mixcon"}, "Did you mean 'mixconv', "),
     }.values(),
 )
 def test_what_a_far_cluster_can_not_see_is_refused(

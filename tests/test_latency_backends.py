@@ -32,6 +32,7 @@ from nas.latency import backends, devices, measure, remote
 from nas.latency.backends._onnx import onnx_bytes
 from nas.latency.setting import Setting, setting
 from nas.latency.table import UNEVEN, Error, LatencyTable, features, summed
+from nas.search_space import preflight
 from nas.study import options
 
 SPACES = search_space.spaces()
@@ -118,7 +119,7 @@ def test_the_default_is_onnxruntime_where_it_is_installed(monkeypatch: pytest.Mo
     assert (backends.default(), backends.default("cuda")) == ("onnxruntime", "torch")
     monkeypatch.setattr(backends, "find_spec", lambda _: None)
     assert backends.default() == "torch"
-    with pytest.raises(UserError, match=r"onnxruntime needs a package: pip install 'nas\[onnx\]'"):
+    with pytest.raises(UserError, match=r"needs onnxruntime and onnx: pip install 'nas\[onnx\]'"):
         setting(backend="onnxruntime")
 
 
@@ -299,8 +300,9 @@ def test_devices_are_documented_and_limit_a_network() -> None:
         devices.get("stm32f747")
 
 
-def test_a_device_says_how_much_of_a_space_fits() -> None:
+def test_a_device_says_how_much_of_a_space_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The share within each limit is said; limits that are given win over the device's."""
+    monkeypatch.setattr(preflight, "SAMPLES", 100)
     words = "space show mixconv --target-device stm32f746 --max-params 2M --json"
     shown = json.loads(CliRunner().invoke(app, words.split()).stdout)
     sheet = devices.get("stm32f746")

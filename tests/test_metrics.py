@@ -12,6 +12,7 @@ from sklearn import metrics as referee
 
 from nas import data
 from nas.errors import UserError
+from nas.study import options
 from nas.training import metrics
 from nas.training.metrics import CLASS_METRICS, EPOCH, FACTS, METRICS
 from nas.training.metrics.predictions import Predictions
@@ -207,9 +208,10 @@ def test_a_class_has_a_name_or_a_number() -> None:
 
 @pytest.mark.parametrize("name", ["recall", "recall:", "acuracy", "kappa:1", ""])
 def test_an_unknown_metric_is_refused(name: str) -> None:
-    """The message names all metrics, also those of one class."""
-    with pytest.raises(UserError, match=r"No metric named .*Available: .*recall:CLASS"):
+    """The help of the option names all metrics, also those of one class; the message says so."""
+    with pytest.raises(UserError, match=r"No metric named .* All \d+: nas search --help\."):
         metrics.resolve(name)
+    assert all(each in options.declared()["metric"].help for each in metrics.names())
 
 
 def test_a_class_that_the_data_has_not_is_refused_before_training() -> None:

@@ -151,7 +151,7 @@ def test_submit_refuses_what_search_refuses(
     [
         (None, "--config is a TOML file; x.toml can't be read: "),
         ("trials = ", "--config is a TOML file; x.toml can't be read: "),
-        ("trial = 3", "--config x.toml: No option named 'trial'. Did you mean 'trials'? Available"),
+        ("trial = 3", "--config x.toml: No option named 'trial'. Did you mean 'trials', "),
         ('trials = "3"', "--config x.toml: --trials is a whole number, not '3'."),
         ("trials = true", "--config x.toml: --trials is a whole number, not True."),
         ("sampler = 3", "--config x.toml: --sampler is text, not 3."),
@@ -276,7 +276,7 @@ def test_a_misspelt_argument_is_a_type_error(name: str, here: Path) -> None:
     """Every verb names the nearest argument; nothing is done or written."""
     verb = getattr(nas, name)
     right = max([name for name, _ in parameters(verb)], key=len, default="")
-    nearest = f" Did you mean '{right}'\\?" if right else ""
+    nearest = f" Did you mean '{right}'" if right else ""
     with pytest.raises(TypeError, match=rf"named '{right}s'\.{nearest}") as told:
         verb(**{f"{right}s": 1})
     assert isinstance(told.value, UserError)

@@ -27,7 +27,7 @@ from nas.executors._processors import granted
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nas.report.tables import Lines, Table
+    from nas.report.tables import Lines
 
 # A worker whose OpenMP threads spin while they wait takes the cores from the others; this has to
 # be said before torch is imported.
@@ -187,21 +187,11 @@ def _print(lines: "Lines") -> None:
 
     for line in lines:
         if isinstance(line, Table):
-            print_table(line)
+            new_console().print(line, crop=False)
         elif isinstance(line, Remark):
             typer.echo(f"nas: {printable(line)}", err=True)
         else:
             typer.echo(printable(line))
-
-
-def print_table(table: "Table") -> None:
-    """Print a table whole: a narrow terminal wraps its lines, no number loses a digit."""
-    from rich.measure import Measurement
-
-    console = new_console()
-    needed = Measurement.get(console, console.options.update(width=1000), table).maximum
-    console.width = max(console.width, needed)
-    console.print(table, crop=False)
 
 
 def new_console(*, stderr: bool = False) -> "Console":

@@ -82,7 +82,8 @@ def checked(verb: Callable[..., Any]) -> Callable[..., Any]:
     def call(*given: Any, **named: Any) -> Any:
         for name in named:
             if name not in hints:
-                raise UnknownOption(unknown(f"argument of {verb.__name__}()", name, hints))
+                kind, listing = f"argument of {verb.__name__}()", f"help(nas.{verb.__name__})"
+                raise UnknownOption(unknown(kind, name, hints, listing=listing))
         values = [
             _read(name, hints[name], value) for name, value in zip(hints, given, strict=False)
         ]

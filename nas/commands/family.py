@@ -140,8 +140,6 @@ def scale(
     and 3), or the one nearest the target; with `out` each is written there as code. Raises
     UserError, before anything is trained or written, for what can't be scaled.
     """
-    from nas.search_space.coefficients import Rounding
-
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     images = {name: given[name] for name in Images.__annotations__ if name in given}
     rounded = {name: given[name] for name in ("divisor", "resolution_multiple") if name in given}
@@ -159,6 +157,8 @@ def scale(
         )
     if out is not None:
         check_out(Path(out))
+    from nas.search_space.coefficients import Rounding
+
     rounding = Rounding(**rounded)
     network, config = _source(source, store)
     network = network.at(**images)

@@ -75,10 +75,10 @@ def cost(
 
 def cost_of(name: str, **images: Unpack[Images]) -> Counted:
     """Count a family member or an architecture's JSON file: totals, by stage, block by block."""
+    quantities.check_positive(**images)
     from nas import network
     from nas.report.stages import stages
 
-    quantities.check_positive(**images)
     architecture = architecture_of(name).at(**images)
     parts = [part for part, rows in architecture.parts() for _ in rows]
     blocks = zip(parts, network.block_costs(architecture), strict=True)
@@ -252,10 +252,10 @@ def subject_of(
     in_channels: int | None = None,
 ) -> "Subject":
     """Return a space for a data set's images, or for the given ones, or for its own."""
+    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
     from nas import search_space
     from nas.search_space.preflight import Subject
 
-    quantities.check_positive(resolution=resolution, classes=classes, in_channels=in_channels)
     space = search_space.load(name)
     if resolution is not None:
         space = space.at_resolution(resolution)

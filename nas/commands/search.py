@@ -128,11 +128,11 @@ def search(
     written, for what can't be searched. `say` receives the pre-flight's lines, `watch` a snapshot
     every second. The options are those of the command line:
     """
+    asked = options.read({"space": space, "data": data, "target_flops": target_flops, **given})
+    options.check(asked)  # before the slow imports: nobody waits for a refusal
     from nas.study.announcement import announce, first_warnings
     from nas.study.preparation import open_study, prepare, taken_back
 
-    asked = options.read({"space": space, "data": data, "target_flops": target_flops, **given})
-    options.check(asked)
     with closing(asked.new_executor()) as executor:
         with taken_back(asked.out):
             prepared = prepare(asked, executor=executor, say=say or silent)
@@ -148,6 +148,7 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
 
     A time limit counts anew each time. `watch` receives a snapshot every second.
     """
+    asked = options.read(given, options.resumable())
     from nas.config import Config, Finals
     from nas.store.engine import patient, resolve
     from nas.study.finalists import finals_of
@@ -155,7 +156,6 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     from nas.study.preparation import Prepared, open_study
     from nas.training.recipes import lengthened
 
-    asked = options.read(given, options.resumable())
     url = resolve(asked.store)
     info = patient(_study)(url, study)
     config = Config.from_json(info.config)
@@ -165,7 +165,7 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     with closing(asked.new_executor()) as executor:
         none = Finals(0, FINAL_SEEDS, lengthened(config.recipe))  # a study stays as it was begun
         finals = finals_of(asked, none.recipe, config.finals or none)
-        config = replace(config, finals=finals)
+        config = replace(config, finals=finals, track=asked.track or config.track)
         prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())
         return run(prepared, open_study(prepared), watch or silent)
 

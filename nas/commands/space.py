@@ -98,7 +98,6 @@ def space_preflight(
     """Show a space: its parameters, size, cost range, what is near a target, fits on a device."""
     from nas.latency import devices
     from nas.objective import objective
-    from nas.search_space.preflight import survey
     from nas.study import options
 
     given = {
@@ -108,8 +107,10 @@ def space_preflight(
         "target_device": target_device,
     }
     limits = options.read(given).limited().limits
-    subject = subject_of(name, **images)
     target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
+    subject = subject_of(name, **images)
+    from nas.search_space.preflight import survey
+
     flight = survey(
         subject,
         objective=None if target is None else objective(target),
@@ -137,12 +138,12 @@ def space_sample(
     seed: Annotated[int, Help("Seed of the draws.")] = 0,
 ) -> "Several[Sample]":
     """Draw random architectures of a space, within its limits, and values of the recipe."""
+    if n < 1:
+        raise UserError(f"--n is a whole number of at least 1, not {n}.")
     import random
 
     from nas.search_space import load
 
-    if n < 1:
-        raise UserError(f"--n is a whole number of at least 1, not {n}.")
     space, rng = load(name), random.Random(seed)
     drawn = (space.sample(rng) for _ in range(n))
     return Several((Sample(space.decode(v), space.recipe_values(v)) for v in drawn), _sample_lines)

@@ -163,14 +163,14 @@ def train(
     UserError, before anything is written, for what can't be trained. `say` receives the lines
     before the training, `watch` a snapshot every second. The options are those of the command line:
     """
-    from nas.study.announcement import first_warnings
-    from nas.study.given import announce_given, executor_for, prepare_given
-    from nas.study.preparation import open_study, taken_back
-
     network, out = quantities.plain(network), quantities.plain(out)
     seeds = options.training_seeds(seeds)
     asked, say = options.read(given, options.trainable()), say or silent
     check_folder(Path(out))
+    from nas.study.announcement import first_warnings
+    from nas.study.given import announce_given, executor_for, prepare_given
+    from nas.study.preparation import open_study, taken_back
+
     source, name = _network(network, asked.store)
     with closing(executor_for(asked, seeds)) as executor:
         with taken_back(asked.out):

@@ -1,7 +1,7 @@
 """Export for LiteRT, formerly TensorFlow Lite, on phones and boards: one image at a time.
 
-No extra brings the converter: litert-torch 0.10 takes torch 2.13, but a package that it brings, xdsl,
-wants an older typing-extensions than the versions that nas is tested with.
+No extra brings the converter: litert-torch 0.10 takes torch 2.13, but a package that it brings,
+xdsl, wants an older typing-extensions than the versions that nas is tested with.
 """
 
 from collections.abc import Callable

@@ -69,7 +69,8 @@ class Machine:
             if line.startswith(mark):
                 answer: dict[str, Any] = json.loads(line[len(mark) :])
                 return answer
-        self._process.wait(ENDING)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(ENDING)
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").split("\n")
         words = [line for line in map(str.strip, said) if line] or ["the connection ended"]

@@ -102,7 +102,7 @@ def setting(
         clock="processor" if device == "cpu" and threads == 1 else "wall",
         memory_format=runs.MEMORY_FORMAT,
         backend=name,
-        runtime="" if runs.PACKAGE == "torch" else version(runs.PACKAGE),
+        runtime="" if runs.PACKAGES[0] == "torch" else version(runs.PACKAGES[0]),
     )
 
 

@@ -5,13 +5,14 @@ Importing this module imports neither torch nor rich.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import printable
 from nas.quantities import number, short
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.text import Text
 
     from nas.store.queries import TrialInfo
     from nas.store.records import CurvePoint
@@ -27,24 +28,34 @@ class Remark(str):
 
 @dataclass(frozen=True)
 class Table:
-    """A plain table; columns whose name begins with '#' hold numbers. Rich prints it."""
+    """A plain table; columns whose name begins with '#' hold numbers. Rich prints it.
+
+    A column without a name belongs to the one before it. On a terminal that is too narrow, names
+    and texts are wrapped; the last columns that still do not fit stand in a table below, beside the
+    first column once more. No number is cut. Where the output is no terminal, the table has the
+    width that it needs.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     title: str = ""
 
-    def __rich__(self) -> "RichTable":
-        from rich.table import Table as RichTable
-        from rich.text import Text
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from nas.report.fitting import Column, fitted
 
-        table = RichTable(title=self.title or None, box=None, pad_edge=False, title_justify="left")
-        for column in self.columns:
-            justify: Literal["right", "left"] = "right" if column[0] == "#" else "left"
-            table.add_column(column.lstrip("#"), justify=justify, no_wrap=True)
-        for row in self.rows:
-            styles = ("bold red" if isinstance(cell, Alarm) else "" for cell in row)
-            table.add_row(*map(Text, (printable(str(cell)) for cell in row), styles))
-        return table
+        columns = [
+            Column(printable(name.removeprefix("#")), [*map(_text, cells)], name.startswith("#"))
+            for name, *cells in zip(self.columns, *self.rows, strict=True)
+        ]
+        width = options.max_width if console.is_terminal else None
+        for table, needed in fitted(columns, width, self.title):
+            yield from console.render(table, options.update(width=needed))
+
+
+def _text(cell: object) -> "Text":
+    from rich.text import Text
+
+    return Text(printable(str(cell)), "bold red" if isinstance(cell, Alarm) else "")
 
 
 Lines = Iterable[str | Table]

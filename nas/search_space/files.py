@@ -17,6 +17,8 @@ from nas.errors import SpaceError, unknown
 from nas.files.reading import read_json
 from nas.search_space.space import SearchSpace
 
+LISTING = "nas space list"  # the command that lists what is shipped
+
 
 def _folder() -> Path:
     """Return the shipped spaces' folder: inside the installed package, or beside a checkout's."""
@@ -63,10 +65,10 @@ def load(source: str | Path) -> SearchSpace:
         return found
     path = Path(source)
     if path.suffix not in (".py", ".json"):
-        known = unknown("search space", str(source), names())
+        known = unknown("search space", str(source), names(), listing=LISTING)
         raise SpaceError(f"{known} A space's file ends in .py or .json.")
     if not path.is_file():
-        raise SpaceError(f"No file {path}; shipped spaces: {', '.join(names())}.")
+        raise SpaceError(f"No file {path}. The shipped spaces: {LISTING}.")
     return _read_python(path) if path.suffix == ".py" else _read_json(path)
 
 

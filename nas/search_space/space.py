@@ -71,7 +71,9 @@ class SearchSpace(Description):
         of the recipe are ignored.
         """
         if foreign := values.keys() - self._names:
-            raise SpaceError(unknown("parameter", min(foreign), self._names))
+            raise SpaceError(
+                unknown("parameter", min(foreign), self._names, listing="nas space show")
+            )
         in_channels = self.in_channels if in_channels is None else in_channels
         classes = self.classes if classes is None else classes
         ask = _reader(values)

@@ -128,7 +128,7 @@ def _ids(
     ids = {row.study_name: row.study_id for row in rows.all()}
     for name in wanted:
         if name not in ids:
-            raise StoreError(unknown("study", name, ids))
+            raise StoreError(unknown("study", name, ids, listing="nas status"))
     finalists = [name for name, search in searches.items() if search in wanted]
     chosen = {*wanted, *finalists} if wanted else ids
     return {name: ids[name] for name in sorted(chosen, key=ids.__getitem__)}

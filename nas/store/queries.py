@@ -248,7 +248,8 @@ def study(connection: sa.Connection, name: str) -> StudyInfo:
     """Return one study by its name; raise StoreError with the names there are."""
     row = connection.execute(sa.select(schema.STUDIES).where(_s.name == name)).one_or_none()
     if row is None:
-        raise StoreError(unknown("study", name, [each.name for each in studies(connection)]))
+        names = [each.name for each in studies(connection)]
+        raise StoreError(unknown("study", name, names, listing="nas status"))
     return _info(connection, row)
 
 

@@ -163,7 +163,7 @@ class Ranking:
     def lines(self) -> tables.Lines:
         """Show the finalists, and say what a winner that is not the most accurate gave up."""
         if self.is_final:
-            head = ["#trial", "#FLOPs", "#seeds", self.winner.metric, "interval", "#score"]
+            head = ["#trial", "#FLOPs", "#seeds", f"#{self.winner.metric}", "#interval", "#score"]
             rows = [self._row(standing) for standing in self.standings]
             yield tables.Table([*head, "standing"], rows, "finalists, trained in full")
         if (sentence := self.sentence()) is not None:

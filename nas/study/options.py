@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 from nas import executors, proxies, pruners, quantities, samplers
 from nas.cost import Limits
 from nas.credentials import check_no_secret, is_url
-from nas.errors import UnknownOption, UserError, unknown
+from nas.errors import UnknownOption, UserError, either, unknown
 from nas.files.reading import read_toml
 from nas.latency import backends, devices, remote
 from nas.latency.backends import PREFERRED
 from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
+from nas.observers import trackers
 from nas.pruners import ladder
 from nas.training import augmentations, metrics, recipe_file, recipes
 
@@ -235,11 +236,6 @@ def _metric(name: str, _: str) -> str:
     return metrics.resolve(name)
 
 
-def _listed(names: Iterable[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} or {last}"
-
-
 # fmt: off
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
@@ -262,7 +258,7 @@ class SearchOptions:
         None, "Latency target T instead, such as 5ms.", WHAT, unit="time", page="latency",
         read=quantities.milliseconds, fixes="objective")
     objective: str = _option(
-        DEFAULT, f"{_listed(DEFAULT_WEIGHT)}: how cost counts. hard pays for accuracy alone up to "
+        DEFAULT, f"{either(DEFAULT_WEIGHT)}: how cost counts. hard pays for accuracy alone up to "
         "the target, soft also for being cheaper; pareto is after the front.", WHAT,
         page="../reference/objective", names=lambda: DEFAULT_WEIGHT, fixes="objective")
     w: float | None = _option(
@@ -279,7 +275,7 @@ class SearchOptions:
         unit="memory", read=quantities.memory, fixes="limits")
     target_device: str | None = _option(
         None, "Keep the limits of a device, as int8, where no others are given: "
-        f"{_listed(devices.names())}.", WHAT, page="latency", kind="device", names=devices.names,
+        f"{either(devices.names())}.", WHAT, page="latency", kind="device", names=devices.names,
         fixes="limits")
     groups: str | None = _option(
         None, "Which images belong together, such as a patient's: a regular expression with the "
@@ -301,7 +297,7 @@ class SearchOptions:
         None, "File of nas latency table, for --target-latency.", WHAT, page="latency",
         unset="one is made first", fixes="objective")
     latency_backend: str | None = _option(
-        None, f"What runs the networks of a table that is made: {_listed(backends.names())}.",
+        None, f"What runs the networks of a table that is made: {either(backends.names())}.",
         WHAT, page="latency", kind="latency back end", names=backends.names,
         unset="onnxruntime, where it is installed")
     latency_host: str | None = _option(
@@ -312,7 +308,7 @@ class SearchOptions:
     latency_seconds: float | None = _option(
         None, "Time to make a table in.", WHAT, unit="seconds", at_least=1, unset="60")
     sampler: str = _option(
-        samplers.DEFAULT, f"What proposes networks: {_listed(samplers.names())}.", PROPOSE,
+        samplers.DEFAULT, f"What proposes networks: {either(samplers.names())}.", PROPOSE,
         page="../reference/samplers", names=samplers.names, fixes="sampler")
     warm_start: bool = _option(
         True, "Begin with what other studies of the store trained under the same recipe; never "
@@ -335,8 +331,8 @@ class SearchOptions:
         (), "Augmentations that would destroy the labels, such as flip,rotation.", TRAIN,
         page="data", read=_forbid, fixes="recipe_hash")
     metric: str | None = _option(
-        None, f"Metric of the objective: {', '.join(metrics.EPOCH)} or another; recall:CLASS and "
-        "others are of one class.", TRAIN, page="data", read=_metric,
+        None, f"Metric of the objective: {either(metrics.names())}; CLASS is a class's name.",
+        TRAIN, page="data", read=_metric,
         unset="accuracy (auroc of several labels), or the recipe's", fixes="recipe_hash",
         recipe=True)
     folds: int | None = _option(
@@ -348,11 +344,11 @@ class SearchOptions:
         None, "Passes of a trial over the train images.", TRAIN, unit="epochs", at_least=1,
         unset="by the recipe", fixes="recipe_hash", recipe=True)
     pruner: str = _option(
-        pruners.DEFAULT, f"What gives trials up early: {_listed(pruners.names())}.", TRAIN,
+        pruners.DEFAULT, f"What gives trials up early: {either(pruners.names())}.", TRAIN,
         page="fidelity", names=pruners.names, fixes="pruner", tunes=False)
     fidelity: str | None = _option(
         None, "What the rungs of successive halving and Hyperband save: "
-        f"{_listed(ladder.FIDELITIES)}.", TRAIN, page="fidelity",
+        f"{either(ladder.FIDELITIES)}.", TRAIN, page="fidelity",
         names=lambda: ladder.FIDELITIES, unset=ladder.DEFAULT, fixes="recipe_hash", tunes=False)
     reduction: int | None = _option(
         None, "1 in so many goes on from a rung.", TRAIN, page="fidelity", at_least=2, at_most=10,
@@ -380,7 +376,7 @@ class SearchOptions:
         None, "Worker processes; 0: one worker inside the command's own process.", WHERE,
         at_least=0, unset="one per core, at most 8; 1 with a GPU", resumes=True, tunes=False)
     executor: str | None = _option(
-        None, f"Where workers run: {_listed(executors.names())}.", WHERE,
+        None, f"Where workers run: {either(executors.names())}.", WHERE,
         page="../how-it-works/executors", names=executors.names, unset=executors.DEFAULT,
         resumes=True)
     address: str | None = _option(
@@ -406,6 +402,9 @@ class SearchOptions:
         page="../how-it-works/executors", read=_checkpoints, unset="in the study's folder")
     showcase: bool = _option(
         True, "Notes, code and diagrams for the dashboard.", WRITTEN, page="dashboard")
+    track: tuple[str, ...] = _option(
+        (), f"Programs that are told of each trial: {','.join(trackers.names())}.", WRITTEN,
+        page="trackers", read=trackers.read, resumes=True)
     # fmt: on
 
     @property
@@ -484,7 +483,7 @@ TRAINED = (  # the options of a search that `nas train` takes
     *("data", "groups", "include", "exclude", "resolution", "recipe", "set", "forbid", "metric"),
     *("folds", "epochs", "seed"),
     *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
-    *("study", "store", "checkpoints", "showcase"),
+    *("study", "store", "checkpoints", "showcase", "track"),
 )
 
 
@@ -520,7 +519,7 @@ def read(given: Mapping[str, Any], options: Mapping[str, Declared] | None = None
     options = options or declared()
     for name in given:
         if name not in options:
-            raise UnknownOption(unknown("option", name, options))
+            raise UnknownOption(unknown("option", name, options, listing="nas search --help"))
     values = {name: value for name, value in given.items() if value is not None}
     return SearchOptions(**{name: options[name].checked(value) for name, value in values.items()})
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
+from typing import Any
 
 import optuna
 
@@ -27,6 +28,7 @@ from nas.executors import MISTAKE
 from nas.observers import Observer, Observers
 from nas.observers.journal import Journal
 from nas.observers.showcase import Showcase
+from nas.observers.trackers import Tracking
 from nas.store import queries
 from nas.store.records import CurvePoint, Lease, Metrics, Started
 from nas.store.store import Store
@@ -202,7 +204,8 @@ def assemble(
 ) -> Worker:
     """Return a study's worker, whose time counts from now; by default it trains.
 
-    It tells the `observers`, by default the study's journal, its showcase and the `reporters`.
+    It tells the `observers`, by default the study's journal, its showcase, its trackers and the
+    `reporters`.
     """
     deadline = math.inf if order.seconds is None else time.monotonic() + order.seconds
 
@@ -222,7 +225,12 @@ def assemble(
     study = trials.optuna_study(pruner=pruners.get(config.pruner).make(config.recipe.epochs))
     if observers is None:
         showcase = [Showcase(config, store, order.study)] if config.showcase else []
-        observers = Observers([Journal(config.folder), *showcase, *reporters])
+        parameters = partial(_parameters, trials)
+        tracking = [
+            Tracking(name, config.folder, trials.info, parameters, config.score)
+            for name in config.track
+        ]
+        observers = Observers([Journal(config.folder), *showcase, *tracking, *reporters])
     images = cache(config.load_data)
     asker = Asker(
         config, trials, study, images, observers, is_over,
@@ -237,6 +245,10 @@ def assemble(
         partial(trials.should_prune, study=study),
         is_over,
     )
+
+
+def _parameters(trials: Trials, number: int) -> dict[str, Any]:
+    return trials.shown(number).params
 
 
 @contextmanager

@@ -21,10 +21,11 @@ PREFERRED = "onnxruntime"
 class Backend(Protocol):
     """A back end's file.
 
-    `PACKAGE` is imported, and installed with the extra `EXTRA` ("" for what `nas` itself needs).
+    `PACKAGES` are imported, the first of them runs the networks; `EXTRA` installs them, "" where
+    `nas` itself needs them.
     """
 
-    PACKAGE: str
+    PACKAGES: tuple[str, ...]
     EXTRA: str
     DEVICES: tuple[str, ...]
     MEMORY_FORMAT: str
@@ -46,14 +47,18 @@ def get(name: str) -> Backend:
     The message names the extra that brings the package.
     """
     backend = _registry.get(name)
-    if find_spec(backend.PACKAGE) is None:
+    if missing := _missing(backend):
         raise UserError(
-            f"The latency back end {name} needs a package: pip install 'nas[{backend.EXTRA}]'."
+            f"The latency back end {name} needs {' and '.join(missing)}: pip install "
+            f"'nas[{backend.EXTRA}]'."
         )
     return backend
 
 
 def default(device: str = "cpu") -> str:
     """Return the back end that is used where none is given: onnxruntime, if it is installed."""
-    installed = find_spec(_registry.get(PREFERRED).PACKAGE) is not None
-    return PREFERRED if installed and device == "cpu" else EAGER
+    return EAGER if device != "cpu" or _missing(_registry.get(PREFERRED)) else PREFERRED
+
+
+def _missing(backend: Backend) -> list[str]:
+    return [package for package in backend.PACKAGES if find_spec(package) is None]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from nas.latency import _session
 from nas.latency.backends._onnx import onnx_bytes
 
-PACKAGE, EXTRA = "onnxruntime", "onnx"
+PACKAGES, EXTRA = ("onnxruntime", "onnx"), "onnx"
 DEVICES = ("cpu",)
 MEMORY_FORMAT = "contiguous"
 

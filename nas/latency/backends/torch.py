@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-PACKAGE, EXTRA = "torch", ""
+PACKAGES, EXTRA = ("torch",), ""
 DEVICES = ("cpu", "cuda")
 MEMORY_FORMAT = "channels_last"
 

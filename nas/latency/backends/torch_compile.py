@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nas.errors import UserError
 
-PACKAGE, EXTRA = "torch", ""
+PACKAGES, EXTRA = ("torch",), ""
 DEVICES = ("cpu", "cuda")
 MEMORY_FORMAT = "channels_last"
 

@@ -223,12 +223,13 @@ def resolve(name: str, classes: Sequence[str] | None = None, task: "Task" = "cla
         return name
     kind, _, label = name.partition(":")
     if kind not in CLASS_METRICS or not label:
-        raise UserError(unknown("metric", name, names()))
+        raise UserError(unknown("metric", name, names(), listing="nas search --help"))
     if classes is None or label in classes:
         return name
     if label.isdecimal() and int(label) < len(classes):
         return f"{kind}:{classes[int(label)]}"
-    raise UserError(f"{name!r} is of no class of the data. {unknown('class', label, classes)}")
+    known = unknown("class", label, classes, listing="nas data show")
+    raise UserError(f"{name!r} is of no class of the data. {known}")
 
 
 def metric(name: str, classes: Sequence[str] | None = None) -> Metric:

@@ -312,6 +312,31 @@ def test_an_axis_has_its_values_inside_and_few_ticks(values: list[float], is_log
     assert all(made.low <= tick <= made.high for tick, _ in made.ticks)
 
 
+def luminance(color: str) -> float:
+    """Return the relative luminance of a colour, by WCAG 2.2."""
+    parts = [int(color[index : index + 2], 16) / 255 for index in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def blended(above: str, below: str, opacity: float) -> str:
+    """Return the colour of one colour over another."""
+    pairs = ((int(above[i : i + 2], 16), int(below[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(a * opacity + b * (1 - opacity)):02x}" for a, b in pairs)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_text_can_be_read_in_both_themes(theme: int) -> None:
+    """Text has a contrast of at least 4.5 with paper, cards and the darkest cells."""
+    color = {name: pair[theme] for name, pair in chart_files.PALETTE.items()}
+    cells = [blended(color[name], color["paper"], chart.DEEPEST) for name in ("good", "bad")]
+    pairs = [("text", below) for below in (color["paper"], color["card"], *cells)]
+    pairs += [(name, color[below]) for name in ("muted", "c1") for below in ("paper", "card")]
+    for name, below in pairs:
+        low, high = sorted((luminance(color[name]), luminance(below)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (name, below)
+
+
 def test_a_page_of_many_trials_is_small(tmp_path: Path) -> None:
     """300 trials take less than 750 kB, 2,000 less than 5 MB; choices have their effects."""
     store = Store.open(f"sqlite:///{tmp_path}/nas.db")

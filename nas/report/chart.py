@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from nas.quantities import short
 
 WIDTH, HEIGHT = 480.0, 330.0  # the units of a sheet; on a desk about a pixel each
-TOP, RIGHT, BELOW = 34.0, 14.0, 42.0  # margins; below there is the axis' name
+TOP, RIGHT, BELOW = 34.0, 20.0, 42.0  # margins; below there is the axis' name
 TEXT, TITLE = 11.0, 13.0
 LETTER = 0.56  # of a text's size: the width of a letter, rather too much
 LEAST_LEFT, MOST_LEFT = 42.0, 180.0

@@ -118,7 +118,8 @@ def progress_by_networks(
     studies: Mapping[str, Sequence[TrialEnd]], networks: Sequence[ShownTrial] = ()
 ) -> Chart | None:
     """Show the best score of studies by their names over the networks trained."""
-    return _progress(studies, "networks trained", lambda step: step.evaluations, networks)
+    title = "Best score over the networks trained"
+    return _progress(title, studies, "networks trained", lambda end: end.evaluations, networks)
 
 
 def progress_by_seconds(
@@ -128,7 +129,8 @@ def progress_by_seconds(
     seconds = max((step.seconds for steps in studies.values() for step in steps), default=0.0)
     size, unit = next((size, name) for start, size, name in UNITS if seconds >= start)
     label = f"{unit} of training, all workers together"
-    return _progress(studies, label, lambda step: step.seconds / size, networks)
+    title = "Best score over the time of training"
+    return _progress(title, studies, label, lambda end: end.seconds / size, networks)
 
 
 def _with_control(facts: Overview) -> dict[str, Sequence[TrialEnd]]:
@@ -138,6 +140,7 @@ def _with_control(facts: Overview) -> dict[str, Sequence[TrialEnd]]:
 
 
 def _progress(
+    title: str,
     studies: Mapping[str, Sequence[TrialEnd]],
     label: str,
     spent: Callable[[TrialEnd], float],
@@ -168,7 +171,7 @@ def _progress(
     xs = [spent(steps[-1]) for steps in studies.values() if steps]
     y = axis("score", [floor, scores[-1]])
     return Chart(
-        title=f"Best score over {label.partition(' of ')[0]}",
+        title=title,
         summary=f"The best score so far rises to {scores[-1]:.4f}",
         x=axis(label, [0.0, *xs], low=0.0), y=y, series=series,
     )  # fmt: skip

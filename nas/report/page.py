@@ -156,7 +156,7 @@ def _trade_off(facts: Overview, charts: dict[str, Chart]) -> Iterator[Section]:
         element("h3", f"Trial {shown.trial}, the winner"), element("p", shown.numbers),
         element("pre", shown.notation),
     ]  # fmt: skip
-    yield "trade-off", "Accuracy against cost", [
+    yield "trade-off", f"{words(figure.metric).capitalize()} against cost", [
         element("p", _KEYS, class_="muted"),
         _figure(chart, class_="main"),
         element("div", *panel, id="panel", aria_live="polite"),
@@ -170,12 +170,12 @@ def _progress(_: Overview, charts: dict[str, Chart]) -> Iterator[Section]:
         yield "progress", "Progress", [parts]
 
 
-def _mattered(_: Overview, charts: dict[str, Chart]) -> Iterator[Section]:
+def _mattered(facts: Overview, charts: dict[str, Chart]) -> Iterator[Section]:
     shown = [chart for name, chart in charts.items() if name.startswith("effect-")]
     if parts := figures_of([charts.get("importance"), *shown]):
         note = (
-            "Among the networks that were trained. The sampler chose them, so choices that came "
-            "together can't be told apart: these are associations, not experiments."
+            f"Among the {len(facts.choices)} complete trials. The sampler chose them, so choices "
+            "that came together can't be told apart: these are associations, not experiments."
         )
         yield "mattered", "What mattered", [element("p", note, class_="muted"), parts]
 

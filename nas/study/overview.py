@@ -117,10 +117,8 @@ def _answer(ended: Ended, config: Config, tested: Tested | None) -> Iterator[Sta
     if (sentence := ranking.sentence()) is not None:
         accurate = ranking.accurate
         value = _with_interval(accurate.mean, accurate.interval)
-        number = accurate.trial.number
-        yield Statement(
-            "Most accurate within the limits", f"trial {number}: {value}", sentence
-        )  # fmt: skip
+        about, trial_of = "Most accurate within the limits", f"trial {accurate.trial.number}"
+        yield Statement(about, f"{trial_of}: {value}", sentence)
 
 
 def _with_interval(value: float, interval: tuple[float, float] | None) -> str:

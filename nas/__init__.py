@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nas.commands.networks import cost_of, latency_of, latency_table
     from nas.commands.predict import predict
     from nas.commands.proxies import compare_proxies
+    from nas.commands.publish import publish
     from nas.commands.recipe import recipe_diff, recipe_show, recipes
     from nas.commands.report import compare, plot, report_study
     from nas.commands.search import resume, search
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "compare", "compare_proxies", "cost_of", "data_show", "evaluate", "export_model", "front",
-    "latency_of", "latency_table", "plot", "predict", "recipe_diff", "recipe_show", "recipes",
-    "report_study", "rescore", "resume", "scale", "search", "show", "space_diagram",
+    "latency_of", "latency_table", "plot", "predict", "publish", "recipe_diff", "recipe_show",
+    "recipes", "report_study", "rescore", "resume", "scale", "search", "show", "space_diagram",
     "space_preflight", "space_sample", "space_validate", "spaces", "status", "top", "train",
 ]  # fmt: skip
 
@@ -48,6 +49,7 @@ _MODULES = {  # where the verbs are
     "networks": ("cost_of", "latency_of", "latency_table"),
     "predict": ("predict",),
     "proxies": ("compare_proxies",),
+    "publish": ("publish",),
     "report": ("compare", "plot", "report_study"),
     "recipe": ("recipe_diff", "recipe_show", "recipes"),
     "search": ("resume", "search"),

@@ -72,11 +72,14 @@ def test_a_file_is_read_and_not_run(tmp_path: Path) -> None:
 
 
 def test_a_file_is_an_architecture_for_verbs(tmp_path: Path) -> None:
-    """`nas cost model.py` counts the network; a file of a search space is one as before."""
+    """`nas cost` counts the network of a file, `nas export` writes it; a changed one is refused."""
     path = tmp_path / "model.py"
     path.write_text(TEXT)
     counted = result(nas_here("cost", str(path), "--json"))
     assert counted["architecture_id"] == blocks.canonical(NETWORK).id
+    line = ("export", "--architecture", str(path), "--out", str(tmp_path / "again"), "--json")
+    assert result(nas_here(*line))["architecture_id"] == counted["architecture_id"]
+    assert parse(tmp_path / "again" / "model.py").id == counted["architecture_id"]
     path.write_text(TEXT.replace("x = self.stage1(x)", "x = self.stage1(self.stage1(x))"))
     ended = nas_here("cost", str(path))
     assert (ended.returncode, "in their order" in ended.stderr) == (2, True), ended.stderr

@@ -26,7 +26,8 @@ from nas.search_space import load, spaces
 from nas.training.images import normalisation
 
 RESOLUTION = 32
-SLOW = ("executorch",)  # its compiler takes seconds for the smallest network
+SLOW = ("executorch", "litert")  # whose compilers take seconds for the smallest network
+PARTIAL = ("timm",)  # it can't say every network; tests/test_export_timm.py has those that it can
 FORMATS = [name for name in names() if all(map(find_spec, get(name).PACKAGES))]
 SMALL = blocks.canonical(
     Architecture(
@@ -40,11 +41,11 @@ SMALL = blocks.canonical(
 
 @st.composite
 def shipped(draw: Any) -> Architecture:
-    """Draw from a shipped space, and of that architecture the first layer of each stage."""
+    """Draw from a shipped space, and of that architecture the first layer of three stages."""
     space = load(draw(st.sampled_from(sorted(spaces()))))
     whole = space.decode(space.sample(random.Random(draw(st.integers(0, 99)))))
     try:
-        body = tuple(stage[0] for stage in whole.stages)
+        body = tuple(stage[0] for stage in whole.stages[:3])
         return blocks.canonical(replace(whole.at(resolution=RESOLUTION, classes=5), body=body))
     except SpaceError:
         assume(False)
@@ -88,22 +89,21 @@ def test_every_format_computes_what_the_built_network_does(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Networks of all shipped spaces, with each option of the formats; quantisation aside."""
-    formats = [n for n in FORMATS if n not in SLOW and not get(n).NEEDS_DATA]
+    formats = [n for n in FORMATS if n not in (*SLOW, *PARTIAL) and not get(n).NEEDS_DATA]
     options = {"fold_batch_norm": folds, "preprocess": preprocess}
     check(architecture, tmp_path_factory.mktemp("formats"), formats, **options)
 
 
 @pytest.mark.parametrize("name", [name for name in SLOW if name in FORMATS])
 def test_a_slow_format_computes_what_the_built_network_does(name: str, tmp_path: Path) -> None:
-    """A MixConv with squeeze-and-excite, as ExecuTorch runs it: image by image."""
+    """A MixConv with squeeze-and-excite, in formats that run image by image."""
     check(SMALL, tmp_path, [name])
 
 
 def test_cond_conv_is_exported_for_any_number_of_images(tmp_path: Path) -> None:
     """A kernel for each image, shared routing or not, strided or 1x1: the batch is not fixed."""
-    for routing in ("block", "convolution"):
-        body = (Row("condconv", 12, 2, (("routing", routing),)), Row("condconv", 12))
-        check(blocks.canonical(replace(SMALL, body=body)), tmp_path, ["onnx"])
+    body = (Row("condconv", 12, 2), Row("condconv", 16, 1, (("routing", "convolution"),)))
+    check(blocks.canonical(replace(SMALL, body=body)), tmp_path, ["onnx"])
 
 
 def test_folding_leaves_no_batch_norm(tmp_path: Path) -> None:

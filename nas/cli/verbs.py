@@ -15,6 +15,7 @@ from nas.commands import (
     networks,
     predict,
     proxies,
+    publish,
     recipe,
     report,
     space,
@@ -74,6 +75,7 @@ add(app, "plot", report.plot)
 add(app, "compare", report.compare)
 add(app, "proxies", proxies.compare_proxies)
 add(app, "export", export.export_model)
+add(app, "publish", publish.publish)
 add(app, "evaluate", evaluate.evaluate, _counting)
 add(app, "predict", predict.predict, _counting)
 add(app, "cost", networks.cost)

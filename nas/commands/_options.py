@@ -41,7 +41,7 @@ def argument(text: str) -> Help:
 Store = Annotated[str | None, Help("Database URL; else NAS_STORE, else sqlite:///studies/nas.db.")]
 StudyName = Annotated[str | None, Help("Name; the newest study if left out.")]
 Target = Annotated[str | float | None, Help("A number such as 300M.")]
-Names = Annotated[list[str], argument("Family members, or architectures' JSON files.")]
+Names = Annotated[list[str], argument("Family members, or architectures' JSON files or code.")]
 SpaceName = Annotated[str, argument("Name, or path of a .py or .json file.")]
 Picture = Annotated[str | None, Help("Picture to write, .svg or .png.")]
 

@@ -86,7 +86,7 @@ class ExportWords(Images, total=False):
     """Which network it is, where it is not a study's, and the options of formats."""
 
     study_name: Annotated[str | None, Help("The study's name once more.", ("--study",))]
-    architecture: Annotated[str | None, Help("An architecture's JSON file instead of a study.")]
+    architecture: Annotated[str | None, Help("An architecture's file (JSON or code).")]
     member: Annotated[str | None, Help("A published network instead of a study.")]
     seed: Annotated[int | None, Help("Of the weights of a network that is not trained: 0.")]
     preprocess: Annotated[bool, Help("The file takes pixels and standardises them itself.")]

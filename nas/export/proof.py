@@ -71,7 +71,7 @@ def check_formats(names: Sequence[str], options: ExportOptions) -> None:
         missing = [package for package in exporter.PACKAGES if find_spec(package) is None]
         if missing:
             extra = exporter.EXTRA
-            way = f"pip install 'nas[{extra}]'" if extra else "no extra of nas brings it"
+            way = f"pip install 'nas[{extra}]'" if extra else "no extra of nas brings that"
             raise UserError(f"The format {name} needs {', '.join(missing)}: {way}.")
 
 

@@ -20,6 +20,7 @@ SHOWN_METRICS = ("recall", "precision", "specificity", "auroc")  # of each class
 MOST_CLASSES = 60  # in the table
 MOST_FRONT = 40  # rows
 Section = tuple[str, str, Sequence[object]]  # its anchor, its heading, its parts
+_SHORT = "As trained in the search; the finalists were then trained in full. "
 _KEYS = "Point to a mark for its network, click it for its diagram; or use Tab, arrows and Enter."
 
 
@@ -157,7 +158,7 @@ def _trade_off(facts: Overview, charts: dict[str, Chart]) -> Iterator[Section]:
         element("pre", shown.notation),
     ]  # fmt: skip
     yield "trade-off", f"{words(figure.metric).capitalize()} against cost", [
-        element("p", _KEYS, class_="muted"),
+        element("p", (_SHORT if facts.finalists else "") + _KEYS, class_="muted"),
         _figure(chart, class_="main"),
         element("div", *panel, id="panel", aria_live="polite"),
         element("details", element("summary", "The front as a table"),

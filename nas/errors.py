@@ -146,7 +146,8 @@ def unknown(kind: str, name: object, available: Iterable[str], *, listing: str =
     """
     names = sorted(available)
     many = bool(listing) and len(names) > FEW
-    near = [repr(each) for each in get_close_matches(str(name), names, n=3 if many else 1)]
+    close = get_close_matches(str(name), names, *((3, 0.5) if many else (1,)))
+    near = [repr(each) for each in close]
     hint = f" Did you mean {either(near)}?" if near else ""
     every = f"All {len(names)}: {listing}" if many else f"Available: {', '.join(names)}"
     return f"No {kind} named {name!r}.{hint} {every}."

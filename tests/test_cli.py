@@ -156,7 +156,7 @@ def out_is_a_file(folder: Path) -> dict[str, object]:
 MISTAKES: dict[str, Mistake] = {
     "unknown space": (
         option(space="mixcov"),
-        ["'mixcov'", "'mixconv', ", "nas space list"],
+        ["'mixcov'", "'mixconv'", "nas space list"],
     ),
     "absent space file": (option(space="no.py"), ["no.py", "nas space list"]),
     "error in a space file": (
@@ -211,7 +211,7 @@ MISTAKES: dict[str, Mistake] = {
     "out is a file": (out_is_a_file, ["--out", "file"]),
     "unknown sampler": (option(sampler="tpo"), ["'tpo'", "Did you mean 'tpe'?", "random"]),
     "unknown pruner": (option(pruner="mean"), ["'mean'", "median", "successive_halving"]),
-    "unknown metric": (option(metric="acc"), ["'acc'", "auroc", "balanced_accuracy", "macro_f1"]),
+    "unknown metric": (option(metric="acc"), ["'acc'", "'accuracy'", "nas search --help"]),
     "unknown objective": (option(objective="firm"), ["'firm'", "hard", "soft"]),
     "weight above 0": (option(w=0.5), ["w", "0.5", "-0.07"]),
     "bad time": (option(time="soon"), ["--time", "'soon'", "30m"]),
@@ -287,13 +287,13 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
         ["--out", ".svg or .png", "'x.jpg'"],
     ),
     "no samples": (["space", "sample", "mixconv", "--n", "0"], ["--n", "at least 1", "not 0"]),
-    "unknown space to sample": (["space", "sample", "x"], ["'x'", "mixconv"]),
-    "unknown space to show": (["space", "show", "x"], ["'x'", "mixconv"]),
+    "unknown space to sample": (["space", "sample", "x"], ["'x'", "nas space list"]),
+    "unknown space to show": (["space", "show", "x"], ["'x'", "nas space list"]),
     "target of abc to show": (
         ["space", "show", "mixnet_s", "--target-flops", "abc"],
         ["--target-flops", "'abc'"],
     ),
-    "unknown space to check": (["space", "validate", "x"], ["'x'", "mixconv"]),
+    "unknown space to check": (["space", "validate", "x"], ["'x'", "nas space list"]),
 }
 
 

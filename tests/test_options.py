@@ -70,6 +70,7 @@ BAD: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "out": [("s3://bucket/out", {})],
     "checkpoints": [("s3://key:secret@bucket", {}), ("nowhere://bucket", {})],
     "showcase": [("perhaps", {})],
+    "track": [("tensorbord", {}), ("", {})],
 }
 CASES = [(name, value, others) for name, bad in BAD.items() for value, others in bad]
 

@@ -387,13 +387,17 @@ def test_the_best_is_the_one_of_nas_top(world: World) -> None:
                 ),
                 {"trial": trial_id, "value": best.score},
             )
-    (shown,) = world.shown()["best_trials"]
-    assert (shown["number"], shown["values"]) == (1, [best.score])
+    study = world.shown()
+    (shown,) = study["best_trials"]
+    assert best.score is not None
+    assert (shown["number"], shown["values"]) == (best.number, [round(best.score, 4)])
+    assert study["trials"][best.number]["values"] == [best.score]  # only the large one is rounded
 
 
 def test_the_search_shows_its_winner(tmp_path: Path) -> None:
-    """At a search's end the study has the winner's diagram, picture and code as artifacts."""
-    found = result(nas_here("search", *arguments(tmp_path, workers=0), "--json"))
+    """At a search's end the study has the winner's diagram, picture and code, and the finalists."""
+    words = arguments(tmp_path, workers=0, finalists=1, final_seeds=2)
+    found = result(nas_here("search", *words, "--json"))
     with served(f"sqlite:///{tmp_path}/nas.db") as address:
         study = page(address, "/api/studies/1")
         files = {one["filename"]: one["artifact_id"] for one in study["artifacts"]}
@@ -404,6 +408,12 @@ def test_the_search_shows_its_winner(tmp_path: Path) -> None:
     assert f"**Best:** trial {number}" in study["note"]["body"]
     assert "tiny/best/model.py" in study["note"]["body"]
     assert "looked at 1x" in study["note"]["body"]
+    finalists = study["note"]["body"].partition("**Finalists, trained in full:**\n\n")[2]
+    head, _, row = finalists.splitlines()[:3]
+    assert head == "| trial | FLOPs | seeds | accuracy | interval | score | standing |"
+    assert row.startswith(f"| {number} | ")
+    assert row.endswith(" | winner, most accurate, knee |")
+    assert "validation_small" in study["note"]["body"]
     assert len(diagrams(study["best_trials"][0])) == 1
     assert all("### Trial" in trial["note"]["body"] for trial in study["trials"])
 

@@ -21,6 +21,8 @@ from nas.search_space import members
 
 # Warnings of torch itself, where its own code calls what it deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+# Options that change numbers or a class, not the statements that run.
+NUMBERS = {"activation", "dropout", "expansion", "kernels", "partition", "se_activation", "se_gate"}
 IMAGE_BLOCKS = [name for name in blocks.names() if name != "classifier"]
 
 
@@ -48,8 +50,9 @@ def kinds() -> dict[str, list[Placed]]:
     found: dict[tuple[object, ...], Placed] = {}
     for member in members().values():
         for row, channels, _ in network.walk(member.decode({})):
-            options = tuple(name for name, _ in row.options)
-            found.setdefault((row.block, row.stride > 1, options), Placed(row, channels, 8))
+            options = tuple(name for name, _ in row.options if name not in NUMBERS)
+            mixed = "." in str(dict(row.options).get("kernels"))
+            found.setdefault((row.block, row.stride > 1, mixed, options), Placed(row, channels, 8))
     return {
         name: [kind for kind in found.values() if kind.row.block == name] for name in blocks.names()
     }

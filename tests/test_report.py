@@ -338,7 +338,7 @@ def test_text_can_be_read_in_both_themes(theme: int) -> None:
 
 
 def test_a_page_of_many_trials_is_small(tmp_path: Path) -> None:
-    """300 trials take less than 750 kB, 2,000 less than 5 MB; choices have their effects."""
+    """A page of 300 trials takes less than 750 kB; it has the effects of choices."""
     store = Store.open(f"sqlite:///{tmp_path}/nas.db")
     load(store, "many", 300, str(tmp_path / "many"))
     with store.read() as connection:

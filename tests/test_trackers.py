@@ -275,7 +275,7 @@ def test_several_workers_share_a_database(here: Path) -> None:
 
 
 def test_a_search_tells_its_trackers(here: Path) -> None:
-    """So does a resumed one, and the training of its finalists; other meaning it has not."""
+    """So does a resumed one, and the training of its finalists; a study's meaning has none."""
     words = arguments(here, workers=0, finalists=1, final_seeds=1, trials=2)
     result(nas_here("search", *words, "--track", "tensorboard", "--json"))
     runs = of_tensorboard(here / "studies" / "tiny")
@@ -284,9 +284,9 @@ def test_a_search_tells_its_trackers(here: Path) -> None:
     store = ("--store", f"sqlite:///{here}/nas.db", "--workers", "0")
     result(nas_here("resume", "--study", "tiny", "--trials", "3", "--json", *store))
     assert len(of_tensorboard(here / "studies" / "tiny")) == 3
-    result(nas_here("search", *words, "--json"))
     with queries.connect(store[1]) as connection:
-        assert queries.study(connection, "tiny").config["track"] == []
+        assert queries.study(connection, "tiny").config["track"] == ["tensorboard"]
+    assert "track" not in options.fixed()
 
 
 def test_a_name_or_a_package_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,8 +114,9 @@ def _lay_out(
         for name, text in texts.items():
             write(folder / name, text.encode())
     write_json(folder / "config.json", _config(facts, data))
-    paths = (path for path in folder.rglob("*") if path.is_file())
-    return tuple(sorted(path.relative_to(folder).as_posix() for path in paths))
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    written = (path.as_posix() for path in paths if not path.as_posix().startswith("."))
+    return tuple(sorted(written))
 
 
 def _toml(values: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from nas.cost import Cost, TimedCost
 from nas.credentials import hidden
 from nas.quantities import duration, short
 from nas.report.stages import stages
+from nas.report.tables import Table
 from nas.report.tradeoff import TradeOff, words
 from nas.store.queries import Counts, StudyInfo, TrialInfo
 from nas.store.records import CurvePoint, Evaluation, GuardWarning
@@ -155,7 +156,10 @@ def _stages(architecture: Architecture) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFacts:
-    """The facts of a study's note and of its figure; `code` is the path of the winner's code."""
+    """The facts of a study's note and of its figure; `code` is the path of the winner's code.
+
+    `finalists` are known when they are trained.
+    """
 
     info: StudyInfo
     counts: Counts
@@ -165,6 +169,7 @@ class StudyFacts:
     figure: TradeOff
     warnings: Sequence[GuardWarning] = ()
     code: str = ""
+    finalists: Table | None = None
 
 
 def study_note(config: Config, facts: StudyFacts) -> str:
@@ -187,6 +192,7 @@ def study_note(config: Config, facts: StudyFacts) -> str:
         f" budget {' or '.join(budget) or 'without end'}.",
         f"**So far:** {counts or 'no trial yet'}.",
         *_best(config, facts),
+        *_finalists(facts.finalists),
         *(f"> **{_plain(warning)}**" for warning in _study_warnings(config, facts)),
     ]
     return "\n\n".join(lines)
@@ -210,6 +216,16 @@ def _best(config: Config, facts: StudyFacts) -> Iterator[str]:
         yield f"Its code and weights: `{_plain(facts.code)}`"
     if facts.test_looks:
         yield f"The test split was looked at {facts.test_looks}x."
+
+
+def _finalists(table: Table | None) -> Iterator[str]:
+    if table is None:
+        return
+    names = [name.removeprefix("#") for name in table.columns]
+    below = ["--:" if name.startswith("#") else ":--" for name in table.columns]
+    rows = ([*map(str, row)] for row in table.rows)
+    yield f"**{table.title.capitalize()}:**"
+    yield "\n".join(f"| {' | '.join(row)} |" for row in (names, below, *rows))
 
 
 def _study_warnings(config: Config, facts: StudyFacts) -> Iterator[str]:

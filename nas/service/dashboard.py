@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,6 +17,7 @@ from nas.store.dashboard import FOLDER
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+DIGITS = 4  # after the point
 INSTALL = "pip install 'nas[dashboard]'"
 
 
@@ -112,27 +114,36 @@ def application(url: str, artifacts: Path | None = None) -> Any:
 def _storage(url: str) -> "BaseStorage":
     """Return Optuna's storage, with the first of equal trials as the best, as in `nas top`.
 
+    The best trial's value, which the page prints large and as it is, has as many digits as people
+    read; the store and the other trials keep all of them.
     Finished trials are kept in memory: the plain dashboard reads all of them every few seconds.
     """
     from optuna.storages import RDBStorage, get_storage
     from optuna.trial import FrozenTrial
 
-    class Storage(RDBStorage):
-        def get_best_trial(self, study_id: int) -> FrozenTrial:
-            with queries.connect(url) as connection:
-                best = queries.best(connection, study_id, 1)
-            if not best:
-                return super().get_best_trial(study_id)
-            number = best[0].number
-            return self.get_trial(self.get_trial_id_from_study_id_trial_number(study_id, number))
-
     parsed = engines.parse(url)
     text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     with engines.translated(parsed, "open"):
-        storage = Storage(
+        storage = RDBStorage(
             text,
             engine_kwargs=engines.engine_options(parsed),
             skip_compatibility_check=True,
             skip_table_creation=True,
         )
-        return get_storage(storage)
+        cached = get_storage(storage)
+    optunas_best = cached.get_best_trial
+
+    def best_trial(study_id: int) -> FrozenTrial:
+        with queries.connect(url) as connection:
+            best = queries.best(connection, study_id, 1)
+        if not best:
+            return optunas_best(study_id)
+        number = best[0].number
+        trial = cached.get_trial(cached.get_trial_id_from_study_id_trial_number(study_id, number))
+        shown = copy(trial)
+        shown.value = None if trial.value is None else round(trial.value, DIGITS)
+        return shown
+
+    # Of the outermost storage: the cache around a storage asks no best trial of it.
+    cached.get_best_trial = best_trial  # type: ignore[method-assign]
+    return cached

@@ -162,10 +162,8 @@ class Ranking:
 
     def lines(self) -> tables.Lines:
         """Show the finalists, and say what a winner that is not the most accurate gave up."""
-        if self.is_final:
-            head = ["#trial", "#FLOPs", "#seeds", f"#{self.winner.metric}", "#interval", "#score"]
-            rows = [self._row(standing) for standing in self.standings]
-            yield tables.Table([*head, "standing"], rows, "finalists, trained in full")
+        if (table := self.table()) is not None:
+            yield table
         if (sentence := self.sentence()) is not None:
             yield sentence
 
@@ -173,6 +171,14 @@ class Ranking:
         """Say what a network is best at: winner, most accurate, knee; empty for another."""
         marks = {"winner": self.winner, "most accurate": self.accurate, "knee": self.knee}
         return ", ".join(name for name, marked in marks.items() if marked is standing)
+
+    def table(self) -> tables.Table | None:
+        """Return the finalists as a table; None where the search had none."""
+        if not self.is_final:
+            return None
+        head = ["#trial", "#FLOPs", "#seeds", f"#{self.winner.metric}", "#interval", "#score"]
+        rows = [self._row(standing) for standing in self.standings]
+        return tables.Table([*head, "standing"], rows, "finalists, trained in full")
 
     def _row(self, standing: Standing) -> list[str]:
         low, high = standing.interval or (None, None)

@@ -272,6 +272,7 @@ def _hand_over(
             warnings=warned,
             figure=figure,
             code="/".join(best.code.parts[-3:]),
+            finalists=best.ranking.table(),
         )
         show_end(store, config, facts, best.architecture, [best.code, *pictures])
 

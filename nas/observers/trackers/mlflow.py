@@ -62,6 +62,9 @@ class MlflowRun:
         final = {f"final_{name}": value for name, value in values.items()}
         tags = {"state": state, "reason": reason or ""}
         with self.lock:
+            status = self.client.get_run(self.run).info.status
+            if state == LEFT and status != "RUNNING":  # another worker has ended it meanwhile
+                return
             self.client.log_batch(self.run, _metrics(final, 0))
             for name, value in tags.items():
                 self.client.set_tag(self.run, name, value)

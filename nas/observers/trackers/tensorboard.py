@@ -29,20 +29,22 @@ class EventFiles:
         writer.flush()
 
     def end(self, state: str, values: Values, reason: str | None) -> None:
-        """Write the parameters beside the final values, and the state as a text."""
-        if self._writer is None and state == LEFT:
+        """Write the parameters beside the final values, and the state as a text.
+
+        Nothing is written of a trial that was let go: another worker may have ended it meanwhile.
+        """
+        if state == LEFT:
+            if self._writer is not None:
+                self._writer.close()
             return
         writer = self._opened()
-        if state != LEFT:
-            trial = self.trial
-            plain = {
-                k: v if isinstance(v, bool | int | float | str) else str(v)
-                for k, v in trial.parameters.items()
-            }
-            measured = {f"final/{k}": v for k, v in {**values, **trial.cost}.items()}
-            writer.add_hparams({**plain, **trial.facts}, measured, run_name=".")
-        text = state if reason is None else f"{state}: {reason}"
-        writer.add_text("state", text)
+        plain = {
+            name: value if isinstance(value, bool | int | float | str) else str(value)
+            for name, value in self.trial.parameters.items()
+        }
+        measured = {f"final/{name}": v for name, v in {**values, **self.trial.cost}.items()}
+        writer.add_hparams({**plain, **self.trial.facts}, measured, run_name=".")
+        writer.add_text("state", state if reason is None else f"{state}: {reason}")
         writer.close()
 
     def _opened(self, purge_step: int | None = None) -> "SummaryWriter":

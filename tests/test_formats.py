@@ -182,6 +182,17 @@ def test_a_file_that_is_not_equal_is_not_left(
     assert not (tmp_path / "new").exists()
 
 
+def test_outputs_that_are_no_numbers_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime that gives NaN is not called equal, whatever the tolerance."""
+    monkeypatch.setattr(
+        get("json"), "load", lambda _: lambda x: torch.full((len(x), 10), torch.nan)
+    )
+    proven = proof.prove("json", exportable(SMALL), tmp_path)
+    assert proven.failure == "the outputs are not finite, or have another shape."
+
+
 def test_a_format_whose_converter_fails_names_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,4 +88,4 @@ def _metric(exportable: Exportable, data: DataSet, run: Callable[[Tensor], Tenso
     logits = torch.cat([run(images) for images in batches])
     rule = exportable.facts.targets.rule
     predictions = Predictions(logits.numpy(), split.labels, data.classes, answer=rule)
-    return measure(predictions, [exportable.metric])[exportable.metric]
+    return float(measure(predictions, [exportable.metric])[exportable.metric])

@@ -4,6 +4,7 @@ A file whose outputs differ, or that can't be run, is not left on disk.
 """
 
 import logging
+import math
 import os
 import tempfile
 import warnings
@@ -89,7 +90,7 @@ def prove(name: str, exportable: Exportable, out_dir: Path) -> Proof:
             with _quiet():
                 path, stated = exporter.write(exportable, Path(temporary))
                 difference, real = _difference(exportable, exporter.load(path))
-            if exporter.TOLERANCE is not None and not difference <= exporter.TOLERANCE:
+            if exporter.TOLERANCE is not None and difference > exporter.TOLERANCE:
                 raise NasError(
                     f"the outputs differ by {difference:.1e} of the largest from the trained"
                     f" network's; {exporter.TOLERANCE:.0e} is allowed."
@@ -125,7 +126,10 @@ def _difference(exportable: Exportable, run: Callable[[Tensor], Tensor]) -> tupl
         with torch.no_grad():
             expected = built(graph.standard(exportable, images))
             actual = run(images)
-        largest = max(largest, graph.largest_difference(expected, actual))
+        difference = graph.largest_difference(expected, actual)
+        if not math.isfinite(difference):
+            raise NasError("the outputs are not finite, or have another shape.")
+        largest = max(largest, difference)
     return largest, sum(map(len, real))
 
 

@@ -23,6 +23,9 @@ MOST_WORKERS = 8  # a worker holds torch and, at times, searches in processes of
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(threads, "1")
 
+# Ray gives its workers the niceness 15: on busy cores other tests would starve them.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import shlex
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,8 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from search_kit import SPACE, nas_here, result
+from typer.testing import CliRunner
 
 from benchmarks.scale.load import load
+from nas.cli import app
 from nas.commands.report import compare, plot, report_study
 from nas.commands.search import search
 from nas.errors import StoreError, UserError
@@ -35,7 +38,8 @@ from nas.report.page import report_page
 from nas.store import queries
 from nas.store.store import Store
 from nas.study import overview as overviews
-from nas.study import tested
+from nas.study import preparation, tested
+from nas.training import recipe_file
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "a`b</script><script>alert(1)</script>")
 STUDY = '"""'
@@ -111,6 +115,24 @@ def facts(url: str) -> Overview:
 def page(folder: Path) -> str:
     """Return the page that the search wrote."""
     return (folder / "studies" / STUDY / "report.html").read_text()
+
+
+def test_the_page_s_commands_are_taken(
+    facts: Overview, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe is shown; the search takes each option that the page gives it."""
+    monkeypatch.setenv("NAS_STORE", url)
+    monkeypatch.chdir(tmp_path)
+    show, again, *_ = (shlex.split(line)[1:] for line in facts.commands)
+    shown = CliRunner().invoke(app, show[: show.index(">")])
+    Path("recipe.toml").write_text(shown.stdout)
+    asked: list[Any] = []
+    monkeypatch.setattr(preparation, "prepare", lambda given, **_: asked.append(given) or 1 / 0)
+    ended = CliRunner().invoke(app, again)
+    assert isinstance(ended.exception, ZeroDivisionError), ended.stderr
+    (options,) = asked
+    assert (options.target_flops, options.sampler, options.trials) == (50_000, "tpe", 3)
+    assert recipe_file.read_file("recipe.toml")
 
 
 def test_a_search_writes_its_page_with_all_that_it_knows(page: str) -> None:

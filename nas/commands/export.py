@@ -130,8 +130,7 @@ def export_model(
     if source is not None:
         return _exported(_untrained(names, source, options, words), names, Path(out))
     found = Found.of(study or words.get("study_name"), trial, pick, store)
-    exported = of_study(found, names, options, Path(out))
-    return replace(exported, notes=(*exported.notes, *_recorded(found, exported.proofs)))
+    return recorded(found, of_study(found, names, options, Path(out)))
 
 
 def _source(of_study: Mapping[str, object], words: ExportWords) -> str | None:
@@ -242,14 +241,15 @@ def of_study(found: Found, names: Sequence[str], options: "ExportOptions", out: 
     return _exported(exportable, names, out, notes)
 
 
-def _recorded(found: Found, proofs: "Mapping[str, Proof]") -> list[str]:
-    """Store the verdicts with the training; return why that was impossible, if it was."""
+def recorded(found: Found, exported: Exported) -> Exported:
+    """Store the verdicts with the training; a note says so where that was impossible."""
     from nas.store.store import Store as Writable
 
     try:
         with closing(Writable.open(found.url)) as writable:
-            for proof in proofs.values():
+            for proof in exported.proofs.values():
                 writable.set_export(found.info.id, found.evaluation, proof.verdict())
     except StoreError as error:
-        return [f"The verdicts are not stored: {error}"]
-    return []
+        note = f"The verdicts are not stored: {error}"
+        return replace(exported, notes=(*exported.notes, note))
+    return exported

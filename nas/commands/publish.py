@@ -6,7 +6,7 @@ Importing this module imports neither torch nor the store.
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nas.commands._options import Help, Store, argument
-from nas.commands.export import Exported, Found, export_model
+from nas.commands.export import Exported, Found, of_study, recorded
 from nas.commands.studies import reading
 from nas.errors import NasError, UserError
 from nas.files import check_folder, write, write_json, writing
@@ -69,8 +69,15 @@ def publish(
 
     With hf:// it is uploaded, with the token of `hf auth login` or HF_TOKEN.
     """
+    from nas import export as exporters
+
     more = [name.strip() for name in format.split(",") if name.strip()]
-    names = ",".join(dict.fromkeys((*LAID_OUT, *more)))
+    names = list(dict.fromkeys((*LAID_OUT, *more)))
+    for name in names:
+        exporters.check(name)
+    from nas.export import proof
+
+    proof.check_formats(names, exporters.ExportOptions())
     found = Found.of(study, trial, pick, store)
     if not to.startswith(HUB):
         if to.startswith("hf:"):
@@ -78,30 +85,27 @@ def publish(
         check_folder(Path(to))
         if private:
             raise UserError("--private is for a repository on the hub, not for a folder.")
-        return Published(_lay_out(found, names, Path(to), trial, pick, store), folder=Path(to))
+        return Published(_lay_out(found, names, Path(to)), folder=Path(to))
     repository = to.removeprefix(HUB)
     if not REPOSITORY.fullmatch(repository):
         raise UserError(f"A repository is {HUB}user/repository, not {to!r}.")
     if find_spec("huggingface_hub") is None:
         raise UserError("hf:// needs huggingface_hub: pip install 'nas[publish]'.")
     with TemporaryDirectory(prefix="nas-") as temporary:
-        files = _lay_out(found, names, Path(temporary), trial, pick, store)
+        files = _lay_out(found, names, Path(temporary))
         return Published(files, url=_upload(Path(temporary), repository, private))
 
 
-def _lay_out(
-    found: Found, names: str, folder: Path, trial: int | None, pick: str | None, store: str | None
-) -> tuple[str, ...]:
+def _lay_out(found: Found, names: Sequence[str], folder: Path) -> tuple[str, ...]:
     """Write all files of the repository; return their names. Nothing is called done unproven."""
+    from nas.export import ExportOptions
     from nas.report.card import card
     from nas.store import queries, schema
     from nas.study.data_facts import DataFacts
     from nas.training import recipe_file
     from nas.training.recipe import Recipe
 
-    exported = export_model(
-        found.info.name, out=str(folder), format=names, trial=trial, pick=pick, store=store
-    )
+    exported = recorded(found, of_study(found, names, ExportOptions(), folder))
     if exported.failure is not None:
         raise exported.failure
     with reading(found.url) as connection:

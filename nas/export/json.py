@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from nas import network
@@ -26,9 +26,10 @@ def write(exportable: Exportable, folder: Path) -> Written:
     """Write architecture.json and model.safetensors; NasError where another id is read back."""
     path, architecture = folder / "architecture.json", exportable.architecture
     write_json(path, architecture.to_json())
-    save_file({n: t.cpu().contiguous() for n, t in exportable.state.items()}, folder / WEIGHTS)
-    if _read(path).id != architecture.id:
-        raise NasError(f"{_read(path).id} is read back, not {architecture.id}.")
+    weights = {name: tensor.cpu().contiguous() for name, tensor in exportable.state.items()}
+    (folder / WEIGHTS).write_bytes(save(weights))
+    if (identity := _read(path).id) != architecture.id:
+        raise NasError(f"{identity} is read back, not {architecture.id}.")
     return Written(path)
 
 

@@ -192,9 +192,10 @@ SHALLOW = """\
 
 
 def write(exportable: Exportable, folder: Path) -> Written:
-    """Write model.py and model.safetensors."""
-    exported = exportable.architecture, exportable.state, folder, exportable.facts
-    return Written(export(*exported))
+    """Write model.py and model.safetensors; NasError where the file is not as it states."""
+    path = _emit(exportable.architecture, exportable.state, folder, exportable.facts)
+    _checked(exportable.state, path)
+    return Written(path)
 
 
 def export(
@@ -215,17 +216,23 @@ def export(
             f"{folder} holds weights, which would be another network's; choose another."
         )
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
-        code, numbers = Path(temporary, "model.py"), Path(temporary, "model.safetensors")
-        code.write_text(source(architecture, facts), encoding="utf-8")
-        if state is None:
-            prove(architecture, network.build(architecture).state_dict(), code)
-        else:
-            weights = {name: _plain_tensor(tensor) for name, tensor in state.items()}
-            numbers.write_bytes(save(weights))
-            prove(architecture, weights, code)
-            os.replace(numbers, folder / numbers.name)
-        os.replace(code, folder / code.name)
-    return folder / "model.py"
+        code = _emit(architecture, state, Path(temporary), facts)
+        prove(architecture, state or network.build(architecture).state_dict(), code)
+        for path in Path(temporary).iterdir():
+            os.replace(path, folder / path.name)
+    return folder / code.name
+
+
+def _emit(
+    architecture: Architecture, state: Mapping[str, Tensor] | None, folder: Path, facts: Facts
+) -> Path:
+    """Write the files, of which nothing is known yet; return the path of model.py."""
+    code = folder / "model.py"
+    code.write_text(source(architecture, facts), encoding="utf-8")
+    if state is not None:
+        weights = {name: _plain_tensor(tensor) for name, tensor in state.items()}
+        (folder / "model.safetensors").write_bytes(save(weights))
+    return code
 
 
 def load(path: str | Path) -> Callable[[Tensor], Tensor]:
@@ -282,24 +289,9 @@ def parse(path: str | Path) -> Architecture:
 
 
 def prove(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -> None:
-    """Run an emitted file and hold it to the built network; raises NasError where they differ.
-
-    The emitted network has the weights beside the file, or, where there are none, the state.
-    """
-    emitted = runpy.run_path(str(path), run_name="model")
-    built = network.build(architecture)
-    try:
-        built.load_state_dict(dict(state))
-        if emitted["WEIGHTS"].exists():
-            loaded = emitted["load"]()
-        else:
-            loaded = emitted["Network"]().eval()
-            loaded.load_state_dict(dict(state))
-    except (RuntimeError, KeyError) as error:
-        raise NasError(f"The weights do not fit the network: {error}") from error
-    for fact, (counted, stated) in emitted["check"](loaded).items():
-        if counted != stated:
-            raise NasError(f"The emitted network's {fact}: {counted}; stated: {stated}.")
+    """Run an emitted file and hold it to the built network; raises NasError where they differ."""
+    loaded, built = _checked(state, path), network.build(architecture)
+    built.load_state_dict(dict(state))
     shape = (2, architecture.in_channels, architecture.resolution, architecture.resolution)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -310,9 +302,29 @@ def prove(architecture: Architecture, state: Mapping[str, Tensor], path: Path) -
             f"The emitted network's outputs differ by {difference:.1e} from the trained network's;"
             f" {TOLERANCE:.0e} is allowed."
         )
+
+
+def _checked(state: Mapping[str, Tensor], path: Path) -> nn.Module:
+    """Return an emitted file's network; NasError where it is not as stated, or has other weights.
+
+    It has the weights beside the file, or, where there are none, the state.
+    """
+    emitted = runpy.run_path(str(path), run_name="model")
+    try:
+        if emitted["WEIGHTS"].exists():
+            loaded: nn.Module = emitted["load"]()
+        else:
+            loaded = emitted["Network"]().eval()
+            loaded.load_state_dict(dict(state))
+    except (RuntimeError, KeyError) as error:
+        raise NasError(f"The weights do not fit the network: {error}") from error
+    for fact, (counted, stated) in emitted["check"](loaded).items():
+        if counted != stated:
+            raise NasError(f"The emitted network's {fact}: {counted}; stated: {stated}.")
     for name, tensor in loaded.state_dict().items():
-        if not torch.equal(tensor, state[name]):
+        if not torch.allclose(tensor, state[name], rtol=0, atol=0, equal_nan=True):
             raise NasError(f"The emitted network's {name} is not what was trained.")
+    return loaded
 
 
 def source(architecture: Architecture, facts: Facts) -> str:

@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from nas import blocks, network
@@ -97,7 +97,7 @@ def write(exportable: Exportable, folder: Path) -> Written:
     architecture = exportable.architecture
     text = source(architecture)
     weights = dict(_renamed(architecture, exportable.state))
-    save_file(weights, folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(save(weights))
     (folder / CODE).write_text(text, encoding="utf-8")
     return Written(folder / CODE)
 

@@ -53,10 +53,8 @@ class Setting:
 
         Fields that came later are left out at their defaults: stored tables keep their hashes.
         """
-        stored = vars(self).items()
-        return {key: value for key, value in stored if value != LATER.get(key, value)} | {
-            key: value for key, value in stored if key not in LATER
-        }
+        items = vars(self).items()
+        return {key: value for key, value in items if key not in LATER or value != LATER[key]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Setting":

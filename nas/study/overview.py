@@ -321,8 +321,12 @@ def _commands(config: Config, info: StudyInfo) -> list[str]:
         f"--w={goal.weight:g}", *bounds, "--recipe recipe.toml", f"--sampler {config.sampler}",
         f"--pruner {config.pruner}", f"--seed {config.seed}",
     ]  # fmt: skip
+    if limits.get("peak_activation_bytes") is not None:
+        again.append(f"--max-memory {limits['peak_activation_bytes']}")
     if info.trials is not None:
         again.append(f"--trials {info.trials}")
+    if info.seconds is not None:
+        again.append(f"--time {info.seconds:g}s")
     return [
         f"nas recipe show {name} > recipe.toml",
         " ".join(again),

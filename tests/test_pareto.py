@@ -12,7 +12,6 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 from PIL import Image
 from search_kit import arguments
 from store_kit import opened, proposal, ready, score
@@ -24,7 +23,10 @@ from nas.cost import Cost
 from nas.errors import StoreError
 from nas.objective import objective
 from nas.pareto import Point, front, growth, hypervolume, is_beyond, knee, worst
-from nas.report.tradeoff import draw, round_ticks, to_plotly
+from nas.quantities import short
+from nas.report import figures
+from nas.report.chart import LEAST_LEFT, LETTER, TEXT, WIDTH, axis
+from nas.report.tradeoff import to_plotly
 from nas.store import queries
 from nas.store.store import Store
 from nas.store.trials import Trials
@@ -224,15 +226,13 @@ def test_the_picture_and_the_dashboard_show_the_same_trials(store: Store) -> Non
     with store.read() as connection:
         figure = ranking.front(connection, queries.study(connection, "s")).figure
     traces = {trace["name"]: trace for trace in to_plotly(figure)["data"]}
-    axes = Figure().subplots()
-    draw(axes, figure)
-    drawn: dict[str, list[tuple[float, ...]]] = {}
-    for dots in axes.collections[: len(axes.collections) - 1]:  # the last is the front's area
-        name = str(dots.get_label()).removesuffix(", lower")
-        drawn.setdefault(name, []).extend(map(tuple, dots.get_offsets().tolist()))
+    chart = figures.trade_offs({"": figure})
+    assert chart is not None
+    drawn = {series.label: series.marks for series in chart.series if series.shape == "dots"}
     assert list(drawn) == list(traces)
     for name, trace in traces.items():
-        assert sorted(x for x, _ in drawn[name]) == sorted(trace["x"])
+        assert sorted(mark.x for mark in drawn[name]) == sorted(trace["x"])
+    assert [mark.text for mark in drawn["front"]] == ["2", "0"]  # the winner's number first
     assert traces["front"]["y"] == [0.5, 0.6]
     assert traces["winner"]["text"] == ["trial 2, score 0.6000"]
 
@@ -426,15 +426,10 @@ def test_a_mistake_is_told(words: str, stored: Path) -> None:
 def test_costs_are_marked_at_numbers_that_do_not_run_into_each_other(
     low: float, ratio: float
 ) -> None:
-    """On half a picture's width, from a fraction of a millisecond on, labels stay apart."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained", dpi=120)
-    axes, _ = figure.subplots(1, 2)
-    axes.set_xscale("log")
-    axes.set_xlim(low, ratio * low)
-    round_ticks(axes)
-    figure.canvas.draw()
-    shown = [label for label in axes.get_xticklabels() if label.get_text()]
-    boxes = [label.get_window_extent() for label in shown]
+    """From a fraction of a millisecond on, the labels of an axis of costs stay apart."""
+    x = axis("cost", (low, ratio * low), is_log=True, write=short)
+    room = WIDTH - 2 * LEAST_LEFT
+    boxes = [(room * x.place(tick), 0.5 * TEXT * LETTER * len(text)) for tick, text in x.ticks]
     assert len(boxes) >= 2
-    assert len({label.get_text() for label in shown}) == len(shown)
-    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
+    assert len({text for _, text in x.ticks}) == len(boxes)
+    assert all(a + half < b - other for (a, half), (b, other) in itertools.pairwise(boxes))

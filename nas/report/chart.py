@@ -18,8 +18,10 @@ TEXT, TITLE = 11.0, 13.0
 LETTER = 0.56  # of a text's size: the width of a letter, rather too much
 LEAST_LEFT, MOST_LEFT = 42.0, 180.0
 ROW = 16.0  # of the legend, of bars and of cells at least
+APART = 1.6 * TEXT, TEXT  # the texts of dots that are nearer would touch
 SAMPLE = 14.0  # width of a sample in the legend
 MARGIN = 0.05  # of an axis, on either side of its values
+FINEST = 1e-9  # what an axis can tell apart
 TICKS = 5
 DEEPEST = 0.5  # opacity of the darkest cell: its text can still be read
 NARROW = 3  # ratio of a logarithmic axis' ends under which evenly spaced ticks will do
@@ -32,7 +34,8 @@ Symbol = Literal["disc", "ring", "cross", "up", "down", "star", "bar"]
 class Mark(NamedTuple):
     """A place in a chart; `trial` can be opened, `hint` is shown where a reader points to it.
 
-    A cell has a `text`, and a `shade` from -1 (worst) over 0 (paper) to 1 (best).
+    A dot's `text` stands at its upper left, where it touches no earlier one. A cell has a `text`,
+    and a `shade` from -1 (worst) over 0 (paper) to 1 (best).
     """
 
     x: float
@@ -103,20 +106,27 @@ def axis(
     values: Iterable[float],
     *,
     is_log: bool = False,
+    is_whole: bool = False,
     write: Callable[[float], str] | None = None,
     low: float | None = None,
     high: float | None = None,
 ) -> Axis:
-    """Return an axis that shows all values with some room, or from `low` to `high`, with ticks."""
+    """Return an axis that shows all values with some room, or from `low` to `high`, with ticks.
+
+    An axis of counts, `is_whole`, has ticks at whole numbers alone.
+    """
     known = list(values) or [0.0, 1.0]
     if is_log:
         ratio = max((max(known) / min(known)) ** MARGIN, 1.03)
         ends = min(known) / ratio, max(known) * ratio
     else:
-        room = (max(known) - min(known)) * MARGIN or abs(max(known)) * MARGIN or 0.5
+        rooms = (max(known) - min(known)) * MARGIN, abs(max(known)) * MARGIN, 0.5
+        room = next(room for room in rooms if room > FINEST)
         ends = min(known) - room, max(known) + room
     begin, end = ends[0] if low is None else low, ends[1] if high is None else high
     ticks = list(_log_ticks(begin, end) if is_log else _even_ticks(begin, end))
+    if is_whole:
+        ticks = [round(tick) for tick in ticks if abs(tick - round(tick)) < 1e-9]
     write = write or _writer(ticks)
     return Axis(
         label=label, low=begin, high=end, is_log=is_log, ticks=[(t, write(t)) for t in ticks]
@@ -287,11 +297,15 @@ def _cut(text: str, most: int) -> str:
 
 
 def _dots(box: _Box, series: Series) -> Iterator[Item]:
+    named: list[tuple[float, float]] = []
     for mark in series.marks:
         x, y = box.at(mark.x, mark.y)
         below = box.chart.y.place(mark.y) < 0
         symbol: Symbol = "down" if below else series.symbol
         yield Dot(x, y, symbol, series.color, series.size, mark.hint, mark.trial)
+        if mark.text and all(abs(x - a) > APART[0] or abs(y - b) > APART[1] for a, b in named):
+            named.append((x, y))
+            yield Words(x - 5, y - 5, mark.text, "tick", "end")
 
 
 def _line(box: _Box, series: Series) -> Iterator[Item]:

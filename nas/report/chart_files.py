@@ -8,14 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.files import write
-from nas.report.chart import TEXT, TITLE, WIDTH, Chart, Dot, Item, Outline, Symbol, Words, layout
+from nas.report.chart import (
+    HEIGHT,
+    TEXT,
+    TITLE,
+    WIDTH,
+    Chart,
+    Dot,
+    Item,
+    Outline,
+    Symbol,
+    Words,
+    layout,
+)
 from nas.report.markup import Markup, element, joined, own
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SUFFIXES = (".svg", ".png", ".html", ".csv")
-SHARP = 180  # pixels to 72 units of a sheet, of a .png
+HEAD = 30.0  # height of the title above several charts
+SHARP = 180.0  # pixels to 72 units of a sheet, of a .png
 # By name: in the light theme and in print, in the dark theme. Text on paper has a contrast of at
 # least 4.5 (WCAG 2.2 AA).
 PALETTE: Mapping[str, tuple[str, str]] = {
@@ -139,20 +152,51 @@ def save(chart: Chart, path: Path, page: Callable[[Chart], str]) -> Path:
     return path
 
 
-def png(chart: Chart) -> bytes:
-    """Return a chart as a PNG file, in the light theme."""
+def png(*charts: Chart, title: str = "", sharp: float = SHARP) -> bytes:
+    """Return charts side by side as a PNG file, in the light theme."""
     from matplotlib.figure import Figure
 
-    sheet = layout(chart)
-    size = (WIDTH / 72, sheet.height / 72)
-    figure = Figure(figsize=size, dpi=SHARP, facecolor=PALETTE["paper"][0])
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(sheet.height, 0))
-    axes.set_axis_off()
-    for number, item in enumerate(sheet.items):
-        _paint(axes, item, number)
+    sheets = [layout(chart) for chart in charts]
+    top = HEAD if title else 0.0
+    width = WIDTH * max(1, len(sheets))
+    height = top + max((sheet.height for sheet in sheets), default=HEIGHT)
+    figure = Figure((width / 72, height / 72), dpi=sharp, facecolor=PALETTE["paper"][0])
+    figure.text(0.5, 1 - 0.6 * top / height, title, ha="center", va="center", parse_math=False,
+                fontsize=TITLE, color=PALETTE["text"][0])  # fmt: skip
+    for number, sheet in enumerate(sheets):
+        place = number * WIDTH / width, 1 - (top + sheet.height) / height
+        axes = figure.add_axes((*place, WIDTH / width, sheet.height / height))
+        axes.set(xlim=(0, WIDTH), ylim=(sheet.height, 0))
+        axes.set_axis_off()
+        for zorder, item in enumerate(sheet.items):
+            _paint(axes, item, zorder)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
+
+
+def save_row(charts: Sequence[Chart | None], title: str, path: Path) -> Path:
+    """Write charts side by side below a title, as .png or .svg."""
+    shown = [chart for chart in charts if chart is not None]
+    if path.suffix.lower() == ".png":
+        write(path, png(*shown, title=title, sharp=SHARP * 2 / 3))
+        return path
+    sheets = [layout(chart) for chart in shown]
+    width = WIDTH * max(1, len(sheets))
+    height = HEAD + max((sheet.height for sheet in sheets), default=HEIGHT)
+    parts = [
+        element("g", *map(_element, sheet.items), transform=f"translate({n * WIDTH:g} {HEAD:g})")
+        for n, sheet in enumerate(sheets)
+    ]
+    above = element("text", title, x=_place(width / 2), y=_place(HEAD * 0.75), class_="title",
+                    text_anchor="middle")  # fmt: skip
+    picture = element(
+        "svg", element("style", own(colours() + STYLE)), above, *parts, role="img",
+        xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width:g} {height:g}", class_="chart",
+        aria_label="; ".join(chart.summary for chart in shown),
+    )  # fmt: skip
+    write(path, picture.encode())
+    return path
 
 
 def _paint(axes: "Axes", item: Item, zorder: int) -> None:

@@ -1,19 +1,20 @@
 """The figures of a study, one function each: facts in, a chart out, or None without facts."""
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from nas.quantities import short
 from nas.report.chart import HEIGHT, Axis, Chart, Mark, Series, Symbol, axis, names
 from nas.report.chart_files import CATEGORIES
 from nas.report.effects import Effect, effects, ordered
-from nas.report.facts import Overview, ShownTrial, TrialEnd
+from nas.report.facts import LearningCurve, Overview, ShownTrial, TrialEnd
 from nas.report.tradeoff import Spot, TradeOff, words
 
 UNITS = ((7200, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))  # from, size, name
 MOST_BARS = 16  # parameters, the most important
 MOST_ROWS = 12  # stages, classes: a larger matrix has no numbers
 MOST_CURVES = 6  # classes of a ROC
+NETWORKS = "networks trained"  # an axis of counts
 LINE = 22.0  # height of a bar or a row of cells
 SYMBOLS: Mapping[str, tuple[Symbol, float]] = {  # of the markers that plotly draws
     "x": ("cross", 3.0), "circle-open": ("ring", 3.4), "circle": ("disc", 3.8),
@@ -77,9 +78,16 @@ def _layers(figure: TradeOff) -> Iterator[Series]:
     for layer in figure.layers:
         if layer.spots:
             symbol, size = SYMBOLS[layer.symbol]
-            color = {"#334155": "ink", "#d1495b": "best", "#94a3b8": "pale"}[layer.color]
-            marks = [Mark(spot.cost, spot.value, trial=spot.number) for spot in layer.spots]
-            yield Series(label=layer.label, marks=marks, color=color, symbol=symbol, size=size)
+            # The front's trials have their numbers, the winner's first: of two that touch it stays.
+            named = layer.spots is figure.front
+            spots = sorted(layer.spots, key=lambda s: s.number != figure.best)
+            marks = [
+                Mark(s.cost, s.value, trial=s.number, text=str(s.number) if named else "")
+                for s in spots
+            ]
+            yield Series(
+                label=layer.label, marks=marks, color=layer.color, symbol=symbol, size=size
+            )
 
 
 def _front_line(front: Sequence[Spot], color: str, end: float) -> Series:
@@ -119,18 +127,23 @@ def progress_by_networks(
 ) -> Chart | None:
     """Show the best score of studies by their names over the networks trained."""
     title = "Best score over the networks trained"
-    return _progress(title, studies, "networks trained", lambda end: end.evaluations, networks)
+    return _progress(title, studies, NETWORKS, lambda end: end.evaluations, networks)
 
 
 def progress_by_seconds(
     studies: Mapping[str, Sequence[TrialEnd]], networks: Sequence[ShownTrial] = ()
 ) -> Chart | None:
     """Show the best score of studies by their names over the seconds of training."""
-    seconds = max((step.seconds for steps in studies.values() for step in steps), default=0.0)
-    size, unit = next((size, name) for start, size, name in UNITS if seconds >= start)
-    label = f"{unit} of training, all workers together"
+    size, label = time_axis(step.seconds for steps in studies.values() for step in steps)
     title = "Best score over the time of training"
     return _progress(title, studies, label, lambda end: end.seconds / size, networks)
+
+
+def time_axis(seconds: Iterable[float]) -> tuple[int, str]:
+    """Return the unit in seconds, and the label, of an axis of the time of training."""
+    most = max(seconds, default=0.0)
+    size, unit = next((size, name) for start, size, name in UNITS if most >= start)
+    return size, f"{unit} of training, all workers together"
 
 
 def _with_control(facts: Overview) -> dict[str, Sequence[TrialEnd]]:
@@ -173,7 +186,7 @@ def _progress(
     return Chart(
         title=title,
         summary=f"The best score so far rises to {scores[-1]:.4f}",
-        x=axis(label, [0.0, *xs], low=0.0), y=y, series=series,
+        x=axis(label, [0.0, *xs], low=0.0, is_whole=label == NETWORKS), y=y, series=series,
     )  # fmt: skip
 
 
@@ -251,7 +264,12 @@ def _height(rows: int) -> float:
 
 def curves(facts: Overview) -> Chart | None:
     """Show learning curves: the newest trials', the winner's and its trainings in full."""
-    shown = [curve for curve in facts.curves if len(curve.points) > 1]
+    return learning_curves(facts.curves, facts.trade_off.axis)
+
+
+def learning_curves(given: Sequence[LearningCurve], label: str) -> Chart | None:
+    """Show the metric, whose axis has this label, after each epoch; the winner's stand out."""
+    shown = [curve for curve in given if len(curve.points) > 1]
     if not shown:
         return None
     series = []
@@ -269,8 +287,8 @@ def curves(facts: Overview) -> Chart | None:
     return Chart(
         title="Learning curves",
         summary=f"{len(shown)} learning curves of up to {max(epochs)} epochs",
-        x=axis("epoch", epochs, low=min(epochs), high=max(epochs)),
-        y=axis(facts.trade_off.axis, values), series=series,
+        x=axis("epoch", epochs, low=min(epochs), high=max(epochs), is_whole=True),
+        y=axis(label, values), series=series,
     )  # fmt: skip
 
 

@@ -1,17 +1,20 @@
 """The pictures of a study and of a scaled family: facts in, files out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nas.quantities import short
-from nas.report.tradeoff import BEST, INK, PALE, TradeOff, draw, words
+from nas.report import figures
+from nas.report.chart import Chart, Mark, Series, axis
+from nas.report.chart_files import save_row
+from nas.report.facts import LearningCurve
+from nas.report.tradeoff import BEST, INK, PALE, TradeOff, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
-UNITS = ((7200, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))  # from, size, name
 SHOWN_TRAININGS = 5  # of a network, the best: more could not be told apart
 Curve = Sequence[tuple[int, float]]  # each epoch with its metric
 
@@ -40,22 +43,9 @@ class Growth(NamedTuple):
 
 def draw_study(trials: TradeOff, curves: Mapping[int, Curve], title: str, path: Path) -> Path:
     """Draw metric over cost, and the learning curves by their trials' numbers; return the path."""
-
-    def at_right(half: "SubFigure") -> list["Axes"]:
-        axes = half.subplots()
-        for number, curve in curves.items():
-            best = number == trials.best
-            style: dict[str, Any] = (
-                {"color": BEST, "linewidth": 2, "zorder": 3} if best else
-                {"color": PALE, "linewidth": 0.9, "zorder": 2}
-            )  # fmt: skip
-            axes.plot(*zip(*curve, strict=True), **style)
-        _whole_numbers(axes)
-        axes.set(xlabel="epoch", ylabel=trials.axis)
-        axes.set_title("Learning curves", fontsize=10)
-        return [axes]
-
-    return _halves(trials, at_right, title, path)
+    shown = [LearningCurve(f"trial {n}", curve, n == trials.best) for n, curve in curves.items()]
+    charts = [figures.trade_offs({"": trials}), figures.learning_curves(shown, trials.axis)]
+    return save_row(charts, title, path)
 
 
 def draw_training(
@@ -101,45 +91,25 @@ def draw_front(
     trials: TradeOff, growth: Sequence[Growth], reference: str, title: str, path: Path
 ) -> Path:
     """Draw metric over cost, and how the hypervolume from a reference grew; return the path."""
-
-    def at_right(half: "SubFigure") -> list["Axes"]:
-        by_evaluations, by_time = half.subplots(2, 1, sharey=True)
-        seconds = growth[-1].seconds if growth else 0
-        size, unit = next((size, name) for start, size, name in UNITS if seconds >= start)
-        steps = [step for step in growth if step.hypervolume > 0] or growth
-        areas = [step.hypervolume for step in steps]
-        for axes, spent, label in (
-            (by_evaluations, [step.evaluations for step in steps], "evaluations"),
-            (by_time, [s.seconds / size for s in steps],
-             f"{unit} of training, all workers together"),
-        ):  # fmt: skip
-            axes.step(spent, areas, where="post", color=INK, linewidth=1.6)
-            axes.set_xlabel(label)
-            axes.set_xlim(left=0)
-        _whole_numbers(by_evaluations)
-        by_evaluations.set_title(f"Hypervolume\nfrom {reference}", fontsize=10)
-        half.supylabel(f"{words(trials.metric)} × ln {trials.cost}", fontsize=10)
-        return [by_evaluations, by_time]
-
-    return _halves(trials, at_right, title, path)
-
-
-def _halves(
-    trials: TradeOff, at_right: "Callable[[SubFigure], list[Axes]]", title: str, path: Path
-) -> Path:
-    """Write a picture, .png or .svg: metric over cost at the left, something else at the right."""
-    figure = _figure(11, 5.2)
-    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.5, 1))[0]
-    axes = left.subplots()
-    draw(axes, trials)
-    left.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3,
-                fontsize=8, markerscale=0.8, frameon=False)  # fmt: skip
-    for each in (axes, *at_right(right)):
-        _plain(each)
-    figure.suptitle(title, color=INK)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    return path
+    steps = [step for step in growth if step.hypervolume > 0] or growth
+    size, label = figures.time_axis(step.seconds for step in growth)
+    name = f"{words(trials.metric)} × ln {trials.cost}"
+    charts = [figures.trade_offs({"": trials})]
+    for about, spent in (
+        (figures.NETWORKS, [float(step.evaluations) for step in steps]),
+        (label, [step.seconds / size for step in steps]),
+    ):
+        marks = [Mark(x, step.hypervolume) for x, step in zip(spent, steps, strict=True)]
+        charts.append(
+            Chart(
+                title=f"Hypervolume from {reference}",
+                summary=f"The hypervolume over {about}",
+                x=axis(about, [0.0, *spent], low=0.0, is_whole=about == figures.NETWORKS),
+                y=axis(name, [mark.y for mark in marks]),
+                series=[Series(marks=marks, shape="steps")],
+            )
+        )
+    return save_row(charts, title, path)
 
 
 def _figure(width: float, height: float) -> "Figure":

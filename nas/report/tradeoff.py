@@ -1,29 +1,24 @@
-"""Metric over cost: the one figure of a study, as matplotlib's panel and as plotly's JSON.
+"""Metric over cost: the one figure of a study, as data, and as plotly's JSON for the dashboard.
 
-A study's picture, the picture of a front and the dashboard show it. The JSON is written without
-plotly: a worker draws it again and again, and plotly takes a second to import.
+A study's page and its pictures draw it as a chart (`nas.report.figures`). The JSON is written
+without plotly: a worker draws it again and again, and plotly takes a second to import.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite, log, log10
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from math import isfinite, log10
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from nas import pareto
 from nas.quantities import short
 from nas.training.metrics import gain, is_gained
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 INK, BEST, PALE = "#334155", "#d1495b", "#94a3b8"
+Color = Literal["ink", "best", "pale"]  # a page has its own hues of them
+HUES: dict[Color, str] = {"ink": INK, "best": BEST, "pale": PALE}
 MACS, LATENCY = "multiply-accumulates", "predicted latency, ms"  # an axis of costs
 SHOWN = 2000  # trials of a kind in the dashboard, the newest
 MARGIN = 0.06  # of an axis, on either side of its trials
-APART = (0.035, 0.045)  # of the axes: labels nearer than both would touch
-MARKERS = {"x": "x", "circle-open": "o", "circle": "o", "triangle-up-open": "^", "star": "*"}
-NARROW, WIDE = 3, 300  # ratios of an axis' ends: under the first, evenly spaced ticks will do
-STEPS = ((1,), (1, 2, 5))
 
 
 class Trained(Protocol):
@@ -61,7 +56,7 @@ class Markers(NamedTuple):
     label: str
     spots: Sequence[Spot]
     symbol: str
-    color: str
+    color: Color
     size: float
 
 
@@ -100,11 +95,11 @@ class TradeOff:
         """Return the trials by their markers, the topmost last."""
         best = [spot for spot in (*self.front, *self.dominated) if spot.number == self.best]
         return [
-            Markers("pruned", self.pruned, "x", PALE, 7),
-            Markers("complete", self.dominated, "circle-open", INK, 8),
-            Markers("pruned, worth training whole", self.promising, "triangle-up-open", BEST, 8),
-            Markers("front", self.front, "circle", INK, 8),
-            Markers("winner", best, "star", BEST, 16),
+            Markers("pruned", self.pruned, "x", "pale", 7),
+            Markers("complete", self.dominated, "circle-open", "ink", 8),
+            Markers("pruned, worth training whole", self.promising, "triangle-up-open", "best", 8),
+            Markers("front", self.front, "circle", "ink", 8),
+            Markers("winner", best, "star", "best", 16),
         ]
 
     @property
@@ -189,7 +184,7 @@ def to_plotly(figure: TradeOff) -> dict[str, Any]:
             "type": "scatter",
             "name": layer.label,
             "mode": "markers",
-            "marker": {"symbol": layer.symbol, "color": layer.color, "size": layer.size},
+            "marker": {"symbol": layer.symbol, "color": HUES[layer.color], "size": layer.size},
             "x": [spot.cost for spot in layer.spots[-SHOWN:]],
             "y": [spot.value for spot in layer.spots[-SHOWN:]],
             "text": [_hover(spot) for spot in layer.spots[-SHOWN:]],
@@ -220,95 +215,3 @@ def to_plotly(figure: TradeOff) -> dict[str, Any]:
 def _hover(spot: Spot) -> str:
     score = "" if spot.score is None else f", score {spot.score:.4f}"
     return f"trial {spot.number}{score}"
-
-
-def draw(axes: "Axes", figure: TradeOff) -> None:
-    """Draw the figure on matplotlib's axes, with the numbers of the trials on the front."""
-    axes.set(xscale="log", xlim=figure.costs, ylim=figure.values)
-    axes.set(xlabel=figure.cost, ylabel=figure.axis)
-    axes.set_title("What each network costs and reaches", fontsize=10)
-    round_ticks(axes)
-    for zorder, layer in enumerate(figure.layers, 2):
-        _scatter(axes, layer, zorder)
-    if figure.front:
-        costs = [*(spot.cost for spot in figure.front), axes.get_xlim()[1]]
-        values = [spot.value for spot in figure.front]
-        values.append(values[-1])
-        axes.step(costs, values, where="post", color=INK, linewidth=1.2)
-        axes.fill_between(costs, values, axes.get_ylim()[0], step="post", color=INK, alpha=0.05,
-                          linewidth=0)  # fmt: skip
-        _number(axes, figure)
-    if figure.target is not None:
-        label = f"target {short(figure.target)}"
-        axes.axvline(figure.target, color=BEST, linestyle="--", linewidth=1, label=label)
-    if figure.majority is not None:
-        _majority(axes, figure.majority)
-
-
-def _scatter(axes: "Axes", layer: Markers, zorder: int) -> None:
-    """Draw trials; those below the picture stand on its edge, as triangles that point down."""
-    floor, ceiling = axes.get_ylim()
-    paint: dict[str, Any] = {"color": layer.color}
-    if layer.symbol.endswith("-open"):
-        paint = {"facecolors": "white", "edgecolors": layer.color}
-    paint |= {"linewidths": 1.1, "s": layer.size**2 * 0.8, "zorder": zorder}
-    inside = [spot for spot in layer.spots if spot.value >= floor]
-    below = [spot for spot in layer.spots if spot.value < floor]
-    if inside:
-        axes.scatter([spot.cost for spot in inside], [spot.value for spot in inside],
-                     marker=MARKERS[layer.symbol], label=layer.label, **paint)  # fmt: skip
-    if below:
-        axes.scatter([spot.cost for spot in below],
-                     [floor + 0.015 * (ceiling - floor)] * len(below),
-                     marker="v", label=f"{layer.label}, lower", **paint)  # fmt: skip
-
-
-def _number(axes: "Axes", figure: TradeOff) -> None:
-    """Write the front's trial numbers at its upper left, where no complete trial can be."""
-    (left, right), (floor, ceiling) = axes.get_xlim(), axes.get_ylim()
-
-    def share(spot: Spot) -> tuple[float, float]:
-        """Return where a trial stands, from 0 to 1 in both directions."""
-        height = (spot.value - floor) / (ceiling - floor)
-        return log(spot.cost / left) / log(right / left), height
-
-    # A number may not stand on a pruned trial either, and it stands at the upper left of its own.
-    placed = [(x + APART[0] / 2, y - APART[1] / 2) for x, y in map(share, figure.promising)]
-    for spot in sorted(figure.front, key=lambda spot: spot.number != figure.best):
-        here = share(spot)
-        if all(abs(here[0] - x) > APART[0] or abs(here[1] - y) > APART[1] for x, y in placed):
-            placed.append(here)
-            axes.annotate(str(spot.number), (spot.cost, spot.value), (-5, 5),
-                          textcoords="offset points", ha="right", fontsize=8, color=INK,
-                          zorder=9)  # fmt: skip
-
-
-def _majority(axes: "Axes", majority: float) -> None:
-    """Show the majority-class rate: as a line where it is near the trials, else in the legend."""
-    low, high = axes.get_ylim()
-    label = f"majority class {majority:.3f}"
-    if majority > low - (high - low):
-        axes.set_ylim(bottom=min(low, majority - MARGIN * (high - low)))
-        axes.axhline(majority, color=PALE, linestyle=":", label=label)
-    else:
-        axes.plot([], [], color=PALE, linestyle=":", label=f"{label}, far below")
-
-
-def round_ticks(axes: "Axes") -> None:
-    """Mark a logarithmic axis of costs at round numbers that do not run into each other."""
-    low, high = axes.get_xlim()
-    axes.set_xticks(_ticks(low, high))
-    axes.set_xlim(low, high)  # set_xticks widens it
-    axes.xaxis.set_major_formatter(lambda value, _: short(value))
-    axes.minorticks_off()
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers between two, about equally far apart on a logarithmic axis."""
-    from matplotlib.ticker import MaxNLocator
-
-    if high / low < NARROW:
-        even = MaxNLocator(5).tick_values(low, high)
-        return [float(tick) for tick in even if low <= tick <= high]
-    steps = STEPS[0] if high / low > WIDE else STEPS[1]
-    return [s * 10**power for power in range(-3, 13) for s in steps if low <= s * 10**power <= high]

@@ -30,11 +30,11 @@ from nas.store import queries
 from nas.store.queries import TrialInfo
 from nas.store.store import Store
 from nas.store.trials import Trials
+from nas.study.chance import CONFIDENCE, mean_and_error
 from nas.study.options import FINAL_SEEDS, FINALISTS, SUFFIX, SearchOptions
 from nas.training.metrics import gain
 from nas.training.recipe import Recipe
 
-CONFIDENCE = 0.95
 PICKS = ("winner", "accurate", "knee")
 RESERVED = 0.5  # of the time limit, at most, is kept for the finalists
 
@@ -73,7 +73,7 @@ class Standing:
     @property
     def error(self) -> float | None:
         """The standard error of the mean; None for a single seed."""
-        return standard_error(self.values)
+        return mean_and_error(self.values)[1] if len(self.values) > 1 else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -219,19 +219,12 @@ class Ranking:
         return f"{quantities.short(amount)} FLOPs"
 
 
-def standard_error(values: Sequence[float]) -> float | None:
-    """Return the standard error of the mean of values; None of a single one."""
-    count = len(values)
-    return statistics.stdev(values) / math.sqrt(count) if count > 1 else None
-
-
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
     """Return Student's 95 % interval of the mean of values; None of a single one."""
-    error = standard_error(values)
-    if error is None:
+    if len(values) < 2:
         return None
+    mean, error = mean_and_error(values)
     half = error * float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-    mean = statistics.fmean(values)
     return mean - half, mean + half
 
 

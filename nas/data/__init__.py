@@ -19,7 +19,7 @@ from nas.data.image_list import user_cache
 from nas.data.layout import Patterns
 from nas.data.pixels import PixelReading
 from nas.data.remote import fetch
-from nas.data.request import Request
+from nas.data.request import DataRequest
 from nas.errors import DataError, unknown
 from nas.quantities import plain
 from nas.registry import Registry
@@ -67,7 +67,7 @@ def absent(source: str) -> DataError:
 
 def check_choice(source: str, groups: str | None, patterns: Patterns) -> None:
     """Refuse groups and patterns of data that have none: those with a name, and single files."""
-    request = Request(groups=groups, patterns=patterns)
+    request = DataRequest(groups=groups, patterns=patterns)
     if is_name(source):
         request.refuse(repr(source))
     elif (of := formats.of(Path(source))) is not None:
@@ -97,7 +97,7 @@ def load(
     Raises DataError with the rule, the value and the valid options.
     """
     name = str(source)
-    request = Request(
+    request = DataRequest(
         cache_dir, groups, patterns or Patterns(), skip_unreadable, reading=reading, say=say
     )
     check_choice(name, groups, request.patterns)
@@ -132,6 +132,6 @@ def _local(source: str, say: Callable[[str], None]) -> Path:
     )
 
 
-def _read(path: Path, request: Request) -> DataSet:
+def _read(path: Path, request: DataRequest) -> DataSet:
     found = formats.of(path)
     return load_folder(path, request) if found is None else found.load(path, request)

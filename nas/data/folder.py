@@ -10,10 +10,10 @@ from nas.data.dataset import DataSet, Origin
 from nas.data.groups import of_names
 from nas.data.image_list import ImageFile, ImageList, load_images
 from nas.data.layout import Labelled, understand
-from nas.data.request import Request
+from nas.data.request import DataRequest
 
 
-def load_folder(folder: Path, request: Request) -> DataSet:
+def load_folder(folder: Path, request: DataRequest) -> DataSet:
     """Read a folder of images. Raises DataError that names the images that are unreadable.
 
     The groups of the request are the regular expression that finds an image's in its name.

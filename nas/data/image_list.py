@@ -36,7 +36,7 @@ from nas.data.dataset import (
 from nas.data.groups import Groups, check_apart, numbered
 from nas.data.image_files import content_of
 from nas.data.pixels import FilePixels, PixelReading, decode, reading_of
-from nas.data.request import Request
+from nas.data.request import DataRequest
 from nas.errors import DataError, UnreadableImage
 from nas.files import held
 from nas.files.reading import why
@@ -80,7 +80,7 @@ class ImageList:
     origin: Origin = field(default_factory=Origin)
 
 
-def load_images(listed: ImageList, request: Request) -> DataSet:
+def load_images(listed: ImageList, request: DataRequest) -> DataSet:
     """Decode the listed images and make a data set of them.
 
     Raises DataError that names the images that are unreadable, unless the request skips them.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nas.data.dataset import DataSet
 from nas.data.formats import npz
-from nas.data.request import Request
+from nas.data.request import DataRequest
 from nas.errors import DataError
 
 FOLDER = ".medmnist"  # in the home folder
@@ -62,7 +62,7 @@ def file_of(name: str) -> Path:
     return Path.home() / FOLDER / f"{name}.npz"
 
 
-def load(name: str, request: Request) -> DataSet:
+def load(name: str, request: DataRequest) -> DataSet:
     """Read a set by its name. Raises DataError that says where its file belongs."""
     request.refuse(f"the set {name}")
     path = file_of(name)

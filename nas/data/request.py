@@ -13,7 +13,7 @@ log = logging.getLogger("nas")
 
 
 @dataclass(frozen=True)
-class Request:
+class DataRequest:
     """How a data set is to be read; `nas.data.load` says what each means."""
 
     cache_dir: Path | None = None

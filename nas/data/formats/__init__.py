@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nas.data.dataset import DataSet
-from nas.data.request import Request
+from nas.data.request import DataRequest
 from nas.registry import Registry
 
 
@@ -26,7 +26,7 @@ class Format(Protocol):
         """Tell whether a path, a file's by its name alone or a folder's, is of this format."""
         ...
 
-    def load(self, path: Path, request: Request) -> DataSet:
+    def load(self, path: Path, request: DataRequest) -> DataSet:
         """Read a data set; raises DataError."""
         ...
 

@@ -16,7 +16,7 @@ import numpy as np
 from nas.data import tarred
 from nas.data.array_set import array_set
 from nas.data.dataset import DataSet, Images, Labels, Origin, check_classes
-from nas.data.request import Request
+from nas.data.request import DataRequest
 from nas.errors import DataError
 from nas.files.limits import limits
 from nas.files.reading import check_regular
@@ -61,7 +61,7 @@ def takes(path: Path) -> bool:
     return _is_of_python(path) or any((path / each.names).is_file() for each in _VERSIONS)
 
 
-def load(path: Path, request: Request) -> DataSet:
+def load(path: Path, request: DataRequest) -> DataSet:
     """Read an archive or its folder. Raises DataError for the version for Python."""
     request.refuse(path.name)
     if _is_of_python(path):

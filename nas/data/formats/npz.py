@@ -18,7 +18,7 @@ from nas.data.array_set import array_set
 from nas.data.arrays import Arrays
 from nas.data.dataset import SPLITS, DataSet, Origin, check_classes
 from nas.data.labels import Raw, numbered_classes, raw_labels, text, without_one_hot
-from nas.data.request import Request
+from nas.data.request import DataRequest
 from nas.errors import DataError
 
 Keys = Mapping[str, str]  # an array's name, by its split
@@ -42,7 +42,7 @@ def takes(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and not path.is_dir()
 
 
-def load(path: Path, request: Request, classes: Sequence[str] | None = None) -> DataSet:
+def load(path: Path, request: DataRequest, classes: Sequence[str] | None = None) -> DataSet:
     """Read the data set in one .npz file. Raises DataError when it has not MedMNIST's layout.
 
     The request's groups are what the names of the arrays of groups have after the split, such as

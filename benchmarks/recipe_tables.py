@@ -4,9 +4,9 @@
 
 A gain is the logarithm of the ratio of two errors, that of `whole` to that of the changed recipe on
 the same set, network and seed: 0.1 is about a tenth less of the log loss, of the wrong answers, of
-1 - AUROC. The gain of a set is the mean of the three, on plain images; `distorted` is that on images
-that are changed as another hospital's may be. A change is chosen by its gain on the other sets; its
-gain on the set that was left out is the honest number.
+1 - AUROC. The gain of a set is the mean of the three, on plain images; `distorted` is that on
+images that are changed as another hospital's may be. A change is chosen by its gain on the other
+sets; its gain on the set that was left out is the honest number.
 """
 
 import math
@@ -102,8 +102,8 @@ def changes_table(found: Gains) -> list[str]:
     by_gain = sorted(found, key=lambda name: -fmean(set_gains(found, name).values()))
     for change in by_gain:
         each = set_gains(found, change)
-        cells = [_percent([*each.values()])]
-        cells += [_percent([*set_gains(found, change, [name]).values()]) for name in (*SHOWN, DISTORTED)]
+        parts = [set_gains(found, change, [name]) for name in (*SHOWN, DISTORTED)]
+        cells = [_percent([*part.values()]) for part in (each, *parts)]
         better = f"{sum(value > 0 for value in each.values())} of {len(each)}"
         count = sum(map(len, found[change].values()))
         lines.append(f"| {change} | {' | '.join(cells)} | {better} | {count} |")

@@ -70,8 +70,8 @@ def assert_whole(folder: Path, samples: int) -> None:
 def test_what_asha_stops_is_pruned_with_its_step(head: ray_kit.Cluster, tmp_path: Path) -> None:
     """Tune's trials name the study's and agree with them; the same script again trains nothing.
 
-    SIGKILL of the driver: `Tuner.restore` ends with as many trials of the same study. What had ended
-    before is shown to Tune again, which may stop it earlier there.
+    SIGKILL of the driver: `Tuner.restore` ends with as many trials of the same study. What had
+    ended before is shown to Tune again, which may stop it earlier there.
     """
     write_inputs(tmp_path, 48)
     driver = head.popen(*words(tmp_path, 6, "fresh"), RAY_ADDRESS=head.address)

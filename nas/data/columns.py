@@ -24,7 +24,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Table:
+class ImageTable:
     """The cells of a table by the meaning of their column: "image", "label", "split", "group".
 
     Labels are the names of one class, or of several labels where `several` is true. `unread` are
@@ -68,7 +68,7 @@ def meanings(columns: Sequence[str], groups: str | None, where: object) -> dict[
     return found
 
 
-def table_of(columns: Mapping[str, Sequence[str]], groups: str | None, where: object) -> Table:
+def table_of(columns: Mapping[str, Sequence[str]], groups: str | None, where: object) -> ImageTable:
     """Read the cells of a table, which are text. Raises DataError that names the row."""
     of = meanings(list(columns), groups, where)
     images = columns[of["image"]]
@@ -94,10 +94,10 @@ def table_of(columns: Mapping[str, Sequence[str]], groups: str | None, where: ob
             "Every image needs a split such as train, val or test, or none has one; in "
             f"{where} {len(odd):,} have another, such as {splits[odd[0]]!r} of {images[odd[0]]}."
         )
-    return Table(images, labels, named, keys, several, unread)
+    return ImageTable(images, labels, named, keys, several, unread)
 
 
-def image_list(table: Table, source: Path, root: Path, name: str) -> ImageList:
+def image_list(table: ImageTable, source: Path, root: Path, name: str) -> ImageList:
     """Return the image files of a table, with paths below the root or absolute ones.
 
     Raises DataError for files that are not there, and for a file in two rows.

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from nas import data
-from nas.data import folder
+from nas.data import image_list
 from nas.errors import DataError, UnreadableImage
 
 
@@ -83,8 +83,8 @@ def test_second_load_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     root = write_images(tmp_path / "set", {"a": 5, "b": 5})
     first = data.load(root, cache_dir=tmp_path / "c")
     first.splits["train"].images(6)
-    monkeypatch.setattr(folder, "_examine", None)
-    monkeypatch.setattr(folder, "decode", None)
+    monkeypatch.setattr(image_list, "_examine", None)
+    monkeypatch.setattr(image_list, "decode", None)
     second = data.load(root, cache_dir=tmp_path / "c")
     assert second.fingerprint == first.fingerprint
     assert second.splits["train"].images(6).shape == (6, 6, 6, 3)

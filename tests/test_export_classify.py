@@ -14,7 +14,7 @@ from test_export import FACTS, SMALL, trained
 
 import nas
 from nas.data.dataset import resize
-from nas.data.folder import read_image
+from nas.data.image_list import read_image
 from nas.data.pixels import UNIT, PixelReading
 from nas.export import Facts
 from nas.export.python import export

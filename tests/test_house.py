@@ -199,6 +199,8 @@ def test_the_wheel_works_from_an_empty_folder(installed: Path, tmp_path: Path) -
     assert cost["params"] == 4_134_606
     spaces = json.loads(from_wheel(installed, tmp_path, "-m", "nas.cli", "space", "list", "--json"))
     assert {"mixconv", "mixnet_s"} <= {one["name"] for one in spaces}
+    code = "from nas import data; print(data.load('digits').name)"
+    assert from_wheel(installed, tmp_path, "-c", code).strip() == "digits"
     assert list(tmp_path.iterdir()) == []
 
 

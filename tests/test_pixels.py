@@ -12,7 +12,7 @@ from PIL import Image
 
 from nas import data
 from nas.data.dataset import DataSet
-from nas.data.folder import read_image
+from nas.data.image_list import read_image
 from nas.data.inspection import describe
 from nas.data.pixels import FilePixels, PixelReading, decode, reading_of
 from nas.errors import DataError, UnreadableImage

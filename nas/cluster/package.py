@@ -118,9 +118,9 @@ def _text(flag: str, path: str) -> str:
 
 def _data(given: str, here: bool, packed: Packed) -> str:
     """Return the data as the cluster's machines find them; raise DataError where they can't."""
-    from nas.data import absent, names
+    from nas.data import absent, is_name
 
-    if given in names() or is_url(given):
+    if is_name(given) or is_url(given):
         return given
     path = Path(given)
     if here and not path.exists():

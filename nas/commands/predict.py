@@ -188,7 +188,7 @@ def _predicted(
 
     from nas.data import Split
     from nas.data.dataset import resize
-    from nas.data.folder import read_image
+    from nas.data.image_list import read_image
     from nas.training.trainer import predict as predictions_of
 
     read: dict[str, Images] = {}

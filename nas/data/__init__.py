@@ -1,24 +1,25 @@
-"""Data sets: a registered name, an .npz file, a folder of images or an archive of it, or a URL.
+"""Data sets: a registered name, a file in one of the formats, a folder of images, or a URL.
 
 A new data set with a name is one file in `nas/data/named/` with a function `load`; every test of
-`tests/test_data.py` then runs over it.
+`tests/test_data.py` then runs over it. A new format is one file in `nas/data/formats/`.
 """
 
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from nas.credentials import is_url
-from nas.data import archive
+from nas.data import archive, formats, medmnist
 from nas.data.dataset import SPLITS, DataSet, Split
-from nas.data.folder import load_folder, user_cache
+from nas.data.folder import load_folder
+from nas.data.image_list import user_cache
 from nas.data.layout import Patterns
-from nas.data.npz import load_npz
 from nas.data.pixels import PixelReading
 from nas.data.remote import fetch
+from nas.data.request import DataRequest
 from nas.errors import DataError, unknown
 from nas.quantities import plain
 from nas.registry import Registry
@@ -46,23 +47,31 @@ def _named(name: str) -> DataSet:
     return _registry.get(name).load()
 
 
-def absent(source: str) -> DataError:
-    """Return the error for a source that is neither a name, a path nor a URL."""
-    return DataError(
-        f"No such file or folder: {source}. {unknown('data set', source, names())} "
-        "Or give the path of an .npz file or of a folder of images per class, or a URL."
+def is_name(source: str) -> bool:
+    """Tell a data set's name from a path or a URL; a path wins over MedMNIST's absent files."""
+    if source in names():
+        return True
+    return source in medmnist.names() and (
+        medmnist.file_of(source).exists() or not Path(source).exists()
     )
 
 
-def check_choice(source: str, groups: str | None, patterns: object) -> None:
-    """Refuse groups and patterns of data that have none: those with a name, and one file."""
-    if patterns and (source in names() or source.lower().endswith(".npz")):
-        raise DataError(f"--include and --exclude choose files of a folder; {source!r} is none.")
-    if groups is not None and source in names():
-        raise DataError(
-            "--groups is for a folder, whose files' names have them, or an .npz file with such "
-            f"arrays; {source!r} has none."
-        )
+def absent(source: str) -> DataError:
+    """Return the error for a source that is neither a name, a path nor a URL."""
+    known = [*names(), *medmnist.CLASSES]
+    return DataError(
+        f"No such file or folder: {source}. {unknown('data set', source, known)} "
+        "Or give the path of a file or of a folder of images per class, or a URL."
+    )
+
+
+def check_choice(source: str, groups: str | None, patterns: Patterns) -> None:
+    """Refuse groups and patterns of data that have none: those with a name, and single files."""
+    request = DataRequest(groups=groups, patterns=patterns)
+    if is_name(source):
+        request.refuse(repr(source))
+    elif (of := formats.of(Path(source))) is not None:
+        request.refuse(repr(source), groups=not of.HAS_GROUPS)
 
 
 def load(
@@ -76,7 +85,7 @@ def load(
     reading: PixelReading | None = None,
     say: Callable[[str], None] = log.info,
 ) -> DataSet:
-    """Load a data set by its name, from an .npz file or a folder of images per class, or by URL.
+    """Load a data set by its name, from a file, from a folder of images per class, or by URL.
 
     `cache_dir` holds the resized images of folders; the user's cache directory by default, which is
     also where files behind URLs are fetched to. `groups` says which images belong together: for a
@@ -87,50 +96,42 @@ def load(
     `say` hears of downloads, and of a name that is also that of a file here.
     Raises DataError with the rule, the value and the valid options.
     """
-    name, patterns = str(source), patterns or Patterns()
-    check_choice(name, groups, patterns != Patterns())
-    read = partial(
-        _read,
-        cache_dir=cache_dir,
-        groups=groups,
-        patterns=patterns,
-        skip_unreadable=skip_unreadable,
-        reading=reading,
+    name = str(source)
+    request = DataRequest(
+        cache_dir, groups, patterns or Patterns(), skip_unreadable, reading=reading, say=say
     )
-    if name in names():
+    check_choice(name, groups, request.patterns)
+    if is_name(name):
         if Path(name).exists():
             say(f"--data {name} is the data set of that name; ./{name} here is another source")
-        found = _named(name)
+        found = _named(name) if name in names() else medmnist.load(name, request)
     elif is_url(name):
         path = fetch(name, user_cache(), say)
         try:
-            found = read(path)
+            found = _read(path, request)
         except DataError as error:
             raise DataError(f"{name}, as it was fetched: {error}") from error
     else:
-        found = read(_local(name, say))
+        found = _read(_local(name, say), request)
     return replace(found, forbids=found.forbids.union(forbid))
 
 
 def _local(source: str, say: Callable[[str], None]) -> Path:
-    """Return the file or folder of a path, an archive unpacked."""
+    """Return the file or folder of a path, an archive of images unpacked."""
     path = Path(plain(source))
     if not path.exists():
         raise absent(source)
-    if path.is_dir() or path.suffix.lower() == ".npz":
+    if path.is_dir() or formats.of(path) is not None:
         return path
-    if path.name.lower().endswith(archive.TYPES):
+    if archive.holds_images(path.name):
         return archive.unpacked(path, user_cache(), say)
     raise DataError(
-        f"A data file needs to be an .npz in MedMNIST's layout, or an archive of a folder of images"
+        f"A data file needs to be one of {formats.words()}, an archive of a folder of images"
         f" ({', '.join(archive.TYPES)}); got {path.name!r}. Other sources: a folder of images per "
-        f"class, or a name: {', '.join(names())}."
+        f"class, or a name: {', '.join([*names(), *medmnist.CLASSES])}."
     )
 
 
-def _read(
-    path: Path, *, groups: str | None, reading: PixelReading | None, **of_folders: Any
-) -> DataSet:
-    if path.is_dir():
-        return load_folder(path, groups=groups, reading=reading, **of_folders)
-    return load_npz(path, groups, reading=reading)
+def _read(path: Path, request: DataRequest) -> DataSet:
+    found = formats.of(path)
+    return load_folder(path, request) if found is None else found.load(path, request)

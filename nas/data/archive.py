@@ -16,7 +16,7 @@ from typing import IO
 
 from filelock import FileLock
 
-from nas.data import tarred, zipped
+from nas.data import formats, tarred, zipped
 from nas.data.dataset import content_hash
 from nas.data.layout import EXTENSIONS
 from nas.data.tarred import TarMember
@@ -77,6 +77,11 @@ def unpacked(archive: Path, cache: Path, say: Callable[[str], None]) -> Path:
                 unpack(archive, temporary, archive.name)
                 os.replace(temporary, target)
     return target
+
+
+def holds_images(name: str) -> bool:
+    """Tell an archive of a folder of images by its name; a format may have archives of its own."""
+    return name.lower().endswith(TYPES) and formats.of(Path(name)) is None
 
 
 def stem(name: str) -> str:

@@ -28,7 +28,7 @@ from fsspec.core import url_to_fs
 from fsspec.registry import available_protocols, get_filesystem_class
 
 from nas.credentials import check_no_secret
-from nas.data import archive
+from nas.data import archive, formats
 from nas.data.dataset import content_hash
 from nas.errors import DataError, unknown
 from nas.files import held
@@ -38,7 +38,6 @@ from nas.quantities import short
 T = TypeVar("T")
 
 log = logging.getLogger("nas")
-TYPES = (".npz", *archive.TYPES)
 SCHEMES = ("az", "gs", "http", "https", "s3")  # the usual ones of those that fsspec opens
 PAUSES = (1.0, 4.0)  # seconds, before a server that is away is asked again
 QUIET = 10.0  # seconds between two lines about a download
@@ -82,10 +81,11 @@ def check(url: str) -> None:
         raise DataError(f"A file on a disk is given by its path; {url} is a URL.")
     if "::" in url:
         raise DataError(f"A data URL needs to be that of one file; {url} is a chain.")
-    if not _name(url).lower().endswith(TYPES):
+    name = _name(url)
+    if not name.lower().endswith(archive.TYPES) and formats.of(Path(name)) is None:
         raise DataError(
-            f"A data URL needs to be that of one file, {', '.join(TYPES)}: arrays in MedMNIST's "
-            f"layout, or an archive of a folder of images; got {url}."
+            f"A data URL needs to be that of one file: {formats.words()}, an archive of a folder "
+            f"of images ({', '.join(archive.TYPES)}); got {url}."
         )
 
 
@@ -161,7 +161,7 @@ def _fetched(remote: _Remote, version: str | None, say: Callable[[str], None]) -
         target.parent.mkdir(exist_ok=True)
         if target.exists():  # the server states no version, and the file is as before
             return target
-        is_archive = name.lower().endswith(archive.TYPES)
+        is_archive = archive.holds_images(name)
         os.replace(_unpacked(temporary, name, remote.url) if is_archive else temporary, target)
         return target
     finally:
@@ -222,7 +222,7 @@ def _name(url: str) -> str:
 def _copy_name(url: str) -> str:
     """Return the name of the copy; an archive's folder has the archive's name without suffix."""
     name = _name(url)
-    return archive.stem(name) if name.lower().endswith(archive.TYPES) else name
+    return archive.stem(name) if archive.holds_images(name) else name
 
 
 def _patiently(ask: Callable[[], T]) -> T:

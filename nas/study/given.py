@@ -15,14 +15,20 @@ from nas.architecture import Architecture
 from nas.config import Config
 from nas.cost import Limits
 from nas.data import DataSet
-from nas.data import names as data_names
 from nas.data.inspection import describe
 from nas.executors import Executor
 from nas.objective import objective
 from nas.search_space.coefficients import space_of
 from nas.store.engine import resolve
 from nas.study.options import SearchOptions, check_study, declared
-from nas.study.preparation import Prepared, Say, data_of, from_anywhere, study_folder
+from nas.study.preparation import (
+    Prepared,
+    Say,
+    data_of,
+    from_anywhere,
+    source_from_anywhere,
+    study_folder,
+)
 from nas.training.estimate import training_seconds
 from nas.training.recipes import compose
 
@@ -67,7 +73,7 @@ def prepare_given(
     study = check_study(options.study or f"{plain}-{data.name}")
     fields: dict[str, Any] = {
         "space": space_of(plain, adapted),
-        "data": options.data if options.data in data_names() else from_anywhere(options.data),
+        "data": source_from_anywhere(options.data),
         "classes": adapted.classes,
         "in_channels": adapted.in_channels,
         "recipe": recipe,

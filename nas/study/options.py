@@ -548,8 +548,9 @@ def check(options: SearchOptions) -> None:
     if options.no_finalists:
         _refuse(options, "is for a search without --no-finalists.", "finalists", "final_seeds")
     from nas.data import check_choice
+    from nas.data.layout import Patterns
 
-    check_choice(options.data, options.groups, options.include or options.exclude)
+    check_choice(options.data, options.groups, Patterns(options.include, options.exclude))
     options.new_executor()
 
 

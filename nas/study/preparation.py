@@ -9,9 +9,8 @@ from pathlib import Path
 from nas.architecture import Architecture
 from nas.config import CACHE, Config
 from nas.credentials import is_url
-from nas.data import DataSet
+from nas.data import DataSet, is_name
 from nas.data import load as load_data
-from nas.data import names as data_names
 from nas.data.layout import Patterns
 from nas.errors import StoreAway, StoreError, UserError
 from nas.executors import Executor
@@ -92,7 +91,7 @@ def prepare(
     config = Config.of(
         options,
         space=space,
-        data=options.data if options.data in data_names() else from_anywhere(options.data),
+        data=source_from_anywhere(options.data),
         classes=len(data.classes),
         in_channels=data.in_channels,
         recipe=recipe,
@@ -223,6 +222,11 @@ def taken_back(out: str) -> Iterator[None]:
 def from_anywhere(place: str) -> str:
     """Return a URL as it is, a path as one that holds in any folder."""
     return place if is_url(place) else os.path.abspath(place)
+
+
+def source_from_anywhere(source: str) -> str:
+    """Return a data set's name or URL as it is, a path as one that holds in any folder."""
+    return source if is_name(source) else from_anywhere(source)
 
 
 def _estimate(

@@ -9,27 +9,16 @@ Yang et al., MedMNIST v2, Scientific Data 10, 41, 2023.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nas.data.array_set import array_set
 from nas.data.arrays import Arrays
-from nas.data.dataset import (
-    SPLITS,
-    DataSet,
-    Labels,
-    Origin,
-    check_classes,
-    content_hash,
-    fill_splits,
-    in_memory,
-)
-from nas.data.groups import check_apart, numbered
+from nas.data.dataset import SPLITS, DataSet, Origin, check_classes
 from nas.data.labels import Raw, numbered_classes, raw_labels, text, without_one_hot
-from nas.data.pixels import PixelReading, eight_bits, reading_of_array
+from nas.data.request import DataRequest
 from nas.errors import DataError
 
 Keys = Mapping[str, str]  # an array's name, by its split
@@ -43,15 +32,23 @@ _SPLITS = {
 }
 _SPLIT = "|".join(_SPLITS.values())
 
+WORDS = "an .npz in MedMNIST's layout"
+ENDINGS = (".npz",)
+HAS_GROUPS = True
 
-def load_npz(
-    path: Path, groups: str | None = None, *, reading: PixelReading | None = None
-) -> DataSet:
+
+def takes(path: Path) -> bool:
+    """Tell whether a path is of this format."""
+    return path.suffix.lower() in ENDINGS and not path.is_dir()
+
+
+def load(path: Path, request: DataRequest, classes: Sequence[str] | None = None) -> DataSet:
     """Read the data set in one .npz file. Raises DataError when it has not MedMNIST's layout.
 
-    `groups` is what the names of the arrays of groups have after the split, such as "groups". A
-    `reading` says how pixels are read, where it is not the set's own.
+    The request's groups are what the names of the arrays of groups have after the split, such as
+    "groups". `classes` name the classes where the file does not.
     """
+    request.refuse(path.name, groups=False)
     arrays = Arrays(path)
     of_images, of_labels = _by_split(arrays, _IMAGES), _by_split(arrays, _LABELS)
     _check_pairs(of_images, of_labels, arrays)
@@ -63,65 +60,20 @@ def load_npz(
         {s: raw_labels(arrays[key], len(images[s]), key) for s, key in of_labels.items()}, path
     )
     of_names = _by_split(arrays, _CLASSES, splits=False)
-    names = text(arrays[of_names["train"]]).tolist() if of_names else None
-    classes, labels = numbered_classes(raw, names, path)
-    check_classes(classes, labels["train"], where=path)
+    names = text(arrays[of_names["train"]]).tolist() if of_names else classes
+    known, labels = numbered_classes(raw, names, path)
+    check_classes(known, labels["train"], where=path)
     if any(
         len(s := arrays[key].shape) == 4 and s != images[n].shape for n, key in of_images.items()
     ):
         notes.append("channels come first in the file")
-    of_groups = {} if groups is None else _group_keys(arrays, groups, of_images)
+    of_groups = {} if request.groups is None else _group_keys(arrays, request.groups, of_images)
     found = [g for n, key in of_groups.items() for g in _groups(arrays[key], key, len(labels[n]))]
     read = {key for keys in (of_images, of_labels, of_names, of_groups) for key in keys.values()}
     unread = sorted(set(arrays) - read)
     origin = Origin(left_out={"arrays of other names": unread} if unread else {}, notes=notes)
-    return _data_set(path, images, labels, classes, found, origin=origin, reading=reading)
-
-
-def _data_set(
-    path: Path,
-    images: dict[str, Raw],
-    labels: dict[str, Labels],
-    classes: tuple[str, ...],
-    keys: list[str],
-    *,
-    origin: Origin,
-    reading: PixelReading | None,
-) -> DataSet:
-    levels, all_labels = np.concatenate(list(images.values())), np.concatenate([*labels.values()])
-    bounds = np.cumsum([len(split) for split in images.values()])[:-1]
-    given = dict(zip(images, np.split(np.arange(len(all_labels)), bounds), strict=True))
-    groups = None
-    if keys:
-        check_apart(given, keys)
-        groups = numbered(keys)
-    parts = fill_splits(given, all_labels, classes, groups)
-    check_classes(classes, all_labels[parts["train"]], where=path)
-    read = reading_of_array(levels, parts["train"], str(path), given=reading)
-    all_images = eight_bits(levels, read)
-    content: list[bytes | npt.NDArray[Any]] = [all_images, all_labels, *parts.values()]
-    content.append("\n".join(classes).encode())
-    mode = "L" if all_images.shape[3] == 1 else "RGB"
-    return DataSet(
-        name=path.stem,
-        fingerprint=content_hash(content if groups is None else [*content, groups]),
-        classes=classes,
-        in_channels=all_images.shape[3],
-        native_resolution=max(all_images.shape[1:3]),
-        forbids=frozenset(),
-        reading=read,
-        origin=Origin(
-            {(all_images.shape[2], all_images.shape[1]): len(all_images)},
-            {mode if levels.dtype == np.uint8 else str(levels.dtype): len(all_images)},
-            origin.left_out,
-            origin.notes,
-        ),
-        splits={
-            name: in_memory(
-                all_images[part], all_labels[part], None if groups is None else groups[part]
-            )
-            for name, part in parts.items()
-        },
+    return array_set(
+        path, images, labels, known, groups=found, origin=origin, reading=request.reading
     )
 
 

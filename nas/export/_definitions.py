@@ -157,7 +157,9 @@ def _annotated(text: str) -> str:
     )
     for each in sorted(written, key=lambda each: (-each.lineno, -each.col_offset)):
         line = lines[each.lineno - 1]
-        lines[each.lineno - 1] = line[: each.col_offset] + each.value + line[each.end_col_offset :]
+        lines[each.lineno - 1] = (
+            f"{line[: each.col_offset]}{each.value}{line[each.end_col_offset :]}"
+        )
     head = _HEAD.match(plain := "\n".join(lines))
     if head is None or len("".join(head.groups())) > WIDTH:
         return plain

@@ -101,8 +101,8 @@ def _gray(x: Tensor) -> Tensor:
     """Return the luma of x (N, 3, H, W), (N, 1, H, W); gray images as they are."""
     if x.shape[1] != 3:
         return x
-    red, green, blue = x.split(1, 1)
-    return 0.299 * red + 0.587 * green + 0.114 * blue
+    red, green, blue = x.unbind(1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)
 
 
 def _posterized(x: Tensor, strength: Tensor) -> Tensor:

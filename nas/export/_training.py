@@ -306,7 +306,8 @@ def script(recipe: Recipe, of_model: Collection[str], package: str) -> str:
     Raises UserError for a setting that the script can't express.
     """
     check(recipe)
-    given = {**dict.fromkeys(of_model, MODEL), **_FOR_KORNIA, "Recipe": "", "imagenet_policy": ""}
+    given: dict[str, str | ModuleType] = {**dict.fromkeys(of_model, MODEL), **_FOR_KORNIA}
+    given |= {"Recipe": "", "imagenet_policy": ""}
     definitions = Definitions(OWN_NAMES, "nas", given)
     augmented, body = _augmented(recipe.augmentation), _body(recipe)
     used = {node.id for node in ast.walk(ast.parse(augmented + body)) if isinstance(node, ast.Name)}

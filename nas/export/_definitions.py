@@ -156,10 +156,8 @@ def _annotated(text: str) -> str:
         if isinstance(each, ast.Constant) and isinstance(each.value, str)
     )
     for each in sorted(written, key=lambda each: (-each.lineno, -each.col_offset)):
-        line = lines[each.lineno - 1]
-        lines[each.lineno - 1] = (
-            f"{line[: each.col_offset]}{each.value}{line[each.end_col_offset :]}"
-        )
+        line, start, end = lines[each.lineno - 1], each.col_offset, each.end_col_offset
+        lines[each.lineno - 1] = line[:start] + str(each.value) + line[end:]
     head = _HEAD.match(plain := "\n".join(lines))
     if head is None or len("".join(head.groups())) > WIDTH:
         return plain

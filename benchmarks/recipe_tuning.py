@@ -9,7 +9,7 @@ its train images and scored on the rest and on the validation images; test image
 `change` trains networks of `mixconv` by `whole` and by each of `CHANGES`; a seed goes with a
 network, and a change is compared with `whole` on the same set, network and seed. `rank` trains 20
 networks drawn near a target by `short` and, with another seed, by `whole`. `balance` trains the
-first network by `whole` as it is today, classes weighed by powers of their frequency. A training is
+first network by `whole`, classes weighed by powers of their frequency. A training is
 one line of results/recipe_tuning.json and is not repeated while it is there; one thread is used.
 `python -m benchmarks.recipe_tables` prints the results. `whole` is that of before the tuning: its
 values that follow from these results are taken back by `BEFORE`.
@@ -155,24 +155,25 @@ def _times(name: str, factor: float) -> Change:
 
 
 BASE, NONE = "whole", "nothing but the seed"
-BEFORE = ["regularisation.batch_norm_images=0"]
+BEFORE = ["loss.label_smoothing=0.1"]
+BEFORE_RANKS = [*BEFORE, "regularisation.batch_norm_images=0"]
 CHANGES: dict[str, Change] = {  # the most informative first
     BASE: lambda recipe: recipe,
     NONE: lambda recipe: replace(recipe, seed=recipe.seed + 100),
-    "no dropout, no stochastic depth": _set(dropout=0.0, stochastic_depth=0.0),
-    "batch norm of 512 plain images": _set(batch_norm_images=512),
-    "half the updates": _longer(0.5),
-    "augmentation x 0.5": _augmented(0.5),
-    "half the learning rate": _times("learning_rate", 0.5),
-    "twice the updates": _longer(2),
     "no label smoothing": _set(label_smoothing=0.0),
-    "EMA of 0.995": _set(ema_decay=0.995),
-    "batches of 32, as many images": _batches(32),
-    "twice the learning rate": _times("learning_rate", 2),
     "augmentation x 1.5": _augmented(1.5),
+    "half the learning rate": _times("learning_rate", 0.5),
+    "EMA of 0.995": _set(ema_decay=0.995),
     "weight decay x 0.2": _times("weight_decay", 0.2),
     "Mixup of 0.2": _mixed,
+    "augmentation x 0.5": _augmented(0.5),
+    "twice the learning rate": _times("learning_rate", 2),
+    "no dropout, no stochastic depth": _set(dropout=0.0, stochastic_depth=0.0),
+    "batches of 32, as many images": _batches(32),
+    "twice the updates": _longer(2),
     "TrivialAugment alone": _trivial,
+    "batch norm of augmented images": _set(batch_norm_images=0),
+    "half the updates": _longer(0.5),
     "batches of 128, as many images": _batches(128),
     "dropout 0.4, stochastic depth 0.2": _set(dropout=0.4, stochastic_depth=0.2),
     "SGD, 0.05, weight decay 5e-4": _set(optimiser="sgd", learning_rate=0.05, weight_decay=5e-4),
@@ -265,7 +266,7 @@ def ranks(folder: Path) -> Iterator[Training]:
         data = divided(images, folder)
         subject = Subject(_space(images), data.in_channels, len(data.classes))
         short = compose(data, "short", given={"seed": 0})  # each of its epochs may be a rung
-        whole = fewer_epochs(compose(data, BASE, given={"seed": 1}, words=BEFORE))
+        whole = fewer_epochs(compose(data, BASE, given={"seed": 1}, words=BEFORE_RANKS))
         for number, values in enumerate(drawn(subject)):
             architecture = subject.decode(values)
             for name, recipe in (("short", short), (BASE, whole)):
@@ -276,7 +277,7 @@ def balances(folder: Path) -> Iterator[Training]:
     """Yield the trainings that weigh classes by their frequency: all of the first seed first."""
     for seed, power, part in itertools.product(SEEDS, POWERS, IMBALANCED):
         data, images = divided(SETS[part], folder), SETS[part]
-        recipe = fewer_epochs(compose(data, BASE, given={"seed": seed}))
+        recipe = fewer_epochs(compose(data, BASE, given={"seed": seed}, words=BEFORE))
         architecture = _space(images).decode(
             SMALL, in_channels=data.in_channels, classes=len(data.classes)
         )
@@ -363,16 +364,15 @@ def keep(rows: Sequence[Row]) -> None:
 
 def run(trainings: Iterator[Training], minutes: float) -> None:
     """Train what is missing for as long as there is time."""
-    rows, begun = read(), time.monotonic()
-    done = {(row["architecture_id"], row["recipe_hash"], row["recipe"]) for row in rows}
+    begun = time.monotonic()
+    done = {(row["architecture_id"], row["recipe_hash"], row["recipe"]) for row in read()}
     for each in trainings:
         if each.key in done:
             continue
         if time.monotonic() - begun > 60 * minutes:
             break
-        rows.append(each.run())
-        keep(rows)
-        row = rows[-1]
+        row = each.run()
+        keep([*read(), row])
         words = f"{row['set']}, {row['network']}, {row['recipe']}, seed {row['seed']}"
         print(f"{words}: {row['curve'][-1]} in {row['seconds']:.0f} s", file=sys.stderr, flush=True)
 

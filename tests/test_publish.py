@@ -85,6 +85,14 @@ def test_a_repository_has_all_that_a_model_needs(store: str, folder: Path) -> No
     assert len(config["image_mean"]) == architecture.in_channels
 
 
+def test_a_study_is_exported_as_a_package(store: str, tmp_path: Path) -> None:
+    """With --package a study's winner comes with a package, whatever names are in it."""
+    words = ["export", STUDY, "--package", "--out", str(tmp_path / "out"), "--store", store]
+    told = result(nas_here(*words, "--json"))
+    assert told["formats"]["python"]["stated"] == {"package": "convnet"}
+    assert (tmp_path / "out" / "package" / "convnet" / "train.py").is_file()
+
+
 def test_the_recipe_trains_the_same_again(store: str, folder: Path) -> None:
     """recipe.toml has every value; for the same data it is the same recipe."""
     stored = result(nas_here("recipe", "show", STUDY, "--store", store, "--json"))

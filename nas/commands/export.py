@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nas.store.records import Evaluation, Metrics
 
 
-OPTIONS = ("preprocess", "fold_batch_norm", "max_loss")  # of formats
+OPTIONS = ("preprocess", "fold_batch_norm", "max_loss", "package")  # of formats
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class ExportWords(Images, total=False):
     preprocess: Annotated[bool, Help("The file takes pixels and standardises them itself.")]
     fold_batch_norm: Annotated[bool, Help("Batch norm becomes part of convolutions.")]
     max_loss: Annotated[float, Help("Points of the metric that onnx-int8 may lose: 2.")]
+    package: Annotated[bool, Help("With python: a package to install, and to train anew.")]
 
 
 def export_model(
@@ -172,6 +173,8 @@ def _untrained(
             raise UserError(f"The format {name} needs a study: its images and its trained weights.")
     if options.preprocess:
         raise UserError("--preprocess needs a study: the mean and deviation of its images.")
+    if options.package:
+        raise UserError("--package needs a study: the recipe that its network was trained by.")
     images: Images = {name: words.get(name) for name in Images.__annotations__}  # type: ignore[assignment]
     quantities.check_positive(**images)
     architecture = architecture_of(source).at(**images)
@@ -215,15 +218,15 @@ class Found(NamedTuple):
 def of_study(found: Found, names: Sequence[str], options: "ExportOptions", out: Path) -> Exported:
     """Write a training's network in formats, each proven, on real images where they are at hand."""
     from nas.config import Config
-    from nas.export import Exportable, get
+    from nas.export import Exportable, get, package
     from nas.store.store import Store as Writable
     from nas.study.data_facts import stored_or_loaded
-    from nas.study.winner import answer_of, facts_of, kept_weights, trained_weights
+    from nas.study.winner import facts_of, kept_weights, recipe_of, trained_weights
 
     config = Config.from_json(found.info.config)
     architecture, load = found.evaluation.architecture, cache(config.load_data)
     with reading(found.url) as connection:
-        answer = answer_of(connection, found.evaluation)
+        recipe = recipe_of(connection, found.evaluation)
         data = stored_or_loaded(connection, found.info.id, architecture.resolution, load)
     state = kept_weights(found.evaluation)
     if state is None:
@@ -236,8 +239,12 @@ def of_study(found: Found, names: Sequence[str], options: "ExportOptions", out: 
         if any(get(name).NEEDS_DATA for name in names):
             raise
         notes = [f"The proof is on noise alone; the images are not at hand: {error}"]
-    facts = facts_of(found.training, data, architecture, found.test, answer)
-    exportable = Exportable(architecture, state, facts, options, images, found.info.metric)
+    facts = facts_of(found.training, data, architecture, found.test, recipe.answer)
+    exportable = Exportable(
+        architecture, state, facts, options, images, found.info.metric, recipe, found.info.name
+    )
+    if options.package:
+        package.check(exportable)
     return _exported(exportable, names, out, notes)
 
 

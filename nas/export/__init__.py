@@ -3,7 +3,7 @@
 An exporter file has the members of `Exporter`; the file's name, with hyphens, is the format's name.
 Looking up the names imports nothing, so that a command line can check a format without torch.
 `proof` writes a network in a format and runs what was written; `graph` is the network as torch's
-graph, which most formats are made of.
+graph, which most formats are made of; `package` is a package around the Python file.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ from nas.architecture import Architecture, Value
 from nas.data import DataSet
 from nas.data.pixels import PixelReading
 from nas.registry import Registry
+from nas.training.recipe import Recipe
 from nas.training.targets import ClassTargets, Targets
 
 if TYPE_CHECKING:
@@ -55,12 +56,14 @@ class ExportOptions:
 
     `preprocess`: the file takes pixels, uint8, and standardises them itself. `fold_batch_norm`: a
     batch norm after convolutions becomes part of their weights. `max_loss`: percentage points of
-    the metric on the validation split that a quantised network may lose.
+    the metric on the validation split that a quantised network may lose. `package`: a package that
+    is installed and trained anew comes with the file.
     """
 
     preprocess: bool = False
     fold_batch_norm: bool = False
     max_loss: float = MAX_LOSS
+    package: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,8 @@ class Exportable:
     """A network with its weights, and all that an exporter may use besides.
 
     `data` are the images that it was trained on, where they are at hand; `metric` is the one that
-    it was chosen by. The graph is traced once for all formats.
+    it was chosen by. `recipe` trained it, in the study of this `name`; both are for a package. The
+    graph is traced once for all formats.
     """
 
     architecture: Architecture
@@ -77,6 +81,8 @@ class Exportable:
     options: ExportOptions = field(default_factory=ExportOptions)
     data: DataSet | None = None
     metric: str = "accuracy"
+    recipe: Recipe | None = None
+    name: str = ""
 
     @cached_property
     def module(self) -> "nn.Module":
@@ -125,6 +131,6 @@ class Exporter(Protocol):
 
 
 _registry: Registry[Exporter] = Registry(
-    "export format", __name__, hyphens=True, helpers=("proof", "graph")
+    "export format", __name__, hyphens=True, helpers=("proof", "graph", "package")
 )
 names, check, get = _registry.names, _registry.check, _registry.get

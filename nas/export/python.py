@@ -33,7 +33,7 @@ from nas.training.targets import ClassTargets, Targets, targets_named
 EXTRA = None
 PACKAGES = ("torch",)
 RUNTIME = "torch"
-OPTIONS: tuple[str, ...] = ()
+OPTIONS = ("package",)
 NEEDS_DATA = False
 WIDTH = 100
 TOLERANCE = 1e-5  # relative to the largest logit
@@ -192,10 +192,17 @@ SHALLOW = """\
 
 
 def write(exportable: Exportable, folder: Path) -> Written:
-    """Write model.py and model.safetensors; NasError where the file is not as it states."""
+    """Write model.py and model.safetensors; NasError where the file is not as it states.
+
+    A package that is asked for comes beside them.
+    """
     path = _emit(exportable.architecture, exportable.state, folder, exportable.facts)
     _checked(exportable.state, path)
-    return Written(path)
+    if not exportable.options.package:
+        return Written(path)
+    from nas.export import package  # brings the trainer, whose source it takes
+
+    return Written(path, {"package": package.write(exportable, path, folder / package.FOLDER)})
 
 
 def export(

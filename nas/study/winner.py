@@ -164,7 +164,7 @@ def read_end(connection: sa.Connection, study: str) -> Ended | None:
         ranking=ranked,
         choices={trial.number: trial.params for trial in complete},
         trainings=trainings,
-        answer=answer_of(connection, trainings[0][1]),
+        answer=recipe_of(connection, trainings[0][1]).answer,
         trials=trials,
         curves={number: curve for number, curve in curves.items() if curve},
         failures=queries.failures(connection, info.id),
@@ -227,7 +227,7 @@ def _test(
         if (test := stored.get(evaluation.id)) is None:
             weights = trained_weights(store, evaluation, config, data) if index else handed_over
             with store.read() as connection:
-                answer = answer_of(connection, evaluation)
+                answer = recipe_of(connection, evaluation).answer
             given = _look(evaluation.architecture, weights, data, answer)
             test = epoch_metrics(given, config.recipe.metric)
             looks = store.look_at_test(ended.info.id, evaluation.id, test, once=True)
@@ -322,9 +322,9 @@ def facts_of(
     )
 
 
-def answer_of(connection: sa.Connection, evaluation: Evaluation) -> str:
-    """Return the rule by which an evaluation's network was scored: its own recipe's."""
-    return Recipe.from_json(queries.recipe(connection, evaluation.recipe_hash)).answer
+def recipe_of(connection: sa.Connection, evaluation: Evaluation) -> Recipe:
+    """Return the recipe that an evaluation's network was trained and scored by."""
+    return Recipe.from_json(queries.recipe(connection, evaluation.recipe_hash))
 
 
 def kept_weights(evaluation: Evaluation) -> "Mapping[str, Tensor] | None":
@@ -350,7 +350,7 @@ def trained_weights(
     if (weights := kept_weights(evaluation)) is not None:
         return weights
     with store.read() as connection:
-        recipe = Recipe.from_json(queries.recipe(connection, evaluation.recipe_hash))
+        recipe = recipe_of(connection, evaluation)
     again = train(evaluation.architecture, data, recipe)
     metric = recipe.metric
     stored, now = evaluation.metrics.get(metric), again.metrics[metric]

@@ -6,22 +6,18 @@ are computed anew on plain train images: Wu and Johnson, "Rethinking 'Batch' in 
 arXiv:2105.07576; for resolution, Touvron et al., arXiv:1906.06423.
 """
 
-import numpy as np
+from collections.abc import Iterable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nas.data.dataset import Images
-from nas.training.changes import Statistics
-from nas.training.images import most_at_once, standardised
 
+def refit_batch_norm(module: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the running statistics to those of batches of images, (N, C, R, R), standardised.
 
-def refit_batch_norm(module: nn.Module, images: Images, mean: Statistics, std: Statistics) -> None:
-    """Set the running statistics to those of `images`, (N, R, R, C) uint8, N of 2 or more.
-
-    A module with batch norm ends in evaluation mode.
+    They are of 2 images or more. A module with batch norm ends in evaluation mode.
     """
-    device = next(module.parameters()).device
     norms = [each for each in module.modules() if isinstance(each, _BatchNorm)]
     if not norms:
         return
@@ -32,8 +28,8 @@ def refit_batch_norm(module: nn.Module, images: Images, mean: Statistics, std: S
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches
     with torch.no_grad():
-        for batch in np.array_split(images, -(-len(images) // most_at_once(images.shape[1]))):
-            module(standardised(batch, mean, std, device))
+        for batch in batches:
+            module(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.eval()
         norm.momentum = momentum

@@ -125,14 +125,22 @@ class Weighting:
     compute: "Callable[[Tensor, Recipe], Tensor]"
 
 
+def _power(counts: "Tensor", recipe: "Recipe") -> "Tensor":
+    return counts**-recipe.class_balance
+
+
+def _inverse_frequency(counts: "Tensor", _: "Recipe") -> "Tensor":
+    return 1 / counts
+
+
 def _effective_number(counts: "Tensor", recipe: "Recipe") -> "Tensor":
     """Weigh by the effective number of images: Cui et al., arXiv:1901.05555, equation 2."""
     return ((1 - recipe.effective_beta) / (1 - recipe.effective_beta ** counts.double())).float()
 
 
 WEIGHTINGS = {
-    "power": Weighting("n^-{recipe.class_balance:g}", lambda n, recipe: n**-recipe.class_balance),
-    "inverse_frequency": Weighting("1/n", lambda n, _: 1 / n),
+    "power": Weighting("n^-{recipe.class_balance:g}", _power),
+    "inverse_frequency": Weighting("1/n", _inverse_frequency),
     "effective_number": Weighting(
         "(1 - b)/(1 - b^n), b = {recipe.effective_beta:g}", _effective_number
     ),
@@ -145,15 +153,17 @@ def classes_of(labels: "Labels", recipe: "Recipe", device: "torch.device") -> Cl
     import torch
 
     counts = torch.from_numpy(targets_of(labels).counts(labels)).float().clamp(min=1)
-    facts = [_facts(row, recipe) for row in counts.view(-1, counts.shape[-1])]
-    weights, priors = (torch.stack(each).view(counts.shape) for each in zip(*facts, strict=True))
-    return Classes(weights.to(device), priors.to(device))
+    compute = WEIGHTINGS[recipe.class_weights].compute
+    facts = [facts_of(row, compute(row, recipe)) for row in counts.view(-1, counts.shape[-1])]
+    weights = torch.stack([each.weights for each in facts]).view(counts.shape)
+    log_prior = torch.stack([each.log_prior for each in facts]).view(counts.shape)
+    return Classes(weights.to(device), log_prior.to(device))
 
 
-def _facts(counts: "Tensor", recipe: "Recipe") -> "tuple[Tensor, Tensor]":
-    """Return the weights and the log prior of classes of so many images."""
-    weights = WEIGHTINGS[recipe.class_weights].compute(counts, recipe)
-    return weights * counts.sum() / (weights @ counts), (counts / counts.sum()).log()
+def facts_of(counts: "Tensor", weights: "Tensor") -> Classes:
+    """Return the facts of classes of so many images, by weights up to a common factor."""
+    weights = weights * counts.sum() / (weights @ counts)
+    return Classes(weights, (counts / counts.sum()).log())
 
 
 def total_weights(labels: "Tensor", classes: Classes) -> "Tensor":

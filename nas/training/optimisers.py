@@ -70,11 +70,16 @@ added to it.
 
 
 def optimiser_of(module: "nn.Module", recipe: "Recipe") -> "Optimizer":
-    """Make the recipe's optimiser; biases and norms do not decay."""
+    """Make the recipe's optimiser."""
+    return OPTIMISERS[recipe.optimiser].make(groups_of(module, recipe), recipe)
+
+
+def groups_of(module: "nn.Module", recipe: "Recipe") -> list[dict[str, Any]]:
+    """Return the parameters by their weight decay; biases and norms do not decay."""
     decayed = [p for p in module.parameters() if p.ndim > 1]
     others = [p for p in module.parameters() if p.ndim <= 1]
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return OPTIMISERS[recipe.optimiser].make([g for g in groups if g["params"]], recipe)
+    return [group for group in groups if group["params"]]

@@ -102,9 +102,23 @@ def learning_rate(
 
     `scores` has the recipe's metric after each epoch so far: a plateau is seen in it.
     """
-    schedule, steps = SCHEDULES[recipe.schedule], recipe.epochs * steps_per_epoch
-    warmup = 0.0 if schedule.rises else min(recipe.warmup_epochs * steps_per_epoch, steps / 4)
+    schedule = SCHEDULES[recipe.schedule]
+    warmup_epochs = 0.0 if schedule.rises else recipe.warmup_epochs
+    share = warmed_up(schedule.share, recipe, step, steps_per_epoch, warmup_epochs, scores)
+    return recipe.learning_rate * share
+
+
+def warmed_up(
+    share: "Callable[[Position, Recipe], float]",
+    recipe: "Recipe",
+    step: int,
+    steps_per_epoch: int,
+    warmup_epochs: float,
+    scores: Sequence[float] = (),
+) -> float:
+    """Return the factor of the learning rate at a step: a line up, then a schedule's `share`."""
+    steps = recipe.epochs * steps_per_epoch
+    warmup = min(warmup_epochs * steps_per_epoch, steps / 4)
     if step < warmup:
-        return recipe.learning_rate * ((step + 1) / (warmup + 1))
-    position = Position(step - warmup, steps - warmup, steps_per_epoch, scores)
-    return recipe.learning_rate * schedule.share(position, recipe)
+        return (step + 1) / (warmup + 1)
+    return share(Position(step - warmup, steps - warmup, steps_per_epoch, scores), recipe)

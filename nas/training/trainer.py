@@ -318,7 +318,11 @@ def _train_epoch(
         wanted = max(2, recipe.batch_norm_images)  # one image has no spread
         step = -(-len(material.members) // wanted)
         plain = images[material.members[::step]]
-        refit_batch_norm(training.ema, plain, material.mean, material.std)
+        chunks = np.array_split(plain, -(-len(plain) // most_at_once(material.resolution)))
+        refit_batch_norm(
+            training.ema,
+            (standardised(chunk, material.mean, material.std, device) for chunk in chunks),
+        )
     return total.item() / sum(map(len, batches))
 
 
@@ -366,12 +370,12 @@ def train_step(
         nn.utils.clip_grad_norm_(training.module.parameters(), recipe.clip_norm, foreach=True)
     training.scaler.step(training.optimiser)
     training.scaler.update()
-    _update_ema(training.ema, training.module, min(recipe.ema_decay, (1 + step) / (10 + step)))
+    update_ema(training.ema, training.module, min(recipe.ema_decay, (1 + step) / (10 + step)))
     return total
 
 
 @torch.no_grad()
-def _update_ema(ema: nn.Module, module: nn.Module, decay: float) -> None:
+def update_ema(ema: nn.Module, module: nn.Module, decay: float) -> None:
     """Move the EMA's weights and running statistics towards the module's."""
     averaged = [*ema.parameters(), *ema.buffers()]
     latest = [*module.parameters(), *module.buffers()]

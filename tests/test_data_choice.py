@@ -54,14 +54,14 @@ def test_forbidden_augmentations() -> None:
     digits = data.load("digits", forbid=("rotation",))
     assert digits.forbids == {"flip", "rotation"}
     assert data.load("digits").forbids == {"flip"}
-    recipe = compose(digits, "nest")
+    recipe = compose(digits, "me_nest_ghost")
     assert "randaugment" in recipe.augmentation
     assert forbidden(["rotation"]) == ("rotation", "randaugment", "trivialaugment", "autoaugment")
     assert forbidden(["shift_x", "hue"]) == (
         "shift", "shift_x", "hue", "randaugment", "trivialaugment", "autoaugment"
     )  # fmt: skip
     whole = data.load("digits", forbid=forbidden(["rotation"]))
-    assert "randaugment" not in compose(whole, "nest").augmentation
+    assert "randaugment" not in compose(whole, "me_nest_ghost").augmentation
     with pytest.raises(DataError, match=r"forbids .*rotation.*; the recipe does it: turned"):
         compose(whole, words=("augmentation.rotation=10",))
 

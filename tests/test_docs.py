@@ -111,9 +111,8 @@ def write_images(folder: Path) -> None:
         path = folder / "my_images" / ("cat", "dog")[index % 2] / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
-    (folder / "train").mkdir()
-    Image.fromarray(pixels[0]).save(folder / "train" / "1.png")
-    (folder / "train.csv").write_text("file,label\n1.png,cat\n")
+    rows = (f"my_images/{('cat', 'dog')[n % 2]}/{n}.png,{n % 2}\n" for n in range(len(pixels)))
+    (folder / "labels.csv").write_text("file,label\n" + "".join(rows))
 
 
 @pytest.fixture(scope="module")

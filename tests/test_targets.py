@@ -289,7 +289,10 @@ def test_a_class_without_validation_images_is_no_objective(tmp_path: Path) -> No
 def test_the_default_metric_of_labels_is_auroc(chests: DataSet) -> None:
     """Nothing asked for is AUROC; a word or a class of the data wins."""
     assert default_recipe(chests).metric == "auroc"
-    assert compose(chests, "retina").metric == compose(chests, "retina", words=[]).metric
+    assert (
+        compose(chests, "efficientnet_retina").metric
+        == compose(chests, "efficientnet_retina", words=[]).metric
+    )
     assert compose(chests, words=["training.metric=f1:3"]).metric == "f1:hernia"
     assert default_recipe(load("digits")).metric == "accuracy"
 

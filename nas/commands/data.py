@@ -62,7 +62,9 @@ class ShownData:
 
 
 def data_show(
-    data: Annotated[str, argument("Name, .npz file, folder of images per class, or URL.")],
+    data: Annotated[
+        str, argument("Name, file (.npz, .csv, ...), folder of images per class, or URL.")
+    ],
     *,
     groups: Annotated[str | None, Help("Which images belong together, as in nas search.")] = None,
     include: Annotated[list[str] | None, Help("Files to read, as in nas search.")] = None,

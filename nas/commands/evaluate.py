@@ -113,7 +113,7 @@ def _class_numbers(of: "ClassReport") -> dict[str, Any]:
 def evaluate(
     source: Source,
     *,
-    data: Annotated[str, Help("Name, .npz file, folder of images per class, or URL.")],
+    data: Annotated[str, Help("Name, file (.npz, .csv, ...), folder of images per class, or URL.")],
     split: Annotated[str, Help("test, validation, train or all.")] = "test",
     out: Picture = None,
     store: Store = None,

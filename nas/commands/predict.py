@@ -161,7 +161,7 @@ def predict(
 
 def _files(paths: Sequence[str], unreadable: dict[str, str]) -> Iterator[str]:
     """Yield the image files of paths; note the paths that have none."""
-    from nas.data.layout import EXTENSIONS
+    from nas.data.layout import EXTENSIONS, is_image
 
     for given in paths:
         path = Path(given)
@@ -171,9 +171,7 @@ def _files(paths: Sequence[str], unreadable: dict[str, str]) -> Iterator[str]:
         inside = [
             str(each)
             for each in sorted(path.rglob("*"))
-            if each.suffix.lower() in EXTENSIONS
-            and not each.name.startswith(".")
-            and each.is_file()
+            if is_image(each.name) and not each.name.startswith(".") and each.is_file()
         ]
         if not inside:
             unreadable[given] = f"a folder without images ({', '.join(sorted(EXTENSIONS))})"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nas.credentials import is_url
-from nas.data import archive, formats, medmnist
+from nas.data import archive, formats, hub, medmnist
 from nas.data.dataset import SPLITS, DataSet, Split
 from nas.data.folder import load_folder
 from nas.data.image_list import user_cache
@@ -111,6 +111,8 @@ def load(
         if Path(name).exists():
             say(f"--data {name} is the data set of that name; ./{name} here is another source")
         found = _named(name) if name in names() else medmnist.load(name, request)
+    elif hub.is_dataset(name):
+        found = replace(_read(hub.folder_of(name), request), name=name.rpartition("/")[2])
     elif is_url(name):
         path = fetch(name, user_cache(), say)
         try:

@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -16,9 +16,9 @@ from typing import IO
 
 from filelock import FileLock
 
-from nas.data import formats, tarred, zipped
+from nas.data import decoders, formats, tarred, zipped
 from nas.data.dataset import content_hash
-from nas.data.layout import EXTENSIONS
+from nas.data.layout import is_image
 from nas.data.tarred import TarMember
 from nas.errors import DataError
 from nas.files import held
@@ -62,19 +62,33 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
 
 def unpacked(archive: Path, cache: Path, say: Callable[[str], None]) -> Path:
     """Return the folder of an archive's images below a cache; it is unpacked once."""
-    size = check_regular(archive, DataError)
-    key = f"{archive.resolve()} {size} {archive.stat().st_mtime_ns}"
+    return once(
+        [archive], stem(archive.name), cache, say, lambda to: unpack(archive, to, archive.name)
+    )
+
+
+def once(
+    files: Sequence[Path],
+    name: str,
+    cache: Path,
+    say: Callable[[str], None],
+    write: Callable[[Path], object],
+) -> Path:
+    """Return the folder `name` below a cache that `write` makes of files, as they are now."""
+    states = [(check_regular(file, DataError), file.stat().st_mtime_ns) for file in files]
+    pairs = zip(files, states, strict=True)
+    key = "\n".join(f"{file.resolve()} {size} {time}" for file, (size, time) in pairs)
     folder = cache / "unpacked" / content_hash([os.fsencode(key)])[:16]
-    target = folder / stem(archive.name)
-    with reading(f"{archive} can't be unpacked into {folder}", DataError):
+    target, what = folder / name, f"{files[0]}{' and others' if len(files) > 1 else ''}"
+    with reading(f"{what} can't be unpacked into {folder}", DataError):
         folder.mkdir(parents=True, exist_ok=True)
-        waits = f"another process unpacks {archive} now: waiting for it"
+        waits = f"another process unpacks {what} now: waiting for it"
         with held(FileLock(folder / "lock"), lambda: say(waits)):
             if not target.exists():
-                say(f"unpacking {archive}")
+                say(f"unpacking {what}")
                 temporary = folder / "unpacking"
                 shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
-                unpack(archive, temporary, archive.name)
+                write(temporary)
                 os.replace(temporary, target)
     return target
 
@@ -126,7 +140,7 @@ def _path(member: _Member, archive: str) -> PurePosixPath | None:
 
 def _is_image(path: PurePosixPath, member: _Member, archive: str) -> bool:
     """Tell an image from another file; raises DataError for a link and a large one."""
-    if path.suffix.lower() not in EXTENSIONS:
+    if not is_image(path.name) and path.name != decoders.DESCRIPTION:
         return False
     if member.is_link:
         raise DataError(

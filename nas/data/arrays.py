@@ -73,7 +73,7 @@ class Arrays(Mapping[str, npt.NDArray[Any]]):
         most.check("total_bytes", self._bytes, what, DataError)
         with reading(f"{what} can't be read", DataError):
             with archive.open(info) as stream:
-                _check_header(stream, info.file_size, what)
+                check_header(stream, info.file_size, what)
             with archive.open(info) as stream:
                 array = np.lib.format.read_array(stream, allow_pickle=False)
                 if array.dtype.kind == "U":
@@ -81,8 +81,8 @@ class Arrays(Mapping[str, npt.NDArray[Any]]):
                 return array
 
 
-def _check_header(stream: IO[bytes], size: int, what: str) -> None:
-    """Refuse an array whose shape and type take other bytes than the member of this size has."""
+def check_header(stream: IO[bytes], size: int, what: str) -> tuple[int, ...]:
+    """Return the shape of a .npy file; refuse one that takes other bytes than the file has."""
     start = io.BytesIO(stream.read(_HEADER))
     version = np.lib.format.read_magic(start)
     reader = _READERS.get(version)
@@ -97,3 +97,4 @@ def _check_header(stream: IO[bytes], size: int, what: str) -> None:
             f"{what} says that it has the shape {shape} of {dtype}, {needed:,} bytes; it has "
             f"{size:,}."
         )
+    return tuple(shape)

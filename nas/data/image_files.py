@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
+from nas.data import decoders
 from nas.data.layout import EXTENSIONS
 from nas.errors import DataError
 from nas.files.limits import limits
@@ -21,7 +22,19 @@ BAND = 2**20  # pixels of a large image that are worked on at once
 def content_of(path: Path) -> bytes:
     """Return the bytes of an image file; raises DataError for too many and for what is no file."""
     limits().check("image_bytes", check_regular(path, DataError), path.name, DataError)
-    return path.read_bytes()
+    content = path.read_bytes()
+    return decoders.described(path, content) if _is_raw(path) else content
+
+
+def state_of(path: Path) -> list[int | str]:
+    """Return what tells that a file is unchanged: its size and time, and a .raw one's shape."""
+    status = path.stat()
+    state: list[int | str] = [status.st_size, status.st_mtime_ns]
+    return [*state, str(decoders.description_of(path))] if _is_raw(path) else state
+
+
+def _is_raw(path: Path) -> bool:
+    return path.suffix.lower() == ".raw"
 
 
 @contextmanager

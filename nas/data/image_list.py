@@ -33,8 +33,9 @@ from nas.data.dataset import (
     fill_splits,
     resize,
 )
+from nas.data.decoders import check_packages
 from nas.data.groups import Groups, check_apart, numbered
-from nas.data.image_files import content_of
+from nas.data.image_files import content_of, state_of
 from nas.data.pixels import FilePixels, PixelReading, decode, reading_of
 from nas.data.request import DataRequest
 from nas.errors import DataError, UnreadableImage
@@ -86,6 +87,7 @@ def load_images(listed: ImageList, request: DataRequest) -> DataSet:
     Raises DataError that names the images that are unreadable, unless the request skips them.
     """
     cache = request.cache_dir or user_cache()
+    check_packages(file.path for file in listed.files)
     files, unreadable = _examined(listed, cache)
     if unreadable and not request.skip_unreadable:
         raise _unreadable(listed.root, unreadable, len(listed.files))
@@ -216,9 +218,8 @@ def _examined(listed: ImageList, cache: Path) -> tuple[list[ImageFile], dict[str
     read: list[ImageFile] = []
     unreadable: dict[str, str] = {}
     for file in listed.files:
-        status = (root / file.path).stat()
-        key = [status.st_size, status.st_mtime_ns]
         try:
+            key = state_of(root / file.path)
             known = _known(stored.get(file.path), key) or _open(root / file.path, _examine)
         except DataError as error:
             unreadable[file.path] = str(error)
@@ -243,11 +244,11 @@ def _sum(entries: Mapping[str, Any]) -> str:
     return _hash(json.dumps(entries).encode())
 
 
-def _known(entry: Any, key: list[int]) -> _Content | None:
+def _known(entry: Any, key: Sequence[int | str]) -> _Content | None:
     """Return a file's hash and facts from the manifest, if they are those of this file."""
     try:
         *stored, sha256, facts = entry
-        return (str(sha256), FilePixels(**facts)) if stored == key else None
+        return (str(sha256), FilePixels(**facts)) if stored == list(key) else None
     except (TypeError, ValueError):  # of another version, or damaged
         return None
 

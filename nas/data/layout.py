@@ -19,12 +19,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
+from nas.data import decoders
 from nas.errors import DataError
 from nas.files.reading import reading
 
 Parts = tuple[str, ...]  # a path below the folder
 
-EXTENSIONS = frozenset(
+EXTENSIONS = decoders.endings() | frozenset(
     {
         *(".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".ico", ".im", ".j2c", ".j2k"),
         *(".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm"),
@@ -32,6 +33,7 @@ EXTENSIONS = frozenset(
         *(".tif", ".tiff", ".webp"),
     }
 )
+_ENDINGS = tuple(EXTENSIONS)
 VEHICLE = "train"  # the one name of a split that is a usual name of a class
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".parquet")
 _SPLITS = {
@@ -197,9 +199,9 @@ class _Below:
         if not others or (loose and not is_class):
             raise DataError(
                 f"An image's class is told by its folder, such as train/cat/1.png; {self.root} has "
-                f"images that lie loose{' in ' if loose else ''}{self._named(loose)}. Sort them by "
-                "your table of labels (docs/guides/data.md has the lines), give an .npz file, or "
-                "leave them out with --exclude."
+                f"images that lie loose{' in ' if loose else ''}{self._named(loose)}. Give "
+                "your table of labels, a .csv or .parquet file, as --data (docs/guides/data.md "
+                "tells its columns), sort them into folders, or leave them out with --exclude."
             )
         found, words = self._of_classes()
         return found, [*words, *(f"{each!r} is a class, not a split" for each in loose)]
@@ -316,8 +318,13 @@ def _above(files: Iterable[Parts]) -> set[Parts]:
     return {path[:depth] for path in files for depth in range(1, len(path))}
 
 
+def is_image(name: str) -> bool:
+    """Tell an image from another file by its name."""
+    return name.lower().endswith(_ENDINGS)
+
+
 def _is_image(path: Parts) -> bool:
-    return Path(path[-1]).suffix.lower() in EXTENSIONS
+    return is_image(path[-1])
 
 
 def _endings(files: Sequence[Parts]) -> str:
@@ -358,6 +365,8 @@ def _left_out(files: Sequence[Parts], patterns: Patterns) -> dict[str, list[str]
     """Return the files that are not used, by the reason."""
     left_out: dict[str, list[str]] = {}
     for path in files:
+        if path[-1] == decoders.DESCRIPTION:
+            continue
         reason = "not below a class"
         if not _is_image(path):
             reason = Path(path[-1]).suffix.lower() or "no extension"

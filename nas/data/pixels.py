@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 
-from nas.data import image_files
+from nas.data import decoders, image_files
 from nas.errors import DataError
 
 Levels = tuple[float, float]
@@ -224,7 +224,27 @@ class _Decoded:
         return image
 
 
+def _of_array(levels: npt.NDArray[Any], frames: int) -> _Decoded:
+    """Return what a decoder of arrays has read."""
+    if levels.dtype.kind not in "buif":
+        raise DataError(f"levels need to be numbers, not {levels.dtype}")
+    levels = levels.astype(np.uint8) * WHITE if levels.dtype.kind == "b" else levels
+    mode = "L" if levels.ndim == 2 else "RGB"
+    if levels.dtype == np.uint8:
+        return _Decoded(Image.fromarray(np.ascontiguousarray(levels)), mode, frames)
+    if levels.dtype.kind == "f":
+        if mode == "RGB":
+            raise DataError("colours need whole levels")
+        if not np.isfinite(levels).all():
+            raise DataError("pixels that are not finite")
+    deep = {"L": "F" if levels.dtype.kind == "f" else "I;16", "RGB": "RGB16"}
+    size = (levels.shape[1], levels.shape[0])
+    return _Decoded(Image.new(mode, size), deep[mode], frames, levels)
+
+
 def _read(content: bytes) -> _Decoded:
+    if (decoder := decoders.of(content)) is not None:
+        return _of_array(*decoder.levels(content))
     with image_files.opened(content) as opened:
         # Counting the frames of an animation would read all of them.
         raw, frames = _raw_mode(opened), 1 + bool(getattr(opened, "is_animated", False))

@@ -25,9 +25,9 @@ class InputLimits:
     array_bytes: int = _limit(16 * 2**30, "bytes of one array of an .npz file")
     image_bytes: int = _limit(2**27, "bytes of one image file")
     pixels: int = _limit(36_000_000, "pixels of one image")
-    members: int = _limit(250_000, "members of an archive")
+    members: int = _limit(250_000, "members of an archive, or rows of a table")
     header_bytes: int = _limit(2**20, "bytes of a header of an archive, names included")
-    text_bytes: int = _limit(2**23, "bytes of a JSON or TOML file")
+    text_bytes: int = _limit(2**23, "bytes of a JSON, TOML or CSV file")
     depth: int = _limit(64, "lists and objects inside each other in JSON or TOML")
     digits: int = _limit(30, "digits of a whole number in JSON or TOML")
 

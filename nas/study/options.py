@@ -137,9 +137,10 @@ def _settings(value: Any, flag: str) -> tuple[str, ...]:
 def _data(source: str, _: str) -> str:
     """Refuse a URL that is no data file's or has a secret in it."""
     if is_url(source):
-        from nas.data import remote
+        from nas.data import hub, remote
 
-        remote.check(source)
+        if not hub.is_dataset(source):
+            remote.check(source)
     return source
 
 
@@ -248,7 +249,7 @@ class SearchOptions:
         "mixconv", "Name of a shipped space, or path of a .py or .json file.", WHAT,
         page="search-spaces", read=_space, fixes="parameters space")
     data: str = _option(
-        "digits", "Name, .npz file, folder of images per class, or URL.", WHAT,
+        "digits", "Name, file (.npz, .csv, ...), folder of images per class, or URL.", WHAT,
         page="data", read=_data, fixes="recipe_hash")
     target_flops: int | None = _option(
         None, "FLOPs target T, such as 300M or 2.5k.", WHAT, unit="FLOPs",
@@ -279,7 +280,8 @@ class SearchOptions:
         fixes="limits")
     groups: str | None = _option(
         None, "Which images belong together, such as a patient's: a regular expression with the "
-        "group in parentheses, found in each file's name, or an .npz file's arrays.", WHAT,
+        "group in parentheses, found in each file's name, a table's column, or an .npz file's "
+        "arrays.", WHAT,
         page="data", read=_groups, fixes="recipe_hash")
     include: tuple[str, ...] = _option(
         (), "Files of a folder to read, by a pattern of their path such as images; may be given "

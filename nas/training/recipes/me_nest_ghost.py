@@ -1,7 +1,8 @@
 """ME-NeSt-Ghost's for CIFAR-100: RandAugment of magnitude 10, AdamW, a cosine.
 
-The schedule ends at 1e-6 in the report and at 0 here; the number of RandAugment's operations and
-the smoothing of labels are not stated: 2 and 0.1 are ours.
+Stated: 100 epochs, RandAugment of magnitude 10, label smoothing, AdamW of 1e-4 with weight decay
+1e-6, a cosine to 1e-6, which ends at 0 here. Filled in: 2 operations of RandAugment, a smoothing of
+0.1, a flip, batches of 64.
 """
 
 from typing import Any

@@ -615,6 +615,11 @@ search --metric kapa --target-flops 1M
 search --sampler tpo --target-flops 1M
 search --track x --target-flops 1M
 search --target-flops many
+search --space mixcnov --target-flops 1M
+search --space no.py --target-flops 1M
+search --data digitz --target-flops 1M
+search --recipe shrt --target-flops 1M
+store check --store sqlite:///no.db
 search
 resume --study x --trials 0
 train mixnet_s --out x --metric kapa
@@ -647,6 +652,17 @@ for line in sys.stdin.read().split(chr(10)):
     if status != 2:
         print(line, status)
 """
+
+
+def test_spaces_are_listed_without_torch(tmp_path: Path) -> None:
+    """`nas space list` runs none of the shipped files, and says the same as they do."""
+    code = "import sys; from nas.cli import main; main(); sys.exit('torch' in sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "space", "list", "--json"],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "mixconv" in {each["name"] for each in json.loads(ended.stdout)}
 
 
 def test_a_wrong_option_is_refused_before_torch_is_imported(tmp_path: Path) -> None:

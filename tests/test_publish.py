@@ -21,10 +21,13 @@ from test_train_verb import NETWORK
 
 from nas import data
 from nas.architecture import Architecture
+from nas.commands.export import Found
 from nas.export.python import parse
 from nas.report.card import code, papers, text
 from nas.search_space import load
+from nas.training.metrics.predictions import Predictions
 from nas.training.recipes import compose
+from nas.training.reports import report
 
 STUDY = '"""'
 CLASSES = ("<img src=x onerror=alert(1)>", "`tick` | --- [a](b)", "plain\n# title")
@@ -115,6 +118,27 @@ def test_the_card_says_the_numbers(folder: Path) -> None:
         "[arXiv:1907.09595](https://arxiv.org/abs/1907.09595)", "run by torch",
     ):  # fmt: skip
         assert words in card
+
+
+def test_the_card_has_the_look_at_the_test_split(store: str, tmp_path: Path) -> None:
+    """Where the study kept it, metrics have intervals over images, and each class its own."""
+    found = Found.of(STUDY, None, None, store)
+    labels = np.arange(30) % 3
+    given = Predictions(np.eye(3)[labels] * (np.arange(30) > 5)[:, None], labels, CLASSES)
+    kept = {"evaluation": found.evaluation.id, "report": report(given).to_json(), "mistakes": []}
+    path = Path(str(found.info.folder), "best", "test.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(kept))
+    target = tmp_path / "out"
+    result(nas_here("publish", STUDY, "--to", str(target), "--store", store, "--json"))
+    path.unlink()
+    card = (target / "README.md").read_text()
+    assert "| metric | validation | test | test, these weights |" in card
+    assert re.search(r"\| accuracy \| .* \| 0\.\d{3} \(0\.\d{3} to 0\.\d{3}\) \|\n", card)
+    assert "| class | images | recall | precision | specificity | auroc |" in card
+    page = markdown(card.partition("\n---\n")[2], extensions=["tables", "fenced_code"])
+    assert "<img" not in page
+    assert page.count("<td>&lt;img src=x onerror=alert(1)&gt;</td>") == 1
 
 
 def test_hostile_names_stay_names(folder: Path) -> None:

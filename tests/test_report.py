@@ -127,6 +127,7 @@ def test_the_page_s_commands_are_taken(
     shown = CliRunner().invoke(app, show[: show.index(">")])
     Path("recipe.toml").write_text(shown.stdout)
     asked: list[Any] = []
+    monkeypatch.setattr("nas.study.options.check_sources", lambda _: None)  # none that is shipped
     monkeypatch.setattr(preparation, "prepare", lambda given, **_: asked.append(given) or 1 / 0)
     ended = CliRunner().invoke(app, again)
     assert isinstance(ended.exception, ZeroDivisionError), ended.stderr

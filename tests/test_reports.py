@@ -105,12 +105,12 @@ def test_a_rare_class_is_in_every_resample() -> None:
 
 @pytest.mark.parametrize(("classes", "ending"), [(2, "png"), (5, "svg"), (14, "png")])
 def test_the_picture_is_drawn(classes: int, ending: str, tmp_path: Path) -> None:
-    """Few or many classes, also names that look like formulas, give a picture of one size."""
+    """Few or many classes, also names that look like formulas, give a picture of one width."""
     of = made(200, classes)
     of = replace(of, classes=("$a_b", *of.classes[1:]))
-    path = draw_predictions(report(of, resamples=20), "$tudy", tmp_path / f"p.{ending}")
+    path = draw_predictions(report(of, resamples=20).to_json(), "$tudy", tmp_path / f"p.{ending}")
     if ending == "png":
         with Image.open(path) as image:
-            assert image.size == (1320, 1152)
+            assert image.size[0] == 1600
     else:
         assert "<svg" in path.read_text()

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from nas import blocks, network
 from nas.architecture import Architecture
-from nas.search_space import SearchSpace, load, members, names, spaces
+from nas.errors import SpaceError
+from nas.files import shipped
+from nas.search_space import SearchSpace, files, load, members, names, spaces
 
 SWEEP = Path(__file__).parents[2] / "shared" / "reference" / "mixnet_kernel_sweep.json"
 every_name = pytest.mark.parametrize("name", names())
@@ -157,3 +159,23 @@ def test_the_kernel_sweep_has_its_published_macs() -> None:
         for size in (224, 256):
             macs = network.cost(architecture.at(resolution=size)).macs
             assert round(macs, -3) == row[f"macs_{size}"]
+
+
+def test_the_listing_says_what_the_files_say() -> None:
+    """listing.json holds; after a change of a space `files.write_listing()` makes it anew."""
+    assert shipped.listed() == files.table()
+
+
+def test_a_listing_of_other_files_does_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a space was changed or added, the list is not read, and names are not refused by it."""
+    for path in shipped.folder().glob("*.*"):
+        (tmp_path / path.name).write_text(path.read_text())
+    monkeypatch.setattr(shipped, "folder", lambda: tmp_path)
+    assert shipped.listed() is not None
+    with pytest.raises(SpaceError, match="Did you mean 'mixconv'"):
+        shipped.check("mixconw")
+    (tmp_path / "new.py").write_text("SPACE = 0")
+    assert shipped.listed() is None
+    shipped.check("new")

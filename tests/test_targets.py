@@ -402,7 +402,7 @@ def test_a_report_of_labels(tmp_path: Path) -> None:
         "matthews",
     }
     assert json.loads(json.dumps(found.to_json()))["metrics"]["auroc"]["low"] <= 1
-    assert draw_predictions(found, "chest", tmp_path / "p.png").exists()
+    assert draw_predictions(found.to_json(), "chest", tmp_path / "p.png").exists()
 
 
 def test_mixed_images_of_labels_train(chests: DataSet) -> None:

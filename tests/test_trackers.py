@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -275,18 +277,41 @@ def test_several_workers_share_a_database(here: Path) -> None:
 
 
 def test_a_search_tells_its_trackers(here: Path) -> None:
-    """So does a resumed one, and the training of its finalists; a study's meaning has none."""
+    """So does a resumed one, and the training of its finalists; a study's meaning has none.
+
+    Nothing that lies in the studies' folder is removed or shortened, be it a tracker's or not.
+    """
+    foreign = here / "studies" / "tensorboard" / "mine.txt"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("another's")
     words = arguments(here, workers=0, finalists=1, final_seeds=1, trials=2)
     result(nas_here("search", *words, "--track", "tensorboard", "--json"))
     runs = of_tensorboard(here / "studies" / "tiny")
     assert [run.state for run in runs] == ["complete"] * 2
     assert len(of_tensorboard(here / "studies" / "tiny-finalists")) == 1
     store = ("--store", f"sqlite:///{here}/nas.db", "--workers", "0")
+    kept = {path: path.read_bytes() for path in (here / "studies").rglob("tensorboard/**/*.*")}
     result(nas_here("resume", "--study", "tiny", "--trials", "3", "--json", *store))
+    assert len(kept) > 3
+    assert all(path.read_bytes().startswith(content) for path, content in kept.items())
     assert len(of_tensorboard(here / "studies" / "tiny")) == 3
     with queries.connect(store[1]) as connection:
         assert queries.study(connection, "tiny").config["track"] == ["tensorboard"]
     assert "track" not in options.fixed()
+
+
+def test_a_search_without_trackers_imports_none(here: Path) -> None:
+    """Without --track none of the trackers' packages is imported, though they are installed."""
+    code = (
+        "import sys; from nas.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+        "print({'tensorboard', 'mlflow', 'wandb'} & {*sys.modules}, file=sys.stderr)"
+    )
+    words = ["search", *arguments(here, workers=0, finalists=0, trials=1), "--json"]
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=300, cwd=here
+    )
+    assert result(ended)["best"] is not None
+    assert ended.stderr.endswith("set()\n")
 
 
 def test_a_name_or_a_package_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

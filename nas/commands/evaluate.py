@@ -161,7 +161,9 @@ def evaluate(
     )
     if evaluated.picture is not None:
         with writing(evaluated.picture):
-            draw_predictions(evaluated.report, f"{source} on {images.name}", evaluated.picture)
+            draw_predictions(
+                evaluated.report.to_json(), f"{source} on {images.name}", evaluated.picture
+            )
     return evaluated
 
 

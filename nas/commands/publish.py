@@ -141,6 +141,7 @@ def _facts(
     from nas.report.card import CardFacts, reproduction
     from nas.store import queries
     from nas.study.finalists import means, ranking, spreads
+    from nas.study.tested import read_tested
     from nas.training.recipe import Recipe
 
     with reading(found.url) as connection:
@@ -162,6 +163,8 @@ def _facts(
         warnings = [str(each) for each in queries.warnings(connection, found.info.id)]
     tests = [looks[one.evaluation_id] for one in trainings if one.evaluation_id in looks]
     architecture = found.evaluation.architecture
+    folder = found.info.folder
+    tested = read_tested(Path(folder), found.evaluation.id) if folder else None
     names = data.class_names if data else [str(n) for n in range(architecture.classes)]
     return CardFacts(
         name=found.info.name,
@@ -177,6 +180,7 @@ def _facts(
         interval=standing.interval if standing else None,
         seeds=seeds,
         test_looks=look_count,
+        tested=tested.report if tested else {},
         recipe=recipe.describe(),
         latency_ms=found.training.latency_ms,
         formats=_formats(exported),

@@ -130,6 +130,7 @@ def search(
     """
     asked = options.read({"space": space, "data": data, "target_flops": target_flops, **given})
     options.check(asked)  # before the slow imports: nobody waits for a refusal
+    options.check_sources(asked)
     from nas.study.announcement import announce, first_warnings
     from nas.study.preparation import open_study, prepare, taken_back
 

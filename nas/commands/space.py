@@ -29,20 +29,12 @@ LIMITED = {
 
 def spaces() -> Several[dict[str, Any]]:
     """List the search spaces and family members that come with nas."""
-    from nas import search_space
+    from nas.files import shipped
 
-    shipped = [("space", *item) for item in search_space.spaces().items()]
-    shipped += [("member", *item) for item in search_space.members().items()]
-    values = [
-        {
-            "name": name,
-            "kind": kind,
-            "size": space.size(),
-            "parameters": len(space.parameters()),
-            "recipe": sorted(space.recipe),
-        }
-        for kind, name, space in shipped
-    ]
+    if (values := shipped.listed()) is None:  # a file was changed or added
+        from nas.search_space import files
+
+        values = files.table()
     rows = [[each["name"], each["kind"], f"{each['size']:.3g}"] for each in values]
     return Several(values, lambda _: [Table(["name", "kind", "#size"], rows)])
 

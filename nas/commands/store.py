@@ -14,8 +14,13 @@ from nas.errors import UNREADABLE, NasError, UserError
 from nas.report.tables import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
     from nas.store.checking import Finding
     from nas.store.copying import Watch
+    from nas.store.shape import Broken
 
 
 def init(store: Store = None) -> Answer:
@@ -38,7 +43,11 @@ def check(
     """Look a store over: versions, tables, and whether its rows agree; exit code 1 if not."""
     from nas.store import checking
     from nas.store.engine import resolve
-    from nas.study.contents import compare
+
+    def compare(connection: "Connection") -> "Iterator[Broken]":
+        from nas.study import contents  # brings torch: a store that is missing is told before
+
+        yield from contents.compare(connection)
 
     url = resolve(store)
     told, removed = _repair(url) if repair else (0, 0)

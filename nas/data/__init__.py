@@ -65,6 +65,12 @@ def absent(source: str) -> DataError:
     )
 
 
+def check_here(source: str) -> None:
+    """Refuse a source that is neither a name, a URL, nor a file or folder that is here."""
+    if not (is_name(source) or is_url(source) or Path(plain(source)).exists()):
+        raise absent(source)
+
+
 def check_choice(source: str, groups: str | None, patterns: Patterns) -> None:
     """Refuse groups and patterns of data that have none: those with a name, and single files."""
     request = DataRequest(groups=groups, patterns=patterns)

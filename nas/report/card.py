@@ -19,6 +19,7 @@ from nas.blocks.notation import notation
 
 WIDTH = 100
 TAGS = ("image-classification", "neural-architecture-search", "convnet", "safetensors")
+OF_CLASSES = ("recall", "precision", "specificity", "auroc")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
 _PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
@@ -29,7 +30,9 @@ class CardFacts:
 
     `interval` is the 95 % interval of the metric's mean over seeds on validation; `test_spread` is
     the standard deviation of test metrics over seeds. `recipe` is the recipe in words.
-    `formats` has a file and a remark for each exported format, `commands` how it is made again.
+    `tested` is the report of the weights' own answers on the test split, as plain data, where it
+    was kept. `formats` has a file and a remark for each exported format, `commands` how it is made
+    again.
     """
 
     name: str
@@ -45,6 +48,7 @@ class CardFacts:
     interval: tuple[float, float] | None = None
     seeds: Sequence[int] = ()
     test_looks: int = 0
+    tested: Mapping[str, Any] = field(default_factory=dict)
     recipe: str = ""
     latency_ms: float | None = None
     formats: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -59,6 +63,7 @@ def card(facts: CardFacts) -> str:
     sections = {
         "Use": _use(facts),
         "Metrics": _metrics(facts),
+        "Metrics of each class": _classes(facts),
         "Cost": _cost(facts),
         "Files": _files(facts),
         "Architecture": [*code("\n".join(_parts(facts.architecture)))],
@@ -70,8 +75,8 @@ def card(facts: CardFacts) -> str:
     }
     lines = [*_header(facts), "", f"# {text(facts.name)}", "", *_summary(facts)]
     for title, section in sections.items():
-        if section:
-            lines += ["", f"## {title}", "", *section]
+        if written := list(section):
+            lines += ["", f"## {title}", "", *written]
     return "\n".join(lines) + "\n"
 
 
@@ -161,17 +166,26 @@ def _use(facts: CardFacts) -> Iterator[str]:
 
 
 def _metrics(facts: CardFacts) -> Iterator[str]:
-    """Yield a table: validation, test, and the spread over seeds."""
+    """Yield a table: validation, test, the spread over seeds, the interval over images."""
+    estimates = facts.tested.get("metrics", {})
     names = list(dict.fromkeys([facts.metric, *facts.validation, *facts.test]))
     yield f"Means over {len(facts.seeds) or 1} training(s), one for each seed."
     yield ""
-    yield from ("| metric | validation | test |", "| --- | ---: | ---: |")
+    more = (" test, these weights |", " ---: |") if estimates else ("", "")
+    yield f"| metric | validation | test |{more[0]}"
+    yield f"| --- | ---: | ---: |{more[1]}"
     for name in names:
         spread = facts.test_spread.get(name)
         test = _number(facts.test.get(name))
-        more = f" ± {spread:.4f}" if spread is not None and test else ""
-        yield f"| {text(name)} | {_number(facts.validation.get(name))} | {test}{more} |"
+        about = f" ± {spread:.4f}" if spread is not None and test else ""
+        own = f" {_estimate(estimates.get(name))} |" if estimates else ""
+        yield f"| {text(name)} | {_number(facts.validation.get(name))} | {test}{about} |{own}"
     yield ""
+    if estimates:
+        yield (
+            "In parentheses stands the 95 % interval over the images of the test split, for the"
+            " weights that are published."
+        )
     if facts.interval is not None:
         low, high = facts.interval
         yield (
@@ -179,6 +193,22 @@ def _metrics(facts: CardFacts) -> Iterator[str]:
             "the mean over seeds); ± is the standard deviation over seeds."
         )
     yield f"The test split was looked at {facts.test_looks} time(s)."
+
+
+def _classes(facts: CardFacts) -> Iterator[str]:
+    """Yield a table of the classes on the test split, with intervals over its images."""
+    classes = facts.tested.get("classes", [])
+    if not classes:
+        return
+    yield f"| class | images | {' | '.join(OF_CLASSES)} |"
+    yield f"| --- | ---: |{' ---: |' * len(OF_CLASSES)}"
+    for each in classes:
+        cells = (_estimate(each["metrics"].get(name)) for name in OF_CLASSES)
+        yield f"| {text(each['name'])} | {each['images']} | {' | '.join(cells)} |"
+
+
+def _estimate(of: Mapping[str, float] | None) -> str:
+    return "" if of is None else f"{of['value']:.3f} ({of['low']:.3f} to {of['high']:.3f})"
 
 
 def _number(value: float | None) -> str:

@@ -14,6 +14,7 @@ from nas.report.chart import (
     TITLE,
     WIDTH,
     Chart,
+    ChartSheet,
     Dot,
     Item,
     Outline,
@@ -152,19 +153,17 @@ def save(chart: Chart, path: Path, page: Callable[[Chart], str]) -> Path:
     return path
 
 
-def png(*charts: Chart, title: str = "", sharp: float = SHARP) -> bytes:
-    """Return charts side by side as a PNG file, in the light theme."""
+def png(*charts: Chart, title: str = "", sharp: float = SHARP, columns: int = 0) -> bytes:
+    """Return charts as a PNG file, in the light theme: side by side, or in rows of `columns`."""
     from matplotlib.figure import Figure
 
-    sheets = [layout(chart) for chart in charts]
     top = HEAD if title else 0.0
-    width = WIDTH * max(1, len(sheets))
-    height = top + max((sheet.height for sheet in sheets), default=HEIGHT)
+    sheets, width, height = _placed(charts, columns, top)
     figure = Figure((width / 72, height / 72), dpi=sharp, facecolor=PALETTE["paper"][0])
     figure.text(0.5, 1 - 0.6 * top / height, title, ha="center", va="center", parse_math=False,
                 fontsize=TITLE, color=PALETTE["text"][0])  # fmt: skip
-    for number, sheet in enumerate(sheets):
-        place = number * WIDTH / width, 1 - (top + sheet.height) / height
+    for x, y, sheet in sheets:
+        place = x / width, 1 - (y + sheet.height) / height
         axes = figure.add_axes((*place, WIDTH / width, sheet.height / height))
         axes.set(xlim=(0, WIDTH), ylim=(sheet.height, 0))
         axes.set_axis_off()
@@ -175,18 +174,18 @@ def png(*charts: Chart, title: str = "", sharp: float = SHARP) -> bytes:
     return file.getvalue()
 
 
-def save_row(charts: Sequence[Chart | None], title: str, path: Path) -> Path:
-    """Write charts side by side below a title, as .png or .svg."""
+def save_together(
+    charts: Sequence[Chart | None], title: str, path: Path, *, columns: int = 0
+) -> Path:
+    """Write charts below a title, as .png or .svg: side by side, or in rows of `columns`."""
     shown = [chart for chart in charts if chart is not None]
     if path.suffix.lower() == ".png":
-        write(path, png(*shown, title=title, sharp=SHARP * 2 / 3))
+        write(path, png(*shown, title=title, sharp=SHARP * 2 / 3, columns=columns))
         return path
-    sheets = [layout(chart) for chart in shown]
-    width = WIDTH * max(1, len(sheets))
-    height = HEAD + max((sheet.height for sheet in sheets), default=HEIGHT)
+    sheets, width, height = _placed(shown, columns, HEAD)
     parts = [
-        element("g", *map(_element, sheet.items), transform=f"translate({n * WIDTH:g} {HEAD:g})")
-        for n, sheet in enumerate(sheets)
+        element("g", *map(_element, sheet.items), transform=f"translate({x:g} {y:g})")
+        for x, y, sheet in sheets
     ]
     above = element("text", title, x=_place(width / 2), y=_place(HEAD * 0.75), class_="title",
                     text_anchor="middle")  # fmt: skip
@@ -197,6 +196,18 @@ def save_row(charts: Sequence[Chart | None], title: str, path: Path) -> Path:
     )  # fmt: skip
     write(path, picture.encode())
     return path
+
+
+def _placed(
+    charts: Sequence[Chart], columns: int, top: float
+) -> tuple[list[tuple[float, float, ChartSheet]], float, float]:
+    """Return each chart's sheet with its place, and the width and the height of all."""
+    sheets, columns = [layout(chart) for chart in charts], columns or max(1, len(charts))
+    placed, y = [], top
+    for row in (sheets[at : at + columns] for at in range(0, len(sheets), columns)):
+        placed += [(number * WIDTH, y, sheet) for number, sheet in enumerate(row)]
+        y += max(sheet.height for sheet in row)
+    return placed, WIDTH * columns, y if sheets else top + HEIGHT
 
 
 def _paint(axes: "Axes", item: Item, zorder: int) -> None:

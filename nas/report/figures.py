@@ -1,10 +1,10 @@
 """The figures of a study, one function each: facts in, a chart out, or None without facts."""
 
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from nas.quantities import short
-from nas.report.chart import HEIGHT, Axis, Chart, Mark, Series, Symbol, axis, names
+from nas.report import predictions
+from nas.report.chart import HEIGHT, Chart, Mark, Series, Symbol, axis, names
 from nas.report.chart_files import CATEGORIES
 from nas.report.effects import Effect, effects, ordered
 from nas.report.facts import LearningCurve, Overview, ShownTrial, TrialEnd
@@ -12,8 +12,8 @@ from nas.report.tradeoff import Spot, TradeOff, words
 
 UNITS = ((7200, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))  # from, size, name
 MOST_BARS = 16  # parameters, the most important
-MOST_ROWS = 12  # stages, classes: a larger matrix has no numbers
-MOST_CURVES = 6  # classes of a ROC
+MOST_ROWS = 12  # stages, values: a larger matrix has no numbers
+TESTED = " of the test split"
 NETWORKS = "networks trained"  # an axis of counts
 LINE = 22.0  # height of a bar or a row of cells
 SYMBOLS: Mapping[str, tuple[Symbol, float]] = {  # of the markers that plotly draws
@@ -327,60 +327,12 @@ def finalists(facts: Overview) -> Chart | None:
 
 def confusion(facts: Overview) -> Chart | None:
     """Show the winner's answers on the test split by label, as shares of the label's images."""
-    matrix = facts.tested.report["confusion"] if facts.tested else []
-    if not matrix:
-        return None
-    classes = [each["name"] for each in facts.tested.report["classes"]] if facts.tested else []
-    written = len(classes) <= MOST_ROWS
-    marks = [
-        Mark(column, row, f"{classes[row]} answered as {classes[column]}: {count} of {sum(counts)}",
-             text=str(count) if written and count else "",
-             shade=(1 if row == column else -1) * count / max(1, sum(counts)))
-        for row, counts in enumerate(matrix)
-        for column, count in enumerate(counts)
-    ]  # fmt: skip
-    right = sum(matrix[index][index] for index in range(len(matrix)))
-    total = sum(map(sum, matrix))
-    line = LINE if written else 8.0
-    return Chart(
-        title="Confusion matrix of the test split",
-        summary=f"{right} of {total} images are on the diagonal of right answers",
-        x=_named(classes, "answer"), y=_named(classes, "label", down=True),
-        series=[Series(marks=marks, shape="cells")], height=90 + line * max(2, len(classes)),
-    )  # fmt: skip
-
-
-def _named(classes: Sequence[str], label: str, *, down: bool = False) -> Axis:
-    """Return an axis of classes, without their names where there is no room for them."""
-    return names(label, classes if len(classes) <= MOST_ROWS else [""] * len(classes), down=down)
+    return predictions.confusion(facts.tested.report, TESTED) if facts.tested else None
 
 
 def roc(facts: Overview) -> Chart | None:
     """Show the ROC of each class against the rest on the test split; of two that of the second."""
-    classes = [c for c in facts.tested.report["classes"] if c["curve"]] if facts.tested else []
-    if facts.tested and len(facts.tested.report["classes"]) == 2:
-        classes = classes[-1:]
-    if not classes:
-        return None
-    shown = sorted(classes, key=lambda each: each["metrics"]["auroc"]["value"])[:MOST_CURVES]
-    series = [Series(marks=[Mark(0, 0), Mark(1, 1)], shape="line", color="pale", dashed=True)]
-    for each, color in zip(shown, CATEGORIES, strict=False):
-        area, curve = each["metrics"]["auroc"], each["curve"]
-        points = zip([0, *curve["false_positive_rate"]], [0, *curve["true_positive_rate"]],
-                     strict=True)  # fmt: skip
-        label = (
-            f"{each['name'][:24]}  {area['value']:.3f} ({area['low']:.3f} to {area['high']:.3f})"
-        )
-        marks = [Mark(x, y, label) for x, y in points]
-        series.append(Series(label=label, marks=marks, shape="line", color=color))
-    mean = statistics.fmean(each["metrics"]["auroc"]["value"] for each in classes)
-    hardest = f", the {len(shown)} hardest classes" if len(shown) < len(classes) else ""
-    return Chart(
-        title=f"ROC of the test split{hardest}",
-        summary=f"The mean area under the ROC curves is {mean:.3f}",
-        x=axis("false positive rate", (), low=0.0, high=1.0),
-        y=axis("true positive rate", (), low=0.0, high=1.0), series=series,
-    )  # fmt: skip
+    return predictions.roc(facts.tested.report, TESTED) if facts.tested else None
 
 
 FIGURES: Mapping[str, Callable[[Overview], Chart | None]] = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nas.quantities import short
 from nas.report import figures
 from nas.report.chart import Chart, Mark, Series, axis
-from nas.report.chart_files import save_row
+from nas.report.chart_files import save_together
 from nas.report.facts import LearningCurve
 from nas.report.tradeoff import BEST, INK, PALE, TradeOff, words
 
@@ -45,7 +45,7 @@ def draw_study(trials: TradeOff, curves: Mapping[int, Curve], title: str, path: 
     """Draw metric over cost, and the learning curves by their trials' numbers; return the path."""
     shown = [LearningCurve(f"trial {n}", curve, n == trials.best) for n, curve in curves.items()]
     charts = [figures.trade_offs({"": trials}), figures.learning_curves(shown, trials.axis)]
-    return save_row(charts, title, path)
+    return save_together(charts, title, path)
 
 
 def draw_training(
@@ -109,7 +109,7 @@ def draw_front(
                 series=[Series(marks=marks, shape="steps")],
             )
         )
-    return save_row(charts, title, path)
+    return save_together(charts, title, path)
 
 
 def _figure(width: float, height: float) -> "Figure":

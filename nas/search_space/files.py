@@ -4,6 +4,7 @@ A Python file exports `SPACE`; one that describes a family exports `MEMBERS` as 
 dict of fixed architectures in the same DSL (spaces without a choice).
 """
 
+import json
 import runpy
 import sys
 import traceback
@@ -13,27 +14,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import nas.blocks
-from nas.errors import SpaceError, unknown
+from nas.errors import SpaceError
+from nas.files import shipped
 from nas.files.reading import read_json
 from nas.search_space.space import SearchSpace
-
-LISTING = "nas space list"  # the command that lists what is shipped
-
-
-def _folder() -> Path:
-    """Return the shipped spaces' folder: inside the installed package, or beside a checkout's."""
-    package = Path(nas.blocks.__file__).parent.parent
-    inside = package / "search_spaces"
-    return inside if inside.is_dir() else package.parent / "search_spaces"
 
 
 @cache
 def _shipped(stem: str) -> dict[str, Any]:
-    return _run(_folder() / f"{stem}.py")
+    return _run(shipped.folder() / f"{stem}.py")
 
 
 def _stems() -> list[str]:
-    return sorted(path.stem for path in _folder().glob("[!_]*.py"))
+    return sorted(path.stem for path in shipped.folder().glob("[!_]*.py"))
 
 
 def spaces() -> dict[str, SearchSpace]:
@@ -53,22 +46,43 @@ def names() -> list[str]:
     return sorted(spaces() | members())
 
 
+def table() -> list[dict[str, Any]]:
+    """Return each shipped space and member by name, kind, size, parameters, values of a recipe."""
+    kinds = [("space", *item) for item in spaces().items()]
+    kinds += [("member", *item) for item in members().items()]
+    return [
+        {
+            "name": name,
+            "kind": kind,
+            "size": space.size(),
+            "parameters": len(space.parameters()),
+            "recipe": sorted(space.recipe),
+        }
+        for kind, name, space in kinds
+    ]
+
+
+def write_listing() -> None:
+    """Write the table beside the files, where it is read without running them."""
+    rows = ",\n".join(json.dumps(row) for row in table())
+    text = f'{{"digest": "{shipped.digest()}", "shipped": [\n{rows}\n]}}\n'
+    (shipped.folder() / shipped.FILE).write_text(text, encoding="utf-8")
+
+
 def load(source: str | Path) -> SearchSpace:
     """Find a space by name, or read `path/to/space.py` or `path/to/space.json`.
 
     Raises SpaceError: for an unknown name with the known ones, for a file with the file, the line,
     the stage and the option.
     """
-    if source in _stems() and "SPACE" in (shipped := _shipped(str(source))):
-        return cast(SearchSpace, shipped["SPACE"])  # without running the other files
+    if source in _stems() and "SPACE" in (exported := _shipped(str(source))):
+        return cast(SearchSpace, exported["SPACE"])  # without running the other files
     if isinstance(source, str) and (found := members().get(source)):
         return found
     path = Path(source)
     if path.suffix not in (".py", ".json"):
-        known = unknown("search space", str(source), names(), listing=LISTING)
-        raise SpaceError(f"{known} A space's file ends in .py or .json.")
-    if not path.is_file():
-        raise SpaceError(f"No file {path}. The shipped spaces: {LISTING}.")
+        raise shipped.no_such(str(source), names())
+    shipped.check_file(path)
     return _read_python(path) if path.suffix == ".py" else _read_json(path)
 
 

@@ -556,6 +556,16 @@ def check(options: SearchOptions) -> None:
     options.new_executor()
 
 
+def check_sources(options: SearchOptions) -> None:
+    """Refuse a search space and data that are not here, so far as that shows without torch."""
+    from nas import data
+    from nas.files import shipped
+
+    if isinstance(options.space, str):
+        shipped.check(options.space)
+    data.check_here(options.data)
+
+
 def _refuse(options: SearchOptions, rule: str, *names: str) -> None:
     for name in names:
         if getattr(options, name) is not None:

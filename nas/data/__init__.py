@@ -61,7 +61,7 @@ def absent(source: str) -> DataError:
     known = [*names(), *medmnist.CLASSES]
     return DataError(
         f"No such file or folder: {source}. {unknown('data set', source, known)} "
-        "Or give the path of a file or of a folder of images per class, or a URL."
+        "Or give the path of a file, such as an .npz, or of a folder of images per class, or a URL."
     )
 
 

@@ -265,12 +265,12 @@ def test_file_that_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("not an archive")
     with (tmp_path / "one.npz").open("wb") as file:
         np.save(file, np.zeros(3))
-    (tmp_path / "x.csv").write_text("1,2")
+    (tmp_path / "x.doc").write_text("1,2")
     for name, message in [("text", "can't be read"), ("one", "a single array")]:
         with pytest.raises(DataError, match=message):
             data.load(tmp_path / f"{name}.npz")
     with pytest.raises(DataError, match=r"needs to be one of .*an \.npz"):
-        data.load(tmp_path / "x.csv")
+        data.load(tmp_path / "x.doc")
 
 
 def test_absent_source() -> None:

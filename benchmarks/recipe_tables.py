@@ -31,6 +31,7 @@ from nas.proxies._comparison import Interval, ProxyValues, compare
 from nas.pruners.ladder import ladder
 
 DISTORTED = "distorted"
+Metrics = dict[str, float]
 Gains = dict[str, dict[str, list[dict[str, float]]]]
 """By change and set the gains of its trainings, each by the names of `SHOWN` and `DISTORTED`."""
 
@@ -43,8 +44,10 @@ def gains(rows: Sequence[Row]) -> Gains:
     for row in tried:
         against = base.get(_place(row))
         if against is not None and row["recipe"] != BASE:
-            gain = {name: _gain(against, row, "plain", name) for name in SHOWN}
-            gain[DISTORTED] = fmean(_gain(against, row, DISTORTED, name) for name in SHOWN)
+            ends = against["curve"][-1], row["curve"][-1]
+            gain = {name: _gain(*ends, name, row["set"]) for name in SHOWN}
+            ends = against[DISTORTED], row[DISTORTED]
+            gain[DISTORTED] = fmean(_gain(*ends, name, row["set"]) for name in SHOWN)
             found[row["recipe"]][row["set"]].append(gain)
     return {name: dict(sets) for name, sets in found.items()}
 
@@ -53,14 +56,13 @@ def _place(row: Row) -> tuple[str, str]:
     return row["set"], row["network"]  # each network has its own seed
 
 
-def _gain(against: Row, row: Row, images: str, name: str) -> float:
-    return math.log(_error(against, images, name) / _error(row, images, name))
+def _gain(against: Metrics, metrics: Metrics, name: str, part: str) -> float:
+    return math.log(_error(against[name], name, part) / _error(metrics[name], name, part))
 
 
-def _error(row: Row, images: str, name: str) -> float:
+def _error(value: float, name: str, part: str) -> float:
     """Return an error that is never 0: half an image is added to what is no loss."""
-    value = float((row[DISTORTED] if images == DISTORTED else row["curve"][-1])[name])
-    return value if name == "loss" else 1 - value + 0.5 / SETS[row["set"]].scored
+    return value if name == "loss" else 1 - value + 0.5 / SETS[part].scored
 
 
 def set_gains(found: Gains, change: str, names: Sequence[str] = SHOWN) -> dict[str, float]:

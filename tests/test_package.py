@@ -133,6 +133,29 @@ def test_a_package_has_what_it_needs(package: Path) -> None:
     assert [re.split(r"\W", each)[0] for each in project["dependencies"]] == ["torch"]
 
 
+def test_the_example_classifies_images_or_noise(package: Path, tmp_path: Path) -> None:
+    """Noise and an image get classes; a file that is no image gets one line, no traceback."""
+    (tmp_path / "torn.png").write_text("no image")
+    Image.new("L", (20, 20), 128).save(tmp_path / "gray.png")
+    line = [sys.executable, "-B", "examples/predict.py"]
+    environment = os.environ | {"PYTHONPATH": str(package)}
+
+    def run(*images: str) -> subprocess.CompletedProcess[str]:
+        words = [*line, *(str(tmp_path / image) for image in images)]
+        return subprocess.run(
+            words, cwd=package, env=environment, capture_output=True, text=True, timeout=120
+        )
+
+    noise, image, torn = run(), run("gray.png"), run("torn.png")
+    assert noise.returncode == 0
+    assert re.fullmatch(r".+: \d+\.\d%\n", noise.stdout)
+    assert image.returncode == 0
+    assert image.stdout.splitlines()[1].startswith(f"{tmp_path / 'gray.png'},")
+    assert torn.returncode != 0
+    assert "torn.png is no image for this network" in torn.stderr
+    assert "Traceback" not in torn.stderr
+
+
 @pytest.mark.parametrize("augmentation", [{}, EVERY], ids=["none", "every"])
 def test_the_script_is_laid_out_as_a_person_would(augmentation: Any, tmp_path: Path) -> None:
     """`ruff format` has nothing to change, nothing is unused, and nothing of ours is imported."""

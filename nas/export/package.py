@@ -58,19 +58,20 @@ from {package}.model import (
     IN_CHANNELS,
     RESOLUTION,
     answers,
+    classify,
     load,
     normalise,
     probabilities_of,
-    read_image,
 )
 
-shape = (1, IN_CHANNELS, RESOLUTION, RESOLUTION)
-images = [read_image(path) for path in sys.argv[1:]]
-images = images or [torch.randint(0, 256, shape, dtype=torch.uint8)]
-with torch.no_grad():
-    probabilities = probabilities_of(load()(normalise(torch.cat(images))))
-for answer, shares in zip(answers(probabilities), probabilities, strict=True):
-    print(f"{{CLASS_NAMES[int(answer)]}}: {{shares.max():.1%}}")
+if paths := sys.argv[1:]:
+    classify(paths)  # as `python -m {package}.model IMAGE...` does
+else:
+    noise = torch.randint(0, 256, (1, IN_CHANNELS, RESOLUTION, RESOLUTION), dtype=torch.uint8)
+    with torch.no_grad():
+        probabilities = probabilities_of(load()(normalise(noise)))
+    for answer, shares in zip(answers(probabilities), probabilities, strict=True):
+        print(f"{{CLASS_NAMES[int(answer)]}}: {{shares.max():.1%}}")
 '''
 
 TEST = '''\

@@ -148,6 +148,8 @@ class Recipe:
         neutral=True)
     decay_epochs: float = _setting(2.4, "schedule", "see decay_rate", low=0.01, high=100_000.0,
         neutral=True)
+    final_learning_rate: float = _setting(
+        0.0, "schedule", "cosine ends at it", high=100.0, neutral=True)
     dropout: float = _setting(
         0.0, "regularisation", "drops features before the classifier", high=0.95, neutral=True)
     stochastic_depth: float = _setting(
@@ -182,6 +184,11 @@ class Recipe:
             raise UserError(
                 f"A micro-batch needs at least 2 images: a batch of {self.batch_size} has 1 to "
                 f"{self.batch_size // 2} accumulation_steps, not {self.accumulation_steps}."
+            )
+        if self.final_learning_rate > self.learning_rate:
+            raise UserError(
+                f"A recipe's final_learning_rate is at most its learning_rate, "
+                f"{self.learning_rate:g}, not {self.final_learning_rate:g}."
             )
         object.__setattr__(self, "augmentation", augmentations.switched_on(self.augmentation))
         _check_ladder(self.ladder, self.epochs)
@@ -281,6 +288,7 @@ def declared() -> Mapping[str, RecipeField]:
 
 def _regularised(recipe: Recipe) -> str:
     words = {
+        "final_learning_rate": f"ending at {recipe.final_learning_rate:g}",
         "dropout": f"dropout {recipe.dropout:g}",
         "stochastic_depth": f"stochastic depth rising to {recipe.stochastic_depth:g}",
         "batch_norm_momentum": f"batch-norm momentum {recipe.batch_norm_momentum:g}",

@@ -76,14 +76,16 @@ def cost(
 def cost_of(given: str | Mapping[str, Any], **images: Unpack[Images]) -> Counted:
     """Count a family member, or an architecture's file or JSON: totals, by stage, by block."""
     quantities.check_positive(**images)
-    from nas import blocks, network
+    from nas import network
     from nas.architecture import Architecture
     from nas.report.stages import stages
 
     if isinstance(given, str):
         name, architecture = given, architecture_of(given)
     else:
-        architecture = blocks.canonical(Architecture.from_json(given))
+        from nas.blocks import canonical
+
+        architecture = canonical(Architecture.from_json(given))
         name = architecture.id
     architecture = architecture.at(**images)
     parts = [part for part, rows in architecture.parts() for _ in rows]

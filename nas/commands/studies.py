@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from nas.commands.watch import Reading
     from nas.store.queries import StudyInfo, TrialInfo
     from nas.store.records import CurvePoint, GuardWarning
-    from nas.study.progress import Progress
     from nas.study.finalists import Ranking
+    from nas.study.progress import Progress
     from nas.study.ranking import Front, Rescored
 
 

@@ -180,8 +180,8 @@ async def stream(request: Request, feeds: Feeds, search_id: str, told: Told) -> 
     async for seen in feeds.looks(search_id):
         if isinstance(seen, NasError):  # it was deleted
             return
-        for kind, data, told in news(request, seen, before, told) if seen else ():
-            heard = time.monotonic()
+        for kind, data, so_far in news(request, seen, before, told) if seen else ():
+            heard, told = time.monotonic(), so_far
             yield event(kind, data, told)
         if seen is not None and seen.search.has_ended:
             told = replace(told, end=seen.search.state)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
-from fastapi.dependencies.utils import get_flat_dependant
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
@@ -26,7 +25,7 @@ class Route(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler."""
         handle = super().get_route_handler()
-        known = [each.alias for each in get_flat_dependant(self.dependant).query_params]
+        known = [each.alias for each in self.dependant.query_params]
 
         async def answer(request: Request) -> Response:
             wrong = [name for name in request.query_params if name not in known]

@@ -19,7 +19,7 @@ ONE = told("The answer.", {"type": "object"})
 _COUNT: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]}
 _SIZE: dict[str, Any] = {"type": ["integer", "null"], "minimum": 1, "maximum": 16_384}
 IMAGES = {"resolution": _SIZE, "classes": _SIZE, "in_channels": _SIZE}
-LIMITS = {name: _COUNT for name in ("target_flops", "max_flops", "max_params", "max_memory")}
+LIMITS = dict.fromkeys(("target_flops", "max_flops", "max_params", "max_memory"), _COUNT)
 NAMED = {"anyOf": [{"type": "string"}, {"type": "object"}]}
 MALFORMED = problems(400, 408, 413, 415)
 
@@ -35,9 +35,7 @@ def _fields(required: str, **others: Any) -> dict[str, Any]:
 
 
 COST = _fields("network", **IMAGES)
-PREFLIGHT = _fields(
-    "space", **LIMITS, target_device={"type": ["string", "null"]}, **IMAGES
-)
+PREFLIGHT = _fields("space", **LIMITS, target_device={"type": ["string", "null"]}, **IMAGES)
 
 
 def _read(body: Any, schema: dict[str, Any]) -> dict[str, Any]:
@@ -88,9 +86,7 @@ def preflight(_: Reader, body: Body) -> Response:
     return answer(space.space_preflight(read_space(words.pop("space")), **words).to_json())
 
 
-@router.post(
-    "/cost", name="cost", responses={200: ONE, **MALFORMED}, openapi_extra=takes(COST)
-)
+@router.post("/cost", name="cost", responses={200: ONE, **MALFORMED}, openapi_extra=takes(COST))
 def cost(_: Reader, body: Body) -> Response:
     """Count a network's macs, parameters, activations and memory; nas cost."""
     words = _read(body, COST)

@@ -45,7 +45,9 @@ def trials(
     study = server.study(token, search_id)
     with server.store.read() as connection:
         info = queries.study(connection, study)
-        found = queries.trials(connection, info.id, after=after, limit=limit + 1)
+        found = queries.trials(
+            connection, info.id, after=-1 if after is None else after, limit=limit + 1
+        )
     following = found[limit - 1].number if len(found) > limit else None
     return page(request, [each.to_json() for each in found[:limit]], following)
 
@@ -82,9 +84,7 @@ def diagram(server: Server, token: Reader, search_id: SearchId, number: Number) 
     return Response(str(picture), media_type="image/svg+xml")
 
 
-@router.get(
-    "/trials/{number}/curve", name="curve", responses={200: told("Each epoch.", OBJECTS)}
-)
+@router.get("/trials/{number}/curve", name="curve", responses={200: told("Each epoch.", OBJECTS)})
 def curve(server: Server, token: Reader, search_id: SearchId, number: Number) -> Response:
     """Return a trial's learning curve, epoch by epoch."""
     study = server.study(token, search_id)

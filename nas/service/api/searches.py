@@ -133,7 +133,9 @@ def search(request: Request, server: Server, token: Reader, search_id: SearchId)
 
 
 @router.delete(
-    "/{search_id}", status_code=204, responses={204: {"description": "It is gone."}, **problems(409)}
+    "/{search_id}",
+    status_code=204,
+    responses={204: {"description": "It is gone."}, **problems(409)},
 )
 def delete(server: Server, token: Submitter, search_id: SearchId) -> Response:
     """Delete a search that nobody runs, with its study and its files."""

@@ -9,9 +9,9 @@ from typing import Annotated, cast
 import sqlalchemy as sa
 from fastapi import Depends, Request, Security
 
-from nas.service.api.access import permitted
 from nas.data import archive, formats
 from nas.errors import NasError, NotFound, StoreError
+from nas.service.api.access import permitted
 from nas.store import audit, queries, searches
 from nas.store.searches import Search
 from nas.store.store import Store

@@ -56,7 +56,8 @@ def read(body: Any, roots: Sequence[Path], find_upload: FindUpload) -> Submissio
     if not isinstance(body, dict):
         raise _problem([Fault("A submission is a JSON object of options.", pointer())])
     given = {name: value for name, value in body.items() if value is not None}
-    words, faults = {}, []
+    words: dict[str, Any] = {}
+    faults = []
     for name, value in given.items():
         try:
             words |= _read(name, value, roots, find_upload)
@@ -67,14 +68,14 @@ def read(body: Any, roots: Sequence[Path], find_upload: FindUpload) -> Submissio
     words = _with_recipe(words)
     priority, title = words.pop("priority", 0), words.pop("study", None)
     try:
-        asked = options.read({**words, "space": read_space(words.get("space", options_default("space")))})
-        options.check(asked)
+        space = read_space(words.get("space", default("space")))
+        options.check(options.read({**words, "space": space}))
     except UserError as error:
         raise _problem([Fault(str(error), _pointer_of(error))]) from None
     return Submission(title or _title(words), priority, words)
 
 
-def options_default(name: str) -> Any:
+def default(name: str) -> Any:
     """Return the default of an option."""
     return options.declared()[name].default
 
@@ -84,19 +85,19 @@ def _problem(faults: list[Fault]) -> Problem:
     return Problem(422, detail, kind="invalid-search", faults=faults)
 
 
-def _read(
-    name: str, value: Any, roots: Sequence[Path], find_upload: FindUpload
-) -> dict[str, Any]:
+def _read(name: str, value: Any, roots: Sequence[Path], find_upload: FindUpload) -> dict[str, Any]:
     """Return what an option that a client gives is to a worker."""
     if name in SERVERS:
         raise UserError(f"{name!r} is set where the server is started, not by a search.")
     if name == "priority":
         if type(value) is not int or abs(value) > HIGHEST:
-            raise UserError(f"priority is a whole number from -{HIGHEST} to {HIGHEST}, not {value!r}.")
+            raise UserError(
+                f"priority is a whole number from -{HIGHEST} to {HIGHEST}, not {value!r}."
+            )
         return {name: value}
     if name not in submittable():
         known = [*submittable(), "priority"]
-        raise UserError(unknown("option", name, known, listing="the schema Search of /openapi.json"))
+        raise UserError(unknown("option", name, known, listing="Submission in /openapi.json"))
     if name == "space":
         read_space(value)
         return {name: value}
@@ -179,14 +180,16 @@ def _with_recipe(words: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _title(words: Mapping[str, Any]) -> str:
-    space = words.get("space", options_default("space"))
+    space = words.get("space", default("space"))
     name = space if isinstance(space, str) else str(space["name"])
-    return f"{name}-{os.path.basename(words.get('data', options_default('data')))}"[:100]
+    return f"{name}-{os.path.basename(words.get('data', default('data')))}"[:100]
 
 
 def _valid(name: str) -> list[str]:
-    one = submittable().get(name)
-    return [] if one is None or one.names is None else list(one.names())
+    if name not in submittable():
+        return [*submittable(), "priority"]
+    names = submittable()[name].names
+    return [] if names is None else list(names())
 
 
 def _pointer_of(error: NasError) -> str:
@@ -212,8 +215,7 @@ def schema() -> dict[str, Any]:
 
 
 def _property(one: Declared) -> dict[str, Any]:
-    default = one.default_text
-    facts: dict[str, Any] = {"description": f"{one.help} Default: {default}."}
+    facts: dict[str, Any] = {"description": f"{one.help} Default: {one.default_text}."}
     if one.name in ("space", "recipe"):
         kinds = [{"type": "string", **_enumerated(one.name)}, {"type": "object"}]
     elif one.name == "set":
@@ -227,10 +229,14 @@ def _property(one: Declared) -> dict[str, Any]:
     else:
         word = {str: "string", int: "integer", float: "number", bool: "boolean"}[one.types[0]]
         limits = {"minimum": one.at_least, "maximum": one.at_most}
-        kinds = [{"type": word} | {key: value for key, value in limits.items() if value is not None}]
+        kinds = [
+            {"type": word} | {key: value for key, value in limits.items() if value is not None}
+        ]
     return facts | {"anyOf": [*kinds, {"type": "null"}]}
 
 
 def _enumerated(name: str) -> dict[str, Any]:
-    names = recipes.names() if name == "recipe" else [each["name"] for each in shipped.listed() or ()]
+    names = (
+        recipes.names() if name == "recipe" else [each["name"] for each in shipped.listed() or ()]
+    )
     return {"enum": list(names)} if names else {}

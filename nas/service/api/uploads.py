@@ -121,7 +121,11 @@ def _shown(facts: Any) -> dict[str, Any]:
     return {k: v for k, v in facts.items() if k in ("classes", "splits", "counts", "task", "folds")}
 
 
-@router.get("", name="uploads", responses={200: told("The newest first.", {"type": "array", "items": UPLOAD})})
+@router.get(
+    "",
+    name="uploads",
+    responses={200: told("The newest first.", {"type": "array", "items": UPLOAD})},
+)
 def listed(server: Server, token: Reader) -> Response:
     """List the uploads that the token sees."""
     with server.store.read() as connection:

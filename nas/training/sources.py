@@ -52,7 +52,7 @@ class Source:
         content = hashlib.sha256(self.architecture.id.encode())
         for name, tensor in sorted(self.state.items()):
             content.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            content.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            content.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return content.hexdigest()[:32]
 
     def build(self) -> nn.Module:

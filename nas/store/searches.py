@@ -106,17 +106,18 @@ def add(connection: sa.Connection, token: Token, wanted: Wanted) -> tuple[Search
             "cancel one, or wait for one."
         )
     now = utc_now()
-    row = {
+    search_id = secrets.token_hex(8)
+    values = {
         **wanted._asdict(),
-        "id": secrets.token_hex(8),
+        "id": search_id,
         "token_id": token.id,
         "owner": token.owner,
         "state": "queued",
         "created": now,
         "changed": now,
     }
-    connection.execute(SEARCHES.insert().values(row))
-    return get(connection, row["id"]), True
+    connection.execute(SEARCHES.insert().values(values))
+    return get(connection, search_id), True
 
 
 def _count(connection: sa.Connection, where: sa.ColumnElement[bool]) -> int:
@@ -340,8 +341,8 @@ def finish(
 ) -> Search:
     """Record a search's end, succeeded or failed; raise LostLease where another worker has it."""
     now = utc_now()
-    values = {"state": state, "message": message and hidden(message), "finished": now}
-    values |= {"worker": "", "expires_at": None, "changed": now, "deaths": 0}
+    values: dict[str, Any] = {"state": state, "message": message and hidden(message)}
+    values |= {"finished": now, "worker": "", "expires_at": None, "changed": now, "deaths": 0}
     return _fenced(connection, held, values)
 
 

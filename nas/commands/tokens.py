@@ -38,7 +38,7 @@ def create(
     given = {
         "running": _at_least(1, running, "--running"),
         "queued": _at_least(0, queued, "--queued"),
-        "upload_bytes": uploads and quantities.memory(uploads, "--uploads"),
+        "upload_bytes": None if uploads is None else quantities.memory(uploads, "--uploads"),
     }
     quotas = tokens.Quotas(**{key: value for key, value in given.items() if value is not None})
     seconds = None if expires is None else quantities.seconds(expires, "--expires")

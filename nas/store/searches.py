@@ -6,7 +6,7 @@ Functions on an open transaction.
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from nas.store.tokens import Token
 
 WAITING = ("queued", "paused")
 HELD = ("running", "pausing", "cancelling")  # a worker has a lease on it
+STOPPING = ("pausing", "cancelling")  # somebody wants a search that runs to stop
 ENDED = ("succeeded", "failed", "cancelled")
 STATES = (*WAITING, *HELD, *ENDED, "deleting")
 MAX_DEATHS = 3  # workers that died in a row over one search
@@ -106,17 +107,18 @@ def add(connection: sa.Connection, token: Token, wanted: Wanted) -> tuple[Search
             "cancel one, or wait for one."
         )
     now = utc_now()
-    row = {
+    search_id = secrets.token_hex(8)
+    values = {
         **wanted._asdict(),
-        "id": secrets.token_hex(8),
+        "id": search_id,
         "token_id": token.id,
         "owner": token.owner,
         "state": "queued",
         "created": now,
         "changed": now,
     }
-    connection.execute(SEARCHES.insert().values(row))
-    return get(connection, row["id"]), True
+    connection.execute(SEARCHES.insert().values(values))
+    return get(connection, search_id), True
 
 
 def _count(connection: sa.Connection, where: sa.ColumnElement[bool]) -> int:
@@ -315,6 +317,34 @@ def let_go(search: Search, *, died: bool, message: str | None = None) -> dict[st
     }
 
 
+def waits(connection: sa.Connection) -> bool:
+    """Tell whether a search waits, or was left by a worker whose lease is over."""
+    left = _s.state.in_(HELD) & (_s.expires_at < DatabaseSeconds())
+    return _count(connection, (_s.state == "queued") | left) > 0
+
+
+def holders(connection: sa.Connection) -> set[str]:
+    """Return the names of the workers that hold searches."""
+    held = sa.select(_s.worker).where(_s.state.in_(HELD)).distinct()
+    return set(connection.execute(held).scalars())
+
+
+def expire(connection: sa.Connection, dead: Collection[str]) -> None:
+    """Let the leases of workers known to be dead end now."""
+    if dead:
+        theirs = SEARCHES.update().where(_s.worker.in_(dead), _s.state.in_(HELD))
+        connection.execute(theirs.values(expires_at=0.0))
+
+
+def held_state(connection: sa.Connection, held: Search) -> str:
+    """Return the state of a search that is held; raise LostLease where another worker has it."""
+    mine = sa.select(_s.state).where(_s.id == held.id, _s.attempt == held.attempt)
+    state = connection.execute(mine.where(_s.state.in_(HELD))).scalar()
+    if state is None:
+        raise _lost(held)
+    return str(state)
+
+
 def renew(connection: sa.Connection, held: Search, seconds: float, more: float) -> Search:
     """Hold a search for some seconds from now, after `more` seconds of work; return it as it is.
 
@@ -340,8 +370,8 @@ def finish(
 ) -> Search:
     """Record a search's end, succeeded or failed; raise LostLease where another worker has it."""
     now = utc_now()
-    values = {"state": state, "message": message and hidden(message), "finished": now}
-    values |= {"worker": "", "expires_at": None, "changed": now, "deaths": 0}
+    values: dict[str, Any] = {"state": state, "message": message and hidden(message)}
+    values |= {"finished": now, "worker": "", "expires_at": None, "changed": now, "deaths": 0}
     return _fenced(connection, held, values)
 
 
@@ -349,8 +379,12 @@ def _fenced(connection: sa.Connection, held: Search, values: Mapping[str, Any]) 
     """Update a search that is held with this attempt, and return it."""
     mine = SEARCHES.update().where(_s.id == held.id, _s.attempt == held.attempt, _s.state.in_(HELD))
     if connection.execute(mine.values(values or {"worker": _s.worker})).rowcount != 1:
-        raise LostLease(
-            f"Search {held.id}: attempt {held.attempt} of {held.worker} is over; another worker "
-            "has taken the search over or ended it."
-        )
+        raise _lost(held)
     return _search(connection.execute(sa.select(SEARCHES).where(_s.id == held.id)).one())
+
+
+def _lost(held: Search) -> LostLease:
+    return LostLease(
+        f"Search {held.id}: attempt {held.attempt} of {held.worker} is over; another worker has "
+        "taken the search over or ended it."
+    )

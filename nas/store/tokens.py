@@ -92,18 +92,14 @@ def create(
     """Make a token; return it and its text, which is nowhere else.
 
     The owner is the token itself unless given: two tokens see each other's searches only where
-    both are made for one owner. It expires after `seconds`. Raises UserError for an unknown scope.
+    both are made for one owner. It expires after `seconds`. Raises what `check` raises.
     """
-    for scope in scopes:
-        if scope not in SCOPES:
-            raise UserError(unknown("scope", scope, SCOPES))
-    if not scopes:
-        raise UserError(f"A token has a scope: {', '.join(SCOPES)}.")
+    check(name, scopes, owner)
     token_id, secret, now = secrets.token_hex(8), secrets.token_urlsafe(32), utc_now()
     token = Token(
         id=token_id,
-        name=_checked(name, "--name"),
-        owner=_checked(owner or token_id, "--owner"),
+        name=name,
+        owner=owner or token_id,
         scopes=tuple(scope for scope in SCOPES if scope in scopes),
         **vars(quotas or Quotas()),
         created=now,
@@ -115,10 +111,14 @@ def create(
     return token, f"{PREFIX}_{token_id}_{secret}"
 
 
-def _checked(name: str, flag: str) -> str:
-    if not name or len(name) > 64 or not name.isprintable():
-        raise UserError(f"{flag} is a name of 1 to 64 printable characters, not {name!r}.")
-    return name
+def check(name: str, scopes: Sequence[str], owner: str | None = None) -> None:
+    """Raise UserError for a name or an owner that is too long or not printable, or a scope."""
+    for flag, text in (("--name", name), ("--owner", name if owner is None else owner)):
+        if not 0 < len(text) <= 64 or not text.isprintable():
+            raise UserError(f"{flag} is a name of 1 to 64 printable characters, not {text!r}.")
+    for scope in scopes or [""]:
+        if scope not in SCOPES:
+            raise UserError(unknown("scope", scope, SCOPES))
 
 
 def find(connection: sa.Connection, text: str) -> Token | None:

@@ -5,13 +5,12 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from nas.commands import networks, recipe, space
-from nas.data import names as data_names
 from nas.errors import UserError, unknown
 from nas.service.api.exchange import Body, Route, answer, problems, takes
 from nas.service.api.problems import Fault, Problem, pointer
 from nas.service.api.searches import told
 from nas.service.api.service import Reader
-from nas.service.api.submission import check_name, read_space
+from nas.service.api.submission import check_name, named_data, read_space
 
 router = APIRouter(tags=["before a search"], route_class=Route)
 LIST = told("The list.", {"type": "array", "items": {"type": "object"}})
@@ -73,7 +72,7 @@ def recipes(_: Reader) -> Response:
 @router.get("/data", name="data", responses={200: LIST})
 def data(_: Reader) -> Response:
     """List the data sets that a search can name."""
-    return answer([{"name": name} for name in data_names()])
+    return answer([{"name": name} for name in named_data()])
 
 
 @router.post(

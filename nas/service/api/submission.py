@@ -139,7 +139,7 @@ def source(value: Any, roots: Sequence[Path], find_upload: FindUpload) -> str:
     """
     if not isinstance(value, str) or not value:
         raise UserError(f"data is a name, a path below a data root, or {UPLOAD}ID, not {value!r}.")
-    if value in data_names() or value in medmnist.names():
+    if value in named_data():
         return value
     if value.startswith(UPLOAD):
         return str(find_upload(value.removeprefix(UPLOAD)))
@@ -148,12 +148,16 @@ def source(value: Any, roots: Sequence[Path], find_upload: FindUpload) -> str:
             path, top = Path(root, value).resolve(), root.resolve()
             if path.is_relative_to(top) and path.exists():
                 return str(path)
-    names = [*data_names(), *medmnist.names()]
-    where = "below the server's data roots" if roots else "on the server, which has no data root"
+    where = "below the data roots" if roots else "here: the server has no data root"
     raise UserError(
-        f"No such data {where}. {unknown('data set', value, names)} "
+        f"No such data {where}. {unknown('data set', value, named_data(), listing='/api/v1/data')} "
         f"Or send the data first: POST /api/v1/uploads, then {UPLOAD}ID."
     )
+
+
+def named_data() -> list[str]:
+    """Return the names of data sets."""
+    return [*data_names(), *medmnist.names()]
 
 
 def _recipe(value: Any) -> Any:

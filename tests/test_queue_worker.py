@@ -134,7 +134,8 @@ def test_a_worker_runs_a_search_to_its_end(
     assert ended.seconds > 0
     assert ended_whole(store, search)
     folder = tmp_path / "studies" / search
-    assert (folder / "best" / "weights.safetensors").is_file()
+    assert (folder / "best" / "model.py").is_file()
+    assert [*(folder.parent / "artifacts").iterdir()] != []
     assert mine.run(once=True) == 1
     assert get(store, wrong).state == "failed"
     assert "no/such" in str(get(store, wrong).message)
@@ -146,6 +147,7 @@ def test_a_worker_runs_a_search_to_its_end(
         assert queries.studies(connection) == []
         assert searches.to_delete(connection) == []
     assert not folder.exists()
+    assert [*(folder.parent / "artifacts").iterdir()] == []
     assert not (folder.parent / worker.LOGS / f"{search}.log").exists()
 
 

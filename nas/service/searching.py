@@ -118,6 +118,7 @@ def _stop_without(worker: int) -> None:
 def main() -> None:
     """Run the search of an order."""
     log_to_stderr(LOG_FORMAT)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     order = SearchOrder(**json.loads(sys.stdin.read()))
     threading.Thread(target=_stop_without, args=(order.worker,), daemon=True).start()
     sys.exit(run(order))

@@ -26,7 +26,7 @@ from nas.executors.local import LocalProcesses, WorkerProcess
 from nas.files import check_folder
 from nas.service import searching
 from nas.service.searching import SearchOrder
-from nas.store import queries, searches
+from nas.store import dashboard, queries, searches
 from nas.store.engine import masked, patient, resolve
 from nas.store.searches import Search
 from nas.store.store import Store
@@ -196,8 +196,11 @@ def delete(store: Store, search: Search) -> None:
     """Delete a search whose deletion has begun: its studies, their files here, its row."""
     with store.read() as connection:
         infos = [s for s in queries.studies(connection) if search.id in (s.name, s.search)]
+        shown = {info.id: dashboard.artifact_ids(connection, info.id) for info in infos}
     for info in infos:
         folder = Path(info.folder or "")
+        for artifact in shown[info.id]:
+            (folder.parent / dashboard.FOLDER / artifact).unlink(missing_ok=True)
         if folder.name == info.name:  # the worker that made it has named it so
             shutil.rmtree(folder, ignore_errors=True)
             (folder.parent / LOGS / f"{search.id}.log").unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from nas.errors import UserError
+from nas.executors._processors import granted
 from nas.files import check_folder
 from nas.service.sockets import is_loopback, listening
 from nas.store import engine as engines
@@ -120,7 +121,8 @@ class Workers:
         while not self._over.is_set():
             began = time.monotonic()
             process = subprocess.Popen(
-                [sys.executable, "-m", "nas.cli", "worker"], stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "nas.cli", "worker", *self._share()],
+                stdin=subprocess.DEVNULL,
                 env=os.environ | {"NAS_STORE": self._url}, start_new_session=True,
             )  # fmt: skip
             while process.poll() is None:
@@ -130,6 +132,10 @@ class Workers:
             if not self._over.is_set():
                 log.warning("a worker has ended with %s and is begun again", process.returncode)
                 self._over.wait(max(0.0, QUICK - (time.monotonic() - began)))
+
+    def _share(self) -> list[str]:
+        """Return the option that gives each of several processes its part of the processors."""
+        return [] if self._count == 1 else ["--workers", str(max(1, granted() // self._count))]
 
     def _wait(self, process: "subprocess.Popen[bytes]") -> None:
         try:

@@ -14,8 +14,8 @@ seconds:
   first line. Files at s3:// lie in memory.
 
 Not run: `make` (its target must exist), `pip install` (its extra must exist), `. activate`,
-`.ci/run`, `nas serve` and the dashboard's server (its store must open). Commands for a Ray head (`nas submit`,
-`nas jobs`, `ray`) are only parsed; tests/test_jobs.py runs such commands.
+`.ci/run` and the dashboard's server (its store must open). `nas serve` and commands for a Ray head
+(`nas submit`, `nas jobs`, `ray`) are only parsed; other tests run such commands.
 """
 
 import ast

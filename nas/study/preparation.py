@@ -76,9 +76,12 @@ def prepare(
     if options.resolution is not None:
         space = space.at_resolution(options.resolution)
     space, left_out = space.for_images(data.native_resolution)
-    subject = Subject(space, data.in_channels, len(data.classes))
     name = check_study(options.study or f"{space.name}-{data.name}-{goal.short()}")
     url, table = resolve(options.store), None
+    study = find_study(url, name)
+    if study is None or study.config["space"].get("fit_kernels"):  # not in a study of before
+        space = space.fitting()
+    subject = Subject(space, data.in_channels, len(data.classes))
     folder = study_folder(options.out, name, url)
     if goal.target_latency_ms is not None:
         table = table_for(subject, options, url=url, name=name, say=say)
@@ -103,7 +106,7 @@ def prepare(
         finals=finals_of(options, whole),
         finalists=(),  # they are chosen at the search's end
     )
-    if (study := find_study(url, name)) is not None:
+    if study is not None:
         config = lengths.as_stored(config, study.config)
     images = {name: len(split) for name, split in data.splits.items()}
     estimate = _estimate(preflight, config, images, executor.threads)

@@ -66,7 +66,8 @@ class Preflight:
     The range is that of random samples and of a descent from them: it can be wider, not narrower.
     `near_target` and `within_limits` are shares of the samples, as are those of `within` that keep
     one of the `limits`, and `fitted`, whose kernels are cut to their maps; `example` is the sample
-    nearest the target (any sample without one), as an architecture's JSON. Latencies are in milliseconds, predicted, None where none is.
+    nearest the target (any sample without one), as an architecture's JSON. Latencies are in
+    milliseconds, predicted, None where none is.
     """
 
     space: str

@@ -93,6 +93,7 @@ def test_a_new_field_changes_no_stored_recipe() -> None:
         ({"schedule": "one_cycel"}, "Did you mean 'one_cycle'"),
         ({"label_smoothing": 1.5}, "label_smoothing is 0 to 1, not 1.5"),
         ({"learning_rate": -1.0}, "learning_rate is 0 to 100, not -1"),
+        ({"final_learning_rate": 0.1}, "at most its learning_rate, 0.008, not 0.1"),
         ({"augmentation": {"flipp": True}}, "No augmentation named 'flipp'. Did you mean 'flip'"),
         ({"augmentation": {"rotation": 200}}, "rotation is 0 to 180, not 200"),
         ({"augmentation": {"randaugment": 1.5}}, "randaugment is a whole number, not 1.5"),

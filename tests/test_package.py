@@ -45,6 +45,7 @@ from nas.training.targets import LabelTargets
 PLAIN = Recipe("digits", "0" * 32, epochs=2, batch_size=16, augmentation={}, ema_decay=0.0)
 VARIANTS = {
     "default": {},
+    "adamw": {"final_learning_rate": 2e-3},
     "sgd": {
         "optimiser": "sgd", "loss": "focal", "schedule": "exponential", "clip_norm": 0.0,
         "class_weights": "effective_number", "ema_decay": 0.9, "batch_norm_momentum": 0.3,

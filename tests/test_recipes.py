@@ -139,6 +139,11 @@ def test_values_of_the_papers(digits: DataSet) -> None:
     assert (scratch.schedule, scratch.decay_rate, scratch.learning_rate) == ("plateau", 0.5, 1e-3)
     condconv = recipes.compose(digits, "se_condconv")
     assert (condconv.epochs, condconv.learning_rate, condconv.schedule) == (55, 2e-4, "cosine")
+    ghost, retina = (
+        recipes.compose(digits, name) for name in ("me_nest_ghost", "efficientnet_retina")
+    )
+    assert (ghost.learning_rate, ghost.final_learning_rate) == (1e-4, 1e-6)
+    assert retina.augmentation["randaugment_shape"]
 
 
 @pytest.mark.parametrize("name", recipes.names())

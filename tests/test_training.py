@@ -332,6 +332,15 @@ def test_learning_rate(recipe: Recipe) -> None:
     assert rates[-1] < 0.02 * recipe.learning_rate
 
 
+def test_cosine_ends_at_the_final_learning_rate(recipe: Recipe) -> None:
+    """A cosine falls to the final learning rate, halfway between both in the middle."""
+    recipe = replace(recipe, warmup_epochs=0.0, final_learning_rate=recipe.learning_rate / 4)
+    steps = recipe.epochs * 10
+    shares = [learning_rate(recipe, step, 10) / recipe.learning_rate for step in (0, steps // 2)]
+    assert shares == pytest.approx([1.0, 0.625])
+    assert learning_rate(recipe, steps, 10) == pytest.approx(recipe.final_learning_rate)
+
+
 def test_images_reach_the_network_channels_last() -> None:
     """Gray batches too are laid out channels last: their strides leave it open, the speed not."""
     images = np.zeros((4, 8, 8, 1), np.uint8)

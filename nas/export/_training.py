@@ -47,8 +47,8 @@ READ = frozenset(
         "epochs", "seed", "batch_size", "learning_rate", "weight_decay", "warmup_epochs",
         "label_smoothing", "ema_decay", "clip_norm", "class_balance", "epoch_updates",
         "focal_gamma", "logit_tau", "effective_beta", "balanced_sampling", "momentum",
-        "decay_rate", "decay_epochs", "dropout", "stochastic_depth", "batch_norm_momentum",
-        "batch_norm_images",
+        "decay_rate", "decay_epochs", "final_learning_rate", "dropout", "stochastic_depth",
+        "batch_norm_momentum", "batch_norm_images",
     }
 )  # fmt: skip
 CHOSEN = frozenset(

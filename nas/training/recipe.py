@@ -30,6 +30,9 @@ _ALWAYS_HASHED = frozenset(
     {"rotation", "scale", "shift", "flip", "brightness", "contrast", "cutout", "class_balance"}
 )
 
+# Fields that nobody sets in a recipe's file, and that are neutral all the same.
+_NEUTRAL = ("ladder", "start")
+
 
 @dataclass(frozen=True)
 class RecipeField:
@@ -81,6 +84,9 @@ class Recipe:
     epoch on. `dropout`, `stochastic_depth` and `batch_norm_momentum` hold in training alone and
     replace the architecture's own values, unless neutral. Where an option gives the number of
     images in a class, it is n.
+
+    `start` is the digest of the weights that a training begins with, empty for random ones: see
+    `nas.training.sources`.
 
     A new field is neutral by default, so that stored recipes keep their meaning.
     """
@@ -148,6 +154,8 @@ class Recipe:
         neutral=True)
     decay_epochs: float = _setting(2.4, "schedule", "see decay_rate", low=0.01, high=100_000.0,
         neutral=True)
+    final_learning_rate: float = _setting(
+        0.0, "schedule", "cosine ends at it", high=100.0, neutral=True)
     dropout: float = _setting(
         0.0, "regularisation", "drops features before the classifier", high=0.95, neutral=True)
     stochastic_depth: float = _setting(
@@ -173,6 +181,7 @@ class Recipe:
         "likeliest", "training", "the answer to an image, which metrics, the exported code and "
         "predictions have; the others are for classes in an order, such as grades",
         registry=ANSWERS, neutral=True)
+    start: str = ""
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -182,6 +191,11 @@ class Recipe:
             raise UserError(
                 f"A micro-batch needs at least 2 images: a batch of {self.batch_size} has 1 to "
                 f"{self.batch_size // 2} accumulation_steps, not {self.accumulation_steps}."
+            )
+        if self.final_learning_rate > self.learning_rate:
+            raise UserError(
+                f"A recipe's final_learning_rate is at most its learning_rate, "
+                f"{self.learning_rate:g}, not {self.final_learning_rate:g}."
             )
         object.__setattr__(self, "augmentation", augmentations.switched_on(self.augmentation))
         _check_ladder(self.ladder, self.epochs)
@@ -223,6 +237,11 @@ class Recipe:
             if name in always or name in self.augmentation
         }
         return values
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The digests of the weights that a training needs."""
+        return tuple(filter(None, (self.start,)))
 
     def rung(self, epoch: int) -> Rung:
         """Return the rung of an epoch (from 1)."""
@@ -267,7 +286,7 @@ class Recipe:
 def _is_neutral(of: "Field[Any]", value: Any) -> bool:
     """Tell whether a field's value leaves a training as it was before the field existed."""
     setting = of.metadata.get("setting")
-    neutral = of.name == "ladder" if setting is None else setting.neutral
+    neutral = of.name in _NEUTRAL if setting is None else setting.neutral
     return bool(neutral and value == of.default)
 
 
@@ -281,6 +300,7 @@ def declared() -> Mapping[str, RecipeField]:
 
 def _regularised(recipe: Recipe) -> str:
     words = {
+        "final_learning_rate": f"ending at {recipe.final_learning_rate:g}",
         "dropout": f"dropout {recipe.dropout:g}",
         "stochastic_depth": f"stochastic depth rising to {recipe.stochastic_depth:g}",
         "batch_norm_momentum": f"batch-norm momentum {recipe.batch_norm_momentum:g}",

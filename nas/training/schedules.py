@@ -41,8 +41,9 @@ class LearningRateSchedule:
     rises: bool = False
 
 
-def _cosine(at: Position, _: "Recipe") -> float:
-    return 0.5 * (1 + math.cos(math.pi * at.step / at.steps))
+def _cosine(at: Position, recipe: "Recipe") -> float:
+    end = recipe.final_learning_rate and recipe.final_learning_rate / recipe.learning_rate
+    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * at.step / at.steps))
 
 
 def _exponential(at: Position, recipe: "Recipe") -> float:

@@ -74,12 +74,10 @@ def prepare(
     """
     check(asked)
     options, executor = asked.complete(), executor or asked.new_executor()
-    space = load_space(options.space) if isinstance(options.space, str) else options.space
+    space = _space(options)
     check_folder(Path(options.out))
     data = data_of(options, say)
     goal, limits = options.goal, options.limits
-    if options.resolution is not None:
-        space = space.at_resolution(options.resolution)
     space, left_out = space.for_images(data.native_resolution)
     name = check_study(options.study or f"{space.name}-{data.name}-{goal.short()}")
     url, table = resolve(options.store), None
@@ -127,6 +125,12 @@ def prepare(
     return Prepared(
         name, url, config, *budget, executor, estimate, preflight, left_out, own, final, data
     )  # fmt: skip
+
+
+def _space(options: SearchOptions) -> SearchSpace:
+    """Return the space that the options name, at their resolution."""
+    space = load_space(options.space) if isinstance(options.space, str) else options.space
+    return space if options.resolution is None else space.at_resolution(options.resolution)
 
 
 def study_folder(out: str, name: str, url: str) -> str:

@@ -25,6 +25,8 @@ from nas.service.api.exchange import problems
 from nas.service.api.problems import ProblemDetails, handle_all
 from nas.service.api.service import Service
 from nas.service.guard import AsgiApplication, guarded_asgi
+from nas.service.pages.app import pages
+from nas.service.pages.session import Door
 from nas.store.tokens import Token
 
 ROOT = "/api/v1"
@@ -92,7 +94,15 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def application(service: Service, serving: Serving) -> AsgiApplication:
-    """Return the application that is served: guarded, its routes behind the gate."""
+    """Return the application that is served, guarded: routes behind the gate, pages their door."""
     access = Access(service.store, serving.rate, serving.anybody)
-    gate = Gate(api(service, serving.root_path), access)
-    return guarded_asgi(gate, serving.host, serving.names)
+    routes = api(service, serving.root_path)
+    gate = Gate(routes, access)
+    door = Door(pages(service, routes.state.feeds, serving.root_path), access)
+
+    async def served(scope: Any, receive: Any, send: Any) -> None:
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        is_page = scope["type"] == "http" and not path.startswith(("/api", "/openapi.json"))
+        await (door if is_page else gate)(scope, receive, send)
+
+    return guarded_asgi(served, serving.host, serving.names)

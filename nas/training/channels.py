@@ -43,8 +43,8 @@ class Axes(NamedTuple):
     experts: Tensor | None = None
 
 
-class Layer(NamedTuple):
-    """A block in its network: the place that equal layers of two networks share, and its name.
+class PlacedBlock(NamedTuple):
+    """A block in its network: the place that it shares with one of another network, and its name.
 
     The place is (part, level, number in the level, layer): a level has the stages at a resolution.
     """
@@ -72,7 +72,7 @@ class Channels:
     last_norms: Mapping[str, str]
 
 
-def layers_of(architecture: Architecture) -> Iterator[Layer]:
+def blocks_of(architecture: Architecture) -> Iterator[PlacedBlock]:
     """Yield the blocks of a network in order.
 
     Stages of two networks are the same where they are at the same resolution, in the same turn: how
@@ -88,7 +88,7 @@ def layers_of(architecture: Architecture) -> Iterator[Layer]:
             # The classifier is the last of the head, however many blocks are before it.
             number = -1 if kind == "head" and index == len(rows) - 1 else index
             place = (level, turn) if kind == "stage" else (0, 0)
-            yield Layer((kind, *place, number), f"{part}.{index}", row)
+            yield PlacedBlock((kind, *place, number), f"{part}.{index}", row)
 
 
 def channels_of(architecture: Architecture) -> Channels:
@@ -98,16 +98,16 @@ def channels_of(architecture: Architecture) -> Channels:
     trace = _Trace(module)
     x = trace.new(architecture.in_channels).view(1, -1, 1, 1)
     ends: dict[str, tuple[Tensor, Tensor]] = {}  # labels of the blocks' inputs and outputs
-    for layer in layers_of(architecture):
-        block = module.get_submodule(layer.name)
+    for placed in blocks_of(architecture):
+        block = module.get_submodule(placed.name)
         before = dict(trace.axes)
         try:
             with trace:
                 y = block(x)
         except Exception:  # a block of one's own may do anything to labels
             trace.axes = before
-            y = trace.new(layer.row.out_channels).view(1, -1, 1, 1)
-        ends[layer.name] = x, y
+            y = trace.new(placed.row.out_channels).view(1, -1, 1, 1)
+        ends[placed.name] = x, y
         x = y
     return trace.channels(architecture.in_channels, ends)
 

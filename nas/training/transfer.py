@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas.architecture import Architecture
-from nas.training.channels import Axes, Channels, channels_of, layers_of
+from nas.training.channels import Axes, Channels, blocks_of, channels_of
 from nas.training.sources import Source
 
 _UNKNOWN = Axes(torch.empty(0))  # of a tensor that no label met
@@ -55,20 +55,29 @@ def transfer(module: nn.Module, architecture: Architecture, source: Source) -> T
     ours, theirs = channels_of(architecture), channels_of(source.architecture)
     match = _Match(ours, theirs, _importance(source.state, theirs))
     state = module.state_dict(keep_vars=True)
-    partners = {layer.place: layer for layer in layers_of(source.architecture)}
+    partners = {placed.place: placed for placed in blocks_of(source.architecture)}
     taken = 0
-    for layer in layers_of(architecture):
-        partner = partners.get(layer.place)
-        own = _pieces(state, layer.name, ours)
-        if partner is None or partner.row.block != layer.row.block:
-            if layer.name in ours.last_norms:
-                state[ours.last_norms[layer.name]].zero_()
+    for placed in blocks_of(architecture):
+        partner = partners.get(placed.place)
+        own = _pieces(state, placed.name, ours)
+        if partner is None or partner.row.block != placed.row.block:
+            if placed.name in ours.last_norms:
+                state[ours.last_norms[placed.name]].zero_()
             continue
         other = _pieces(source.state, partner.name, theirs)
         for name, pieces in own.items():
             copied = match.copy(pieces, other.get(name, []))
             taken += copied if isinstance(pieces[0].tensor, nn.Parameter) else 0
     return Taken(taken, sum(parameter.numel() for parameter in module.parameters()))
+
+
+def freeze(module: nn.Module, *, frozen: bool) -> None:
+    """Hold all blocks of a network but the classifier, in evaluation mode; or let them go."""
+    *body, _ = [block for part in module.children() for block in part.children()]
+    for block in body:
+        block.requires_grad_(not frozen)
+        if frozen:
+            block.eval()
 
 
 def _pieces(state: Mapping[str, Tensor], block: str, channels: Channels) -> dict[str, list[_Piece]]:

@@ -240,9 +240,9 @@ def _fetch_images(
 class _Images(Callback):
     """Bound the size of each of several images."""
 
-    def branched(self, path: str, *_: Any, **__: Any) -> Callback:
-        """Return the callback of one file."""
-        return _Image(path)
+    def branched(self, path_1: str, path_2: str, **_: Any) -> Callback:  # noqa: ARG002
+        """Return the callback of one file, from its path to another."""
+        return _Image(path_1)
 
 
 class _Image(Callback):

@@ -218,7 +218,8 @@ def _fetch_images(
         shutil.rmtree(batch, ignore_errors=True)  # of a process that was killed
         batch.mkdir()
         try:
-            _patiently(lambda: remote.fs.get(there, here, callback=_Images()))  # noqa: B023
+            each = _Images()  # type: ignore[no-untyped-call]
+            _patiently(lambda: remote.fs.get(there, here, callback=each))  # noqa: B023
         except DataError as error:
             raise DataError(f"{remote.url} names a large image: {error}") from error
         except Exception as error:

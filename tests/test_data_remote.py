@@ -325,7 +325,7 @@ def test_a_table_brings_its_images(ending: str, server: Server, tmp_path: Path) 
         ("file,label\nC:\\x.png,a", "in its folder or below"),
         ("file,label\nimages/77.png,a", r"they can't be: .*images/77\.png"),
         ("file,grade\na,b", "as it was fetched: A table needs a column of images"),
-        ("", r"names a large image: .*images/00\.png: .*image_bytes=10"),
+        ("", r"names a large image: .*\.png: .*image_bytes="),
     ],
 )  # fmt: skip
 def test_a_table_whose_images_cannot_be_fetched(

@@ -24,7 +24,7 @@ import time
 import traceback
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -489,6 +489,19 @@ def fuzz(name: str, count: int, seed: int = 0) -> tuple[dict[str, Any], list[Fai
     return row, failures
 
 
+def store(seed: int, rows: Mapping[str, Any], *, fresh: bool) -> None:
+    """Write the counts of these kinds beside the others', or where they are `fresh` alone."""
+    before = {"peak_mebibytes": 0, "kinds": {}} if fresh else json.loads(RESULT.read_text())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    kinds = {name: rows.get(name) or before["kinds"].get(name) for name in KINDS}
+    result = {
+        "seed": seed,
+        "peak_mebibytes": max(peak, before["peak_mebibytes"]),
+        "kinds": {name: row for name, row in kinds.items() if row},
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
 def main() -> None:
     """Try all kinds, write the counts, end with status 1 where something failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -496,7 +509,7 @@ def main() -> None:
         "--count", type=int, default=10_000, help="inputs, shared by the kinds, fewer stores"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kind", nargs="*", help="only these; the result is not written")
+    parser.add_argument("--kind", nargs="*", help="only these; the others' results stay")
     asked = parser.parse_args()
     rows, failures = {}, []
     kinds = asked.kind or list(KINDS)
@@ -506,12 +519,9 @@ def main() -> None:
         rows[name], failed = fuzz(name, -(-share // shares), asked.seed)
         failures += failed
         print(name, json.dumps(rows[name]), flush=True)
+        store(asked.seed, rows, fresh=not asked.kind)
     for failure in failures[:50]:
         print(failure.kind, failure.number, failure.words, failure.what, file=sys.stderr)
-    if not asked.kind:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        result = {"seed": asked.seed, "peak_mebibytes": peak, "kinds": rows}
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
     if failures:
         raise SystemExit(f"{len(failures)} failures.")
 

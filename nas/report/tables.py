@@ -185,6 +185,20 @@ def _spread(training: Mapping[str, Any], metric: str, means: str, spreads: str) 
     return number(training[means].get(metric)) + (f" ± {spread:.4f}" if spread else "")
 
 
+def exported(verdicts: Iterable[Mapping[str, Any]]) -> str:
+    """Name the formats of a network's files and, where one is not equal to it, the reason.
+
+    In parentheses stands the largest difference of the outputs, relative to the largest output.
+    """
+    words = [
+        f"{verdict['format']}: {verdict['failure']}"
+        if verdict["failure"]
+        else f"{verdict['format']} ({verdict['verified']:.1e})"
+        for verdict in verdicts
+    ]
+    return ", ".join(dict.fromkeys(words))
+
+
 def curve_table(points: "Sequence[CurvePoint]", metric: str) -> Table:
     """Show a learning curve, epoch by epoch."""
     columns = ["#epoch", "#train loss", "#validation loss", f"#{metric}", "#seconds"]

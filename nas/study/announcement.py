@@ -110,7 +110,7 @@ def _time_line(prepared: Prepared) -> str:
     if not prepared.estimate:
         return "time: a trial could not be measured, the example does not fit into memory"
     if prepared.trials is not None:
-        whole = prepared.estimate * prepared.trials / workers
+        whole = prepared.estimate * max(1.0, prepared.trials / workers)
         parts.append(f"{prepared.trials} trials in about {quantities.duration(whole)} or less")
     finals = prepared.config.finals
     if finals is not None:

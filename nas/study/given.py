@@ -90,7 +90,8 @@ def prepare_given(
     try:
         train, validation = (len(data.splits[name]) for name in ("train", "validation"))
         updates = recipe.all_updates(train, validation)
-        seconds = training_seconds(adapted, recipe, train, updates, executor.threads)
+        alone = training_seconds(adapted, recipe, train, updates, executor.threads)
+        seconds = alone * executor.crowding
     except (MemoryError, RuntimeError):  # the training itself will say so
         seconds = 0.0
     _ = executor.workers  # a cluster that is not there is found out before anything is written

@@ -111,7 +111,7 @@ def prepare(
     if (study := find_study(url, name)) is not None:
         config = lengths.as_stored(config, study.config)
     images = {name: len(split) for name, split in data.splits.items()}
-    estimate = _estimate(preflight, config, images, executor.threads)
+    estimate = _estimate(preflight, config, images, executor.threads) * executor.crowding
     final = estimate * _times(config, images)
     own = _proxy_seconds(preflight, config, data)
     workers = executor.workers  # a cluster that is not there is found out now

@@ -491,7 +491,8 @@ def fuzz(name: str, count: int, seed: int = 0) -> tuple[dict[str, Any], list[Fai
 
 def store(seed: int, rows: Mapping[str, Any], *, fresh: bool) -> None:
     """Write the counts of these kinds beside the others', or where they are `fresh` alone."""
-    before = {"peak_mebibytes": 0, "kinds": {}} if fresh else json.loads(RESULT.read_text())
+    nothing: dict[str, Any] = {"peak_mebibytes": 0, "kinds": {}}
+    before = nothing if fresh else json.loads(RESULT.read_text())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     kinds = {name: rows.get(name) or before["kinds"].get(name) for name in KINDS}
     result = {

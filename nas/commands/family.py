@@ -281,7 +281,7 @@ def _search_coefficients(
     settings["no_finalists"] = True  # every candidate is trained alike
     if config:
         settings |= {"seed": config.recipe.seed, "set": _recipe_of(config, given)}
-        settings["groups"] = config.groups if data == config.data else None
+        settings |= family_training.images_of(config, data)
     result = search(
         family.coefficient_space(title, architecture, list(distinct.values()), rounding),
         data,

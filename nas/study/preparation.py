@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.architecture import Architecture
 from nas.config import CACHE, Config
@@ -33,6 +34,9 @@ from nas.training.estimate import training_seconds
 from nas.training.recipe import Recipe
 from nas.training.recipes import DEFAULT, FINAL_FOLDS, SEARCH_FOLDS, compose, lengthened
 
+if TYPE_CHECKING:
+    from nas.training.sources import Source
+
 Say = Callable[[str], None]
 
 
@@ -52,6 +56,7 @@ class Prepared:
     proxy_seconds: Mapping[str, float] = field(default_factory=dict)  # of one network, by proxy
     final_estimate: float = 0.0  # seconds of one training in full
     data: DataSet | None = field(default=None, repr=False)  # of a study that begins
+    sources: tuple["Source", ...] = field(default=(), repr=False)  # its recipes' weights
 
     @property
     def reserved(self) -> float:
@@ -69,16 +74,17 @@ def prepare(
     """
     check(asked)
     options, executor = asked.complete(), executor or asked.new_executor()
-    space = load_space(options.space) if isinstance(options.space, str) else options.space
+    space = _space(options)
     check_folder(Path(options.out))
     data = data_of(options, say)
     goal, limits = options.goal, options.limits
-    if options.resolution is not None:
-        space = space.at_resolution(options.resolution)
     space, left_out = space.for_images(data.native_resolution)
-    subject = Subject(space, data.in_channels, len(data.classes))
     name = check_study(options.study or f"{space.name}-{data.name}-{goal.short()}")
     url, table = resolve(options.store), None
+    study = find_study(url, name)
+    if study is None or study.config["space"].get("fit_kernels"):  # not in a study of before
+        space = space.fitting()
+    subject = Subject(space, data.in_channels, len(data.classes))
     folder = study_folder(options.out, name, url)
     if goal.target_latency_ms is not None:
         table = table_for(subject, options, url=url, name=name, say=say)
@@ -103,7 +109,7 @@ def prepare(
         finals=finals_of(options, whole),
         finalists=(),  # they are chosen at the search's end
     )
-    if (study := find_study(url, name)) is not None:
+    if study is not None:
         config = lengths.as_stored(config, study.config)
     images = {name: len(split) for name, split in data.splits.items()}
     estimate = _estimate(preflight, config, images, executor.threads) * executor.crowding
@@ -119,6 +125,12 @@ def prepare(
     return Prepared(
         name, url, config, *budget, executor, estimate, preflight, left_out, own, final, data
     )  # fmt: skip
+
+
+def _space(options: SearchOptions) -> SearchSpace:
+    """Return the space that the options name, at their resolution."""
+    space = load_space(options.space) if isinstance(options.space, str) else options.space
+    return space if options.resolution is None else space.at_resolution(options.resolution)
 
 
 def study_folder(out: str, name: str, url: str) -> str:
@@ -269,12 +281,22 @@ def open_study(prepared: Prepared) -> Store:
             stored = config.to_json() | {"trials": prepared.trials, "seconds": prepared.seconds}
             recipes = {config.recipe.hash: config.recipe.to_json()}  # others come with their trials
             store.create_study(prepared.name, stored, fixed=fixed(), recipes=recipes)
+            _keep(prepared.sources, config)
             if config.latency is not None:
                 config.latency.write(Path(config.folder, TABLE))
         except BaseException:
             store.close()
             raise
     return store
+
+
+def _keep(sources: Sequence["Source"], config: Config) -> None:
+    """Keep the weights that the study's trainings need, where each worker finds them."""
+    if sources:
+        from nas.training.sources import keep
+
+        for source in sources:
+            keep(config.checkpoint_root, source)
 
 
 @contextmanager

@@ -30,6 +30,9 @@ _ALWAYS_HASHED = frozenset(
     {"rotation", "scale", "shift", "flip", "brightness", "contrast", "cutout", "class_balance"}
 )
 
+# Fields that nobody sets in a recipe's file, and that are neutral all the same.
+_NEUTRAL = ("ladder", "start")
+
 
 @dataclass(frozen=True)
 class RecipeField:
@@ -81,6 +84,9 @@ class Recipe:
     epoch on. `dropout`, `stochastic_depth` and `batch_norm_momentum` hold in training alone and
     replace the architecture's own values, unless neutral. Where an option gives the number of
     images in a class, it is n.
+
+    `start` is the digest of the weights that a training begins with, empty for random ones: see
+    `nas.training.sources`.
 
     A new field is neutral by default, so that stored recipes keep their meaning.
     """
@@ -175,6 +181,7 @@ class Recipe:
         "likeliest", "training", "the answer to an image, which metrics, the exported code and "
         "predictions have; the others are for classes in an order, such as grades",
         registry=ANSWERS, neutral=True)
+    start: str = ""
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -231,6 +238,11 @@ class Recipe:
         }
         return values
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The digests of the weights that a training needs."""
+        return tuple(filter(None, (self.start,)))
+
     def rung(self, epoch: int) -> Rung:
         """Return the rung of an epoch (from 1)."""
         return next((r for r in self.ladder if epoch <= r.epochs), Rung(self.epochs))
@@ -274,7 +286,7 @@ class Recipe:
 def _is_neutral(of: "Field[Any]", value: Any) -> bool:
     """Tell whether a field's value leaves a training as it was before the field existed."""
     setting = of.metadata.get("setting")
-    neutral = of.name == "ladder" if setting is None else setting.neutral
+    neutral = of.name in _NEUTRAL if setting is None else setting.neutral
     return bool(neutral and value == of.default)
 
 

@@ -244,3 +244,17 @@ def test_a_stopped_training_ends_the_family_and_goes_on(
     whole = family_commands.scale(str(source), **how)
     assert whole.failure is None
     assert len(list(tmp_path.glob("family/*/model.safetensors"))) == len(whole.trainings) == 2
+
+
+def test_a_search_of_coefficients_cuts_kernels_that_do_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best candidate is found though it was trained with smaller kernels than it is scaled."""
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "source.json"
+    source.write_text(json.dumps(load("mixnet_s").decode({}).at(resolution=8).to_json()))
+    found = family_commands.scale(
+        str(source), data="digits", step=0.5, tolerance=0.2, trials=1, epochs=1, workers=0,
+        sampler="random", phi="0",
+    )  # fmt: skip
+    assert label(found.by) in {label(by) for by in family.candidates(0.5, 0.2)}

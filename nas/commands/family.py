@@ -281,9 +281,10 @@ def _search_coefficients(
     settings["no_finalists"] = True  # every candidate is trained alike
     if config:
         settings |= {"seed": config.recipe.seed, "set": _recipe_of(config, given)}
-        settings["groups"] = config.groups if data == config.data else None
+        settings |= family_training.images_of(config, data)
+    space = family.coefficient_space(title, architecture, list(distinct.values()), rounding)
     result = search(
-        family.coefficient_space(title, architecture, list(distinct.values()), rounding),
+        space,
         data,
         round(family.TOTAL * (1 + tolerance) * network.cost(architecture).macs),
         objective="hard",
@@ -293,7 +294,14 @@ def _search_coefficients(
         **settings | {key: given[key] for key in PASSED if key in given},
         **how,
     )
-    return architecture, distinct[result.best.architecture.id], result.name
+    # A search cuts kernels that are larger than their maps.
+    sizes = {"in_channels": architecture.in_channels, "classes": architecture.classes}
+    trained = {
+        space.fitting().decode(values, **sizes).id: by
+        for by in distinct.values()
+        for values in [{family.PARAMETER: family.label(by)} if space.parameters() else {}]
+    }
+    return architecture, trained[result.best.architecture.id], result.name
 
 
 def _recipe_of(config: "Config", given: Mapping[str, Any]) -> dict[str, Any]:

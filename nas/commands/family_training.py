@@ -46,6 +46,13 @@ def for_data(
     return architecture.at(classes=len(images.classes), in_channels=images.in_channels)
 
 
+def images_of(config: "Config", data: str) -> dict[str, Any]:
+    """Return a study's groups, patterns and forbidden augmentations, if these are its data."""
+    from nas.config import LATER
+
+    return {name: getattr(config, name) for name in LATER} if data == config.data else {}
+
+
 def options_of(config: "Config | None", given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of `nas train` for every member.
 
@@ -59,11 +66,10 @@ def options_of(config: "Config | None", given: Mapping[str, Any]) -> dict[str, A
     how = {"data": config.data, "seed": config.recipe.seed} | how
     if how["data"] != config.data:
         return how
-    from nas.config import LATER
     from nas.training import recipe_file
     from nas.training.recipes import lengthened
 
-    how |= {name: getattr(config, name) for name in LATER}
+    how |= images_of(config, how["data"])
     if "recipe" not in how:
         values = recipe_file.values(
             config.finals.recipe if config.finals else lengthened(config.recipe)

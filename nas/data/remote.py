@@ -208,8 +208,9 @@ def _fetch_images(
 
     Raises DataError where one can't be fetched, or they are over a limit.
     """
-    home = remote.path.partition("?")[0].rpartition("/")[0]
     is_web = remote.path.startswith("http")
+    path = re.split("[?#]", remote.path)[0] if is_web else remote.path
+    home = path.rpartition("/")[0]
     batch, total = remote.folder / "batch", 0
     for start in range(0, len(names), AT_ONCE):
         some = [name for name in names[start : start + AT_ONCE] if not (folder / name).exists()]

@@ -34,6 +34,8 @@ def announce(prepared: Prepared) -> list[str]:
         f"{latency}; {flight.near_target:.1%} within 10 % of the target, "
         f"{flight.within_limits:.0%} within the limits",
     ]
+    if flight.fitted:
+        lines.append(flight.fitted_line)
     if prepared.left_out:
         sizes = ", ".join(map(str, prepared.left_out))
         lines.append(f"resolutions left out, too large or too small for these images: {sizes}")
@@ -115,7 +117,7 @@ def _time_line(prepared: Prepared) -> str:
     if not prepared.estimate:
         return "time: a trial could not be measured, the example does not fit into memory"
     if prepared.trials is not None:
-        whole = prepared.estimate * prepared.trials / workers
+        whole = prepared.estimate * max(1.0, prepared.trials / workers)
         parts.append(f"{prepared.trials} trials in about {quantities.duration(whole)} or less")
     finals = prepared.config.finals
     if finals is not None:

@@ -93,7 +93,7 @@ def prepare_given(
     if options.checkpoints is not None:
         fields["checkpoints"] = from_anywhere(options.checkpoints)
     config = Config.of(options, **fields)
-    seconds = _seconds(adapted, recipe, data, executor.threads)
+    seconds = _seconds(adapted, recipe, data, executor)
     _ = executor.workers  # a cluster that is not there is found out before anything is written
     budget = seeds, None
     return Prepared(
@@ -110,14 +110,15 @@ def prepare_given(
     )
 
 
-def _seconds(network: Architecture, recipe: Recipe, data: DataSet, threads: int) -> float:
+def _seconds(network: Architecture, recipe: Recipe, data: DataSet, executor: Executor) -> float:
     """Return the seconds of a training, about; 0 where the network does not fit into memory."""
     train, validation = (len(data.splits[name]) for name in ("train", "validation"))
     updates = recipe.all_updates(train, validation)
     try:
-        return training_seconds(network, recipe, train, updates, threads)
+        alone = training_seconds(network, recipe, train, updates, executor.threads)
     except (MemoryError, RuntimeError):  # the training itself will say so
         return 0.0
+    return alone * executor.crowding
 
 
 def _size(own: int, images: int, say: Say) -> int:

@@ -134,6 +134,16 @@ def _settings(value: Any, flag: str) -> tuple[str, ...]:
     return tuple(recipe_file.word(*recipe_file.read_word(str(word), flag)) for word in words)
 
 
+def _weights(source: str, flag: str) -> str:
+    """Refuse a file of weights that would have to be unpickled, and a URL."""
+    if is_url(source) or source.endswith((".pt", ".pth", ".ckpt", ".bin", ".pkl", ".npz")):
+        raise UserError(
+            f"{flag} is STUDY:TRIAL or STUDY, a folder of nas train, a .safetensors file of one, "
+            f"or timm:NAME, not {source!r}."
+        )
+    return source
+
+
 def _data(source: str, _: str) -> str:
     """Refuse a URL that is no data file's or has a secret in it."""
     if is_url(source):
@@ -329,6 +339,13 @@ class SearchOptions:
         (), "A value of the recipe, such as optimiser.learning_rate=3e-3; may be given again and "
         "again, and wins over all else.", TRAIN, unit="key=value", page="recipes", read=_settings,
         repeats=True, fixes="recipe_hash")
+    start_from: str | None = _option(
+        None, "Trained weights that every training starts from: STUDY:TRIAL, a folder of nas "
+        "train, a .safetensors file, timm:NAME.", TRAIN, page="transfer", unit="weights",
+        read=_weights, unset="random weights", fixes="recipe_hash", tunes=False)
+    inherit: bool = _option(
+        False, "Start each trial from the weights of its nearest trained relative in the study.",
+        TRAIN, page="transfer", fixes="inherit", tunes=False)
     forbid: tuple[str, ...] = _option(
         (), "Augmentations that would destroy the labels, such as flip,rotation.", TRAIN,
         page="data", read=_forbid, fixes="recipe_hash")
@@ -482,7 +499,8 @@ def resumable() -> Mapping[str, Declared]:
 
 
 TRAINED = (  # the options of a search that `nas train` takes
-    *("data", "groups", "include", "exclude", "resolution", "recipe", "set", "forbid", "metric"),
+    *("data", "groups", "include", "exclude", "resolution", "recipe", "set", "start_from"),
+    *("forbid", "metric"),
     *("folds", "epochs", "seed"),
     *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
     *("study", "store", "checkpoints", "showcase", "track"),

@@ -36,16 +36,15 @@ EVERYWHERE = problems(401, 403, 404, 422, 429, 500, 503)
 
 @dataclass(frozen=True)
 class Serving:
-    """How an application is reached: its address, other names, a proxy's path, the rate."""
+    """How an application is reached: its address, other names, the rate."""
 
     host: str = "127.0.0.1"
     names: Collection[str] = ()
-    root_path: str = ""
     rate: Rate = field(default_factory=Rate)
     anybody: Token | None = None
 
 
-def api(service: Service, root_path: str = "") -> FastAPI:
+def api(service: Service) -> FastAPI:
     """Return the routes without the gate and the guard; see `application`."""
     feeds = Feeds(service)
 
@@ -55,7 +54,7 @@ def api(service: Service, root_path: str = "") -> FastAPI:
         feeds.is_over = True
 
     app = FastAPI(
-        title="nas", version=__version__, description=ABOUT, root_path=root_path,
+        title="nas", version=__version__, description=ABOUT,
         docs_url=None, redoc_url=None, lifespan=running, redirect_slashes=False,
     )  # fmt: skip
     app.state.service, app.state.feeds = service, feeds
@@ -96,9 +95,9 @@ def document(app: FastAPI) -> dict[str, Any]:
 def application(service: Service, serving: Serving) -> AsgiApplication:
     """Return the application that is served, guarded: routes behind the gate, pages their door."""
     access = Access(service.store, serving.rate, serving.anybody)
-    routes = api(service, serving.root_path)
+    routes = api(service)
     gate = Gate(routes, access)
-    door = Door(pages(service, routes.state.feeds, serving.root_path), access)
+    door = Door(pages(service, routes.state.feeds), access)
 
     async def served(scope: Any, receive: Any, send: Any) -> None:
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))

@@ -15,12 +15,9 @@ from nas.service.pages.layout import SCRIPTS, problem_page, text_of
 router = APIRouter(route_class=Route)
 
 
-def pages(service: Service, feeds: Feeds, root_path: str = "") -> FastAPI:
+def pages(service: Service, feeds: Feeds) -> FastAPI:
     """Return the pages without their door; see `session.Door`."""
-    app = FastAPI(
-        openapi_url=None, docs_url=None, redoc_url=None, root_path=root_path,
-        redirect_slashes=False,
-    )  # fmt: skip
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.service, app.state.feeds = service, feeds
     handle_all(app, problem_page)
     for each in (session, submitting, comparing, searches, trials):

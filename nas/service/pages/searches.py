@@ -64,7 +64,7 @@ def listed(
             request, "Searches", element("h1", "Searches"), element("p", "No search yet. ", first)
         )
     columns = ["", "search", "state", "trials", "begun"]
-    older = link(request, f"/?after={found[PAGE - 1].id}", "Older searches", rel="next")
+    older = link(request, f"/?after={found[:PAGE][-1].id}", "Older searches", rel="next")
     return document(
         request,
         "Searches",

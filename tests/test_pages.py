@@ -186,7 +186,7 @@ def test_a_form_is_sent_by_our_own_page_alone(server: Server, person: Person) ->
         for method, path in routes(server):
             if method == "POST" and path != "/login":
                 path = path.replace(MET["search_id"], found)
-                for fields in ({}, {"csrf": ""}, {"csrf": theirs}, {"csrf": "é"}):
+                for fields in ({"x": "1"}, {"csrf": ""}, {"csrf": theirs}, {"csrf": "é"}):
                     answer = person.client.post(path, data=fields)
                     assert answer.status_code == 403, path
                     assert "earlier login" in answer.text

@@ -26,6 +26,7 @@ UPLOAD = "upload:"
 # Where a search runs, what it writes and whom it tells is the server's to say.
 SERVERS = frozenset((
     *("store", "out", "checkpoints", "showcase", "track", "latency_host", "latency_table"),
+    "start_from",  # a file, or another's trial
     *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
 ))  # fmt: skip
 HIGHEST = 100  # priority

@@ -41,7 +41,8 @@ def searched(data: str, arm: str, seed: int, given: argparse.Namespace) -> Row:
     folder = Path(given.folder, Path(data).name, arm.replace(", ", "-"), str(seed))
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped: time counts anew
     images, (inherits, part) = load(data), ARMS[arm]
-    updates = compose(images, words=["training.folds=1"]).epoch_updates
+    updates = given.updates or compose(images, words=["training.folds=1"]).epoch_updates
+    quick = [f"training.epoch_updates={given.updates}"] if given.updates else []
     common: dict[str, Any] = {
         "data": data, "store": f"sqlite:///{folder}/nas.db", "workers": given.workers,
         "folds": 1, "seed": seed, "showcase": False,
@@ -53,7 +54,12 @@ def searched(data: str, arm: str, seed: int, given: argparse.Namespace) -> Row:
     )  # fmt: skip
     best = found.best.trial
     trained = nas.train(
-        f"search:{best.number}", seeds=1, study="full", out=str(folder / "full"), **common
+        f"search:{best.number}",
+        seeds=1,
+        study="full",
+        out=str(folder / "full"),
+        set=quick,
+        **common,
     )
     if trained.failure is not None:
         raise trained.failure
@@ -103,6 +109,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--updates", type=int, help="of an epoch, for a quick try")
     parser.add_argument("--folder", default="build/inheritance", help="for the studies")
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/inheritance.json"))
     given = parser.parse_args()

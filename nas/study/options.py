@@ -52,8 +52,8 @@ class Declared:
     The keys `fixes` of a stored configuration may not change under a study's name; a `recipe`
     option is the recipe's field of that name, and one that `repeats` is given several times. `nas
     resume` takes the options that are `resumes`; Ray Tune decides those that are not `tunes`. A
-    `local` option names a place that the searching machine reads, writes or reaches: a client of the
-    service can't set it. The last three fields are filled in.
+    `local` option names a place that the searching machine reads, writes or reaches: a client of
+    the service can't set it. The last three fields are filled in.
     """
 
     help: str

@@ -268,7 +268,7 @@ def subject_of(
 
     loaded = load(data, cache_dir=Path("studies", CACHE))
     space, _ = space.for_images(loaded.native_resolution)
-    return Subject(space, loaded.in_channels, len(loaded.classes))
+    return Subject(space.fitting(), loaded.in_channels, len(loaded.classes))
 
 
 def architecture_of(name: str) -> "Architecture":

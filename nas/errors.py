@@ -5,7 +5,8 @@ NasError
 │   ├── SpaceError       a search space or architecture that breaks a rule
 │   ├── DataError        a data set that is absent, empty, unreadable or has the wrong shape
 │   ├── StoreError       a database that can't be opened, or a study that means something else
-│   │   └── StoreAway    a database that may be back soon: dropped, restarting, locked, full
+│   │   ├── StoreAway    a database that may be back soon: dropped, restarting, locked, full
+│   │   └── NotStored    a study or a trial that is not there; NotFound too
 │   ├── NotFound         a search, an upload or a token that is not there, or is another's
 │   ├── Conflict         a thing whose state does not allow what is asked
 │   ├── QuotaSpent       a token has as many searches or bytes as it may have
@@ -105,6 +106,10 @@ class Conflict(UserError):
 
 class QuotaSpent(UserError):
     """A token has as many searches or as many bytes as it may have."""
+
+
+class NotStored(StoreError, NotFound):
+    """A store has no study or no trial of that name or number."""
 
 
 class UnknownOption(UserError, TypeError):

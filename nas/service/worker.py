@@ -144,16 +144,17 @@ class QueueWorker:
         asked, renewed = None, time.monotonic()
         while process.poll() is None:
             process.wait(TICK)
+            wanted, now = self.stop.is_set(), time.monotonic()
             with suppress(StoreAway):
-                state = self._seen(search)
-                if (now := time.monotonic()) > renewed + RENEWED:
+                wanted |= self._seen(search) in searches.STOPPING
+                if now > renewed + RENEWED:
                     with self.store.write() as connection:
                         searches.renew(connection, search, LEASE, now - renewed)
                     renewed = now
-                if asked is None and (self.stop.is_set() or state in searches.STOPPING):
-                    asked = now
-                    process.stop()
-            if asked is not None and time.monotonic() > asked + PATIENCE:
+            if asked is None and wanted:
+                asked = now
+                process.stop()
+            if asked is not None and now > asked + PATIENCE:
                 process.kill()
         return renewed
 
@@ -162,10 +163,18 @@ class QueueWorker:
         with self.store.read() as connection:
             return searches.held_state(connection, search)
 
+    def _shown(self, search: Search, words: str) -> str:
+        """Return last words with the options as their owner gave them, without our folder."""
+        for name, value in search.options.items():
+            asked = search.asked.get(name)
+            if isinstance(value, str) and isinstance(asked, str) and value != asked:
+                words = words.replace(value, asked)
+        return words.replace(f"{os.path.abspath(self.where['out'])}/", "")
+
     def _end(self, search: Search, process: WorkerProcess, since: float) -> None:
         """Record how a search's process has ended."""
         status, more = process.poll(), time.monotonic() - since
-        words = _shown(search, process.last_words())
+        words = self._shown(search, process.last_words())
 
         def record(connection: sa.Connection) -> Search:
             now = searches.renew(connection, search, LEASE, more)
@@ -184,15 +193,6 @@ class QueueWorker:
 
         ended = patient(step)()
         log.info("search %s: attempt %d is over: %s", search.id, search.attempt, ended.state)
-
-
-def _shown(search: Search, words: str) -> str:
-    """Return last words with the options as their owner gave them, not the service's paths."""
-    for name, value in search.options.items():
-        asked = search.asked.get(name)
-        if isinstance(value, str) and isinstance(asked, str) and value != asked:
-            words = words.replace(value, asked)
-    return words
 
 
 def _stopped(process: WorkerProcess) -> None:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from nas.errors import DataError, UserError, unknown
 from nas.pruners.ladder import Rung
-from nas.training import augmentations, metrics
+from nas.training import augmentations, methods, metrics
 from nas.training.augmentations import OPERATIONS, Augmentation
 from nas.training.losses import LOSSES, WEIGHTINGS
+from nas.training.methods import METHODS
+from nas.training.methods.noisy_student import SELECTIONS
 from nas.training.optimisers import OPTIMISERS
 from nas.training.schedules import SCHEDULES
 from nas.training.targets import ANSWERS, check_row
@@ -29,6 +31,8 @@ VERSION = 1  # of the trainer: raise it when the same recipe comes to mean anoth
 _ALWAYS_HASHED = frozenset(
     {"rotation", "scale", "shift", "flip", "brightness", "contrast", "cutout", "class_balance"}
 )
+
+_LATER = ("ladder", "teacher", "unlabelled")  # fields without a setting that came later
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,11 @@ def _setting(default: Any, group: str, words: str, **facts: Any) -> Any:
 class Recipe:
     """How an architecture is trained and scored; `data` and `fingerprint` name the data set.
 
-    Each field says what it does. `ladder` has the rungs that use less than all data, from the first
-    epoch on. `dropout`, `stochastic_depth` and `batch_norm_momentum` hold in training alone and
-    replace the architecture's own values, unless neutral. Where an option gives the number of
-    images in a class, it is n.
+    Each field says what it does. `teacher` and `unlabelled` are the digests of the network and of
+    the images without labels that the method learns from, empty without any. `ladder` has the rungs
+    that use less than all data, from the first epoch on. `dropout`, `stochastic_depth` and
+    `batch_norm_momentum` hold in training alone and replace the architecture's own values, unless
+    neutral. Where an option gives the number of images in a class, it is n.
 
     A new field is neutral by default, so that stored recipes keep their meaning.
     """
@@ -175,6 +180,34 @@ class Recipe:
         "likeliest", "training", "the answer to an image, which metrics, the exported code and "
         "predictions have; the others are for classes in an order, such as grades",
         registry=ANSWERS, neutral=True)
+    method: str = _setting(
+        methods.PLAIN, "method", "what a network learns from beside labels: a teacher, images "
+        "without labels, adversarial images", registry=METHODS, neutral=True)
+    teacher: str = ""
+    unlabelled: str = ""
+    temperature: float = _setting(
+        4.0, "method", "distillation: at a higher one the unlikely classes of the teacher count "
+        "more", low=0.01, high=1_000.0, neutral=True)
+    teacher_share: float = _setting(
+        0.9, "method", "distillation: the weight of the teacher's answers; labels have the rest",
+        high=1.0, neutral=True)
+    unlabelled_ratio: float = _setting(
+        1.0, "method", "noisy_student: images without labels for each labelled one of a batch",
+        high=100.0, neutral=True)
+    least_confidence: float = _setting(
+        0.3, "method", "noisy_student: the least probability of the teacher's answer, else an "
+        "image is left out", high=1.0, neutral=True)
+    pseudo_labels: str = _setting(
+        "balanced", "method", "noisy_student: which images are learnt from, by the teacher's "
+        "answers; balanced takes as many of each class", registry=SELECTIONS, neutral=True)
+    epsilon: float = _setting(
+        1.0, "method", "advprop: how far adversarial images may be, in levels of a pixel",
+        high=255.0, neutral=True)
+    attack_steps: int = _setting(
+        1, "method", "advprop: steps by the gradient's sign to an adversarial image", low=1,
+        high=100, neutral=True)
+    attack_step_size: float = _setting(
+        1.0, "method", "advprop: levels that a pixel changes in a step", high=255.0, neutral=True)
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -264,7 +297,7 @@ class Recipe:
             f"{self.epochs} epochs{updates} in batches of {self.batch_size} with {optimiser}, "
             f"{schedule}{_regularised(self)}. Each image is changed at random every time: "
             f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
-            f"gradients {clipped}. {_less(self.ladder)}"
+            f"gradients {clipped}. {_by_method(self)}{_less(self.ladder)}"
             f"Scored by {self.metric.replace('_', ' ')} of {weights}{_on_folds(self.folds)}"
             f"{_answered(self.answer)}, "
             f"seed {self.seed}."
@@ -274,7 +307,7 @@ class Recipe:
 def _is_neutral(of: "Field[Any]", value: Any) -> bool:
     """Tell whether a field's value leaves a training as it was before the field existed."""
     setting = of.metadata.get("setting")
-    neutral = of.name == "ladder" if setting is None else setting.neutral
+    neutral = of.name in _LATER if setting is None else setting.neutral
     return bool(neutral and value == of.default)
 
 
@@ -319,6 +352,11 @@ def _less(ladder: tuple[Rung, ...]) -> str:
         part = " and ".join(f"{share:.0%} of the {name}" for name, share in shares if share < 1)
         words.append(f"up to epoch {rung.epochs} {part or 'all'}")
     return f"At first less is seen: {'; '.join(words)}. " if words else ""
+
+
+def _by_method(recipe: Recipe) -> str:
+    words = METHODS[recipe.method].words(recipe)
+    return f"{words} " if words else ""
 
 
 def _on_folds(folds: int) -> str:
@@ -371,6 +409,12 @@ def check_fits(recipe: Recipe, data: "DataSet") -> None:
         _check_measurable(metric, data)
     check_row("loss", recipe.loss, LOSSES, data.task)
     check_row("answer", recipe.answer, ANSWERS, data.task)
+    check_row("method", recipe.method, METHODS, data.task)
+    if recipe.folds > 1 and METHODS[recipe.method].teaches:
+        raise UserError(
+            f"The method {recipe.method} needs training.folds = 1, not {recipe.folds}: its teacher "
+            "may have seen the images of each fold, which are to be scored."
+        )
     if recipe.folds > 1:
         from nas.data.folds import divided
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nas.study.preparation import Prepared
     from nas.study.progress import Watch
     from nas.study.winner import Best
+    from nas.training.sources import Source
 
 log = logging.getLogger("nas")
 
@@ -261,10 +262,17 @@ def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Pr
     if config is None:
         return None
     name = prepared.name + options.SUFFIX
+    sources: tuple[Source, ...] = ()
+    if config.recipe.sources:
+        from nas.training.sources import kept
+
+        root = prepared.config.checkpoint_root
+        sources = tuple(kept(root, digest) for digest in config.recipe.sources)
     return replace(
         prepared,
         name=name,
         config=config,
+        sources=sources,
         trials=trainings_in_all(store, name, config),
         estimate=prepared.final_estimate,
     )

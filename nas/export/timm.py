@@ -12,6 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -116,6 +117,11 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
     finally:
         del sys.modules[spec.name]
     return built.eval()
+
+
+def check(architecture: Architecture) -> None:
+    """Raise NasError, with the option, for a network that timm can't say."""
+    source(architecture)
 
 
 def source(architecture: Architecture) -> str:
@@ -276,6 +282,28 @@ def _renamed(
             continue
         for number, part in enumerate(plain.chunk(groups[own])):
             yield f"{theirs}.{number}.{rest}", part.contiguous()
+
+
+def state_of(architecture: Architecture, theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights by our names, of those by timm's; the inverse of what `write` does.
+
+    The network is one that timm can say. Raises NasError for weights that are another network's.
+    """
+    with torch.device("meta"):
+        ours = network.build(architecture).state_dict()
+    names, groups = dict(_names(architecture)), dict(_groups(architecture))
+    state = {}
+    for name, like in ours.items():
+        own = next(prefix for prefix in names if name.startswith(f"{prefix}."))
+        rest, count = name[len(own) + 1 :].removeprefix("convs."), groups.get(own, 1)
+        parts = [f"{number}.{rest}" for number in range(count)] if count > 1 else [rest]
+        found = [theirs.get(f"{names[own]}.{part}") for part in parts]
+        tensors = [tensor for tensor in found if tensor is not None]
+        tensor = torch.cat(tensors) if len(tensors) > 1 else next(iter(tensors), None)
+        if tensor is None or tensor.shape != like.shape:
+            raise NasError(f"these are no weights of timm's network: {names[own]}.{rest}")
+        state[name] = tensor
+    return state
 
 
 def _names(architecture: Architecture) -> Iterator[tuple[str, str]]:

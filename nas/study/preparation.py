@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.architecture import Architecture
 from nas.config import CACHE, Config
@@ -33,6 +34,9 @@ from nas.training.estimate import training_seconds
 from nas.training.recipe import Recipe
 from nas.training.recipes import DEFAULT, FINAL_FOLDS, SEARCH_FOLDS, compose, lengthened
 
+if TYPE_CHECKING:
+    from nas.training.sources import Source
+
 Say = Callable[[str], None]
 
 
@@ -52,6 +56,7 @@ class Prepared:
     proxy_seconds: Mapping[str, float] = field(default_factory=dict)  # of one network, by proxy
     final_estimate: float = 0.0  # seconds of one training in full
     data: DataSet | None = field(default=None, repr=False)  # of a study that begins
+    sources: tuple["Source", ...] = field(default=(), repr=False)  # its recipes' weights
 
     @property
     def reserved(self) -> float:
@@ -269,12 +274,22 @@ def open_study(prepared: Prepared) -> Store:
             stored = config.to_json() | {"trials": prepared.trials, "seconds": prepared.seconds}
             recipes = {config.recipe.hash: config.recipe.to_json()}  # others come with their trials
             store.create_study(prepared.name, stored, fixed=fixed(), recipes=recipes)
+            _keep(prepared.sources, config)
             if config.latency is not None:
                 config.latency.write(Path(config.folder, TABLE))
         except BaseException:
             store.close()
             raise
     return store
+
+
+def _keep(sources: Sequence["Source"], config: Config) -> None:
+    """Keep the weights that the study's trainings need, where each worker finds them."""
+    if sources:
+        from nas.training.sources import keep
+
+        for source in sources:
+            keep(config.checkpoint_root, source)
 
 
 @contextmanager

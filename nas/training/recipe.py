@@ -32,7 +32,8 @@ _ALWAYS_HASHED = frozenset(
     {"rotation", "scale", "shift", "flip", "brightness", "contrast", "cutout", "class_balance"}
 )
 
-_LATER = ("ladder", "teacher", "unlabelled")  # fields without a setting that came later
+# Fields that nobody sets in a recipe's file, and that are neutral all the same.
+_NEUTRAL = ("ladder", "start", "teacher", "unlabelled")
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,14 @@ def _setting(default: Any, group: str, words: str, **facts: Any) -> Any:
 class Recipe:
     """How an architecture is trained and scored; `data` and `fingerprint` name the data set.
 
-    Each field says what it does. `teacher` and `unlabelled` are the digests of the network and of
-    the images without labels that the method learns from, empty without any. `ladder` has the rungs
-    that use less than all data, from the first epoch on. `dropout`, `stochastic_depth` and
-    `batch_norm_momentum` hold in training alone and replace the architecture's own values, unless
-    neutral. Where an option gives the number of images in a class, it is n.
+    Each field says what it does. `ladder` has the rungs that use less than all data, from the first
+    epoch on. `dropout`, `stochastic_depth` and `batch_norm_momentum` hold in training alone and
+    replace the architecture's own values, unless neutral. Where an option gives the number of
+    images in a class, it is n.
+
+    `start` is the digest of the weights that a training begins with, empty for random ones, and
+    `teacher` that of the network it learns from: see `nas.training.sources`. `unlabelled` is the
+    digest of the images without labels.
 
     A new field is neutral by default, so that stored recipes keep their meaning.
     """
@@ -180,6 +184,7 @@ class Recipe:
         "likeliest", "training", "the answer to an image, which metrics, the exported code and "
         "predictions have; the others are for classes in an order, such as grades",
         registry=ANSWERS, neutral=True)
+    start: str = ""
     method: str = _setting(
         methods.PLAIN, "method", "what a network learns from beside labels: a teacher, images "
         "without labels, adversarial images", registry=METHODS, neutral=True)
@@ -264,6 +269,11 @@ class Recipe:
         }
         return values
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The digests of the weights that a training needs."""
+        return tuple(filter(None, (self.start, self.teacher)))
+
     def rung(self, epoch: int) -> Rung:
         """Return the rung of an epoch (from 1)."""
         return next((r for r in self.ladder if epoch <= r.epochs), Rung(self.epochs))
@@ -307,7 +317,7 @@ class Recipe:
 def _is_neutral(of: "Field[Any]", value: Any) -> bool:
     """Tell whether a field's value leaves a training as it was before the field existed."""
     setting = of.metadata.get("setting")
-    neutral = of.name in _LATER if setting is None else setting.neutral
+    neutral = of.name in _NEUTRAL if setting is None else setting.neutral
     return bool(neutral and value == of.default)
 
 

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +14,7 @@ from nas.errors import UserError
 from nas.training.changes import Statistics
 from nas.training.images import most_at_once, normalisation, standardised
 from nas.training.methods import Look
-
-if TYPE_CHECKING:
-    from nas.training.sources import Source
+from nas.training.sources import Source
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Teacher:
     std: Statistics
 
     @classmethod
-    def of(cls, source: "Source", data: DataSet) -> "Teacher":
+    def of(cls, source: Source, data: DataSet) -> "Teacher":
         """Return the teacher of a data set: the images are standardised by the data's statistics.
 
         Raises UserError for one that has other classes or channels.

@@ -6,6 +6,7 @@ NasError
 │   ├── DataError        a data set that is absent, empty, unreadable or has the wrong shape
 │   ├── StoreError       a database that can't be opened, or a study that means something else
 │   │   └── StoreAway    a database that may be back soon: dropped, restarting, locked, full
+│   ├── Untrainable      a network that a recipe's method can't train; a TrialError too
 │   ├── UnknownOption    an option or an argument that does not exist; a TypeError too
 │   └── ClusterError     a cluster that refuses what it is asked, or a job it does not have
 │       └── NoHead       nothing that is a Ray head answers at an address
@@ -118,6 +119,10 @@ class OutOfMemory(TrialError):
 
 class UnreadableImage(TrialError):
     """An image that was readable when the search began is not readable any more."""
+
+
+class Untrainable(UserError, TrialError):
+    """A network that a recipe's method can't train: of a search it ends the trial."""
 
 
 class LostLease(NasError):

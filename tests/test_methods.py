@@ -19,6 +19,7 @@ from training_kit import few_digits
 
 from nas.architecture import Architecture, Row
 from nas.data import DataSet, load
+from nas.data.unlabelled import Unlabelled
 from nas.errors import Interrupted, UserError
 from nas.export import Exportable, python
 from nas.export._training import check as check_script
@@ -36,7 +37,7 @@ from nas.training.recipe import Recipe, check_fits
 from nas.training.recipe_file import changed, read_word
 from nas.training.recipes import compose
 from nas.training.targets import ClassTargets, LabelTargets, Targets
-from nas.training.teachers import Teacher, Unlabelled
+from nas.training.teachers import Teacher
 from nas.training.trainer import Control, TrainResult
 
 CPU = torch.device("cpu")
@@ -89,7 +90,7 @@ def aids_of(method: str) -> Aids:
     """Return the aids that `recipe_of` names; the images without labels are the test split's."""
     if not METHODS[method].teaches:
         return Aids()
-    images = Unlabelled(DIGITS.splits["test"].images, "u")
+    images = Unlabelled(DIGITS.splits["test"].images, "u", 360)
     return Aids(teacher(), images if method == "noisy_student" else None)
 
 
@@ -193,7 +194,7 @@ def test_a_student_learns_from_a_teacher_alone(method: str) -> None:
         fields: dict[str, Any] = {"teacher_share": 1.0}
     else:
         fields = {"unlabelled_ratio": 8.0}
-    without = Unlabelled(train.images, "u") if method == "noisy_student" else None
+    without = Unlabelled(train.images, "u", len(train)) if method == "noisy_student" else None
     taught = trainer.train(
         STEADY, replace(DIGITS, splits=splits), recipe_of(method, epochs=12, **fields),
         aids=Aids(of, without),
@@ -245,7 +246,7 @@ def test_a_noisy_students_loss_is_the_mean_over_all_images() -> None:
         "noisy_student", least_confidence=0.0, unlabelled_ratio=3.0, label_smoothing=0.0
     )
     x, labels = images()
-    one = Unlabelled(lambda size: np.full((1, size, size, 1), 77, np.uint8), "u")
+    one = Unlabelled(lambda size: np.full((1, size, size, 1), 77, np.uint8), "u", 1)
     of = teacher(CONVNEXT)
     training = begun(CONVNEXT, recipe, Aids(of, one))
     network = copy.deepcopy(training.module)

@@ -47,6 +47,8 @@ BAD: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "recipe": [("shrot", {}), ("missing.toml", {})],
     "set": [("optimiser.lr=1", {}), ("loss.name=focul", {}), ("x", {})],
     "forbid": [("flips", {}), ("flip,", {}), ("randaugment_shape", {})],
+    "teacher": [("", {}), ("s3://bucket/out", {}), ("weights.pth", {})],
+    "unlabelled": [("", {"teacher": "s"}), ("images", {})],
     "metric": [("acc", {})],
     "folds": [(0, {}), (-3, {})],
     "epochs": [(0, {}), (-3, {})],

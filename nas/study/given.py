@@ -20,6 +20,7 @@ from nas.executors import Executor
 from nas.objective import objective
 from nas.search_space.coefficients import space_of
 from nas.store.engine import resolve
+from nas.study.aids import given_aids
 from nas.study.options import SearchOptions, check_study, declared
 from nas.study.preparation import (
     Prepared,
@@ -54,12 +55,13 @@ def prepare_given(
     executor: Executor,
     *,
     published: bool = False,
+    suffix: str = "",
     say: Say,
 ) -> Prepared:
     """Check everything that can be checked before the study of a network exists.
 
     The network gets the channels and classes of the data, a `published` one a size that suits small
-    images; `name` is its name for people.
+    images; `name` is its name for people, `suffix` the end of the study's.
     """
     options = replace(asked, sampler="random", pruner="none").complete()
     data = data_of(options, say)
@@ -68,9 +70,13 @@ def prepare_given(
         size = _size(source.resolution, data.native_resolution, say)
     adapted = _adapted(source, data, size)
     given = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
-    recipe = compose(data, options.recipe or RECIPE, given=given, words=options.set)
+    aids = given_aids(options, data, say)
+    recipe = compose(
+        data, options.recipe or RECIPE, given=given, words=options.set, digests=aids.digests
+    )
+    aids.check(recipe)
     plain = re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip("_.-") or "network"
-    study = check_study(options.study or f"{plain}-{data.name}")
+    study = check_study((options.study or f"{plain}-{data.name}") + suffix)
     fields: dict[str, Any] = {
         "space": space_of(plain, adapted),
         "data": source_from_anywhere(options.data),
@@ -86,17 +92,28 @@ def prepare_given(
     }
     if options.checkpoints is not None:
         fields["checkpoints"] = from_anywhere(options.checkpoints)
+    if options.unlabelled is not None:
+        fields["unlabelled"] = from_anywhere(options.unlabelled)
     config = Config.of(options, **fields)
     try:
         train, validation = (len(data.splits[name]) for name in ("train", "validation"))
         updates = recipe.all_updates(train, validation)
-        seconds = training_seconds(adapted, recipe, train, updates, executor.threads)
+        seconds = training_seconds(adapted, recipe, train, updates, executor.threads, aids.of(data))
     except (MemoryError, RuntimeError):  # the training itself will say so
         seconds = 0.0
     _ = executor.workers  # a cluster that is not there is found out before anything is written
     budget = seeds, None
     return Prepared(
-        study, resolve(options.store), config, *budget, executor, seconds, None, (), data=data
+        study,
+        resolve(options.store),
+        config,
+        *budget,
+        executor,
+        seconds,
+        None,
+        (),
+        data=data,
+        sources=aids.sources,
     )
 
 

@@ -26,6 +26,7 @@ from nas.store import history, queries, schema
 from nas.store.records import Evaluation, GuardWarning, Metrics
 from nas.store.store import Store
 from nas.study import tested
+from nas.study.aids import aids_of
 from nas.study.data_facts import DataFacts
 from nas.study.finalists import Ranking, Standing, means, ranking, spreads
 from nas.study.guards import Evidence, warnings
@@ -351,7 +352,7 @@ def trained_weights(
         return weights
     with store.read() as connection:
         recipe = recipe_of(connection, evaluation)
-    again = train(evaluation.architecture, data, recipe)
+    again = train(evaluation.architecture, data, recipe, aids=aids_of(config, recipe, data))
     metric = recipe.metric
     stored, now = evaluation.metrics.get(metric), again.metrics[metric]
     if stored != now:

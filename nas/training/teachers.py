@@ -1,7 +1,6 @@
-"""A teacher: a trained network whose answers another one learns from; and images without labels."""
+"""A teacher: a trained network whose answers another one learns from."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -32,21 +31,22 @@ class Teacher:
 
     @classmethod
     def of(cls, source: Source, data: DataSet) -> "Teacher":
-        """Return the teacher of a data set: the images are standardised by the data's statistics.
+        """Return the teacher of a data set, whose statistics standardise its images.
 
-        Raises UserError for one that has other classes or channels.
+        Raises UserError for other classes or channels than the data's.
         """
-        architecture = source.architecture
-        for what, wanted, found in (
-            ("classes", len(data.classes), architecture.classes),
-            ("channels", data.in_channels, architecture.in_channels),
+        taught = source.architecture
+        for kind, wanted, found in (
+            ("classes", len(data.classes), taught.classes),
+            ("channels", data.in_channels, taught.in_channels),
         ):
             if wanted != found:
                 raise UserError(
-                    f"A teacher has the {what} of the data: {wanted}, not {found} as {source.name}."
+                    f"A teacher has the {kind} of the data; {data.name!r} has {wanted}, "
+                    f"{source.name} {found}."
                 )
-        statistics = normalisation(data, architecture.resolution)
-        return cls(source.build(), source.digest, architecture.resolution, *statistics)
+        statistics = normalisation(data, taught.resolution)
+        return cls(source.build(), source.digest, taught.resolution, *statistics)
 
     def on(self, device: torch.device) -> "Teacher":
         """Return the teacher on a device, in evaluation mode and without gradients."""
@@ -82,14 +82,3 @@ class Teacher:
 def _channels(values: Statistics, like: Tensor) -> Tensor:
     """Return a value for each channel as a tensor that images (N, C, R, R) are multiplied by."""
     return torch.tensor(values, device=like.device).view(1, -1, 1, 1)
-
-
-@dataclass(frozen=True)
-class Unlabelled:
-    """Images without labels; `images(resolution)` returns them as `nas.data.Split` does.
-
-    A recipe names them by the `digest` of their content.
-    """
-
-    images: Callable[[int], Images]
-    digest: str

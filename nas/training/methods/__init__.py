@@ -14,10 +14,11 @@ from nas.registry import Registry
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from nas.data.unlabelled import Unlabelled
     from nas.training.changes import Statistics
     from nas.training.recipe import Recipe
     from nas.training.targets import Targets
-    from nas.training.teachers import Teacher, Unlabelled
+    from nas.training.teachers import Teacher
 
 PLAIN = "plain"
 
@@ -89,7 +90,7 @@ class Method(Protocol):
         """Describe the method with the recipe's settings in a sentence; plain training in none."""
 
     def begin(self, module: "nn.Module", recipe: "Recipe", aids: Aids) -> Guide:
-        """Begin the training of a network; raises UserError where the method can't train it.
+        """Begin the training of a network; raises Untrainable where the method can't train it.
 
         Without the aids that it needs, as where only a step's time is measured, it is plain.
         """

@@ -8,7 +8,7 @@ that nothing has to be dropped from the trained one.
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from nas.errors import UserError
+from nas.errors import Untrainable
 from nas.training.methods import Aids, Guide, MicroBatch
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def begin(module: "nn.Module", recipe: "Recipe", _: Aids) -> Guide:
     """Begin with auxiliary batch norms that are copies of the network's."""
     auxiliary = auxiliary_norms(module)
     if not auxiliary:
-        raise UserError(
+        raise Untrainable(
             "The method advprop gives adversarial images batch norms of their own; this network "
             "has no batch norm."
         )

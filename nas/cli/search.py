@@ -93,6 +93,5 @@ def train(
     from nas.commands import train as commands
 
     with callbacks("say", "watch", display=live_progress) as functions:
-        counts = {"seeds": seeds, "rounds": rounds}
-        result = commands.train(network, out=out, **counts, **given, **functions)
+        result = commands.train(network, out=out, seeds=seeds, rounds=rounds, **given, **functions)
     show(result, as_json=json_)

@@ -5,7 +5,11 @@ NasError
 │   ├── SpaceError       a search space or architecture that breaks a rule
 │   ├── DataError        a data set that is absent, empty, unreadable or has the wrong shape
 │   ├── StoreError       a database that can't be opened, or a study that means something else
-│   │   └── StoreAway    a database that may be back soon: dropped, restarting, locked, full
+│   │   ├── StoreAway    a database that may be back soon: dropped, restarting, locked, full
+│   │   └── NotStored    a study or a trial that is not there; NotFound too
+│   ├── NotFound         a search, an upload or a token that is not there, or is another's
+│   ├── Conflict         a thing whose state does not allow what is asked
+│   ├── QuotaSpent       a token has as many searches or bytes as it may have
 │   ├── Untrainable      a network that a recipe's method can't train; a TrialError too
 │   ├── UnknownOption    an option or an argument that does not exist; a TypeError too
 │   └── ClusterError     a cluster that refuses what it is asked, or a job it does not have
@@ -91,6 +95,22 @@ class StoreError(UserError):
 
 class StoreAway(StoreError):
     """A database does not answer now but may soon: it restarts, is locked, or its disk is full."""
+
+
+class NotFound(UserError):
+    """A search, an upload or a token is not there, or is not the asker's."""
+
+
+class Conflict(UserError):
+    """The state of a search, or an earlier request, does not allow what is asked."""
+
+
+class QuotaSpent(UserError):
+    """A token has as many searches or as many bytes as it may have."""
+
+
+class NotStored(StoreError, NotFound):
+    """A store has no study or no trial of that name or number."""
 
 
 class UnknownOption(UserError, TypeError):

@@ -95,6 +95,7 @@ def search_spaces(draw: Any) -> SearchSpace:
             st.sampled_from(({}, {"hidden_channels": value(draw, (0, 8)), "layer_norm": True}))
         ),
         scaling=draw(st.sampled_from((None, scaling))),
+        fit_kernels=draw(st.booleans()),
     )
 
 

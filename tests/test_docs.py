@@ -14,8 +14,8 @@ seconds:
   first line. Files at s3:// lie in memory.
 
 Not run: `make` (its target must exist), `pip install` (its extra must exist), `. activate`,
-`.ci/run` and the dashboard's server (its store must open). Commands for a Ray head (`nas submit`,
-`nas jobs`, `ray`) are only parsed; tests/test_jobs.py runs such commands.
+`.ci/run` and the dashboard's server (its store must open). `nas serve` and commands for a Ray head
+(`nas submit`, `nas jobs`, `ray`) are only parsed; other tests run such commands.
 """
 
 import ast
@@ -257,6 +257,8 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
             check_host(rest)
         case ["nas", *rest] if endless(rest):
             run_until_ctrl_c(rest)
+        case ["nas", "serve", *options]:
+            reading(app, "serve", options)
         case ["nas", "dashboard", *_]:
             check_dashboard("sqlite:///studies/nas.db")
         case ["nas", *_]:

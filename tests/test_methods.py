@@ -28,7 +28,7 @@ from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.images import normalisation, standardised
 from nas.training.losses import classes_of
-from nas.training.methods import METHODS, Aids, Look, MicroBatch
+from nas.training.methods import METHODS, Aids, Appearance, MicroBatch
 from nas.training.methods.advprop import attacked
 from nas.training.methods.distillation import divergence
 from nas.training.methods.noisy_student import chosen
@@ -42,7 +42,7 @@ from nas.training.trainer import Control, TrainResult
 
 CPU = torch.device("cpu")
 DIGITS = few_digits()
-LOOK = Look(*normalisation(DIGITS, 8))
+LOOK = Appearance(*normalisation(DIGITS, 8))
 # Nothing is drawn at random in it, and nothing in it depends on the other images of a batch.
 CONVNEXT = Architecture(
     in_channels=1,

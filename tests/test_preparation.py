@@ -1,5 +1,6 @@
 """What a search is made of before it begins."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 from nas.cli import app
 from nas.errors import UserError
 from nas.study.options import read
-from nas.study.preparation import prepare, study_folder
+from nas.study.preparation import open_study, prepare, study_folder
 
 
 @pytest.fixture
@@ -28,6 +29,18 @@ def test_a_name_stays_a_name(here: Path) -> None:
     assert prepared.config.limits.macs == 3_000_000
     assert prepared.left_out == (24, 28, 32, 48, 56, 64, 96, 128, 160, 192, 224)
     assert sorted(here.iterdir()) == [here / "digits"]
+
+
+def test_a_study_of_before_goes_on_with_the_kernels_it_has(here: Path) -> None:
+    """A new study's kernels fit their maps; one stored without that is the same study as before."""
+    options = read({"target_flops": "2M", "trials": 1, "epochs": 1, "store": f"sqlite:///{here}/n"})
+    new = prepare(options)
+    assert new.config.space.fit_kernels
+    as_before = replace(new.config.space, fit_kernels=False)
+    open_study(replace(new, config=replace(new.config, space=as_before))).close()
+    again = prepare(options)
+    assert again.config.space == as_before
+    open_study(again).close()
 
 
 def taken(here: Path, name: str) -> None:

@@ -31,6 +31,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 SPACE = SearchSpace(
     name="everything",
     resolution=choice(16, 32),
+    fit_kernels=True,
     stem=stage(block("conv"), width=16, stride=2),
     stages=[
         stage(

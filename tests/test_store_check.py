@@ -18,7 +18,7 @@ from nas.cli import app
 from nas.config import Config
 from nas.errors import Interrupted
 from nas.observers import showcase
-from nas.store import checking, jobs, queries, shape
+from nas.store import audit, checking, jobs, queries, searches, shape, tokens, uploads
 from nas.store.records import CurvePoint, GuardWarning, Proposal
 from nas.store.trials import Trials
 from nas.study import worker
@@ -36,6 +36,15 @@ FREE = {
     *("study_user_attributes.key", "study_user_attributes.value_json"),
     # of which a store may have as many as it likes
     *("nas_test_looks.", "nas_artifacts.", "nas_jobs.", "study_user_attributes."),
+    *("nas_searches.", "nas_uploads.", "nas_audit."),
+    # what people and their programs have said, and numbers of work that is over
+    *("nas_tokens.name", "nas_tokens.owner", "nas_tokens.digest", "nas_tokens.scopes"),
+    *("nas_tokens.running", "nas_tokens.queued", "nas_tokens.upload_bytes"),
+    *(f"nas_searches.{name}" for name in ("id", "owner", "title", "asked", "options", "message")),
+    *(f"nas_searches.{name}" for name in ("client_key", "priority", "attempt", "deaths")),
+    *(f"nas_searches.{name}" for name in ("worker", "expires_at", "seconds")),
+    *(f"nas_uploads.{name}" for name in ("id", "owner", "name", "digest", "size", "facts")),
+    *(f"nas_audit.{name}" for name in ("id", "who", "action", "subject", "outcome")),
 }
 
 
@@ -85,6 +94,11 @@ def fill(url: str, folder: Path) -> None:
         store.set_warnings(of.info.id, [GuardWarning("leak", "note", "one", 1)])
         with store.write() as connection:
             jobs.add(connection, "mine", "http://host:8265", ["search"])
+            token, _ = tokens.create(connection, "me", ["submit"])
+            searches.add(connection, token, searches.Wanted("mine", {}, {}, client_key="k"))
+            searches.take(connection, "host:3", 60.0)
+            uploads.add(connection, token, "x.npz", ("0" * 64, 9), facts={}, seconds=60.0)
+            audit.record(connection, token.id, "submit", "mine")
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

@@ -59,6 +59,8 @@ class Option(NamedTuple):
 
     `canonical(value, place, arguments)` returns the value that stands for all that give the block
     these arguments. Without it the default stands for every value that gives the same arguments.
+    `fit(value, size)` returns the value without kernel taps that no pixel of a size x size map
+    meets.
     """
 
     default: Value
@@ -66,6 +68,7 @@ class Option(NamedTuple):
     valid: Callable[[Any], bool]
     structural: bool = False
     canonical: Callable[[Any, Place, Arguments], Value] | None = None
+    fit: Callable[[Any, int], Value] | None = None
 
 
 def ceil_size(size: int, stride: int, options: Options | None = None) -> int:  # noqa: ARG001
@@ -84,6 +87,8 @@ class Block:
     `out_size(size, stride, options)` is the height and width of the output.
     `options_of(arguments, place)` returns the options that an argument of this block alone was made
     of; `inverse` knows those of arguments that blocks share, and of options passed as they are.
+    `joined(arguments)` returns the options that say the same with fewer kernel groups, where
+    neighbouring groups have one kernel size.
     """
 
     name: str
@@ -94,6 +99,7 @@ class Block:
     canonical: Callable[[Options, Place], tuple[str, Options]] | None = None
     out_size: Callable[[int, int, Options], int] = ceil_size
     options_of: Callable[[Arguments, Place], Options] | None = None
+    joined: Callable[[Arguments], Options] | None = None
 
     @cached_property
     def defaults(self) -> Options:
@@ -221,6 +227,28 @@ def canonical_row(row: Row, in_channels: int) -> Row:
             options[name] = option.canonical(options[name], place, arguments)
     effective = {name: options[name] for name in options if options[name] != block.defaults[name]}
     return Row(block.name, row.out_channels, row.stride, tuple(sorted(effective.items())))
+
+
+def fitted_row(row: Row, in_channels: int, size: int) -> Row:
+    """Return a canonical row's function on (in_channels, size, size) without taps beyond the map.
+
+    Taps that are more than size - 1 pixels from a kernel's centre only ever meet the padding. Where
+    a block has one kernel size for two maps, the larger one counts, which is its input.
+    """
+    block = get(row.block)
+    options = block.complete(dict(row.options))
+    fits = {
+        name: option.fit(options[name], size)
+        for name, option in block.options.items()
+        if option.fit is not None
+    }
+    if fits.items() <= options.items():
+        return row
+    fitted = replace(row, options=tuple((options | fits).items()), counted={})
+    if block.joined is not None:
+        options |= fits | block.joined(arguments(fitted, in_channels))
+        fitted = replace(fitted, options=tuple(options.items()))
+    return canonical_row(fitted, in_channels)
 
 
 def _has_no_effect(

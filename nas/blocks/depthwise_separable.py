@@ -76,4 +76,11 @@ OPTIONS = {
     "project_groups": options.groups(),
     **options.residual(),
 }
-BLOCK = Block("depthwise_separable", DepthwiseSeparable, OPTIONS, _arguments, cost)
+BLOCK = Block(
+    "depthwise_separable",
+    DepthwiseSeparable,
+    OPTIONS,
+    _arguments,
+    cost,
+    joined=options.joined_groups,
+)

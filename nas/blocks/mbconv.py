@@ -89,4 +89,7 @@ OPTIONS = {
     "expansion": options.expansion(),
     "expand_groups": options.groups(),
 }
-BLOCK = Block("mbconv", MBConv, OPTIONS, _arguments, cost, _canonical, options_of=_options_of)
+BLOCK = Block(
+    "mbconv", MBConv, OPTIONS, _arguments, cost, _canonical, options_of=_options_of,
+    joined=options.joined_groups,
+)  # fmt: skip

@@ -1,8 +1,11 @@
 """Options that several blocks share, and the arithmetic that turns ratios into widths."""
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache, lru_cache
+from operator import itemgetter
 from typing import Any
 
 from torch import nn
@@ -24,6 +27,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "mish": nn.Mish,
 }
 GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
+PARTITIONS = ("equal", "exponential")
 SE_FROM = ("input", "expanded")
 SKIPS = ("identity", "pool", "none")
 MAX_RATIO = 32.0
@@ -49,6 +53,11 @@ def kernel_sizes(kernels: str) -> tuple[int, ...]:
     return tuple(int(size) for size in kernels.split("."))
 
 
+def _fitting_kernels(kernels: str, size: int) -> str:
+    """Cut kernels to 2 size - 1, the largest whose every tap meets a pixel of a size x size map."""
+    return ".".join(str(min(kernel, 2 * size - 1)) for kernel in kernel_sizes(kernels))
+
+
 def _canonical_kernels(kernels: str, _place: Place, _arguments: Arguments) -> str:
     """Write kernel groups the one way that stands for all ("03" is "3"); order and repeats stay."""
     return ".".join(map(str, kernel_sizes(kernels)))
@@ -70,19 +79,20 @@ def kernel(default: str = "3") -> Option:
     """Return the option for the one kernel size of a plain convolution."""
     rule = 'one odd kernel size such as "3"'
     valid = lambda value: _are_kernels(value) and "." not in str(value)  # noqa: E731 - a field
-    return Option(default, rule, valid, canonical=_canonical_kernels)
+    return Option(default, rule, valid, canonical=_canonical_kernels, fit=_fitting_kernels)
 
 
 def kernels() -> Option:
     """Return the option that lists the kernel groups."""
     rule = 'odd kernel sizes such as "3" or "3.5.7"'
-    return Option("3", rule, _are_kernels, structural=True, canonical=_canonical_kernels)
+    valid, canonical, fit = _are_kernels, _canonical_kernels, _fitting_kernels
+    return Option("3", rule, valid, structural=True, canonical=canonical, fit=fit)
 
 
 def partition() -> Option:
     """Return the option that says how channels are shared among kernel groups."""
-    names = ("equal", "exponential")
-    return Option("equal", "equal or exponential", lambda value: value in names, structural=True)
+    rule = "equal or exponential"
+    return Option("equal", rule, lambda value: value in PARTITIONS, structural=True)
 
 
 def count(
@@ -239,6 +249,21 @@ def hidden_channels(values: Options, place: Place) -> int:
 def group_channels(values: Options, channels: int, kernels: str = "kernels") -> tuple[int, ...]:
     """Share channels among the kernel groups of an option."""
     return partition_channels(channels, len(kernel_sizes(values[kernels])), values["partition"])
+
+
+def joined_groups(arguments: Arguments) -> Options:
+    """Join neighbouring depthwise groups of one kernel size where a partition has those shares."""
+    groups = zip(arguments["kernels"], arguments["group_channels"], strict=True)
+    joined = [
+        (kernel, sum(channels for _, channels in run))
+        for kernel, run in itertools.groupby(groups, key=itemgetter(0))
+    ]
+    shares = tuple(channels for _, channels in joined)
+    for name in PARTITIONS:
+        with suppress(SpaceError):  # no such partition of so few channels
+            if shares == partition_channels(sum(shares), len(shares), name):
+                return {"kernels": ".".join(str(kernel) for kernel, _ in joined), "partition": name}
+    return {}
 
 
 @lru_cache(maxsize=65536)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nas import __version__
-from nas.cli import dashboard, jobs, metrics, search, verbs
+from nas.cli import dashboard, jobs, metrics, search, serve, verbs, worker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +34,7 @@ def nas(_: Version = False) -> None:
     """Search for an efficient ConvNet on your own images; get it back as PyTorch code."""
 
 
-for group in (search, verbs, dashboard):
+for group in (search, verbs, dashboard, serve, worker):
     app.add_typer(group.app)
 app.add_typer(jobs.submitting)
 app.add_typer(jobs.app, name="jobs")
@@ -44,6 +44,7 @@ app.add_typer(verbs.datasets, name="data")
 app.add_typer(verbs.latency, name="latency")
 app.add_typer(metrics.app, name="metrics")
 app.add_typer(verbs.stores, name="store")
+app.add_typer(verbs.tokens_of_service, name="token")
 
 
 def main() -> None:

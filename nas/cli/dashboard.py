@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Collection
 from typing import Annotated
 
 import typer
@@ -26,23 +25,22 @@ def dashboard(
     """Serve Optuna's dashboard on the store, with the diagrams, until Ctrl-C."""
     from nas.service.dashboard import serve
 
-    if store is not None:
-        _hide(store, host, port, artifacts, allow_host or ())
+    hide(store)
     serve(
         store, host=host, port=port, artifacts=artifacts, names=allow_host or (),
         say=lambda line: print(line, flush=True),
     )  # fmt: skip
 
 
-def _hide(store: str, host: str, port: int, artifacts: str | None, names: Collection[str]) -> None:
+def hide(store: str | None) -> None:
     """Begin anew without the store's password on the command line, where every user can read it."""
     from nas.store.engine import masked, parse
 
+    if store is None:
+        return
     url = parse(store)
     if masked(url) == url.render_as_string(hide_password=False):
         return
-    words = ["dashboard", "--host", host, "--port", str(port)]
-    words += [] if artifacts is None else ["--artifacts", artifacts]
-    words += [word for name in names for word in ("--allow-host", name)]
+    words = [word for word in sys.argv[1:] if word not in (store, "--store", f"--store={store}")]
     os.environ["NAS_STORE"] = store
     os.execv(sys.executable, [sys.executable, "-m", "nas.cli", *words])

@@ -21,6 +21,7 @@ from nas.commands import (
     space,
     store,
     studies,
+    tokens,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ recipes = typer.Typer(
 )
 datasets = typer.Typer(help="Look at a data set before a search.", no_args_is_help=True)
 latency = typer.Typer(help="Measure latency here; make tables of it.", no_args_is_help=True)
+tokens_of_service = typer.Typer(
+    help="Make, list and revoke the service's tokens.", no_args_is_help=True
+)
 stores = typer.Typer(help="Make, check, upgrade, copy and back up a store.", no_args_is_help=True)
 
 
@@ -96,3 +100,6 @@ add(stores, "check", store.check)
 add(stores, "upgrade", store.upgrade)
 add(stores, "copy", store.copy, _counting)
 add(stores, "backup", store.backup, _counting)
+add(tokens_of_service, "create", tokens.create)
+add(tokens_of_service, "list", tokens.listed)
+add(tokens_of_service, "revoke", tokens.revoke)

@@ -14,7 +14,7 @@ from nas import quantities
 from nas.commands._options import Help, Images, Store, argument
 from nas.commands.networks import architecture_of
 from nas.commands.studies import reading, study_of
-from nas.errors import NasError, StoreError, UserError
+from nas.errors import Conflict, NasError, StoreError, UserError
 from nas.files import check_folder
 from nas.report import tables
 
@@ -207,7 +207,7 @@ class Found(NamedTuple):
             info = study_of(connection, study)
             training = training_of(connection, info, trial, pick)
             if training.state != "complete":
-                raise UserError(
+                raise Conflict(
                     f"Trial {training.number} is {training.state}; only complete ones have weights."
                 )
             evaluation = queries.evaluation(connection, training.evaluation_id)

@@ -73,13 +73,21 @@ def cost(
     return Several([cost_of(name, **images) for name in names], text, single=len(names) == 1)
 
 
-def cost_of(name: str, **images: Unpack[Images]) -> Counted:
-    """Count a family member or an architecture's JSON file: totals, by stage, block by block."""
+def cost_of(given: str | Mapping[str, Any], **images: Unpack[Images]) -> Counted:
+    """Count a family member, or an architecture's file or JSON: totals, by stage, by block."""
     quantities.check_positive(**images)
     from nas import network
+    from nas.architecture import Architecture
     from nas.report.stages import stages
 
-    architecture = architecture_of(name).at(**images)
+    if isinstance(given, str):
+        name, architecture = given, architecture_of(given)
+    else:
+        from nas.blocks import canonical
+
+        architecture = canonical(Architecture.from_json(given))
+        name = architecture.id
+    architecture = architecture.at(**images)
     parts = [part for part, rows in architecture.parts() for _ in rows]
     blocks = zip(parts, network.block_costs(architecture), strict=True)
     numbers = {
@@ -245,7 +253,7 @@ def _table_goal(
 
 
 def subject_of(
-    name: str,
+    space: "str | SearchSpace",
     data: str | None = None,
     resolution: int | None = None,
     classes: int | None = None,
@@ -256,7 +264,8 @@ def subject_of(
     from nas import search_space
     from nas.search_space.preflight import Subject
 
-    space = search_space.load(name)
+    if isinstance(space, str):
+        space = search_space.load(space)
     if resolution is not None:
         space = space.at_resolution(resolution)
     if data is None:
@@ -268,7 +277,7 @@ def subject_of(
 
     loaded = load(data, cache_dir=Path("studies", CACHE))
     space, _ = space.for_images(loaded.native_resolution)
-    return Subject(space, loaded.in_channels, len(loaded.classes))
+    return Subject(space.fitting(), loaded.in_channels, len(loaded.classes))
 
 
 def architecture_of(name: str) -> "Architecture":

@@ -66,6 +66,8 @@ class Surveyed(NamedTuple):
         if flight.near_target is not None:
             yield f"{flight.near_target:.1%} within 10 % of the target"
         yield f"{flight.within_limits:.1%} within the limits"
+        if flight.fitted:
+            yield flight.fitted_line
         if self.device is not None:
             yield f"  of {self.device.name}, {self.device.core} ({self.device.source}), as int8:"
         for name, share in flight.within.items():

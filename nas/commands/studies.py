@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from nas import quantities
 from nas.commands._options import Help, Picture, Store, StudyName, argument
 from nas.commands._values import Several
-from nas.errors import StoreError, UserError
+from nas.errors import NotStored, UserError
 from nas.files import check_picture, writing
 from nas.report import tables
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nas.commands.watch import Reading
     from nas.store.queries import StudyInfo, TrialInfo
     from nas.store.records import CurvePoint, GuardWarning
+    from nas.study.finalists import Ranking
     from nas.study.progress import Progress
     from nas.study.ranking import Front, Rescored
 
@@ -127,6 +128,42 @@ def top_or_front(
     return top(study, store=store, n=5 if n is None else n)
 
 
+@dataclass(frozen=True)
+class WinnerView:
+    """The best network of a study with its finalists; `test` has its metrics on the test split."""
+
+    ranking: "Ranking"
+    test: Mapping[str, float | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the winner, the finalists, the most accurate and the knee as plain data."""
+        ranked = self.ranking
+        return {
+            "best": ranked.winner.result() | {"test": dict(self.test)},
+            "finalists": [standing.to_json() for standing in ranked.finalists],
+            "accurate": ranked.accurate.result(),
+            "knee": ranked.knee.result(),
+        }
+
+
+def winner(study: str | None = None, *, store: str | None = None) -> WinnerView:
+    """Return the best network of a study so far, by its finalists where they are trained.
+
+    Raises StoreError where no trial is complete.
+    """
+    from nas.store import queries
+    from nas.study.finalists import ranking
+
+    with reading(store) as connection:
+        info = study_of(connection, study)
+        ranked = ranking(connection, info.name)
+        if ranked is None:
+            raise NotStored(f"Study {info.name!r} has no complete trial yet.")
+        looks = dict(queries.test_looks(connection, info.id))
+    handed_over = ranked.winner.trainings[0].evaluation_id
+    return WinnerView(ranked, looks.get(handed_over, {}))
+
+
 def rescore(
     study: StudyName = None,
     *,
@@ -222,7 +259,7 @@ def study_of(connection: "sa.Connection", name: str | None) -> "StudyInfo":
         return queries.study(connection, name)
     studies = [each for each in queries.studies(connection) if each.search is None]
     if not studies:
-        raise StoreError("The store has no study yet; nas search makes one.")
+        raise NotStored("The store has no study yet; nas search makes one.")
     return studies[-1]
 
 
@@ -234,5 +271,5 @@ def trial_of(connection: "sa.Connection", info: "StudyInfo", number: int | None)
         return queries.trial(connection, info.id, number)
     best = queries.best(connection, info.id, 1)
     if not best:
-        raise StoreError(f"Study {info.name!r} has no complete trial yet; give a trial's number.")
+        raise NotStored(f"Study {info.name!r} has no complete trial yet; give a trial's number.")
     return best[0]

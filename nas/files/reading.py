@@ -73,13 +73,17 @@ def read_text(path: str | Path, error: type[UserError] = UserError) -> str:
 
 def read_json(path: str | Path, error: type[UserError] = UserError) -> Any:
     """Read a JSON file; raises `error` that begins with the path, and the line if it is no JSON."""
-    text = read_text(path, error)
+    return parse_json(read_text(path, error), str(path), error)
+
+
+def parse_json(text: str, where: str, error: type[UserError] = UserError) -> Any:
+    """Parse JSON; raises `error` that begins with `where` it stands, and the line."""
     try:
-        with reading(str(path), error):
-            return _within_limits(lambda: json.loads(text, object_pairs_hook=_object), path, error)
+        with reading(where, error):
+            return _within_limits(lambda: json.loads(text, object_pairs_hook=_object), where, error)
     except error as told:
         if isinstance(cause := told.__cause__, json.JSONDecodeError):
-            raise error(f"{path}, line {cause.lineno}: {why(cause)}.") from None
+            raise error(f"{where}, line {cause.lineno}: {why(cause)}.") from None
         raise
 
 

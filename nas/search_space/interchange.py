@@ -22,6 +22,7 @@ from nas.search_space.nodes import (
 
 FORMAT = "nas.search_space/1"
 FIELDS = ("resolution", "dropout", "in_channels", "classes")
+LATER = ("stem", "head", "classifier", "recipe", "scaling", "limits", "fit_kernels")
 STAGE_FIELDS = ("block", "width", "depth", "stride")
 Read = Callable[[Any, str], Any]
 
@@ -34,6 +35,8 @@ def to_json(space: Description) -> dict[str, Any]:
         data["classifier"] = {name: _write(value) for name, value in space.classifier.items()}
     if space.recipe:
         data["recipe"] = {key: _write(chosen) for key, chosen in space.recipe.items()}
+    if space.fit_kernels:  # spaces were stored before the field existed
+        data["fit_kernels"] = True
     if space.scaling:
         data["scaling"] = {name: _write(value) for name, value in vars(space.scaling).items()}
     limits = {name: limit for name, limit in space.limits._asdict().items() if limit is not None}
@@ -68,7 +71,7 @@ def from_json(data: Any) -> dict[str, Any]:
     fields = _object(data, "a search space")
     if fields.pop("format", None) != FORMAT:
         raise SpaceError(f'A search space is an object with "format": "{FORMAT}".')
-    optional = ("stem", "head", "classifier", "recipe", "scaling", "limits", *FIELDS)
+    optional = (*LATER, *FIELDS)
     fields = _object(fields, "a search space", required=("name", "stages"), optional=optional)
     arguments: dict[str, Any] = {"name": fields.pop("name")}
     for part in ("stem", "stages", "head"):

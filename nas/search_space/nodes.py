@@ -119,6 +119,7 @@ class Description:
     in_channels: int = 3
     classes: int = 1000
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    fit_kernels: bool = False
 
     def __post_init__(self) -> None:
         for part in ("stem", "stages", "head"):
@@ -136,6 +137,8 @@ class Description:
 
         if not isinstance(self.recipe, Mapping):
             raise SpaceError(f"recipe is a mapping of a recipe's keys, not {self.recipe!r}.")
+        if not isinstance(self.fit_kernels, bool):
+            raise SpaceError(f"fit_kernels is true or false, not {self.fit_kernels!r}.")
 
     def ending(self) -> dict[str, Any]:
         """Return the classifier's options, dropout first."""

@@ -5,7 +5,7 @@ Everything here is bounded: a fixed number of samples, and descents of a fixed n
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from nas import network
@@ -65,8 +65,9 @@ class Preflight:
 
     The range is that of random samples and of a descent from them: it can be wider, not narrower.
     `near_target` and `within_limits` are shares of the samples, as are those of `within` that keep
-    one of the `limits`; `example` is the sample nearest the target (any sample without one), as an
-    architecture's JSON. Latencies are in milliseconds, predicted, None where none is.
+    one of the `limits`, and `fitted`, whose kernels are cut to their maps; `example` is the sample
+    nearest the target (any sample without one), as an architecture's JSON. Latencies are in
+    milliseconds, predicted, None where none is.
     """
 
     space: str
@@ -82,9 +83,15 @@ class Preflight:
     within_limits: float
     limits: Mapping[str, float]
     within: Mapping[str, float]
+    fitted: float
     example: Mapping[str, Any]
     example_notation: list[str]
     example_macs: int
+
+    @property
+    def fitted_line(self) -> str:
+        """Say how many of the assignments have kernels that are cut."""
+        return f"{self.fitted:.0%} with kernels larger than their maps, which are cut to fit"
 
     def to_json(self) -> dict[str, Any]:
         """Return the pre-flight as plain data."""
@@ -122,6 +129,8 @@ def survey(
         near = min(wanted, key=lambda i: gaps[i])
         share = sum(gap <= NEAR for gap in gaps) / len(gaps)
     example = subject.decode(free[near])
+    printed = replace(subject, space=replace(subject.space, fit_kernels=False))
+    fitted = sum(subject.decode(values) != printed.decode(values) for values in free)
     binding = {name: limit for name, limit in limits.to_json().items() if limit is not None}
     return Preflight(
         space=subject.space.name,
@@ -140,6 +149,7 @@ def survey(
             name: sum(getattr(cost, name, 0) <= limit for cost in costs) / SAMPLES
             for name, limit in binding.items()
         },
+        fitted=fitted / SAMPLES,
         example=example.to_json(),
         example_notation=notation(example),
         example_macs=network.cost(example).macs,

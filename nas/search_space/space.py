@@ -36,9 +36,10 @@ class SearchSpace(Description):
     """A set of architectures: stem, stages, head, and what else may vary.
 
     `recipe` holds choices by a recipe's keys: an assignment has their values too, and they are no
-    part of its architecture. `in_channels` and `classes` are the defaults for an architecture that
-    nobody asked for at other ones; a study takes both from its data. Raises SpaceError, naming the
-    stage and the option, where the description breaks a rule.
+    part of its architecture. With `fit_kernels` a kernel that is larger than 2 s - 1 on an s x s
+    map is one of 2 s - 1: its other taps meet no pixel. `in_channels` and `classes` are the
+    defaults for an architecture that nobody asked for at other ones; a study takes both from its
+    data. Raises SpaceError, naming the stage and the option, where the description breaks a rule.
     """
 
     def __post_init__(self) -> None:
@@ -187,6 +188,10 @@ class SearchSpace(Description):
         places = [path for other, path, _ in rules.choices(self) if other.name == chosen.name]
         return chosen.name is not None and places != ["resolution"]
 
+    def fitting(self) -> "SearchSpace":
+        """Return this space with kernels that fit their maps."""
+        return replace(self, fit_kernels=True)
+
     def at_resolution(self, resolution: int) -> "SearchSpace":
         """Fix the resolution."""
         return replace(self, resolution=resolution)
@@ -251,6 +256,7 @@ class SearchSpace(Description):
         The order of the questions lets `encode` see early that it is on a wrong path.
         """
         scale = self._coefficients(ask)
+        size = self._resolution(ask) if self.fit_kernels else 0
         for part, path, stage in self.places():
             width = scale.width(_width(stage.width, path, ask))
             stride = _value(stage.stride, f"{path}.stride", ask)
@@ -259,8 +265,9 @@ class SearchSpace(Description):
             while layer <= layers:
                 row = _layer_row(stage, path, layer, ask)
                 row = replace(row, out_channels=width, stride=stride if layer == 1 else 1)
-                yield part, _placed(row, channels, path)
-                channels = width
+                row = _placed(row, channels, path, size)
+                yield part, row
+                channels, size = width, size and blocks.out_size(row, size)
                 layers = scale.depth(_value(stage.depth, f"{path}.depth", ask))
                 layer += 1
         ending = [
@@ -268,7 +275,7 @@ class SearchSpace(Description):
             for name, value in self.ending().items()
         ]
         classifier = Row("classifier", classes, 1, tuple(sorted(ending)))
-        yield "head", _placed(classifier, channels, "classifier")
+        yield "head", _placed(classifier, channels, "classifier", size)
 
     @cached_property
     def _alignment(self) -> frozenset[str]:
@@ -392,14 +399,15 @@ def _alternatives(values: Iterable[Value]) -> str:
     return " | ".join(str(value) for value in values)
 
 
-def _placed(row: Row, channels: int, path: str) -> Row:
-    """Return the canonical row; an error says where it is."""
+def _placed(row: Row, channels: int, path: str, size: int) -> Row:
+    """Return the canonical row, fitted to its map where that has a size; an error says where."""
     try:
-        return _canonical(row, channels)
+        return _canonical(row, channels, size)
     except SpaceError as error:
         raise SpaceError(f"{path}: {error}") from None
 
 
 @lru_cache(maxsize=65536)
-def _canonical(row: Row, channels: int) -> Row:
-    return blocks.canonical_row(row, channels)
+def _canonical(row: Row, channels: int, size: int) -> Row:
+    row = blocks.canonical_row(row, channels)
+    return blocks.fitted_row(row, channels, size) if size else row

@@ -8,7 +8,7 @@ that a trial or a person left is a download, and runs no script if a browser ope
 import ipaddress
 import re
 import socket
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any
 
 from nas.service.sockets import is_loopback
@@ -16,6 +16,7 @@ from nas.service.sockets import is_loopback
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 Headers = list[tuple[str, str]]
+AsgiApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
 FILES = "/artifacts/"  # paths below it are of files that anybody may have made
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(?::\d+)?", re.IGNORECASE)
@@ -36,6 +37,7 @@ _OF_FILES = {
     "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
     "Content-Disposition": "attachment",
 }
+_TEXT = "text/plain; charset=utf-8"
 _NEVER = ("access-control-allow-origin",)  # Optuna's dashboard lets every site read its files
 
 
@@ -44,21 +46,55 @@ def guarded(app: Application, host: str, names: Collection[str] = ()) -> Applica
 
     `names` are other names that it is reached by, such as a proxy's.
     """
-    known = {"localhost", host.lower(), *(name.lower() for name in names)}
-    if not is_loopback(host):
-        known.add(socket.gethostname().lower())
+    known = _known(host, names)
 
     def call(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         def start(status: str, headers: Headers, *error: Any) -> Any:
             return start_response(status, _safe(headers, environ.get("PATH_INFO", "")), *error)
 
-        refusal = _refusal(environ, host, known)
+        refusal = _refusal(
+            environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN"), host=host, known=known
+        )
         if refusal is None:
             return app(environ, start)
-        start("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+        start("403 Forbidden", [("Content-Type", _TEXT)])
         return [f"{refusal}\n".encode()]
 
     return call
+
+
+def guarded_asgi(app: AsgiApplication, host: str, names: Collection[str] = ()) -> AsgiApplication:
+    """Return an ASGI application under the same rules as `guarded` has."""
+    known = _known(host, names)
+
+    async def call(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return await app(scope, receive, send)
+        asked = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+
+        async def safely(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                pairs = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in message["headers"]]
+                safe = _safe(pairs, path)
+                coded = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in safe]
+                message = message | {"headers": coded}
+            await send(message)
+
+        refusal = _refusal(asked.get(b"host", ""), asked.get(b"origin"), host=host, known=known)
+        if refusal is None:
+            return await app(scope, receive, safely)
+        headers = [(b"content-type", _TEXT.encode())]
+        await safely({"type": "http.response.start", "status": 403, "headers": headers})
+        await send({"type": "http.response.body", "body": f"{refusal}\n".encode()})
+
+    return call
+
+
+def _known(host: str, names: Collection[str]) -> Collection[str]:
+    """Return the names that a server at an address answers to."""
+    known = {"localhost", host.lower(), *(name.lower() for name in names)}
+    return known if is_loopback(host) else known | {socket.gethostname().lower()}
 
 
 def _safe(headers: Headers, path: str) -> Headers:
@@ -67,15 +103,14 @@ def _safe(headers: Headers, path: str) -> Headers:
     return [pair for pair in headers if pair[0].lower() not in dropped] + [*ours.items()]
 
 
-def _refusal(environ: Environ, host: str, known: Collection[str]) -> str | None:
-    """Say why a request is refused, None if it is not."""
-    asked = _name(environ.get("HTTP_HOST", ""))
+def _refusal(named: str, origin: str | None, *, host: str, known: Collection[str]) -> str | None:
+    """Say why a request with this Host and Origin is refused, None if it is not."""
+    asked = _name(named)
     if asked is None or not (asked in known or _is_address_of(asked, host)):
         return (
-            f"The Host of this request is {ascii(environ.get('HTTP_HOST', ''))[:80]}, which this "
+            f"The Host of this request is {ascii(named)[:80]}, which this "
             "server does not answer to; --allow-host NAME allows a name."
         )
-    origin = environ.get("HTTP_ORIGIN")
     if origin is None:
         return None
     scheme, _, rest = origin.partition("://")

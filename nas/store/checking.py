@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from nas.errors import UNREADABLE
-from nas.store import dialects, history, jobs, migrate, queries, schema, shape
+from nas.store import dialects, history, jobs, migrate, queries, schema, searches, shape
 from nas.store import engine as engines
 from nas.store.dialects import DatabaseSeconds
 from nas.store.shape import Broken
@@ -199,6 +199,16 @@ _CONDITIONS = {
     "nas_trials": ("number >= 0", "promoted_from < number", "reused_from <> ''"),
     "nas_artifacts": ("kind <> ''", "path <> ''"),
     "nas_jobs": ("id <> ''", "address <> ''", f"state IN {jobs.STATES}"),
+    "nas_tokens": ("owner <> ''", "length(digest) = 64", "running > 0", "queued >= 0"),
+    "nas_searches": (
+        "attempt >= 0", "deaths >= 0", "deaths <= attempt", "seconds >= 0",
+        f"state IN {searches.STATES}",
+        f"(state IN {searches.HELD}) = (expires_at IS NOT NULL)",
+        f"(state IN {searches.HELD}) = (worker <> '')",
+        f"state = 'deleting' OR (state IN {searches.ENDED}) = (finished IS NOT NULL)",
+    ),
+    "nas_uploads": ("length(digest) = 64", "size >= 0"),
+    "nas_audit": ("who <> ''", "action <> ''"),
     "trials": (
         "number >= 0",
         "state = 'WAITING' OR datetime_start IS NOT NULL",

@@ -38,6 +38,7 @@ _OF_TRIALS = (
     *("trial_params", "trial_values", "trial_intermediate_values"),
     *("trial_user_attributes", "trial_system_attributes", "trial_heartbeats"),
 )
+_OF_SERVICE = (schema.TOKENS, schema.SEARCHES, schema.UPLOADS, schema.AUDIT)  # of a whole store
 _OF_TRIAL = re.compile(r"(dashboard:|dashboard:artifacts:|preference:skip_trial:)(\d+)(:.*|)")
 _PARENTS = re.compile(r"\w+:parent:\d+")  # of Optuna's genetic samplers: a list of trials' ids
 
@@ -191,6 +192,8 @@ class _Copy:
             self._table(table, self._belongs(table), self._moved)
         jobs = sa.true() if whole else schema.JOBS.c.id.in_(self._jobs())
         self._table(schema.JOBS, jobs, dict, unless_known=True)
+        for table in _OF_SERVICE if whole else ():
+            self._table(table, sa.true(), dict, unless_known=table is not schema.AUDIT)
         return Copied(tuple(self.names.values()), self.rows, self.known, self.improved)
 
     def _of_studies(self) -> sa.ColumnElement[bool]:

@@ -26,6 +26,7 @@ CONNECT = {  # to a server: what a firewall has dropped is noticed, not waited f
     "application_name": "nas",
 }
 _ADVISORY_LOCK = 0x6E6173  # "nas": one process at a time migrates a PostgreSQL store
+_QUEUE_LOCK = 0x6E6174  # one process at a time chooses from the queue of searches, or adds to it
 _NO_DATABASE = re.compile(r'database ".*" does not exist')
 
 
@@ -47,7 +48,8 @@ class SQLite:
     holds_types = False  # any value fits any column
     triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
     reading: Mapping[str, Any] = {"deferred": True}  # options of a connection that only reads
-    exclude_migrations = lock = staticmethod(_nothing)  # a transaction is the only writer
+    # a transaction is the only writer
+    exclude_migrations = exclude_takers = lock = staticmethod(_nothing)
     how_to_create = staticmethod(_nothing)  # a file is made when it is opened
 
     def options(self, _url: sa.URL) -> dict[str, Any]:
@@ -163,6 +165,10 @@ class PostgreSQL:
     def exclude_migrations(self, connection: sa.Connection) -> None:
         """Wait until no other process changes tables, and keep others from it in a transaction."""
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+
+    def exclude_takers(self, connection: sa.Connection) -> None:
+        """Keep others from choosing from the queue of searches until the transaction ends."""
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_QUEUE_LOCK)))
 
     def lock(self, connection: sa.Connection, row: sa.Select[Any], key: int) -> None:
         """Lock the row that a statement selects by its `key`, until the transaction ends."""

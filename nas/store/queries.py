@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from nas.architecture import CandidateKey, Value, candidate_key
 from nas.cost import Cost, Limits
-from nas.errors import UNREADABLE, StoreAway, StoreError, unknown
+from nas.errors import UNREADABLE, NotStored, StoreAway, StoreError, unknown
 from nas.objective import Objective
 from nas.pruners.ladder import RungTrial
 from nas.store import dialects, places, schema
@@ -249,8 +249,13 @@ def study(connection: sa.Connection, name: str) -> StudyInfo:
     row = connection.execute(sa.select(schema.STUDIES).where(_s.name == name)).one_or_none()
     if row is None:
         names = [each.name for each in studies(connection)]
-        raise StoreError(unknown("study", name, names, listing="nas status"))
+        raise NotStored(unknown("study", name, names, listing="nas status"))
     return _info(connection, row)
+
+
+def exists(connection: sa.Connection, name: str) -> bool:
+    """Tell whether there is a study of a name."""
+    return connection.execute(sa.select(_s.id).where(_s.name == name)).first() is not None
 
 
 @engines.patient
@@ -456,12 +461,14 @@ def trial(connection: sa.Connection, study_id: int, number: int) -> TrialInfo:
     """Return one trial by its number; raise StoreError when there is none."""
     for info in _infos(connection, _t.study_id == study_id, _t.number == number):
         return info
-    raise StoreError(f"No trial {number} in this study; it has {counts(connection, study_id)}.")
+    raise NotStored(f"No trial {number} in this study; it has {counts(connection, study_id)}.")
 
 
-def trials(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
-    """Return all trials of a study, by number."""
-    return _infos(connection, _t.study_id == study_id)
+def trials(
+    connection: sa.Connection, study_id: int, *, after: int = -1, limit: int | None = None
+) -> list[TrialInfo]:
+    """Return the trials of a study, by number: those after a number, so many at most."""
+    return _infos(connection, _t.study_id == study_id, _t.number > after, limit=limit)
 
 
 def running(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
@@ -469,8 +476,10 @@ def running(connection: sa.Connection, study_id: int) -> list[TrialInfo]:
     return _infos(connection, _o.study_id == study_id, _o.state == "RUNNING")
 
 
-def _infos(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[TrialInfo]:
-    rows = connection.execute(_TRIALS.where(*conditions).order_by(_t.number))
+def _infos(
+    connection: sa.Connection, *conditions: sa.ColumnElement[bool], limit: int | None = None
+) -> list[TrialInfo]:
+    rows = connection.execute(_TRIALS.where(*conditions).order_by(_t.number).limit(limit))
     return [_trial_info(row) for row in rows]
 
 

@@ -28,6 +28,14 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text from outside can be the id of a row of the service.
+
+    A database refuses some texts, such as one with a NUL.
+    """
+    return text.isascii() and text.isalnum() and len(text) <= 32
+
+
 def _given(name: str, *type_: Any, **options: Any) -> sa.Column[Any]:
     return sa.Column(name, *type_, nullable=False, **options)
 
@@ -168,6 +176,80 @@ JOBS = sa.Table(
     sa.Column("message", sa.Text()),
     _time(),
     _time("changed"),
+)
+
+# Who may use the service. `digest` is the SHA-256 of a random secret of 256 bits that is nowhere
+# stored; tokens with the same `owner` see the same searches. The last three are quotas.
+TOKENS = sa.Table(
+    "nas_tokens",
+    METADATA,
+    _key("id", sa.String(32)),
+    _given("name", sa.String(64)),
+    _given("owner", sa.String(64)),
+    _given("digest", sa.String(64)),
+    _given("scopes", _JSON),
+    _given("running", sa.Integer()),
+    _given("queued", sa.Integer()),
+    _given("upload_bytes", sa.BigInteger()),
+    _time(),
+    sa.Column("expires", sa.DateTime()),
+    sa.Column("revoked", sa.DateTime()),
+)
+
+# The queue of searches. `id` is the name of the search's study, `asked` the options as its owner
+# gave them, `options` those that a worker runs. `attempt`, `worker`, `expires_at` and `deaths` are
+# a lease as evaluations have it; `seconds` is how long workers have run it in all.
+SEARCHES = sa.Table(
+    "nas_searches",
+    METADATA,
+    _key("id", sa.String(32)),
+    _given("token_id", sa.ForeignKey("nas_tokens.id"), index=True),
+    _given("owner", sa.String(64)),
+    _given("title", sa.String(255)),
+    _given("asked", _JSON),
+    _given("options", _JSON),
+    sa.Column("client_key", sa.String(128)),
+    _given("priority", sa.Integer()),
+    _given("state", sa.String(16), index=True),
+    sa.Column("message", sa.Text()),
+    _given("worker", sa.String(255), default=""),
+    _given("attempt", sa.Integer(), default=0),
+    _given("deaths", sa.Integer(), default=0),
+    sa.Column("expires_at", sa.Double()),
+    _given("seconds", sa.Double(), default=0.0),
+    _time(),
+    sa.Column("started", sa.DateTime()),
+    sa.Column("finished", sa.DateTime()),
+    _time("changed"),
+    sa.UniqueConstraint("owner", "client_key"),
+)
+
+# Data that was sent to the service; the file's name on its disk is `digest`, the content's SHA-256.
+UPLOADS = sa.Table(
+    "nas_uploads",
+    METADATA,
+    _key("id", sa.String(32)),
+    _given("token_id", sa.ForeignKey("nas_tokens.id"), index=True),
+    _given("owner", sa.String(64)),
+    _given("name", sa.String(255)),
+    _given("digest", sa.String(64)),
+    _given("size", sa.BigInteger()),
+    _given("facts", _JSON),
+    _time(),
+    _given("expires", sa.DateTime()),
+    sa.UniqueConstraint("owner", "digest"),
+)
+
+# Who did something, and how it ended; `who` is a token's id, or the command line.
+AUDIT = sa.Table(
+    "nas_audit",
+    METADATA,
+    sa.Column("id", sa.Integer(), primary_key=True),
+    _given("who", sa.String(64), index=True),
+    _given("action", sa.String(64)),
+    _given("subject", sa.String(255)),
+    _given("outcome", sa.String(64)),
+    _time(),
 )
 
 # Optuna's tables, declared here because importing Optuna's own declarations takes a second.

@@ -4,7 +4,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import optuna
@@ -102,6 +102,14 @@ class Store:
             for recipe_hash, recipe in (recipes or {}).items():
                 insert_new(connection, schema.RECIPES, {"hash": recipe_hash, "json": dict(recipe)})
             return queries.study(connection, name)
+
+    def delete_studies(self, names: Sequence[str]) -> None:
+        """Delete studies with their trials; evaluations stay for others to reuse."""
+        with reported(self.url, "write"):
+            for name in names:
+                with suppress(KeyError):  # another process was first
+                    self.storage.delete_study(self.storage.get_study_id_from_name(name))
+        self.forget_deleted()
 
     def forget_deleted(self) -> None:
         """Forget the studies and trials that Optuna no longer has."""

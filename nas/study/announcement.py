@@ -34,6 +34,8 @@ def announce(prepared: Prepared) -> list[str]:
         f"{latency}; {flight.near_target:.1%} within 10 % of the target, "
         f"{flight.within_limits:.0%} within the limits",
     ]
+    if flight.fitted:
+        lines.append(flight.fitted_line)
     if prepared.left_out:
         sizes = ", ".join(map(str, prepared.left_out))
         lines.append(f"resolutions left out, too large or too small for these images: {sizes}")

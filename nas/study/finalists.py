@@ -21,7 +21,7 @@ from scipy.special import stdtrit
 from nas import pareto, quantities
 from nas.architecture import CandidateKey
 from nas.config import Config, Finals
-from nas.errors import StoreError, UserError, unknown
+from nas.errors import NotStored, StoreError, UserError, unknown
 from nas.objective import Objective
 from nas.report import tables, tradeoff
 from nas.samplers._space import SpaceOracle
@@ -396,7 +396,7 @@ def training_of(
         numbered = (s.trainings[0] for s in finalists if s.trial.number == number)
         return next(numbered, None) or queries.trial(connection, info.id, number)
     if ranked is None:
-        raise StoreError(f"Study {info.name!r} has no complete trial yet; give a trial's number.")
+        raise NotStored(f"Study {info.name!r} has no complete trial yet; give a trial's number.")
     return ranked.picked(pick).trainings[0]
 
 

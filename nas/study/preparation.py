@@ -76,16 +76,17 @@ def prepare(
     """
     check(asked)
     options, executor = asked.complete(), executor or asked.new_executor()
-    space = load_space(options.space) if isinstance(options.space, str) else options.space
+    space = _space(options)
     check_folder(Path(options.out))
     data = data_of(options, say)
     goal, limits = options.goal, options.limits
-    if options.resolution is not None:
-        space = space.at_resolution(options.resolution)
     space, left_out = space.for_images(data.native_resolution)
-    subject = Subject(space, data.in_channels, len(data.classes))
     name = check_study(options.study or f"{space.name}-{data.name}-{goal.short()}")
     url, table = resolve(options.store), None
+    study = find_study(url, name)
+    if study is None or study.config["space"].get("fit_kernels"):  # not in a study of before
+        space = space.fitting()
+    subject = Subject(space, data.in_channels, len(data.classes))
     folder = study_folder(options.out, name, url)
     if goal.target_latency_ms is not None:
         table = table_for(subject, options, url=url, name=name, say=say)
@@ -112,7 +113,7 @@ def prepare(
         finals=finals_of(options, whole),
         finalists=(),  # they are chosen at the search's end
     )
-    if (study := find_study(url, name)) is not None:
+    if study is not None:
         config = lengths.as_stored(config, study.config)
     images = {name: len(split) for name, split in data.splits.items()}
     estimate = _estimate(preflight, config, images, executor.threads, aids.of(data))
@@ -129,6 +130,12 @@ def prepare(
         name, url, config, *budget, executor, estimate, preflight, left_out, own, final, data,
         aids.sources,
     )  # fmt: skip
+
+
+def _space(options: SearchOptions) -> SearchSpace:
+    """Return the space that the options name, at their resolution."""
+    space = load_space(options.space) if isinstance(options.space, str) else options.space
+    return space if options.resolution is None else space.at_resolution(options.resolution)
 
 
 def study_folder(out: str, name: str, url: str) -> str:

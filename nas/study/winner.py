@@ -45,7 +45,7 @@ TOP = 5  # trials in result.json
 SIZED = 1000  # newest complete trials, whose resolutions an export may need
 CURVES = 40  # of the newest trials, in the picture
 # Keys of the configuration that are not in result.json: a machine's paths, the space once more.
-NOT_SHOWN = ("parameters", "space", "folder", "data", "latency", "checkpoints")
+NOT_SHOWN = ("parameters", "space", "folder", "data", "latency", "checkpoints", "unlabelled")
 
 
 @dataclass(frozen=True)

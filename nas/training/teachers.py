@@ -12,7 +12,7 @@ from nas.data.dataset import Images
 from nas.errors import UserError
 from nas.training.changes import Statistics
 from nas.training.images import most_at_once, normalisation, standardised
-from nas.training.methods import Look
+from nas.training.methods import Appearance
 from nas.training.sources import Source
 
 
@@ -54,7 +54,7 @@ class Teacher:
         return replace(self, module=module.to(device))
 
     @torch.no_grad()
-    def logits(self, x: Tensor, look: Look) -> Tensor:
+    def logits(self, x: Tensor, look: Appearance) -> Tensor:
         """Return the answers, (N, classes), to images that are standardised as `look` says.
 
         x: (N, C, R, R). They are resized, and standardised anew, where the teacher's are others.
@@ -71,7 +71,7 @@ class Teacher:
     def probabilities(self, images: Images) -> Tensor:
         """Return the probability of each class, (N, classes), of uint8 images of its own size."""
         device = next(self.module.parameters()).device
-        size, own = most_at_once(self.resolution), Look(self.mean, self.std)
+        size, own = most_at_once(self.resolution), Appearance(self.mean, self.std)
         parts = [
             self.logits(standardised(images[at : at + size], self.mean, self.std, device), own)
             for at in range(0, len(images), size)

@@ -46,8 +46,8 @@ from nas.training.methods import (
     NO_AIDS,
     UNCHANGED,
     Aids,
+    Appearance,
     Guide,
-    Look,
     MicroBatch,
     check_aids,
 )
@@ -323,7 +323,7 @@ def _train_epoch(
     classes = classes_of(material.labels, recipe, device)
     batches = _batches(material, recipe, epoch)
     change = augmenter(recipe.augmentation, material.mean, material.std)
-    mixed, look = mixer(recipe.augmentation), Look(material.mean, material.std, change)
+    mixed, look = mixer(recipe.augmentation), Appearance(material.mean, material.std, change)
     total = torch.zeros((), device=device)
     training.module.train()
     for index, members in enumerate(batches):
@@ -377,7 +377,7 @@ def train_step(
     classes: Classes,
     recipe: Recipe,
     step: int,
-    look: Look = UNCHANGED,
+    look: Appearance = UNCHANGED,
 ) -> Tensor:
     """Make one step of the optimiser and of the EMA; return the loss, detached.
 
@@ -406,7 +406,7 @@ def _micro_batches(
     targets: Mixed,
     classes: Classes,
     recipe: Recipe,
-    look: Look,
+    look: Appearance,
 ) -> Iterator[MicroBatch]:
     """Yield the parts of a batch that the network sees at once, with their part of its loss."""
     weights = [share / total_weights(labels, classes) for labels, share in targets]

@@ -24,7 +24,7 @@ PLAIN = "plain"
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """How an epoch's images are standardised, and how each is changed at random."""
 
     mean: "Statistics" = (0.0,)
@@ -32,7 +32,7 @@ class Look:
     change: "Callable[[Tensor], Tensor]" = lambda x: x
 
 
-UNCHANGED = Look()
+UNCHANGED = Appearance()
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class MicroBatch:
     answer: "Callable[..., Tensor]"
     loss: "Callable[[Tensor], Tensor]"
     targets: "Targets"
-    look: Look
+    look: Appearance
 
 
 @dataclass(frozen=True)

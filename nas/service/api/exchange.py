@@ -1,0 +1,103 @@
+"""Requests and answers: bodies are read within limits, answers have an ETag, nothing is ignored."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+
+from nas.errors import UserError, unknown
+from nas.files.reading import parse_json
+from nas.service.api.problems import MEDIA_TYPE, Fault, Problem, ProblemDetails, pointer
+
+LONGEST_BODY = 2**20  # bytes of a body of JSON
+PATIENCE = 60.0  # seconds in which a body of JSON has come
+JSON = "application/json"
+
+
+class Route(APIRoute):
+    """A route that refuses parameters it does not have, and gives what it answers an ETag."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler."""
+        handle = super().get_route_handler()
+        known = [each.alias for each in self.dependant.query_params]
+
+        async def answer(request: Request) -> Response:
+            wrong = [name for name in request.query_params if name not in known]
+            if wrong:
+                faults = [Fault(_unknown(name, known), parameter=name) for name in wrong]
+                raise Problem(422, faults[0].detail, kind="unknown-option", faults=faults)
+            return _tagged(request, await handle(request))
+
+        return answer
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    return unknown("parameter", name, known) if known else f"There is no parameter {name!r} here."
+
+
+def _tagged(request: Request, response: Response) -> Response:
+    """Return 304 where the client has this very answer already."""
+    body = getattr(response, "body", None)
+    if request.method != "GET" or response.status_code != 200 or not isinstance(body, bytes):
+        return response
+    tag = response.headers.setdefault("ETag", f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    response.headers.setdefault("Cache-Control", "private, no-cache")
+    return unchanged(request, tag) or response
+
+
+def unchanged(request: Request, tag: str) -> Response | None:
+    """Return the answer to a client that has what this tag is of, None if it has not."""
+    given = request.headers.get("If-None-Match", "")
+    has = {each.strip().removeprefix("W/") for each in given.split(",")}
+    return Response(status_code=304, headers={"ETag": tag}) if {tag, "*"} & has else None
+
+
+async def json_body(request: Request) -> Any:
+    """Read a body of JSON; raises Problem for a long, slow or malformed one."""
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != JSON:
+        raise Problem(415, f"The body is {JSON}, not {kind or 'of no type'}.")
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for part in request.stream():
+                size += len(part)
+                if size > LONGEST_BODY:
+                    raise Problem(413, f"A body of JSON has at most {LONGEST_BODY:,} bytes.")
+                parts.append(part)
+    except TimeoutError:
+        raise Problem(408, f"The body has not come within {PATIENCE:.0f} seconds.") from None
+    except ClientDisconnect:
+        raise Problem(400, "The body has not come to its end.") from None
+    try:
+        return parse_json(b"".join(parts).decode(), "The body")
+    except (UserError, UnicodeDecodeError) as error:
+        text = str(error) if isinstance(error, UserError) else "The body: not text in UTF-8."
+        fault = Fault(text, pointer())
+        raise Problem(400, text, kind="no-json", faults=[fault]) from None
+
+
+Body = Annotated[Any, Depends(json_body)]
+
+
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return plain data as an answer."""
+    return JSONResponse(value, status, dict(headers or {}))
+
+
+def takes(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a route says of its body in the OpenAPI document."""
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": dict(schema)}}}}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what a route says of its problems in the OpenAPI document."""
+    schema = {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}
+    content = {MEDIA_TYPE: {"schema": schema}}
+    return {status: {"description": "A problem.", "content": content} for status in statuses}

@@ -1,0 +1,83 @@
+"""What the routes of one server share: its store, where it looks for data, where it keeps files."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, cast
+
+import sqlalchemy as sa
+from fastapi import Depends, Request, Security
+
+from nas.data import archive, formats
+from nas.errors import NasError, NotFound, StoreError
+from nas.service.api.access import permitted
+from nas.store import audit, queries, searches
+from nas.store.searches import Search
+from nas.store.store import Store
+from nas.store.tokens import Token
+from nas.store.uploads import Upload
+
+
+def endings() -> list[str]:
+    """Return how the names of files end that can be sent: archives of images, data files."""
+    return [*archive.TYPES, *formats.endings()]
+
+
+def ending(name: str) -> str:
+    """Return how a file's name ends, which says how it is read; empty for no file of data."""
+    return max((each for each in endings() if name.lower().endswith(each)), key=len, default="")
+
+
+@dataclass(frozen=True)
+class Service:
+    """One server: `url` is its store's, `roots` the folders below which data may be named.
+
+    `folder` holds uploads and downloads that were built.
+    """
+
+    store: Store
+    url: str
+    folder: Path
+    roots: tuple[Path, ...] = ()
+
+    def search(self, token: Token, search_id: str) -> Search:
+        """Return a search that a token sees; raises NotFound."""
+        with self.store.read() as connection:
+            return searches.get(connection, search_id, token.sees)
+
+    def study(self, token: Token, search_id: str) -> str:
+        """Return the name of a visible search's study; raises NotFound before a worker began it."""
+        search = self.search(token, search_id)
+        with self.store.read() as connection:
+            if not queries.exists(connection, search.id):
+                raise NotFound(f"Search {search.id} is {search.state} and has no study yet.")
+        return search.id
+
+    def upload_path(self, upload: Upload) -> Path:
+        """Return where the content of an upload lies."""
+        return self.folder / "uploads" / f"{upload.digest}{ending(upload.name)}"
+
+    @contextmanager
+    def change(self, token: Token, action: str, subject: str = "") -> Iterator[sa.Connection]:
+        """Begin a transaction that records who does something, and how it ends."""
+        try:
+            with self.store.write() as connection:
+                yield connection
+                audit.record(connection, token.id, action, subject)
+        except StoreError:
+            raise
+        except NasError as error:
+            with self.store.write() as connection:
+                audit.record(connection, token.id, action, subject, type(error).__name__)
+            raise
+
+
+async def _service_of(request: Request) -> Service:
+    return cast(Service, request.app.state.service)
+
+
+Server = Annotated[Service, Depends(_service_of)]
+Reader = Annotated[Token, Security(permitted, scopes=["read"])]
+Submitter = Annotated[Token, Security(permitted, scopes=["submit"])]
+Admin = Annotated[Token, Security(permitted, scopes=["admin"])]

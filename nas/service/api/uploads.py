@@ -1,0 +1,158 @@
+"""Data that a client sends: streamed to disk within a limit, checked by nas's own reader, kept."""
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as PathParameter
+from starlette.requests import ClientDisconnect
+
+from nas.errors import DataError, DiskFull
+from nas.service.api import child
+from nas.service.api.exchange import Route, answer, problems
+from nas.service.api.problems import Fault, Problem
+from nas.service.api.searches import told
+from nas.service.api.service import Reader, Server, Service, Submitter, ending, endings
+from nas.store import uploads
+from nas.store.tokens import Token
+from nas.store.uploads import Upload
+
+router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=Route)
+KEPT = 30 * 86400.0  # seconds
+BINARY = "application/octet-stream"
+UPLOAD = {
+    "type": "object",
+    "required": ["id", "name", "digest", "size", "expires"],
+    "properties": {"id": {"type": "string", "description": "A search's data: upload:ID."}},
+}
+UploadId = Annotated[str, PathParameter(max_length=64)]
+
+
+def _checked(name: str) -> str:
+    """Return a file's name; raises Problem for one that does not say how it is read."""
+    if not ending(name) or not name.isprintable():
+        text = f"name is a file's that ends in {', '.join(endings())}, not {name!r}."
+        raise Problem(422, text, kind="invalid", faults=[Fault(text, parameter="name")])
+    return name
+
+
+@router.post(
+    "", status_code=201, name="upload",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+    responses={201: told("The upload.", UPLOAD), **problems(400, 411, 413, 415, 507)},
+)  # fmt: skip
+async def upload(
+    request: Request,
+    server: Server,
+    token: Submitter,
+    name: Annotated[str, Query(min_length=1, max_length=200, description="Its file's name.")],
+) -> Response:
+    """Send data: an .npz file or an archive of images; its id is `data` of a search: upload:ID."""
+    _checked(name)
+    if request.headers.get("Content-Type", "").partition(";")[0].strip() != BINARY:
+        raise Problem(415, f"Data is sent as {BINARY}.")
+    await run_sync(_check_room, server, token, _length(request))
+    folder = server.folder / "uploads"
+    folder.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=folder, prefix=".new-", suffix=ending(name), delete=False) as file:
+        try:
+            content = await _received(request, file, token.upload_bytes)
+            file.close()
+            path = Path(file.name)
+            return answer(await run_sync(_keep, server, token, name, path, content), 201)
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
+def _length(request: Request) -> int:
+    text = request.headers.get("Content-Length", "")
+    if not text.isdecimal():
+        raise Problem(411, "Data is sent with its length: the header Content-Length.")
+    return int(text)
+
+
+def _check_room(server: Service, token: Token, size: int) -> None:
+    if size > token.upload_bytes:
+        raise Problem(413, f"At most {token.upload_bytes:,} bytes may be sent, not {size:,}.")
+    with server.store.read() as connection:
+        uploads.check_quota(connection, token, size)
+
+
+async def _received(request: Request, file: Any, most: int) -> tuple[str, int]:
+    """Write a body to a file; return the digest and the size."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise Problem(413, f"At most {most:,} bytes may be sent.")
+            digest.update(part)
+            await run_sync(file.write, part)
+    except ClientDisconnect:
+        raise Problem(400, "The data has not come to its end.") from None
+    except OSError as error:
+        raise DiskFull(f"The data can't be kept: {error.strerror}.") from None
+    return digest.hexdigest(), size
+
+
+def _keep(
+    server: Service, token: Token, name: str, path: Path, content: tuple[str, int]
+) -> dict[str, Any]:
+    """Check data as `--data` does, and keep it under its digest."""
+    facts = child.run("data", "show", str(path), store=server.url, error=DataError)
+    with server.change(token, "upload", content[0]) as connection:
+        kept = uploads.add(connection, token, name, content, facts=_shown(facts), seconds=KEPT)
+        os.replace(path, server.upload_path(kept))
+    return kept.to_json()
+
+
+def _shown(facts: Any) -> dict[str, Any]:
+    """Return the facts of data without the paths of this server."""
+    return {k: v for k, v in facts.items() if k in ("classes", "splits", "counts", "task", "folds")}
+
+
+@router.get(
+    "",
+    name="uploads",
+    responses={200: told("The newest first.", {"type": "array", "items": UPLOAD})},
+)
+def listed(server: Server, token: Reader) -> Response:
+    """List the uploads that the token sees."""
+    with server.store.read() as connection:
+        return answer([each.to_json() for each in uploads.uploads(connection, token.sees)])
+
+
+@router.get("/{upload_id}", name="one_upload", responses={200: told("The upload.", UPLOAD)})
+def one(server: Server, token: Reader, upload_id: UploadId) -> Response:
+    """Return what is known of an upload."""
+    with server.store.read() as connection:
+        return answer(uploads.get(connection, upload_id, token.sees).to_json())
+
+
+@router.delete(
+    "/{upload_id}", status_code=204, name="delete_upload",
+    responses={204: {"description": "It is gone."}},
+)  # fmt: skip
+def delete(server: Server, token: Submitter, upload_id: UploadId) -> Response:
+    """Delete an upload; a search that is to read it fails."""
+    with server.change(token, "delete upload", upload_id) as connection:
+        kept = uploads.get(connection, upload_id, token.sees)
+        alone = uploads.delete(connection, upload_id, token.sees) is not None
+    if alone:
+        _remove(server, kept)
+    return Response(status_code=204)
+
+
+def _remove(server: Service, upload: Upload) -> None:
+    with suppress(OSError):
+        server.upload_path(upload).unlink()

@@ -1,0 +1,144 @@
+"""`nas serve`: the HTTP API on a store, and processes that work off its queue."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+
+from nas.errors import UserError
+from nas.executors._processors import granted
+from nas.files import check_folder
+from nas.service.sockets import is_loopback, listening
+from nas.store import engine as engines
+
+log = logging.getLogger("nas")
+INSTALL = "pip install 'nas[service]'"
+QUICK = 10.0  # seconds: a worker process that ends sooner is begun again after a pause
+LEAVING = 60.0  # seconds for the worker processes to let go of their searches
+BACKLOG = 512
+
+
+@dataclass(frozen=True)
+class Serve:
+    """How a server is started: its address and names, its folders, its worker processes.
+
+    Below `roots` searches may name data; `folder` holds uploads and downloads; `root_path` is the
+    path that a proxy serves it at. With `open_to_loopback` this machine's users need no token.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    names: Collection[str] = ()
+    workers: int = 0
+    roots: Sequence[str] = ()
+    folder: str = "studies/service"
+    root_path: str = ""
+    open_to_loopback: bool = False
+
+    def checked_roots(self) -> tuple[Path, ...]:
+        """Return the data roots; raises UserError for what is no folder."""
+        roots = [Path(root).expanduser() for root in self.roots]
+        for root in roots:
+            if not root.is_dir():
+                raise UserError(f"--data-root is a folder, not {str(root)!r}.")
+        return tuple(root.resolve() for root in roots)
+
+
+def serve(
+    store: str | None = None, how: Serve | None = None, *, say: Callable[[str], None] = print
+) -> None:
+    """Serve the API on a store until Ctrl-C or SIGTERM.
+
+    Raises UserError without the extra and for an address that can't be had, StoreError for a store
+    that can't be opened.
+    """
+    how = how or Serve()
+    try:
+        import uvicorn
+
+        from nas.service.api.app import Serving, application
+    except ImportError:
+        raise UserError(f"The service needs packages of its own: {INSTALL}.") from None
+    from nas.service.api.access import nobody
+    from nas.service.api.service import Service
+    from nas.store.store import Store
+
+    if how.open_to_loopback and not is_loopback(how.host):
+        raise UserError(f"--no-auth-on-loopback is for --host 127.0.0.1, not for {how.host}.")
+    url, roots, folder = engines.resolve(store), how.checked_roots(), Path(how.folder)
+    check_folder(folder)
+    with closing(_bound(how.host, how.port)) as bound, closing(Store.open(url)) as opened:
+        service = Service(opened, url, folder.resolve(), roots)
+        anybody = nobody(opened) if how.open_to_loopback else None
+        app = application(service, Serving(how.host, how.names, how.root_path, anybody=anybody))
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, lifespan="on",
+            timeout_graceful_shutdown=2, proxy_headers=False, backlog=BACKLOG,
+            root_path=how.root_path,
+        )  # fmt: skip
+        shown = f"[{how.host}]" if ":" in how.host else how.host
+        with Workers(url, how.workers):
+            say(f"API of {engines.masked(url)}: http://{shown}:{bound.getsockname()[1]}/api/v1")
+            say("Ctrl-C ends it.")
+            uvicorn.Server(config).run(sockets=[bound])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raises UserError for an address that can't be had."""
+    with listening(host, port):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+class Workers:
+    """Processes of `nas worker`, begun again when they end, until the context ends."""
+
+    def __init__(self, url: str, count: int) -> None:
+        self._url, self._count, self._over = url, count, Event()
+        self._threads: list[Thread] = []
+
+    def __enter__(self) -> "Workers":
+        self._threads = [Thread(target=self._keep, daemon=True) for _ in range(self._count)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ask the processes to let go, and wait for them."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(LEAVING + QUICK)
+
+    def _keep(self) -> None:
+        while not self._over.is_set():
+            began = time.monotonic()
+            process = subprocess.Popen(
+                [sys.executable, "-m", "nas.cli", "worker", *self._share()],
+                stdin=subprocess.DEVNULL,
+                env=os.environ | {"NAS_STORE": self._url}, start_new_session=True,
+            )  # fmt: skip
+            while process.poll() is None:
+                if self._over.wait(0.2):
+                    process.send_signal(signal.SIGTERM)
+                    self._wait(process)
+            if not self._over.is_set():
+                log.warning("a worker has ended with %s and is begun again", process.returncode)
+                self._over.wait(max(0.0, QUICK - (time.monotonic() - began)))
+
+    def _share(self) -> list[str]:
+        """Return the option that gives each of several processes its part of the processors."""
+        return [] if self._count == 1 else ["--workers", str(max(1, granted() // self._count))]
+
+    def _wait(self, process: "subprocess.Popen[bytes]") -> None:
+        try:
+            process.wait(LEAVING)
+        except subprocess.TimeoutExpired:
+            process.kill()

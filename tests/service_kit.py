@@ -1,0 +1,93 @@
+"""The HTTP API in this process, at a port of the loopback, and clients with tokens for it."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import uvicorn
+
+from nas.service.api.app import Serving, application
+from nas.service.api.service import Service
+from nas.store import tokens
+from nas.store.store import Store
+
+ROOT = "/api/v1"
+SEARCH: dict[str, Any] = {"target_flops": "500k", "trials": 2, "epochs": 1, "finalists": 0}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs, its store, and the application behind its gate."""
+
+    base: str
+    store: Store
+    service: Service
+
+    def client(self, *scopes: str, **made: Any) -> httpx.Client:
+        """Return a client with a new token of these scopes; without scopes it has no token."""
+        headers = {}
+        if scopes:
+            with self.store.write() as connection:
+                _, text = tokens.create(connection, "test", scopes, **made)
+            headers["Authorization"] = f"Bearer {text}"
+        return httpx.Client(base_url=self.base + ROOT, headers=headers, timeout=60)
+
+
+@contextmanager
+def serving(url: str, folder: Path, roots: tuple[Path, ...] = (), **how: Any) -> Iterator[Server]:
+    """Serve the API of a store from a thread of this process."""
+    with closing(Store.open(url)) as store:
+        service = Service(store, url, folder / "service", roots)
+        config = uvicorn.Config(
+            application(service, Serving(**how)), port=0, log_config=None, lifespan="off",
+            timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        thread = Thread(target=server.run)
+        thread.start()
+        try:
+            end = time.monotonic() + 30
+            while not server.started:
+                assert time.monotonic() < end, "the server does not start"
+                time.sleep(0.01)
+            port = server.servers[0].sockets[0].getsockname()[1]
+            yield Server(f"http://127.0.0.1:{port}", store, service)
+        finally:
+            server.should_exit = True
+            thread.join(30)
+
+
+def submit(client: httpx.Client, **changes: Any) -> str:
+    """Submit a small search and return its id."""
+    answer = client.post("/searches", json=SEARCH | changes)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def read_events(
+    client: httpx.Client, path: str, last: str | None = None, until: str = "progress"
+) -> list[tuple[str, str, Any]]:
+    """Return the ids, kinds and data of a search's events, up to the first of a kind."""
+    headers = {} if last is None else {"Last-Event-ID": last}
+    found: list[tuple[str, str, Any]] = []
+    fields: dict[str, str] = {}
+    with client.stream("GET", path, headers=headers) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            name, _, value = line.partition(": ")
+            if line:
+                fields[name] = value
+                continue
+            if "event" in fields:
+                found.append((fields["id"], fields["event"], json.loads(fields["data"])))
+                if fields["event"] == until:
+                    break
+            fields = {}
+    return found

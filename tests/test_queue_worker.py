@@ -1,0 +1,224 @@
+"""Workers of the queue: searches that run, are stopped, killed, taken over, and deleted."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from search_kit import command, write_inputs
+from store_kit import opened, ready
+
+from nas.search_space import load
+from nas.service import worker
+from nas.service.searching import in_time
+from nas.service.worker import QueueWorker
+from nas.store import queries, searches, tokens
+from nas.store.searches import Search, Wanted
+from nas.store.store import Store
+from nas.store.tokens import Token
+
+TRIALS = 4
+WAITED = 120.0  # seconds, on a busy machine
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of an empty store on each kind of database."""
+    with ready(request.param, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """Yield the store itself."""
+    with opened(url) as made:
+        yield made
+
+
+@pytest.fixture
+def me(store: Store) -> Token:
+    """Return a token that may have three searches running."""
+    with store.write() as connection:
+        return tokens.create(connection, "me", ["submit"], quotas=tokens.Quotas(running=3))[0]
+
+
+def submit(store: Store, by: Token, folder: Path, **given: Any) -> str:
+    """Put a tiny search into the queue, its space as JSON."""
+    space, data = write_inputs(folder)
+    asked = {"data": "tones", "target_flops": "50k", "trials": TRIALS, "epochs": 2, **given}
+    asked |= {"pruner": "none", "finalists": 0, "folds": 1}
+    run = {"space": load(space).to_json(), "data": data}
+    with store.write() as connection:
+        wanted = Wanted("mine", asked, {**asked, **run, **given})
+        return searches.add(connection, by, wanted)[0].id
+
+
+@contextmanager
+def process(url: str, folder: Path, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `nas worker` beside the test; it is killed at the end."""
+    ours = [*command("worker"), "--out", str(folder / "studies"), "--workers", "1", *words]
+    environment = os.environ | {"NAS_STORE": url}
+    with open(folder / "worker.log", "ab") as log:
+        begun = subprocess.Popen(ours, env=environment, stderr=log, start_new_session=True)
+    try:
+        yield begun
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(begun.pid, signal.SIGKILL)
+        begun.wait(30)
+
+
+def here(store: Store, url: str, folder: Path) -> QueueWorker:
+    """Return a worker inside this process."""
+    where = {"out": str(folder / "studies"), "workers": 1}
+    return QueueWorker(store, url, where, threading.Event())
+
+
+def get(store: Store, search_id: str) -> Search:
+    """Return a search as it is now."""
+    with store.read() as connection:
+        return searches.get(connection, search_id)
+
+
+def until(holds: Callable[[], bool], told: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + WAITED
+    while not holds():
+        assert time.monotonic() < end, told()
+        time.sleep(0.1)
+
+
+def wait_for(store: Store, search_id: str, *states: str) -> Search:
+    """Wait until a search is in one of these states."""
+    until(lambda: get(store, search_id).state in states, lambda: get(store, search_id))
+    return get(store, search_id)
+
+
+def begun(store: Store, search_id: str) -> bool:
+    """Tell whether an epoch of a search's study is done."""
+    with store.read() as connection:
+        if search_id not in {study.name for study in queries.studies(connection)}:
+            return False
+        info = queries.study(connection, search_id)
+        counts = queries.counts(connection, info.id)
+        return counts.complete > 0
+
+
+def ended_whole(store: Store, search_id: str) -> bool:
+    """Tell whether a search's study has its trials, each evaluated once, and one look at test."""
+    with store.read() as connection:
+        info = queries.study(connection, search_id)
+        trials = queries.trials(connection, info.id)
+        looks = queries.test_look_count(connection, info.id)
+    ours = [each for each in trials if each.reused_from is None]
+    networks = {each.architecture_id for each in ours}
+    return (len(ours), len(networks), looks) == (TRIALS, TRIALS, 1)
+
+
+def test_a_worker_runs_a_search_to_its_end(
+    store: Store, url: str, me: Token, tmp_path: Path
+) -> None:
+    """The study is named by the search's id; a mistake is told in its owner's words; both go."""
+    search, wrong = submit(store, me, tmp_path), submit(store, me, tmp_path, data="no/such")
+    mine = here(store, url, tmp_path)
+    assert mine.run(once=True) == 1
+    ended = get(store, search)
+    assert (ended.state, ended.message, ended.attempt) == ("succeeded", None, 1), ended
+    assert ended.seconds > 0
+    assert ended_whole(store, search)
+    folder = tmp_path / "studies" / search
+    assert (folder / "best" / "model.py").is_file()
+    assert [*(folder.parent / "artifacts").iterdir()] != []
+    assert mine.run(once=True) == 1
+    assert get(store, wrong).state == "failed"
+    assert "no/such" in str(get(store, wrong).message)
+    with store.write() as connection:
+        for each in (search, wrong):
+            searches.begin_to_delete(connection, each)
+    assert mine.run(once=True) == 0
+    with store.read() as connection:
+        assert queries.studies(connection) == []
+        assert searches.to_delete(connection) == []
+    assert not folder.exists()
+    assert [*(folder.parent / "artifacts").iterdir()] == []
+    assert not (folder.parent / worker.LOGS / f"{search}.log").exists()
+
+
+@pytest.mark.parametrize("victim", ["worker", "search"])
+def test_a_killed_search_goes_on(
+    store: Store, url: str, me: Token, tmp_path: Path, victim: str
+) -> None:
+    """`kill -9` of the worker, or of the search's process: another attempt ends it; none double."""
+    search = submit(store, me, tmp_path, epochs=20)
+    with process(url, tmp_path) as first:
+        until(lambda: begun(store, search), lambda: (tmp_path / "worker.log").read_text())
+        if victim == "worker":
+            first.kill()
+            first.wait(30)
+            with process(url, tmp_path):
+                ended = wait_for(store, search, "succeeded", "failed")
+        else:
+            words = ["pgrep", "-P", str(first.pid)]
+            found = subprocess.run(words, capture_output=True, text=True, timeout=60)
+            (child,) = map(int, found.stdout.split())
+            os.kill(child, signal.SIGKILL)
+            ended = wait_for(store, search, "succeeded", "failed")
+    log = (tmp_path / "worker.log").read_text()
+    assert (ended.state, ended.attempt) == ("succeeded", 2), (ended, log)
+    assert ended_whole(store, search)
+
+
+def test_a_search_is_paused_goes_on_and_is_cancelled(
+    store: Store, url: str, me: Token, tmp_path: Path
+) -> None:
+    """Its process stops, its trials stay, and the worker lets go at SIGTERM without a death."""
+    search = submit(store, me, tmp_path, epochs=40)
+    with process(url, tmp_path) as running:
+        until(lambda: begun(store, search), lambda: (tmp_path / "worker.log").read_text())
+        with store.write() as connection:
+            assert searches.pause(connection, search).state == "pausing"
+        assert wait_for(store, search, "paused").deaths == 0
+        with store.write() as connection:
+            assert searches.resume(connection, search).state == "queued"
+        wait_for(store, search, "running")
+        running.terminate()
+        assert running.wait(60) == 0
+        assert (get(store, search).state, get(store, search).deaths) == ("queued", 0)
+    with process(url, tmp_path):
+        wait_for(store, search, "running")
+        with store.write() as connection:
+            searches.cancel(connection, search)
+        assert wait_for(store, search, "cancelled").attempt == 3
+
+
+def test_a_search_of_a_worker_that_was_replaced_stops(
+    store: Store, url: str, me: Token, tmp_path: Path
+) -> None:
+    """A worker that has lost its lease ends its process and writes nothing."""
+    search = submit(store, me, tmp_path, epochs=200)
+    mine = here(store, url, tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        taken = pool.submit(mine.run, once=True)
+        wait_for(store, search, "running")
+        with store.write() as connection:
+            searches.expire(connection, [mine.name])
+            heir = searches.take(connection, "another:1", 60.0)
+            assert heir is not None
+        assert taken.result(WAITED) == 1
+    assert get(store, search) == heir
+
+
+def test_a_time_limit_counts_over_all_attempts() -> None:
+    """What has run before is taken off; a search by trials alone has no limit."""
+    assert in_time({"time": "30m"}, 0.0) == {"time": "30m"}
+    assert in_time({"time": "30m"}, 600.0) == {"time": 1200.0, "trials": None}
+    assert in_time({"trials": 3}, 600.0) == {"trials": 3}
+    assert in_time({}, 600.0) == {"time": 1200.0, "trials": 24}
+    assert in_time({"time": 60, "trials": 3}, 600.0) == {"time": 1.0, "trials": 3}

@@ -81,8 +81,10 @@ def pack(given: Given, *, here: bool) -> Packed:
     sent["data"] = _data(search.data, here, packed)
     if search.unlabelled is not None:
         sent["unlabelled"] = _seen("--unlabelled", search.unlabelled, here, packed)
-    if search.teacher is not None and _is_path(search.teacher):
-        sent["teacher"] = _seen("--teacher", search.teacher, here, packed)
+    for name, source in (("start_from", search.start_from), ("teacher", search.teacher)):
+        if source is not None and _is_path(source):
+            flag = options.declared()[name].flag
+            sent[name] = _seen(flag, source, here, packed)
     is_said = here or given.get("out") is not None
     sent["out"] = _folder("out", search.out if is_said else None, here)
     if search.checkpoints is not None:
@@ -132,8 +134,9 @@ def _data(given: str, here: bool, packed: Packed) -> str:
 
 
 def _is_path(source: str) -> bool:
-    """Tell a teacher that is a file or a folder from one of the store."""
-    return "/" in source or source.endswith(".safetensors") or Path(source).exists()
+    """Tell weights that are a file or a folder from those of the store or of timm."""
+    is_named = "/" in source or source.endswith(".safetensors") or Path(source).exists()
+    return is_named and not source.startswith("timm:")
 
 
 def _seen(flag: str, given: str, here: bool, packed: Packed, others: str = "") -> str:

@@ -59,7 +59,7 @@ CHOSEN = frozenset(
 )  # fmt: skip
 
 # Settings that a script has at their neutral value alone, and those of the methods it has not.
-REFUSED = frozenset({"method", "start"})
+REFUSED = frozenset({"method", "start", "layer_decay", "frozen_epochs"})
 OF_METHODS = frozenset(
     {"teacher", "unlabelled"}
     | {name for name, setting in declared().items() if setting.group == "method"} - {"method"}

@@ -14,7 +14,7 @@ from nas.data import DataSet
 from nas.data.unlabelled import Unlabelled, load_unlabelled
 from nas.errors import UserError
 from nas.network import cost
-from nas.quantities import short
+from nas.quantities import from_here, short
 from nas.study.options import SearchOptions
 from nas.training.methods import Aids, check
 from nas.training.recipe import Recipe
@@ -70,13 +70,16 @@ def given_aids(options: SearchOptions, data: DataSet, say: Callable[[str], None]
     say(f"teacher {teacher.name}: {teacher.architecture.id}, {params} parameters")
     if (by := teacher.trained_by) is not None and by.fingerprint == data.fingerprint:
         if by.folds > 1:
-            say("the teacher was trained on the validation images as well: scores may be too high")
+            raise UserError(
+                f"A teacher of {data.name!r} has not seen its validation images, which are scored; "
+                f"{teacher.name} was trained on {by.folds} folds, so on all of them."
+            )
     elif by is not None:
         say(f"the teacher was trained on {by.data}: its classes are taken in their order")
     if options.unlabelled is None:
         return GivenAids(teacher)
     images = load_unlabelled(options.unlabelled, data, Path(options.out, CACHE))
-    say(f"{images.count:,} images without labels below {options.unlabelled}")
+    say(f"{images.count:,} images without labels below {from_here(Path(options.unlabelled))}")
     return GivenAids(teacher, images)
 
 

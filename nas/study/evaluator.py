@@ -145,10 +145,14 @@ class Training:
     ) -> "TrainResult":
         """Train; once more with accumulated gradients where a whole batch exceeds the memory."""
         from nas.training import trainer
+        from nas.training.sources import kept
 
         refit = self.config.finals is None  # else the finalists are handed over, not the trials
         images, aids = self.images(), self._aids(recipe)
-        train = partial(trainer.train, architecture, images, recipe, refit=refit, aids=aids)
+        sources = partial(kept, self.config.checkpoint_root)
+        train = partial(
+            trainer.train, architecture, images, recipe, refit=refit, sources=sources, aids=aids
+        )
         try:
             return train(control=control)
         except OutOfMemory as error:

@@ -6,6 +6,7 @@ not change under a study's name, and the documents' table. `read` checks each va
 `check` all of them together; both need neither data nor a store, and this module no torch.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -134,6 +135,16 @@ def _settings(value: Any, flag: str) -> tuple[str, ...]:
     return tuple(recipe_file.word(*recipe_file.read_word(str(word), flag)) for word in words)
 
 
+def _weights(source: str, flag: str) -> str:
+    """Refuse a file of weights that would have to be unpickled, and a URL."""
+    if is_url(source) or source.endswith((".pt", ".pth", ".ckpt", ".bin", ".pkl", ".npz")):
+        raise UserError(
+            f"{flag} is STUDY:TRIAL or STUDY, a folder of nas train, a .safetensors file of one, "
+            f"or timm:NAME, not {source!r}."
+        )
+    return source
+
+
 def _data(source: str, _: str) -> str:
     """Refuse a URL that is no data file's or has a secret in it."""
     if is_url(source):
@@ -162,20 +173,11 @@ def _patterns(value: Any, flag: str) -> tuple[str, ...]:
     return tuple(patterns)
 
 
-def _teacher(source: str, flag: str) -> str:
-    """Refuse a file of another kind, and a URL: weights are read from the store and from disks."""
-    if not source or is_url(source) or source.endswith((".pt", ".pth", ".bin", ".onnx", ".py")):
-        raise UserError(
-            f"{flag} is STUDY:TRIAL or STUDY of the store, a folder of nas train or of a search's "
-            f"winner, or a .safetensors file of one, not {source!r}."
-        )
-    return source
-
-
 def _unlabelled(folder: str, flag: str) -> str:
+    """Return a folder as a path that holds in any other."""
     if not folder or is_url(folder):
         raise UserError(f"{flag} is a folder of image files, not {folder!r}.")
-    return folder
+    return os.path.abspath(folder)
 
 
 def _forbid(value: Any, flag: str) -> tuple[str, ...]:
@@ -345,12 +347,19 @@ class SearchOptions:
         (), "A value of the recipe, such as optimiser.learning_rate=3e-3; may be given again and "
         "again, and wins over all else.", TRAIN, unit="key=value", page="recipes", read=_settings,
         repeats=True, fixes="recipe_hash")
+    start_from: str | None = _option(
+        None, "Trained weights that every training starts from: STUDY:TRIAL, a folder of nas "
+        "train, a .safetensors file, timm:NAME.", TRAIN, page="transfer", unit="weights",
+        read=_weights, unset="random weights", fixes="recipe_hash", tunes=False)
+    inherit: bool = _option(
+        False, "Start each trial from the weights of its nearest trained relative in the study.",
+        TRAIN, page="transfer", fixes="inherit", tunes=False)
     forbid: tuple[str, ...] = _option(
         (), "Augmentations that would destroy the labels, such as flip,rotation.", TRAIN,
         page="data", read=_forbid, fixes="recipe_hash")
     teacher: str | None = _option(
         None, "Trained network that the others learn from: STUDY:TRIAL, STUDY, or the folder or "
-        ".safetensors file of one.", TRAIN, unit="source", page="methods", read=_teacher,
+        ".safetensors file of one.", TRAIN, unit="source", page="methods", read=_weights,
         fixes="recipe_hash")
     unlabelled: str | None = _option(
         None, "Folder of images without labels, which the teacher labels.", TRAIN, unit="folder",
@@ -505,8 +514,9 @@ def resumable() -> Mapping[str, Declared]:
 
 
 TRAINED = (  # the options of a search that `nas train` takes
-    *("data", "groups", "include", "exclude", "resolution", "recipe", "set", "forbid"),
-    *("teacher", "unlabelled", "metric", "folds", "epochs", "seed"),
+    *("data", "groups", "include", "exclude", "resolution", "recipe", "set", "start_from"),
+    *("teacher", "unlabelled", "forbid", "metric"),
+    *("folds", "epochs", "seed"),
     *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
     *("study", "store", "checkpoints", "showcase", "track"),
 )

@@ -26,7 +26,7 @@ UPLOAD = "upload:"
 # Where a search runs, what it writes and whom it tells is the server's to say. Of other studies'
 # weights and of folders a client knows nothing.
 SERVERS = frozenset((
-    *("teacher", "unlabelled"),
+    *("start_from", "teacher", "unlabelled"),
     *("store", "out", "checkpoints", "showcase", "track", "latency_host", "latency_table"),
     *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
 ))  # fmt: skip

@@ -134,8 +134,8 @@ def test_a_search_learns_from_a_teacher(here: Path) -> None:
         (["--teacher", "teacher", "--folds", "2"], "needs training.folds = 1, not 2"),
         (["--teacher", "nobody"], "'nobody' names no weights"),
         (["--teacher", "teacher", "--data", "tones.npz"], "has 2, teacher 10"),
-        (["--teacher", "teacher", "--unlabelled", "nowhere"], "a folder of image files; nowhere"),
-        (["--teacher", "teacher", "--unlabelled", "empty"], "image files; empty has none"),
+        (["--teacher", "teacher", "--unlabelled", "nowhere"], "nowhere is none"),
+        (["--teacher", "teacher", "--unlabelled", "empty"], "empty has none"),
         (["--teacher", "teacher", "--unlabelled", "more", "--rounds", "0"], "--rounds is a whole"),
     ],
 )

@@ -23,13 +23,12 @@ from nas.study.options import Declared
 from nas.training import recipe_file, recipes
 
 UPLOAD = "upload:"
-# Where a search runs, what it writes and whom it tells is the server's to say. Of other studies'
-# weights and of folders a client knows nothing.
-SERVERS = frozenset((
-    *("start_from", "teacher", "unlabelled"),
-    *("store", "out", "checkpoints", "showcase", "track", "latency_host", "latency_table"),
-    *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
-))  # fmt: skip
+# Where a search runs, what it writes and whom it tells is the server's to say.
+SERVERS = frozenset(
+    name
+    for name, one in options.declared().items()
+    if one.local or one.group == options.WHERE or name == "showcase"
+)
 HIGHEST = 100  # priority
 _AMOUNT = r"^\s*[0-9]*\.?[0-9]+\s*[A-Za-z]*\s*$"
 FindUpload = Callable[[str], Path]

@@ -111,6 +111,9 @@ def write_images(folder: Path) -> None:
         path = folder / "my_images" / ("cat", "dog")[index % 2] / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
+        path = folder / "more_images" / f"{index}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(255 - image).save(path)
     rows = (f"my_images/{('cat', 'dog')[n % 2]}/{n}.png,{n % 2}\n" for n in range(len(pixels)))
     (folder / "labels.csv").write_text("file,label\n" + "".join(rows))
 
@@ -282,7 +285,8 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
 
 def lines_of(fence: Fence) -> list[str]:
     """Return a shell block's commands; in a console, the text after the prompt."""
-    lines = fence.text.replace("\\\n", " ").splitlines()
+    text = fence.text.replace("\\\n", " ")
+    lines = re.sub(r"\s*&&\s*", "\n", text).splitlines()
     if fence.language == "console":
         lines = [line[2:] for line in lines if line.startswith("$ ")]
     return [line for line in lines if line.strip() and not line.startswith("#")]

@@ -113,7 +113,9 @@ def main() -> None:
     parser.add_argument("--folder", default="build/inheritance", help="for the studies")
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/inheritance.json"))
     given = parser.parse_args()
-    rows: list[Row] = json.loads(given.results.read_text()) if given.results.exists() else []
+    rows: list[Row] = (
+        json.loads(given.results.read_text())["rows"] if given.results.exists() else []
+    )
     done = {(row["data"], row["arm"], row["seed"], row["seconds"]) for row in rows}
     for seed in range(given.seeds):
         for data in given.data:
@@ -121,7 +123,7 @@ def main() -> None:
                 if (data, arm, seed, given.seconds) in done:
                     continue
                 rows.append(searched(data, arm, seed, given))
-                write_json(given.results, rows)
+                write_json(given.results, {"rows": rows})
                 print(json.dumps(rows[-1]), flush=True)
     print(table(rows))
 

@@ -276,32 +276,28 @@ def _search_coefficients(
             for phi in phis:
                 rounding.scale(architecture, by._replace(phi=phi))
     title = f"{name}-scaling"
-    candidates = [rounding.scale(architecture, by) for by in distinct.values()]
     settings: dict[str, Any] = {"trials": len(distinct), "sampler": "grid", "pruner": "none"}
     settings["no_finalists"] = True  # every candidate is trained alike
     if config:
         settings |= {"seed": config.recipe.seed, "set": _recipe_of(config, given)}
         settings |= family_training.images_of(config, data)
     space = family.coefficient_space(title, architecture, list(distinct.values()), rounding)
+    candidates = family.searched(space, architecture, distinct.values())
+    costs = [network.cost(each).macs for each in candidates]
+    twice = round(family.TOTAL * (1 + tolerance) * network.cost(architecture).macs)
     result = search(
         space,
         data,
-        round(family.TOTAL * (1 + tolerance) * network.cost(architecture).macs),
+        min(twice, max(costs)),
         objective="hard",
-        max_flops=max(network.cost(each).macs for each in candidates),
+        max_flops=max(costs),
         study=given.get("study", title),
         out=folder,
         **settings | {key: given[key] for key in PASSED if key in given},
         **how,
     )
-    # A search cuts kernels that are larger than their maps.
-    sizes = {"in_channels": architecture.in_channels, "classes": architecture.classes}
-    trained = {
-        space.fitting().decode(values, **sizes).id: by
-        for by in distinct.values()
-        for values in [{family.PARAMETER: family.label(by)} if space.parameters() else {}]
-    }
-    return architecture, trained[result.best.architecture.id], result.name
+    by_id = {each.id: by for each, by in zip(candidates, distinct.values(), strict=True)}
+    return architecture, by_id[result.best.architecture.id], result.name
 
 
 def _recipe_of(config: "Config", given: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ not change under a study's name, and the documents' table. `read` checks each va
 `check` all of them together; both need neither data nor a store, and this module no torch.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -51,8 +52,9 @@ class Declared:
     values there are, and `kind` is the word for one of them where that is not the option's name.
     The keys `fixes` of a stored configuration may not change under a study's name; a `recipe`
     option is the recipe's field of that name, and one that `repeats` is given several times. `nas
-    resume` takes the options that are `resumes`; Ray Tune decides those that are not `tunes`. The
-    last three fields are filled in.
+    resume` takes the options that are `resumes`; Ray Tune decides those that are not `tunes`. A
+    `local` option names a place that the searching machine reads, writes or reaches: a client of
+    the service can't set it. The last three fields are filled in.
     """
 
     help: str
@@ -70,6 +72,7 @@ class Declared:
     repeats: bool = False
     resumes: bool = False
     tunes: bool = True
+    local: bool = False
     name: str = ""
     types: tuple[Any, ...] = ()
     default: Any = None
@@ -170,6 +173,13 @@ def _patterns(value: Any, flag: str) -> tuple[str, ...]:
             f"{flag} is a pattern of files such as 'masks' or '*_thumb.*', not {value!r}."
         )
     return tuple(patterns)
+
+
+def _unlabelled(folder: str, flag: str) -> str:
+    """Return a folder as a path that holds in any other."""
+    if not folder or is_url(folder):
+        raise UserError(f"{flag} is a folder of image files, not {folder!r}.")
+    return os.path.abspath(folder)
 
 
 def _forbid(value: Any, flag: str) -> tuple[str, ...]:
@@ -307,14 +317,14 @@ class SearchOptions:
         fixes="parameters space")
     latency_table: str | None = _option(
         None, "File of nas latency table, for --target-latency.", WHAT, page="latency",
-        unset="one is made first", fixes="objective")
+        unset="one is made first", fixes="objective", local=True)
     latency_backend: str | None = _option(
         None, f"What runs the networks of a table that is made: {either(backends.names())}.",
         WHAT, page="latency", kind="latency back end", names=backends.names,
         unset="onnxruntime, where it is installed")
     latency_host: str | None = _option(
         None, "Make the table on another machine: user@host for ssh.", WHAT, page="latency",
-        read=_host, unset="this machine")
+        read=_host, unset="this machine", local=True)
     latency_batch: int | None = _option(
         None, "Images at once in a table that is made.", WHAT, unit="images", at_least=1, unset="1")
     latency_seconds: float | None = _option(
@@ -342,13 +352,20 @@ class SearchOptions:
     start_from: str | None = _option(
         None, "Trained weights that every training starts from: STUDY:TRIAL, a folder of nas "
         "train, a .safetensors file, timm:NAME.", TRAIN, page="transfer", unit="weights",
-        read=_weights, unset="random weights", fixes="recipe_hash", tunes=False)
+        read=_weights, unset="random weights", fixes="recipe_hash", tunes=False, local=True)
     inherit: bool = _option(
         False, "Start each trial from the weights of its nearest trained relative in the study.",
         TRAIN, page="transfer", fixes="inherit", tunes=False)
     forbid: tuple[str, ...] = _option(
         (), "Augmentations that would destroy the labels, such as flip,rotation.", TRAIN,
         page="data", read=_forbid, fixes="recipe_hash")
+    teacher: str | None = _option(
+        None, "Trained network that the others learn from: STUDY:TRIAL, STUDY, or the folder or "
+        ".safetensors file of one.", TRAIN, unit="source", page="methods", read=_weights,
+        local=True, fixes="recipe_hash")
+    unlabelled: str | None = _option(
+        None, "Folder of images without labels, which the teacher labels.", TRAIN, unit="folder",
+        page="methods", read=_unlabelled, local=True, fixes="recipe_hash")
     metric: str | None = _option(
         None, f"Metric of the objective: {either(metrics.names())}; CLASS is a class's name.",
         TRAIN, page="data", read=_metric,
@@ -414,16 +431,18 @@ class SearchOptions:
         None, "Name of the study.", WRITTEN, read=check_study, unset="space, data and target")
     store: str | None = _option(
         None, "Database URL.", WRITTEN, page="../reference/store", read=_store,
-        unset="NAS_STORE, else sqlite:///studies/nas.db", resumes=True)
-    out: str = _option("studies", "Folder of the study folders.", WRITTEN, read=_out)
+        unset="NAS_STORE, else sqlite:///studies/nas.db", resumes=True, local=True)
+    out: str = _option(
+        "studies", "Folder of the study folders.", WRITTEN, read=_out, local=True)
     checkpoints: str | None = _option(
         None, "Folder or URL that all machines see, for checkpoints.", WRITTEN,
-        page="../how-it-works/executors", read=_checkpoints, unset="in the study's folder")
+        page="../how-it-works/executors", read=_checkpoints, unset="in the study's folder",
+        local=True)
     showcase: bool = _option(
         True, "Notes, code and diagrams for the dashboard.", WRITTEN, page="dashboard")
     track: tuple[str, ...] = _option(
         (), f"Programs that are told of each trial: {','.join(trackers.names())}.", WRITTEN,
-        page="trackers", read=trackers.read, resumes=True)
+        page="trackers", read=trackers.read, resumes=True, local=True)
     # fmt: on
 
     @property
@@ -500,7 +519,7 @@ def resumable() -> Mapping[str, Declared]:
 
 TRAINED = (  # the options of a search that `nas train` takes
     *("data", "groups", "include", "exclude", "resolution", "recipe", "set", "start_from"),
-    *("forbid", "metric"),
+    *("teacher", "unlabelled", "forbid", "metric"),
     *("folds", "epochs", "seed"),
     *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
     *("study", "store", "checkpoints", "showcase", "track"),
@@ -519,10 +538,15 @@ def trainable() -> Mapping[str, Declared]:
     return options | {name: replace(options[name], unset=text) for name, text in own.items()}
 
 
-def training_seeds(seeds: Any) -> int:
-    """Read the number of trainings of `nas train`; raises UserError where it can't be."""
-    declared_seeds = replace(declared()["final_seeds"], name="seeds")
-    return int(declared_seeds.checked(seeds))
+def training_count(name: str, value: Any) -> int:
+    """Read the number of seeds or rounds of `nas train`; raises UserError where it can't be."""
+    return int(replace(declared()["final_seeds"], name=name).checked(value))
+
+
+def check_rounds(rounds: int, asked: SearchOptions) -> None:
+    """Refuse several rounds where no teacher begins them."""
+    if rounds > 1 and asked.teacher is None:
+        raise UserError(f"--rounds {rounds} is for a training with --teacher, the first one's.")
 
 
 def budget(trials: int | None, seconds: float | None) -> tuple[int | None, float | None]:
@@ -565,6 +589,7 @@ def check(options: SearchOptions) -> None:
     if options.pruner not in pruners.ladders():
         rule = f"is for --pruner {' or '.join(pruners.ladders())}, not for {options.pruner!r}."
         _refuse(options, rule, "fidelity", "reduction")
+    check_aids(options)
     if options.no_finalists:
         _refuse(options, "is for a search without --no-finalists.", "finalists", "final_seeds")
     from nas.data import check_choice
@@ -572,6 +597,12 @@ def check(options: SearchOptions) -> None:
 
     check_choice(options.data, options.groups, Patterns(options.include, options.exclude))
     options.new_executor()
+
+
+def check_aids(options: SearchOptions) -> None:
+    """Refuse images without labels where no teacher labels them."""
+    if options.teacher is None:
+        _refuse(options, "is for a training with --teacher, which labels the images.", "unlabelled")
 
 
 def check_sources(options: SearchOptions) -> None:

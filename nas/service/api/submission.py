@@ -24,11 +24,11 @@ from nas.training import recipe_file, recipes
 
 UPLOAD = "upload:"
 # Where a search runs, what it writes and whom it tells is the server's to say.
-SERVERS = frozenset((
-    *("store", "out", "checkpoints", "showcase", "track", "latency_host", "latency_table"),
-    "start_from",  # files, and trials of others
-    *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
-))  # fmt: skip
+SERVERS = frozenset(
+    name
+    for name, one in options.declared().items()
+    if one.local or one.group == options.WHERE or name == "showcase"
+)
 HIGHEST = 100  # priority
 _AMOUNT = r"^\s*[0-9]*\.?[0-9]+\s*[A-Za-z]*\s*$"
 FindUpload = Callable[[str], Path]
@@ -79,11 +79,6 @@ def read(body: Any, roots: Sequence[Path], find_upload: FindUpload) -> Submissio
 def default(name: str) -> Any:
     """Return the default of an option."""
     return options.declared()[name].default
-
-
-def refused(name: str, text: str) -> Problem:
-    """Return the problem of one option."""
-    return _problem([Fault(text, pointer(name))])
 
 
 def _problem(faults: list[Fault]) -> Problem:
@@ -245,12 +240,8 @@ def _property(one: Declared) -> dict[str, Any]:
     return facts | {"anyOf": [*kinds, {"type": "null"}]}
 
 
-def listed(name: str) -> list[str]:
-    """Return the names of the recipes or of the spaces there are."""
-    if name == "recipe":
-        return list(recipes.names())
-    return [each["name"] for each in shipped.listed() or ()]
-
-
 def _enumerated(name: str) -> dict[str, Any]:
-    return {"enum": names} if (names := listed(name)) else {}
+    names = (
+        recipes.names() if name == "recipe" else [each["name"] for each in shipped.listed() or ()]
+    )
+    return {"enum": list(names)} if names else {}

@@ -121,12 +121,12 @@ def browser(server: Server, downloads: Path) -> Iterator[Reader]:
     for word in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage",
                  "disable-background-networking", "disable-component-update"):  # fmt: skip
         options.add_argument(f"--{word}")
-    kept = {"download.default_directory": str(downloads)}
-    options.add_experimental_option("prefs", kept)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
     try:
         driver.set_script_timeout(PATIENCE)
+        kept = {"behavior": "allow", "downloadPath": str(downloads)}
+        driver.execute_cdp_cmd("Browser.setDownloadBehavior", kept)
         yield Reader(driver, server.base)
     finally:
         driver.quit()

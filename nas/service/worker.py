@@ -26,6 +26,7 @@ from nas.executors.local import LocalProcesses, WorkerProcess
 from nas.files import check_folder
 from nas.service import searching
 from nas.service.searching import SearchOrder
+from nas.service.serve import SERVER
 from nas.store import dashboard, queries, searches
 from nas.store.engine import masked, patient, resolve
 from nas.store.searches import Search
@@ -209,10 +210,19 @@ def delete(store: Store, search: Search) -> None:
         searches.forget(connection, search.id)
 
 
+def _stop_without(server: int, stop: threading.Event) -> None:
+    """Stop when the server that has begun this process is gone."""
+    while os.getppid() == server and not stop.wait(TICK):
+        pass
+    stop.set()
+
+
 def command(store: str | None, where: Mapping[str, Any], *, once: bool) -> None:
     """Work as a process of its own, which SIGTERM and Ctrl-C end; log on standard error."""
     log_to_stderr(searching.LOG_FORMAT)
     stop = threading.Event()
+    if server := os.environ.get(SERVER):
+        threading.Thread(target=_stop_without, args=(int(server), stop), daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     work(store, where, once=once, stop=stop)

@@ -141,7 +141,7 @@ class Feeds:
     """The feeds of a server: one for each search that somebody watches."""
 
     def __init__(self, server: Service) -> None:
-        self.server, self.is_over = server, False
+        self.server = server
         self._feeds: dict[str, Feed] = {}
 
     async def looks(self, search_id: str) -> AsyncIterator[Look | NasError | None]:
@@ -151,7 +151,7 @@ class Feeds:
         feed.task = feed.task or asyncio.create_task(feed.run())
         seen = 0
         try:
-            while not self.is_over and not feed.task.done():
+            while not feed.task.done():
                 if feed.looks > seen:
                     seen = feed.looks
                     yield feed.last

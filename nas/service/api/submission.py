@@ -215,6 +215,7 @@ def schema() -> dict[str, Any]:
         "description": "The options of nas search, by their names; null is the default.",
         "properties": properties,
         "additionalProperties": False,
+        "examples": [{"space": "mixconv", "data": "digits", "target_flops": "2M", "trials": 2}],
     }
 
 

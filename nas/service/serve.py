@@ -12,16 +12,21 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
-from nas.errors import UserError
+from nas.errors import NasError, UserError
 from nas.executors._processors import granted
 from nas.files import check_folder
 from nas.service.sockets import is_loopback, listening
 from nas.store import engine as engines
 
+if TYPE_CHECKING:
+    from nas.service.api.service import Service
+
 log = logging.getLogger("nas")
 INSTALL = "pip install 'nas[service]'"
 SERVER = "NAS_SERVER_PROCESS"  # the variable of a worker process with the one that began it
+TIDIED = 3600.0  # seconds between two looks for uploads that are over
 QUICK = 10.0  # seconds: a worker process that ends sooner is begun again after a pause
 LEAVING = 60.0  # seconds for the worker processes to let go of their searches
 BACKLOG = 512
@@ -86,10 +91,23 @@ def serve(
             root_path=how.root_path,
         )  # fmt: skip
         shown = f"[{how.host}]" if ":" in how.host else how.host
+        Thread(target=_tidy, args=(service,), daemon=True).start()
         with _asked_to_end(), Workers(url, how.workers):
             say(f"API of {engines.masked(url)}: http://{shown}:{bound.getsockname()[1]}/api/v1")
             say("Ctrl-C ends it.")
             uvicorn.Server(config).run(sockets=[bound])
+
+
+def _tidy(service: "Service") -> None:
+    """Remove what nobody needs any more, now and every hour."""
+    from nas.service.api.uploads import tidy
+
+    while True:
+        try:
+            tidy(service)
+        except (NasError, OSError) as error:
+            log.warning("old uploads are not removed: %s", error)
+        time.sleep(TIDIED)
 
 
 @contextmanager

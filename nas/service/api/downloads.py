@@ -110,7 +110,7 @@ def _exported(server: Service, study: str, name: str, trial: int | None) -> Path
         "recipe": evaluation.recipe_hash, "fidelity": evaluation.fidelity, "study": study,
     }  # fmt: skip
     given = [] if trial is None else ["--trial", str(trial)]
-    words = ("export", study, "--format", name, *given, "--out")
+    words = ("nas.cli", "export", study, "--format", name, *given, "--json", "--out")
     return built(
         server, made_of, "files",
         lambda folder: child.run(*words, str(folder), store=server.url, error=Conflict),

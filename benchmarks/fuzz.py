@@ -9,8 +9,10 @@ Writes benchmarks/results/fuzz.json; status 1 where anything failed.
 """
 
 import argparse
+import csv
 import io
 import json
+import os
 import random
 import resource
 import signal
@@ -22,21 +24,24 @@ import time
 import traceback
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
 
 from nas import data
-from nas.data import archive
+from nas.data import archive, decoders
 from nas.errors import LONGEST, NasError, UserError
 from nas.search_space import load
 from nas.study import options
 from tests.search_kit import arguments, nas_here
+from tests.test_data_formats import cifar, packed, shard
+from tests.test_decoders import WRITERS, save_raw, slices
 
 RESULT = Path(__file__).parent / "results" / "fuzz.json"
 LIMIT = 10.0  # seconds
@@ -141,6 +146,25 @@ def damage_toml(content: bytes, rng: random.Random) -> bytes:
     return "\n".join(lines).encode()
 
 
+def damage_table(content: bytes, rng: random.Random) -> bytes:
+    """Change a few cells or rows of a table, or its text."""
+    if rng.random() < 0.3:
+        return damage(content, rng)
+    rows = list(csv.reader(io.StringIO(content.decode())))
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        at, cells = rng.randrange(len(rows)), (*ODD, "../a/0.png", "/dev/zero", ".", "a|b", "train")
+        match rng.randrange(4):
+            case 0:
+                rows[at] = rows[at] * rng.choice((0, 2, 300))
+            case 1:
+                rows[at:at] = [list(rows[at])] * rng.choice((1, 300))
+            case _ if rows[at]:
+                rows[at][rng.randrange(len(rows[at]))] = str(rng.choice(cells))
+    out = io.StringIO()
+    csv.writer(out).writerows(rows)
+    return out.getvalue().encode(errors="surrogatepass" if rng.random() < 0.5 else "replace")
+
+
 def _places(data: Any) -> Iterator[tuple[Any, Any]]:
     """Yield each place of plain data as its holder and its key."""
     keys = list(data) if isinstance(data, dict) else range(len(data))
@@ -209,6 +233,34 @@ def good_archive(kind: str) -> bytes:
     return out.getvalue()
 
 
+def good_table() -> bytes:
+    """Return a table of image files."""
+    rows = (
+        f"{'ab'[n % 2]}/{n}.png,{'ab'[n % 2]},{('train', 'val')[n // 6]},p{n}\n" for n in range(8)
+    )
+    return ("file,label,split,group\n" + "".join(rows)).encode()
+
+
+def written(name: str, write: Callable[..., object], *more: object) -> Callable[[], bytes]:
+    """Return what gives the content that a function writes into a file of this name."""
+
+    def good() -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder, name), *more)
+            return Path(folder, name).read_bytes()
+
+    return good
+
+
+def write_paths(path: Path) -> None:
+    """Write a table of image files in Parquet."""
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = list(csv.DictReader(io.StringIO(good_table().decode())))
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+
+
 def good_space() -> bytes:
     """Return a search space as JSON."""
     return json.dumps(load("efficientnet").to_json()).encode()
@@ -229,6 +281,10 @@ space = "mobilenet"
 set = ["optimiser.learning_rate=3e-3"]
 max_params = 1.5e6
 pruner = "none"
+"""
+DESCRIPTION = b"""shape = [9, 6]
+type = "uint16"
+byte_order = "little"
 """
 RECIPE = b"""
 [training]
@@ -297,14 +353,35 @@ def configured(path: Path) -> None:
 def loaded(path: Path) -> None:
     """Load a data set of which one image is the input, and resize it."""
     root = path.with_name("pets")
-    for number in range(8):
-        label = root / "ab"[number % 2]
-        label.mkdir(parents=True, exist_ok=True)
-        label.joinpath(f"{number}.png").write_bytes(good_image("PNG"))
+    write_pets(root)
+    (root / decoders.DESCRIPTION).write_bytes(DESCRIPTION)
     path.rename(root / "a" / path.name)
     data.load(root, cache_dir=path.parent).splits["train"].images(8)
 
 
+def described(path: Path) -> None:
+    """Load a data set whose description of .raw files is the input."""
+    write_pets(path.parent)
+    for label in "ab":
+        save_raw(path.parent / label / "x.raw", slices()[0])
+    data.load(path.parent, cache_dir=path.with_name(".cache")).splits["train"].images(8)
+
+
+def whole(path: Path) -> None:
+    """Load a data set that the input holds, or whose images it names, and resize it."""
+    write_pets(path.parent)
+    data.load(path, cache_dir=path.parent).splits["train"].images(8)
+
+
+def write_pets(folder: Path) -> None:
+    """Write images of two classes."""
+    for number in range(8):
+        label = folder / "ab"[number % 2]
+        label.mkdir(parents=True, exist_ok=True)
+        label.joinpath(f"{number}.png").write_bytes(good_image("PNG"))
+
+
+CIFAR = "cifar-10-binary.tar"
 FORMATS = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "bmp": "BMP", "tif": "TIFF", "webp": "WEBP"}
 KINDS = {
     "npz": Kind("x.npz", good_npz, damage, commands("data show {} --json")),
@@ -323,6 +400,19 @@ KINDS = {
         kind: Kind(f"x.{kind}", lambda name=name: good_image(name), damage, told(loaded))  # type: ignore[misc]
         for kind, name in FORMATS.items()
     },
+    **{
+        f"16-bit-{name}".replace(" ", "-"): Kind(
+            f"x{ending}", written(f"x{ending}", write, slices()[0]), damage, told(loaded)
+        )
+        for name, (ending, write) in WRITERS.items()
+    },
+    "raw.toml": Kind(
+        decoders.DESCRIPTION, lambda: DESCRIPTION, damage_toml, told(described)
+    ),
+    "csv": Kind("x.csv", good_table, damage_table, told(whole)),
+    "parquet-of-paths": Kind("x.parquet", written("x.parquet", write_paths), damage, told(whole)),
+    "parquet": Kind("x.parquet", written("x.parquet", shard, range(12)), damage, told(whole)),
+    "cifar": Kind(CIFAR, written(CIFAR, packed, cifar(10)), damage, told(whole)),
     "store": Kind(
         "x.db", good_store, damage_store,
         commands(*READS),
@@ -352,7 +442,11 @@ def try_one(
     """Give one input of a kind to what reads it: exit codes, seconds of the slowest, failures."""
     kind, rng = KINDS[name], random.Random(f"{seed} {name} {number}")
     codes, slowest, failures = Counter[int](), 0.0, []
-    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        chdir(folder),
+        patch.dict(os.environ, XDG_CACHE_HOME=folder),
+    ):
         path = Path(folder, kind.name)
         content = kind.change(good, rng)
         path.write_bytes(content)
@@ -395,6 +489,20 @@ def fuzz(name: str, count: int, seed: int = 0) -> tuple[dict[str, Any], list[Fai
     return row, failures
 
 
+def store(seed: int, rows: Mapping[str, Any], *, fresh: bool) -> None:
+    """Write the counts of these kinds beside the others', or where they are `fresh` alone."""
+    nothing: dict[str, Any] = {"peak_mebibytes": 0, "kinds": {}}
+    before = nothing if fresh else json.loads(RESULT.read_text())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    kinds = {name: rows.get(name) or before["kinds"].get(name) for name in KINDS}
+    result = {
+        "seed": seed,
+        "peak_mebibytes": max(peak, before["peak_mebibytes"]),
+        "kinds": {name: row for name, row in kinds.items() if row},
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
 def main() -> None:
     """Try all kinds, write the counts, end with status 1 where something failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -402,7 +510,7 @@ def main() -> None:
         "--count", type=int, default=10_000, help="inputs, shared by the kinds, fewer stores"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kind", nargs="*", help="only these; the result is not written")
+    parser.add_argument("--kind", nargs="*", help="only these; the others' results stay")
     asked = parser.parse_args()
     rows, failures = {}, []
     kinds = asked.kind or list(KINDS)
@@ -412,12 +520,9 @@ def main() -> None:
         rows[name], failed = fuzz(name, -(-share // shares), asked.seed)
         failures += failed
         print(name, json.dumps(rows[name]), flush=True)
+        store(asked.seed, rows, fresh=not asked.kind)
     for failure in failures[:50]:
         print(failure.kind, failure.number, failure.words, failure.what, file=sys.stderr)
-    if not asked.kind:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        result = {"seed": asked.seed, "peak_mebibytes": peak, "kinds": rows}
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
     if failures:
         raise SystemExit(f"{len(failures)} failures.")
 

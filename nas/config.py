@@ -23,7 +23,8 @@ from nas.training.recipe import Recipe
 from nas.training.recipe_file import changed
 
 CACHE = ".cache"  # folder of resized images, beside the studies
-LATER = ("groups", "include", "exclude", "forbid")  # are stored only where they are given
+# These are stored only where they are given.
+LATER = ("groups", "include", "exclude", "forbid", "inherit")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Config:
     exclude: tuple[str, ...] = ()
     forbid: tuple[str, ...] = ()  # augmentations that would destroy the data's labels
     track: tuple[str, ...] = ()  # trackers that hear of its trials
+    inherit: bool = False  # whether trials start from their nearest trained relative's weights
 
     def recipe_of(self, values: Assignment, turn: int = 0) -> Recipe:
         """Return an assignment's recipe: the study's, with the values that the space chooses.

@@ -72,7 +72,7 @@ def table(architecture_id: str, epoch: int) -> dict[str, float]:
 class Forked:
     """An executor whose workers are forks of the driver."""
 
-    threads = 1
+    threads, crowding = 1, 1.0
 
     def __init__(self, workers: int) -> None:
         self.workers = workers

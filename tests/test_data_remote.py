@@ -1,8 +1,10 @@
 """Data behind a URL: fetched once for each version by whoever comes first; mistakes are told."""
 
 import base64
+import csv
 import io
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from nas.data import archive, remote
 from nas.errors import DataError, UserError
 from nas.study.options import read
 from nas.study.preparation import prepare
+from tests.test_data_formats import write_table
 
 FAR = {"target_flops": "50k", "out": "/shared/studies"}  # of a search that a cluster elsewhere runs
 
@@ -260,7 +263,7 @@ def test_secrets_are_refused_and_not_repeated(load: "partial[object]", url: str)
 @pytest.mark.parametrize(
     ("url", "told"),
     {
-        "another type": ("https://host/x.csv", r"one file: .*an \.npz.*got https://host/x\.csv"),
+        "another type": ("https://host/x.txt", r"one file: .*an \.npz.*got https://host/x\.txt"),
         "a folder": (
             "s3://bucket/images/",
             r"an archive of a folder of images \(.*\); got s3://bucket/images/",
@@ -290,6 +293,51 @@ def test_what_is_no_data_is_told_with_its_url(server: Server) -> None:
     url = server.url("x.npz")
     with pytest.raises(DataError, match=rf"{url}, as it was fetched: .* can't be read"):
         data.load(url)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_brings_its_images(ending: str, server: Server, tmp_path: Path) -> None:
+    """A table behind a URL is the data set of its copy: its images come from its folder, once."""
+    table = write_table(tmp_path / "set")
+    rows = table.read_text().replace("images/00", "images/a b #1")
+    (tmp_path / "set/images/00.png").rename(tmp_path / "set/images/a b #1.png")
+    table.write_text(rows)
+    if ending == "parquet":
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        cells = pa.Table.from_pylist(list(csv.DictReader(rows.splitlines())))
+        parquet.write_table(cells, table.with_suffix(".parquet"))
+    shutil.copytree(tmp_path / "set", server.folder / "set")
+    url = server.url(f"set/table.{ending}?download=1")
+    by_url = data.load(url, groups="patient")
+    by_path = data.load(table.with_suffix(f".{ending}"), groups="patient")
+    assert (by_url.name, by_url.fingerprint) == (by_path.name, by_path.fingerprint)
+    assert len(server.fetched) == 25
+    assert data.load(url, groups="patient").fingerprint == by_url.fingerprint
+    assert len(server.fetched) == 25
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("file,label\n../x.png,a", r"in its folder or below; .* names '\.\./x\.png'.*an archive"),
+        ("file,label\n/etc/passwd,a", "in its folder or below"),
+        ("file,label\nhttp://other/x.png,a", "in its folder or below"),
+        ("file,label\nC:\\x.png,a", "in its folder or below"),
+        ("file,label\nimages/77.png,a", r"they can't be: .*images/77\.png"),
+        ("file,grade\na,b", "as it was fetched: A table needs a column of images"),
+        ("", r"names a large image: .*\.png: .*image_bytes="),
+    ],
+)  # fmt: skip
+def test_a_table_whose_images_cannot_be_fetched(
+    rows: str, told: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path out of its folder, a missing image, one over the limits: told with the table's URL."""
+    write_table(server.folder / "set", rows)
+    monkeypatch.setenv("NAS_LIMITS", "image_bytes=10" if not rows else "")
+    url = server.url("set/table.csv")
+    with pytest.raises(DataError, match=told) as caught:
+        data.load(url)
+    assert url in str(caught.value)
 
 
 def test_a_file_that_changes_meanwhile_is_not_kept(
@@ -346,7 +394,7 @@ def test_a_url_travels_to_a_cluster() -> None:
     assert "s3://bucket/x.npz" in packed.words
     assert packed.warnings == []
     with pytest.raises(DataError, match="that of one file"):
-        pack(FAR | {"data": "s3://bucket/x.csv"}, here=False)
+        pack(FAR | {"data": "s3://bucket/x.txt"}, here=False)
 
 
 def png(level: int) -> bytes:

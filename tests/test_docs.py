@@ -282,7 +282,8 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
 
 def lines_of(fence: Fence) -> list[str]:
     """Return a shell block's commands; in a console, the text after the prompt."""
-    lines = fence.text.replace("\\\n", " ").splitlines()
+    text = fence.text.replace("\\\n", " ")
+    lines = re.sub(r"\s*&&\s*", "\n", text).splitlines()
     if fence.language == "console":
         lines = [line[2:] for line in lines if line.startswith("$ ")]
     return [line for line in lines if line.strip() and not line.startswith("#")]

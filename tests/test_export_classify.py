@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from test_export import FACTS, SMALL, trained
+from test_pixels import png16, tiff16
 
 import nas
 from nas.data.dataset import resize
@@ -108,6 +109,27 @@ def test_pixels_are_read_as_in_training(name: str, tmp_path: Path) -> None:
             0, 3, 1, 2
         )
         assert torch.equal(emitted["read_image"](str(file)), torch.tensor(expected)), file
+
+
+@pytest.mark.parametrize("background", [None, 128])
+def test_colours_of_16_bits_are_read_as_in_training(background: int | None, tmp_path: Path) -> None:
+    """Every pixel of a 16-bit PNG or TIFF in colours, with alpha too, is that of `nas`."""
+    levels = NOISE.integers(0, 5000, (30, 20, 4), np.uint16)
+    levels[..., 3] *= 13
+    for name, content in {
+        "rgb.png": png16(levels[..., :3]), "rgba.png": png16(levels),
+        "rgb.tif": tiff16(levels[..., :3]),
+    }.items():  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+    reading = PixelReading((9.0, 4000.0), background)
+    facts = replace(FACTS, mean=(0.5,) * 3, std=(0.25,) * 3, reading=reading)
+    colours = SMALL.at(in_channels=3)
+    code = export(colours, trained(colours), tmp_path / "best", facts)
+    emitted = runpy.run_path(str(code))
+    for file in [*tmp_path.glob("*.png"), *tmp_path.glob("*.tif")]:
+        expected = resize(read_image(file, 3, reading), SMALL.resolution)[None]
+        found = emitted["read_image"](str(file))
+        assert torch.equal(found, torch.tensor(expected.transpose(0, 3, 1, 2))), file
 
 
 def test_a_wrong_file_ends_with_one_line(

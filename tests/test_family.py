@@ -3,6 +3,7 @@
 import json
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,11 +13,12 @@ from strategies import architectures
 from nas import network
 from nas.architecture import Architecture
 from nas.commands import family as family_commands
-from nas.errors import SpaceError, UserError
+from nas.errors import Interrupted, SpaceError, UserError
 from nas.search_space import coefficients as family
 from nas.search_space import load
 from nas.search_space.coefficients import PARAMETER, Rounding, coefficient_space, label
 from nas.search_space.scaling import Coefficients
+from tests.test_search import rows
 
 EFFICIENTNET = (1.2, 1.1, 1.15)
 ROUNDING = Rounding()
@@ -93,6 +95,10 @@ def test_the_nearest_member_is_the_nearest_of_all() -> None:
         ({"data": "digits", "step": 2.0}, "--step is a number from 0.01 to 1, not 2"),
         ({"data": "digits", "step": 0.9, "tolerance": 0.001}, "give a smaller --step"),
         ({"data": "digits", "tolerance": 1.5}, "--tolerance is a number between 0 and 1"),
+        ({"coefficients": EFFICIENTNET, "seeds": 2}, "--seeds is for the training of the members"),
+        ({"coefficients": EFFICIENTNET, "train": True}, "--train trains the members, which needs"),
+        ({"coefficients": EFFICIENTNET, "train": True, "epochs": 1}, "--epochs is for a search of"),
+        ({"data": "digits", "train": True, "out": None}, "--train writes .* folder: give --out"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_scaled_is_refused(
@@ -101,7 +107,7 @@ def test_what_cannot_be_scaled_is_refused(
     """The rule, the value and what is valid; nothing is written."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
-        family_commands.scale("mixnet_s", out="family", **options)
+        family_commands.scale("mixnet_s", **{"out": "family"} | options)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -177,3 +183,78 @@ def test_coefficients_are_searched_in_a_study_of_their_own(
     assert result(nas_here(*line)) == found
     again = result(nas_here("status", "--study", "tiny-scaling", *store, "--json"))
     assert again["trials"]["complete"] == len(tried)
+
+
+def test_members_are_trained_as_nas_train_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has weights, a study under the finalists' recipe, a look at test; a second time is free.
+
+    Its weights are not overwritten by a family without any, or by another one.
+    """
+    monkeypatch.chdir(tmp_path)
+    searched = arguments(tmp_path, workers=0, trials=1)
+    result(nas_here("search", *searched, "--forbid", "flip,rotation", "--json"))
+    store = ("--store", f"sqlite:///{tmp_path}/nas.db")
+    line = ["scale", "tiny", *store, "--alpha", "1", "--beta", "1.5", "--gamma", "1"]
+    line += ["--phi", "0,1", "--out", "family", "--workers", "0", "--json"]
+    training = ("--train", "--seeds", "2", "--set", "training.epochs=3")
+    found = result(nas_here(*line, *training))
+    for member in found["members"]:
+        trained = member["training"]
+        assert trained["architecture_id"] == member["architecture_id"]
+        assert (trained["seeds"], trained["test_looks"]) == (2, 1)
+        assert set(trained["metrics"]) >= {"accuracy", "loss"}
+        assert Path(member["file"]).with_name("model.safetensors").is_file()
+    recipes = [json.loads(str(text)) for (text,) in rows(tmp_path, "SELECT json FROM nas_recipes")]
+    trainings = [recipe for recipe in recipes if recipe["epochs"] == 3]
+    assert sorted(recipe["seed"] for recipe in trainings) == [0, 1]
+    assert not any({"flip", "rotation"} & recipe["augmentation"].keys() for recipe in trainings)
+    assert Path("family/trained.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(Path("family/family.json").read_text()) == found
+    assert result(nas_here(*line, *training)) == found
+    for others in ([], ["--phi", "0,2", *training]):
+        refused = nas_here(*line, *others)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "phi_0 holds weights" in refused.stderr
+
+
+def test_a_stopped_training_ends_the_family_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that has no weights is the failure that the command tells; later ones are not begun.
+
+    The same call trains the rest.
+    """
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "source.json"
+    source.write_text(json.dumps(mixnet().at(resolution=8).to_json()))
+    how: dict[str, Any] = {
+        "coefficients": (1.1, 1.0, 1.0), "phi": "0,1", "out": "family", "data": "digits",
+        "train": True, "workers": 0, "set": ["training.epochs=1", "training.epoch_updates=1"],
+    }  # fmt: skip
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    stopped = family_commands.scale(str(source), watch=interrupt, **how)
+    assert len(stopped.trainings) == 1
+    assert isinstance(stopped.failure, Interrupted)
+    assert not list(tmp_path.glob("family/*/model.safetensors"))
+    whole = family_commands.scale(str(source), **how)
+    assert whole.failure is None
+    assert len(list(tmp_path.glob("family/*/model.safetensors"))) == len(whole.trainings) == 2
+
+
+def test_a_search_of_coefficients_cuts_kernels_that_do_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best candidate is found though it was trained with smaller kernels than it is scaled."""
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "source.json"
+    source.write_text(json.dumps(load("mixnet_s").decode({}).at(resolution=8).to_json()))
+    found = family_commands.scale(
+        str(source), data="digits", step=0.5, tolerance=0.2, trials=1, epochs=1, workers=0,
+        sampler="random", phi="0",
+    )  # fmt: skip
+    assert label(found.by) in {label(by) for by in family.candidates(0.5, 0.2)}

@@ -24,6 +24,7 @@ from nas.errors import SpaceError, UserError
 from nas.export import Exportable, ExportOptions, Facts, get, names, proof
 from nas.search_space import load, spaces
 from nas.training.images import normalisation
+from tests.test_search import rows
 
 RESOLUTION = 32
 SLOW = ("executorch", "litert")  # whose compilers take seconds for the smallest network
@@ -293,15 +294,30 @@ def test_a_mistake_is_refused_and_nothing_is_written(case: str, tmp_path: Path) 
     assert os.listdir(tmp_path) == []
 
 
+def study_note(folder: Path) -> str:
+    """Return the dashboard's note on the only study of a store."""
+    of = "FROM study_system_attributes WHERE key = 'dashboard:note_str:0'"
+    ((note,),) = rows(folder, f"SELECT value_json {of}")
+    return str(json.loads(str(note)))
+
+
 def test_a_verdict_is_stored_with_the_trial(tmp_path: Path) -> None:
-    """A study's winner is proven on its own images too; nas show tells the verdict afterwards."""
+    """A study's winner is proven on its own images too; nas show, nas top and its note tell it."""
     result(nas_here("search", *arguments(tmp_path, workers=0, trials=1, epochs=1), "--json"))
     store = ("--store", f"sqlite:///{tmp_path}/nas.db")
     for names_ in ("json", "json,torchscript"):
         words = ("--format", names_, "--out", str(tmp_path / "out"), "--json", *store)
-        said = result(nas_here("export", "tiny", *words))["formats"]
+        said_of = result(nas_here("export", "tiny", *words))
+    said = said_of["formats"]
     assert said["torchscript"]["real_images"] == 8
     shown = result(nas_here("show", "--study", "tiny", "--json", *store))["exports"]
     stored = [(one["format"], one["verified"], one["runtime"]) for one in shown]
     assert stored == [(n, said[n]["verified"], said[n]["runtime"]) for n in said]
     assert "exported as torchscript: differs by" in nas_here("show", *store).stdout
+    assert all(one["latency_ms"] > 0 for one in shown)
+    assert "trial 0 is exported: json (" in nas_here("top", *store).stdout
+    words = f"**Exported:** network {said_of['architecture_id']} as json ("
+    assert study_note(tmp_path).count(words) == 1
+    resumed = nas_here("resume", "--study", "tiny", "--trials", "2", "--workers", "0", *store)
+    assert resumed.returncode == 0
+    assert study_note(tmp_path).count(words) == 1

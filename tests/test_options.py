@@ -46,6 +46,8 @@ BAD: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "features": [("macs,x", {}), ("naswot", {"sampler": "tpe"})],
     "recipe": [("shrot", {}), ("missing.toml", {})],
     "set": [("optimiser.lr=1", {}), ("loss.name=focul", {}), ("x", {})],
+    "start_from": [("weights.pth", {}), ("https://host/model.safetensors", {})],
+    "inherit": [("perhaps", {})],
     "forbid": [("flips", {}), ("flip,", {}), ("randaugment_shape", {})],
     "metric": [("acc", {})],
     "folds": [(0, {}), (-3, {})],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nas.executors import Request, local
 from nas.executors import _processors as processors
 
 HERE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -71,3 +72,12 @@ def test_omp_num_threads_is_the_most(
     if said is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", said)
     assert processors.threads(workers) == expected
+
+
+@pytest.mark.parametrize(("workers", "expected"), [(1, 1.0), (2, 1.0), (3, 1.5), (8, 4.0)])
+def test_more_workers_than_processors_take_longer(
+    workers: int, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training takes as many times as long as workers share a processor, for the estimates."""
+    monkeypatch.setattr(processors, "granted", lambda: 2)
+    assert local.make(Request(workers)).crowding == expected

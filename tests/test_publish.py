@@ -23,6 +23,7 @@ from nas import data
 from nas.architecture import Architecture
 from nas.commands.export import Found
 from nas.export.python import parse
+from nas.latency._session import processor
 from nas.report.card import code, papers, text
 from nas.search_space import load
 from nas.training.metrics.predictions import Predictions
@@ -118,6 +119,8 @@ def test_the_card_says_the_numbers(folder: Path) -> None:
         "[arXiv:1907.09595](https://arxiv.org/abs/1907.09595)", "run by torch",
     ):  # fmt: skip
         assert words in card
+    assert re.search(r"\| python \| model.py \| [\d.]+ ms \| equal to the trained network", card)
+    assert "on " + text(processor()) in card
 
 
 def test_the_card_has_the_look_at_the_test_split(store: str, tmp_path: Path) -> None:

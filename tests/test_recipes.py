@@ -352,9 +352,9 @@ def test_the_documents_have_the_tables() -> None:
 
 
 def test_every_field_is_explained() -> None:
-    """Each field that decides a recipe's hash has a key, but for data, seed, ladder, version."""
+    """Each field that decides a recipe's hash has a key, but those of the data and the trial."""
     recipe = Recipe("set", "0" * 32, epochs=3)
-    own = {"data", "fingerprint", "seed", "version", "ladder", "augmentation"}
+    own = {"data", "fingerprint", "seed", "version", "ladder", "augmentation", "start"}
     keys = {key for key in recipe_file.recipe_keys() if not key.startswith("augmentation.")}
     assert len(keys) == len(vars(recipe).keys() - own)
     assert all(row.words for row in recipe_file.recipe_keys().values())

@@ -65,11 +65,12 @@ class Exported:
                 "" if proof.verified is None else f"{proof.verified:.1e}",
                 "" if proof.tolerance is None else f"{proof.tolerance:.0e}",
                 str(proof.real_images),
+                "" if proof.latency_ms is None else f"{proof.latency_ms:.3g}",
                 proof.runtime,
             ]
             for proof in self.proofs.values()
         ]
-        columns = ["format", "file", "#difference", "#allowed", "#real images", "run by"]
+        columns = ["format", "file", "#difference", "#allowed", "#real images", "#ms", "run by"]
         yield tables.Table(columns, rows)
         for proof in self.proofs.values():
             if proof.stated:
@@ -250,12 +251,17 @@ def of_study(found: Found, names: Sequence[str], options: "ExportOptions", out: 
 
 def recorded(found: Found, exported: Exported) -> Exported:
     """Store the verdicts with the training; a note says so where that was impossible."""
+    from nas.store import dashboard, queries
     from nas.store.store import Store as Writable
 
     try:
         with closing(Writable.open(found.url)) as writable:
             for proof in exported.proofs.values():
                 writable.set_export(found.info.id, found.evaluation, proof.verdict())
+            with writable.read() as connection:
+                verdicts = queries.exports(connection, found.info.id)
+            each = (f"network {id_} as {tables.exported(of)}" for id_, of in verdicts.items())
+            dashboard.show_exports(writable, found.info.id, "; ".join(each) + ".")
     except StoreError as error:
         note = f"The verdicts are not stored: {error}"
         return replace(exported, notes=(*exported.notes, note))

@@ -1,32 +1,38 @@
 """The verb that makes a family of one network: by given coefficients, or by those a search finds.
 
+It trains the members where it is asked to.
+
 Compound scaling as in EfficientNet, arXiv:1905.11946, section 3.3. Importing this module imports no
 torch.
 """
 
+import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from nas import quantities
+from nas.commands import family_training
 from nas.commands._options import Help, Images, Store, argument, silent
 from nas.commands.networks import architecture_of
 from nas.commands.search import search
 from nas.commands.studies import reading, trial_of
-from nas.errors import StoreError, UserError
+from nas.errors import NasError, StoreError, UserError
 from nas.files import check_folder, write_json
 from nas.report import tables
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
+    from nas.commands.train import TrainedNetwork
     from nas.config import Config
     from nas.cost import Cost
     from nas.search_space.coefficients import Rounding
     from nas.search_space.scaling import Coefficients
+    from nas.study.preparation import Say
     from nas.study.progress import Watch
 
 MAX_PHI = 16.0
@@ -34,15 +40,15 @@ FINEST = 0.01  # between two values of phi, when the member nearest a target is 
 PHIS = "0,1,2,3"
 FACTORS = ("alpha", "beta", "gamma")
 PASSED = ("trials", "time", "epochs", "workers", "sampler", "metric", "seed")  # on to nas.search
-SEARCHED = ("data", "step", "tolerance", *PASSED, "study", "folder")  # options of a search alone
+SEARCHED = ("data", "step", "tolerance", *PASSED, "study", "folder")  # options of a search
 
 
 class ScaleOptions(Images, total=False):
     """The images at phi = 0, the coefficients, how members are rounded, and the search.
 
     Coefficients that are not given are searched: the grid goes in `step` from 1; `tolerance` is
-    that of alpha beta^2 gamma^2 ~ 2. The other options are a search's own: each candidate is
-    trained and stored as any trial is.
+    that of alpha beta^2 gamma^2 ~ 2. The options of a search are its own: each candidate is trained
+    and stored as any trial is. `seeds`, `recipe` and `set` are those of `nas train`, for members.
     """
 
     alpha: Annotated[float | None, Help("Depth per phi, such as 1.2.")]
@@ -59,6 +65,10 @@ class ScaleOptions(Images, total=False):
     workers: Annotated[int | None, Help("Worker processes: one per core.")]
     sampler: Annotated[str | None, Help("As in nas search: grid.")]
     study: Annotated[str | None, Help("Name; else the source's, -scaling.")]
+    train: Annotated[bool | None, Help("Train each member in full, as nas train does.")]
+    seeds: Annotated[int | None, Help("Trainings of each member with --train: 1.")]
+    recipe: Annotated[str | None, Help("Of the members' training: the finalists', else whole.")]
+    set: Annotated[list[str] | None, Help("A value of it, such as training.epochs=20; repeatable.")]
     metric: str | None
     seed: int | None
     folder: str | None
@@ -91,22 +101,34 @@ class Member:
 
 @dataclass(frozen=True)
 class Family:
-    """A source, its coefficients, and its members; `study` is where the coefficients come from."""
+    """A source, its coefficients, and its members; `study` is where the coefficients come from.
+
+    `trainings` are those of the members, in their order, where they were trained.
+    """
 
     source: str
     by: "Coefficients"
     members: tuple[Member, ...]
     study: str | None = None
+    trainings: "tuple[TrainedNetwork, ...]" = ()
+
+    @property
+    def failure(self) -> NasError | None:
+        """Why a member has no weights: its training was stopped, or came to no end."""
+        return next((each.failure for each in self.trainings if each.failure), None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the family as plain data."""
-        return {
+        """Return the family as plain data; a member's training is as `nas train` has it."""
+        family: dict[str, Any] = {
             "source": self.source,
             "coefficients": {name: getattr(self.by, name) for name in FACTORS},
             "product": self.by.product,
             "study": self.study,
             "members": [member.to_json() for member in self.members],
         }
+        for member, training in zip(family["members"], self.trainings, strict=False):
+            member["training"] = training.to_json()
+        return family
 
     def lines(self) -> tables.Lines:
         """Say what the family was scaled from and by what, and show what each member costs."""
@@ -115,6 +137,11 @@ class Family:
         study = f" (study {self.study})" if self.study else ""
         yield f"{self.source}: {by}{study}; alpha beta^2 gamma^2 = {self.by.product:.3f}"
         yield tables.family_table(family["members"])
+        if self.trainings and self.failure is None:
+            yield tables.trained_family_table(family["members"])
+            if len(self.trainings) > 1:
+                folder = self.trainings[0].folder.parent
+                yield f"picture: {quantities.from_here(folder / family_training.PICTURE)}"
 
 
 def scale(
@@ -129,7 +156,7 @@ def scale(
     ] = None,
     out: Annotated[str | None, Help("Folder for the members' code.")] = None,
     store: Store = None,
-    say: Callable[[str], None] | None = None,
+    say: "Say | None" = None,
     watch: "Watch | None" = None,
     **options: Unpack[ScaleOptions],
 ) -> Family:
@@ -137,10 +164,11 @@ def scale(
 
     `coefficients` are alpha, beta and gamma at once. Without them they are searched at phi = 1:
     every candidate of the grid is trained like any trial. Members are those of each phi (0, 1, 2
-    and 3), or the one nearest the target; with `out` each is written there as code. Raises
-    UserError, before anything is trained or written, for what can't be scaled.
+    and 3), or the one nearest the target; with `out` each is written there as code, and with
+    `train` trained in full. The same call goes on where it was stopped. Raises UserError, before
+    anything is trained or written, for what can't be scaled.
     """
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    given: dict[str, Any] = {k: value for k, value in options.items() if value not in (None, [])}
     images = {name: given[name] for name in Images.__annotations__ if name in given}
     rounded = {name: given[name] for name in ("divisor", "resolution_multiple") if name in given}
     quantities.check_positive(**rounded, **images)
@@ -149,32 +177,53 @@ def scale(
     by, study = read_coefficients(coefficients or [given.get(name) for name in FACTORS]), None
     if phi is not None and target is not None:
         raise UserError("--phi and --target-flops each say which members; give one of them.")
-    searched = [name for name in SEARCHED if name in given]
-    if by is not None and searched:
-        raise UserError(
-            f"--{searched[0]} is for a search of the coefficients; --alpha, --beta and --gamma are"
-            " given."
-        )
-    if out is not None:
-        check_out(Path(out))
+    train = bool(given.pop("train", False))
+    _check_purpose(given, out, is_searched=by is None, is_trained=train)
     from nas.search_space.coefficients import Rounding
 
     rounding = Rounding(**rounded)
     network, config = _source(source, store)
     network = network.at(**images)
+    how: dict[str, Any] = {"store": store, "say": say or silent, "watch": watch}
     if target is not None:
         check_target(network, target)
     if by is None:
         network, by, study = _search_coefficients(
             Path(source).stem, network, config, given, rounding, phis if target is None else (),
-            store=store, say=say or silent, watch=watch,
+            **how,
         )  # fmt: skip
+    elif train:
+        network = _for_training(network, config, given, how["say"])
     if target is None:
         members = [member(network, by._replace(phi=each), rounding) for each in phis]
     else:
         members = [nearest(network, by, target, rounding)]
     family = Family(source, by, tuple(members), study)
-    return family if out is None else write(family, Path(out))
+    if not train or out is None:
+        return family if out is None else write(family, Path(out))
+    name = given.get("study", f"{Path(source).stem}-scaling")
+    training = family_training.options_of(config, given)
+    return family_training.train_members(_laid_out(family, Path(out)), name, training, **how)
+
+
+def _check_purpose(
+    given: Mapping[str, Any], out: str | None, *, is_searched: bool, is_trained: bool
+) -> None:
+    """Refuse an option of a search or of a training where there is none, and a folder in use."""
+    if is_trained and out is None:
+        raise UserError("--train writes the members' weights into a folder: give --out.")
+    if out is not None:
+        check_out(Path(out), train=is_trained)
+    for name in given:
+        if name in family_training.OPTIONS and not is_trained:
+            raise UserError(f"--{name} is for the training of the members: give --train.")
+        if name in SEARCHED and not (
+            is_searched or (is_trained and name in family_training.SHARED)
+        ):
+            raise UserError(
+                f"--{name} is for a search of the coefficients; --alpha, --beta and --gamma are"
+                " given."
+            )
 
 
 def _source(source: str, store: str | None) -> "tuple[Architecture, Config | None]":
@@ -213,44 +262,42 @@ def _search_coefficients(
     objective, with the tolerance of the product on the target.
     """
     from nas import network
-    from nas.config import CACHE
-    from nas.data import load
     from nas.search_space import coefficients as family
     from nas.study.preparation import taken_back
 
-    data = given.get("data", config and config.data)
-    if data is None:
-        raise UserError(
-            "Without --alpha, --beta and --gamma they are searched, which needs --data."
-        )
+    why = "Without --alpha, --beta and --gamma they are searched"
+    data = family_training.data_of(config, given, why)
     folder, tolerance = given.get("folder", "studies"), given.get("tolerance", family.TOLERANCE)
     grid = family.candidates(given.get("step"), tolerance)
     with taken_back(folder):
-        images = load(data, cache_dir=Path(folder, CACHE), say=how["say"])
-        architecture = architecture.at(classes=len(images.classes), in_channels=images.in_channels)
+        architecture = family_training.for_data(architecture, config, data, folder, how["say"])
         distinct = family.distinct(grid, architecture, rounding)
         for by in distinct.values():  # an impossible member is refused before hours of training
             for phi in phis:
                 rounding.scale(architecture, by._replace(phi=phi))
     title = f"{name}-scaling"
-    candidates = [rounding.scale(architecture, by) for by in distinct.values()]
     settings: dict[str, Any] = {"trials": len(distinct), "sampler": "grid", "pruner": "none"}
     settings["no_finalists"] = True  # every candidate is trained alike
     if config:
         settings |= {"seed": config.recipe.seed, "set": _recipe_of(config, given)}
-        settings["groups"] = config.groups if data == config.data else None
+        settings |= family_training.images_of(config, data)
+    space = family.coefficient_space(title, architecture, list(distinct.values()), rounding)
+    candidates = family.searched(space, architecture, distinct.values())
+    costs = [network.cost(each).macs for each in candidates]
+    twice = round(family.TOTAL * (1 + tolerance) * network.cost(architecture).macs)
     result = search(
-        family.coefficient_space(title, architecture, list(distinct.values()), rounding),
+        space,
         data,
-        round(family.TOTAL * (1 + tolerance) * network.cost(architecture).macs),
+        min(twice, max(costs)),
         objective="hard",
-        max_flops=max(network.cost(each).macs for each in candidates),
+        max_flops=max(costs),
         study=given.get("study", title),
         out=folder,
         **settings | {key: given[key] for key in PASSED if key in given},
         **how,
     )
-    return architecture, distinct[result.best.architecture.id], result.name
+    by_id = {each.id: by for each, by in zip(candidates, distinct.values(), strict=True)}
+    return architecture, by_id[result.best.architecture.id], result.name
 
 
 def _recipe_of(config: "Config", given: Mapping[str, Any]) -> dict[str, Any]:
@@ -333,14 +380,44 @@ def nearest(
     return best
 
 
-def check_out(out: Path) -> None:
+def _for_training(
+    network: "Architecture", config: "Config | None", given: Mapping[str, Any], say: "Say"
+) -> "Architecture":
+    """Return the network for the data that its family is trained on."""
+    from nas.study.preparation import taken_back
+
+    folder = given.get("folder", "studies")
+    data = family_training.data_of(config, given, "--train trains the members")
+    with taken_back(folder):
+        return family_training.for_data(network, config, data, folder, say)
+
+
+def _laid_out(family: Family, out: Path) -> Family:
+    """Write the family, unless its own weights lie there already: then its training goes on."""
+    try:
+        there = json.loads((out / "family.json").read_text(encoding="utf-8"))["members"]
+        ids = {each["phi"]: each["architecture_id"] for each in there}
+    except (OSError, ValueError, LookupError, TypeError):
+        ids = {}
+    if not _weights(out) or ids != {m.by.phi: m.architecture.id for m in family.members}:
+        return write(family, out)
+    members = (replace(m, file=out / f"phi_{m.by.phi:g}" / "model.py") for m in family.members)
+    return replace(family, members=tuple(members))
+
+
+def _weights(out: Path) -> list[Path]:
+    return sorted(out.glob("phi_*/model.safetensors"))
+
+
+def check_out(out: Path, *, train: bool = False) -> None:
     """Refuse a folder for a family that holds anything but a family that was written before.
 
-    Files without weights can be written again; trained weights can't.
+    Files without weights can be written again; trained weights can't, but their own training may
+    go on.
     """
     check_folder(out)
-    weights = sorted(out.glob("phi_*/model.safetensors"))
-    if weights:
+    weights = _weights(out)
+    if weights and not train:
         raise UserError(
             f"{weights[0].parent} holds weights, which would be another network's; choose another"
             " folder for --out."

@@ -138,6 +138,7 @@ def _facts(
     found: Found, exported: Exported, recipe: "Recipe", data: "DataFacts | None"
 ) -> "CardFacts":
     """Collect what the card says, of the store alone."""
+    from nas.latency._session import processor
     from nas.report.card import CardFacts, reproduction
     from nas.store import queries
     from nas.study.finalists import means, ranking, spreads
@@ -184,6 +185,7 @@ def _facts(
         recipe=recipe.describe(),
         latency_ms=found.training.latency_ms,
         formats=_formats(exported),
+        processor=processor(),
         warnings=warnings,
         commands=reproduction(recipe.data),
         versions={name: version(name) for name in ("nas", "torch")},
@@ -191,12 +193,13 @@ def _facts(
     )
 
 
-def _formats(exported: Exported) -> dict[str, tuple[str, str]]:
-    """Return the file of each format, and how it was proven."""
+def _formats(exported: Exported) -> dict[str, tuple[str, str, float | None]]:
+    """Return the file of each format, how it was proven, and its latency."""
     return {
         name: (
             proof.path.name if proof.path else "",
             f"equal to the trained network within {proof.verified:.1e}, run by {proof.runtime}",
+            proof.latency_ms,
         )
         for name, proof in exported.proofs.items()
     }

@@ -77,8 +77,15 @@ def top(study: StudyName = None, *, store: Store = None, n: int = 5) -> "Several
         raise UserError(f"The number of trials to show is at least 1, not {n}.")
     with reading(store) as connection:
         info = study_of(connection, study)
-        trials = queries.best(connection, info.id, n)
-    return Several(trials, lambda shown: [tables.top_table(shown, info.metric)])
+        trials, exports = queries.best(connection, info.id, n), queries.exports(connection, info.id)
+
+    def lines(shown: "Sequence[TrialInfo]") -> tables.Lines:
+        yield tables.top_table(shown, info.metric)
+        for trial in shown:
+            if verdicts := exports.get(trial.architecture_id):
+                yield f"trial {trial.number} is exported: {tables.exported(verdicts)}"
+
+    return Several(trials, lines)
 
 
 def front(
@@ -238,7 +245,7 @@ def show(
         evaluation = queries.evaluation(connection, shown.evaluation_id)
         curve = queries.curve(connection, shown.evaluation_id)
         warnings = queries.warnings(connection, info.id)
-        exports = queries.exports(connection, info.id, shown.architecture_id)
+        exports = queries.exports(connection, info.id).get(shown.architecture_id, [])
     return TrialView(shown, evaluation.architecture_json, curve, info.metric, warnings, exports)
 
 

@@ -5,7 +5,7 @@
 The version is the server's content tag of the file, else its size and time. Where the server states
 neither, the file is fetched each time, and the hash of its content is the version. A version is
 never changed or removed: a search that uses it may be running. An archive is kept as a folder of
-its images.
+its images, a table of image files with these files beside it.
 """
 
 import errno
@@ -16,18 +16,18 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from filelock import FileLock
 from fsspec.callbacks import Callback
 from fsspec.core import url_to_fs
 from fsspec.registry import available_protocols, get_filesystem_class
 
-from nas.credentials import check_no_secret
+from nas.credentials import check_no_secret, is_url
 from nas.data import archive, formats
 from nas.data.dataset import content_hash
 from nas.errors import DataError, unknown
@@ -40,6 +40,7 @@ T = TypeVar("T")
 log = logging.getLogger("nas")
 SCHEMES = ("az", "gs", "http", "https", "s3")  # the usual ones of those that fsspec opens
 PAUSES = (1.0, 4.0)  # seconds, before a server that is away is asked again
+AT_ONCE = 256  # images of a table that are fetched together
 QUIET = 10.0  # seconds between two lines about a download
 SILENCE = 60.0  # seconds without a byte after which a web server is taken to be away
 # Servers' names for a file's content tag and its time, in small letters without - and _.
@@ -138,7 +139,8 @@ def _copy_of(remote: _Remote, version: str | None, say: Callable[[str], None]) -
 
 def _fetched(remote: _Remote, version: str | None, say: Callable[[str], None]) -> Path:
     """Fetch a file and move it to its place, whole; an archive's images instead of itself."""
-    name, temporary = _name(remote.url), remote.folder / "tmp"
+    name = _name(remote.url)
+    temporary = remote.folder / f"new-{name}"  # its ending says what it is
     say(f"fetching {remote.url}")
     try:
         size = _patiently(remote.size)
@@ -161,8 +163,11 @@ def _fetched(remote: _Remote, version: str | None, say: Callable[[str], None]) -
         target.parent.mkdir(exist_ok=True)
         if target.exists():  # the server states no version, and the file is as before
             return target
-        is_archive = archive.holds_images(name)
-        os.replace(_unpacked(temporary, name, remote.url) if is_archive else temporary, target)
+        if archive.holds_images(name):
+            os.replace(_unpacked(temporary, name, remote.url), target)
+        else:
+            _fetch_images(remote, _images_of(temporary, remote.url), target.parent, say)
+            os.replace(temporary, target)
         return target
     finally:
         temporary.unlink(missing_ok=True)
@@ -177,6 +182,79 @@ def _unpacked(file: Path, name: str, url: str) -> Path:
     except DataError as error:
         raise DataError(f"{url}, as it was fetched: {error}") from error
     return folder
+
+
+def _images_of(file: Path, url: str) -> Sequence[str]:
+    """Return the paths of the image files that a table names; they lie below its folder."""
+    try:
+        found = formats.of(file)
+        names = [name.strip() for name in (found.image_files(file) if found else ())]
+    except DataError as error:
+        raise DataError(f"{url}, as it was fetched: {error}") from error
+    for name in names:
+        given = PureWindowsPath(name)  # Windows has the stricter rules
+        if not name or given.anchor or ".." in given.parts or is_url(name) or "\0" in name:
+            raise DataError(
+                f"The images of a table behind a URL lie in its folder or below; {url} names "
+                f"{name!r}. Give an archive of the images, or their table on this disk."
+            )
+    return names
+
+
+def _fetch_images(
+    remote: _Remote, names: Sequence[str], folder: Path, say: Callable[[str], None]
+) -> None:
+    """Fetch the images that a table names from its folder into one here, but those that are here.
+
+    Raises DataError where one can't be fetched, or they are over a limit.
+    """
+    is_web = remote.path.startswith("http")
+    path = re.split("[?#]", remote.path)[0] if is_web else remote.path
+    home = path.rpartition("/")[0]
+    batch, total = remote.folder / "batch", 0
+    for start in range(0, len(names), AT_ONCE):
+        some = [name for name in names[start : start + AT_ONCE] if not (folder / name).exists()]
+        there = [f"{home}/{quote(name) if is_web else name}" for name in some]
+        here = [str(batch / str(number)) for number in range(len(some))]
+        shutil.rmtree(batch, ignore_errors=True)  # of a process that was killed
+        batch.mkdir()
+        try:
+            each = _Images()  # type: ignore[no-untyped-call]
+            _patiently(lambda: remote.fs.get(there, here, callback=each))  # noqa: B023
+        except DataError as error:
+            raise DataError(f"{remote.url} names a large image: {error}") from error
+        except Exception as error:
+            which = f" ({error})" if isinstance(error, FileNotFoundError) else ""
+            raise DataError(
+                f"The images that {remote.url} names are fetched from its folder on; "
+                f"they can't be: {_why(error)}{which}."
+            ) from error
+        total += sum(Path(path).stat().st_size for path in here)
+        limits().check("total_bytes", total, f"the images of {remote.url}", DataError)
+        for name, path in zip(some, here, strict=True):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, folder / name)
+        if start + AT_ONCE < len(names):
+            say(f"{_name(remote.url)}: {start + AT_ONCE:,} of {len(names):,} images")
+    shutil.rmtree(batch, ignore_errors=True)
+
+
+class _Images(Callback):
+    """Bound the size of each of several images."""
+
+    def branched(self, path_1: str, path_2: str, **_: Any) -> Callback:  # noqa: ARG002
+        """Return the callback of one file, from its path to another."""
+        return _Image(path_1)
+
+
+class _Image(Callback):
+    def __init__(self, path: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.path = path
+
+    def call(self, *_: Any, **__: Any) -> None:
+        """Bound the size of the file; fsspec calls this after each chunk."""
+        limits().check("image_bytes", self.value, self.path, DataError)
 
 
 class _Progress(Callback):

@@ -71,6 +71,11 @@ class Executor(Protocol):
         """How many threads each worker gets."""
         ...
 
+    @property
+    def crowding(self) -> float:
+        """How many times as long a training takes as alone: where workers share processors."""
+        return 1.0
+
     def start(self, work: Work) -> Handle:
         """Start a worker and return at once."""
         ...

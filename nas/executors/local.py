@@ -45,6 +45,11 @@ class LocalProcesses(Executor):
         """Each worker's share of the processors, at most OMP_NUM_THREADS."""
         return processors.threads(self.workers)
 
+    @property
+    def crowding(self) -> float:
+        """More workers than processors slow each other down."""
+        return max(1.0, self.workers / processors.granted())
+
     def start(self, work: Work) -> "WorkerProcess":
         """Start a worker and return at once; the order goes in through a pipe, as JSON."""
         Path(work.log).parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,9 @@ A file whose outputs differ, or that can't be run, is not left on disk.
 import logging
 import math
 import os
+import statistics
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from nas.quantities import from_here
 
 BATCHES = (1, 3)  # images at once, of noise
 REAL = 8  # images of the data's train split
+RUNS, SECONDS = 21, 0.5  # of a latency, at most
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Proof:
 
     `tolerance` is the most that is allowed; None where `stated` has the numbers that decided.
     `runtime` is what ran the file; `real_images` counts the images of the data among its inputs.
-    With a `failure` there is no file.
+    `latency_ms` is the median time of one image here, by the runtime with its own threads. With a
+    `failure` there is no file.
     """
 
     format: str
@@ -42,6 +46,7 @@ class Proof:
     path: Path | None = None
     verified: float | None = None
     real_images: int = 0
+    latency_ms: float | None = None
     stated: Mapping[str, Any] = field(default_factory=dict)
     failure: str | None = None
 
@@ -89,7 +94,9 @@ def prove(name: str, exportable: Exportable, out_dir: Path) -> Proof:
         with tempfile.TemporaryDirectory(dir=out_dir, prefix=".export-") as temporary:
             with _quiet():
                 path, stated = exporter.write(exportable, Path(temporary))
-                difference, real = _difference(exportable, exporter.load(path))
+                run = exporter.load(path)
+                difference, real = _difference(exportable, run)
+                latency = _latency(run, graph.example(exportable, 1, 0))
             if exporter.TOLERANCE is not None and difference > exporter.TOLERANCE:
                 raise NasError(
                     f"the outputs differ by {difference:.1e} of the largest from the trained"
@@ -97,7 +104,10 @@ def prove(name: str, exportable: Exportable, out_dir: Path) -> Proof:
                 )
             _move(Path(temporary), out_dir)
             moved = out_dir / path.relative_to(temporary)
-            return replace(proof, path=moved, verified=difference, real_images=real, stated=stated)
+            return replace(
+                proof, path=moved, verified=difference, real_images=real, latency_ms=latency,
+                stated=stated,
+            )  # fmt: skip
     except UserError:
         raise
     except Exception as error:  # converters and runtimes raise what they like
@@ -131,6 +141,17 @@ def _difference(exportable: Exportable, run: Callable[[Tensor], Tensor]) -> tupl
             raise NasError("the outputs are not finite, or have another shape.")
         largest = max(largest, difference)
     return largest, sum(map(len, real))
+
+
+def _latency(run: Callable[[Tensor], Tensor], images: Tensor) -> float:
+    """Return the median milliseconds of some runs; the outputs' proof has warmed the runtime up."""
+    times: list[float] = []
+    with torch.no_grad():
+        while len(times) < RUNS and sum(times) < 1000 * SECONDS:
+            began = time.perf_counter()
+            run(images)
+            times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times)
 
 
 def real_images(exportable: Exportable) -> list[Tensor]:

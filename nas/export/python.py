@@ -40,7 +40,7 @@ TOLERANCE = 1e-5  # relative to the largest logit
 INDENT = " " * 4
 OWN_NAMES = (
     "Network", "preprocess", "normalise", "probabilities_of", "answers", "read_safetensors", "load",
-    "check", "read_image", "classify", "refuse",
+    "check", "read_image", "deep_colours", "classify", "refuse",
 )  # fmt: skip
 
 IMPORTS = """\
@@ -185,7 +185,42 @@ DEEP = """\
         share = ((levels - low) / (high - low)).clamp(0, 1)
         image = Image.frombytes("L", image.size, bytes((share * 255).round().byte().tolist()))
     elif ";16" in raw or image.mode.startswith("I"):
-        raise ValueError("other pixels of more than 8 bits than the training images")"""
+        raise ValueError("more than 8 bits in a form that nas predict reads, and not this file")"""
+# The same for colours, whose levels Pillow does not give.
+DEEP_RGB = """\
+    if ";16" in raw and image.mode in ("RGB", "RGBA"):
+        low, high = LEVELS
+        share = ((deep_colours(path) - low) / (high - low)).clamp(0, 1)
+        pixels = bytes((share * 255).round().byte().flatten().tolist())
+        colours = Image.frombytes("RGB", image.size, pixels)
+        if image.mode == "RGBA":
+            colours.putalpha(image.getchannel("A"))
+        image = colours
+    el"""
+DEEP_COLOURS = '''
+def deep_colours(path: str) -> Tensor:
+    """Return the levels of colours of 16 bits: (H, W, 3).
+
+    Pillow reads one byte of two, the upper one, or the lower one if told that they are swapped.
+    """
+    from PIL import Image, ImageOps
+
+    def swapped(args: object) -> object:
+        if isinstance(args, tuple):
+            return (swapped(args[0]), *args[1:])
+        return f"{str(args)[:-1]}{'L' if str(args).endswith('B') else 'B'}"
+
+    halves = []
+    for is_lower in (False, True):
+        with Image.open(path) as file:
+            if is_lower:
+                file.tile = [tile._replace(args=swapped(tile.args)) for tile in file.tile]
+            image = ImageOps.exif_transpose(file).convert("RGB")
+        pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+        halves.append(pixels.view(image.height, image.width, 3).double())
+    return 256 * halves[0] + halves[1]
+
+'''
 SHALLOW = """\
     if ";16" in raw or image.mode.startswith(("I", "F")):
         raise ValueError("more than 8 bits; the training images have 8")"""
@@ -386,9 +421,13 @@ def _classify(architecture: Architecture, facts: Facts) -> str:
     one = facts.targets.task == "classes"
     labels = '"|".join(name for name, has in zip(CLASS_NAMES, found, strict=True) if has)'
     several = f"found = answers(probabilities)[0]\n        answer = {labels}"
-    return CLASSIFY.format(
+    has_colours = architecture.in_channels == 3 and reading.levels is not None and not unit
+    more = DEEP.format(deep=deep)
+    if has_colours:
+        more = DEEP_RGB + more.lstrip()
+    return (DEEP_COLOURS if has_colours else "") + CLASSIFY.format(
         channels=architecture.in_channels,
-        deep=SHALLOW if reading.levels is None else DEEP.format(deep=deep),
+        deep=SHALLOW if reading.levels is None else more,
         background=WHITE if reading.background is None else "BACKGROUND",
         mode="L" if architecture.in_channels == 1 else "RGB",
         answer="answer = CLASS_NAMES[int(answers(probabilities))]" if one else several,

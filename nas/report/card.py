@@ -31,8 +31,8 @@ class CardFacts:
     `interval` is the 95 % interval of the metric's mean over seeds on validation; `test_spread` is
     the standard deviation of test metrics over seeds. `recipe` is the recipe in words.
     `tested` is the report of the weights' own answers on the test split, as plain data, where it
-    was kept. `formats` has a file and a remark for each exported format, `commands` how it is made
-    again.
+    was kept. `formats` has a file, a remark and the milliseconds of one image on the `processor`
+    for each exported format; `commands` is how it is made again.
     """
 
     name: str
@@ -51,7 +51,8 @@ class CardFacts:
     tested: Mapping[str, Any] = field(default_factory=dict)
     recipe: str = ""
     latency_ms: float | None = None
-    formats: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    formats: Mapping[str, tuple[str, str, float | None]] = field(default_factory=dict)
+    processor: str = ""
     warnings: Sequence[str] = ()
     commands: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -227,9 +228,16 @@ def _cost(facts: CardFacts) -> Iterator[str]:
 
 
 def _files(facts: CardFacts) -> Iterator[str]:
-    yield from ("| format | file | |", "| --- | --- | --- |")
-    for name, (file, remark) in facts.formats.items():
-        yield f"| {text(name)} | {text(file)} | {text(remark)} |"
+    yield from ("| format | file | latency | |", "| --- | --- | ---: | --- |")
+    for name, (file, remark, latency) in facts.formats.items():
+        took = "" if latency is None else f"{latency:.3g} ms"
+        yield f"| {text(name)} | {text(file)} | {took} | {text(remark)} |"
+    if facts.processor:
+        yield ""
+        yield (
+            "Latency is the median time of one image by the format's runtime, with its own threads,"
+            f" on {text(facts.processor)}."
+        )
 
 
 def _parts(architecture: Architecture) -> Iterator[str]:

@@ -9,7 +9,7 @@ from nas.report import figures
 from nas.report.chart import Chart, Mark, Series, axis
 from nas.report.chart_files import save_together
 from nas.report.facts import LearningCurve
-from nas.report.tradeoff import BEST, INK, PALE, TradeOff, words
+from nas.report.tradeoff import BEST, INK, MACS, PALE, TradeOff, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,6 +127,32 @@ def _whole_numbers(axes: "Axes") -> None:
 def _plain(axes: "Axes") -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
+
+
+def draw_trained_family(family: Mapping[str, Any], path: Path) -> Path:
+    """Draw the metric of each trained member over its FLOPs; `family` as its JSON."""
+    members = sorted(family["members"], key=lambda member: member["macs"])
+    metric, costs = members[0]["training"]["metric"], [float(m["macs"]) for m in members]
+    shown = {
+        split: [
+            Mark(cost, member["training"][key][metric], text=text.format(member["phi"]))
+            for cost, member in zip(costs, members, strict=True)
+        ]
+        for split, key, text in (("validation", "metrics", "phi {:g}"), ("test", "test", ""))
+    }
+    series = [
+        Series(label=label if shape == "dots" else "", marks=marks, shape=shape, color=color)
+        for (label, marks), color in zip(shown.items(), ("best", "ink"), strict=True)
+        for shape in ("line", "dots")
+    ]
+    chart = Chart(
+        title="What each member costs and reaches",
+        summary=f"{words(metric)} against {MACS}: {len(members)} members",
+        x=axis(MACS, costs, is_log=True, write=short),
+        y=axis(words(metric), [mark.y for marks in shown.values() for mark in marks]),
+        series=series,
+    )  # fmt: skip
+    return save_together([chart], f"{family['source']}, scaled", path)
 
 
 def draw_family(family: Mapping[str, Any], path: Path) -> None:

@@ -168,6 +168,37 @@ def family_table(members: Iterable[Mapping[str, Any]]) -> Table:
     return Table(columns, rows)
 
 
+def trained_family_table(members: Iterable[Mapping[str, Any]]) -> Table:
+    """Show the members of a family with their metrics, means over the seeds of each."""
+    rows, trained = [], [each["training"] for each in members]
+    for network, training in zip(members, trained, strict=True):
+        counted = (f"{network[name]:,}" for name in ("macs", "params"))
+        both = ("metrics", "spread"), ("test", "test_spread")
+        reached = (_spread(training, training["metric"], *names) for names in both)
+        rows.append([f"{network['phi']:g}", *counted, *reached, training["seeds"]])
+    columns = ["#phi", "#macs", "#params", "#validation", "#test", "#seeds"]
+    return Table(columns, rows, trained[0]["metric"].replace("_", " "))
+
+
+def _spread(training: Mapping[str, Any], metric: str, means: str, spreads: str) -> str:
+    spread = training[spreads].get(metric)
+    return number(training[means].get(metric)) + (f" ± {spread:.4f}" if spread else "")
+
+
+def exported(verdicts: Iterable[Mapping[str, Any]]) -> str:
+    """Name the formats of a network's files and, where one is not equal to it, the reason.
+
+    In parentheses stands the largest difference of the outputs, relative to the largest output.
+    """
+    words = [
+        f"{verdict['format']}: {verdict['failure']}"
+        if verdict["failure"]
+        else f"{verdict['format']} ({verdict['verified']:.1e})"
+        for verdict in verdicts
+    ]
+    return ", ".join(dict.fromkeys(words))
+
+
 def curve_table(points: "Sequence[CurvePoint]", metric: str) -> Table:
     """Show a learning curve, epoch by epoch."""
     columns = ["#epoch", "#train loss", "#validation loss", f"#{metric}", "#seconds"]

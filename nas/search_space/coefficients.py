@@ -5,7 +5,7 @@ phi = 1; then phi alone scales it.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -103,6 +103,15 @@ def coefficient_space(
         ],
         head=[staged(row, once) for row in source.head[:-1]],
     )
+
+
+def searched(
+    space: SearchSpace, source: Architecture, tried: Iterable[Coefficients]
+) -> list[Architecture]:
+    """Return the candidates of their space as a search trains them: with kernels that are cut."""
+    sizes = {"in_channels": source.in_channels, "classes": source.classes}
+    values = ({PARAMETER: label(by)} if space.parameters() else {} for by in tried)
+    return [space.fitting().decode(each, **sizes) for each in values]
 
 
 def space_of(name: str, network: Architecture) -> SearchSpace:

@@ -25,6 +25,7 @@ YOURS = "*What you write below this line stays.*"
 ARTIFACT = "artifacts:"
 FOLDER = "artifacts"  # of their files, beside the studies' folders
 METRIC_NAMES = "study:metric_names"
+EXPORTED = "**Exported:**"  # begins a paragraph
 PARTS = 32  # of a note that was edited in the dashboard: 65 kB
 _t, _e, _a = schema.TRIALS.c, schema.EVALUATIONS.c, schema.ARCHITECTURES.c
 _o, _u = schema.OPTUNA_TRIALS.c, schema.OPTUNA_USER_ATTRIBUTES.c
@@ -96,6 +97,18 @@ def show_study(
             _replace(connection, _STUDY, {"study_id": study_id, "key": key}, value)
 
 
+def show_exports(store: Store, study_id: int, words: str) -> None:
+    """Say in a study's note, if it has one, what its networks were exported as."""
+    with store.write() as connection:
+        lock_study(connection, study_id)
+        _, stored = _stored_note(connection, study_id, "dashboard:")
+        stored.pop("dashboard:note_ver", None)
+        body = "".join(stored.values()).partition(f"\n\n---\n{YOURS}")[0]
+        if body:
+            kept = [each for each in body.split("\n\n") if not each.startswith(EXPORTED)]
+            _write_note(connection, study_id, None, "\n\n".join([*kept, f"{EXPORTED} {words}"]))
+
+
 def spots(
     connection: sa.Connection, study_id: int, metric: str, *, timed: bool
 ) -> list[tuple[int, str, str, int, float, float, float | None, str]]:
@@ -149,21 +162,33 @@ def artifact_ids(connection: sa.Connection, study_id: int) -> set[str]:
 
 
 def _write_note(connection: sa.Connection, study_id: int, trial_id: int | None, body: str) -> None:
-    """Write a note as its next version, and keep what a person has written under its line."""
+    """Write a note as its next version, and keep what a person has written under its line.
+
+    A paragraph on exports is kept too, unless there is a new one.
+    """
     of = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
-    version, part = f"{of}note_ver", f"{of}note_str:"
-    keys = [version, *(f"{part}{number}" for number in range(PARTS))]  # by the index: no LIKE
-    here = (_STUDY.c.study_id == study_id) & _STUDY.c.key.in_(keys)
-    rows = connection.execute(sa.select(_STUDY.c.key, _STUDY.c.value_json).where(here)).all()
-    stored = {row.key: json.loads(row.value_json) for row in rows}
-    number = stored.pop(version, 0) + 1
-    parts = sorted(stored, key=lambda key: int(key.removeprefix(part)))
-    _, line, yours = "".join(stored[key] for key in parts).partition(YOURS)
+    here, stored = _stored_note(connection, study_id, of)
+    number = stored.pop(f"{of}note_ver", 0) + 1
+    before, line, yours = "".join(stored.values()).partition(YOURS)
     if stored:
         connection.execute(_STUDY.delete().where(here))
+    if EXPORTED not in body:
+        old = (each for each in before.split("\n\n") if each.startswith(EXPORTED))
+        body = "\n\n".join([body.rstrip(), *old])
     text = f"{body.rstrip()}\n\n---\n{YOURS}{yours if line else ''}"
-    for key, value in {version: number, f"{part}0": text}.items():
+    for key, value in {f"{of}note_ver": number, f"{of}note_str:0": text}.items():
         _replace(connection, _STUDY, {"study_id": study_id, "key": key}, value)
+
+
+def _stored_note(
+    connection: sa.Connection, study_id: int, of: str
+) -> tuple[sa.ColumnElement[bool], dict[str, Any]]:
+    """Return the condition of a note's rows, and their values: the version, then the parts."""
+    keys = [f"{of}note_ver", *(f"{of}note_str:{number}" for number in range(PARTS))]
+    here = (_STUDY.c.study_id == study_id) & _STUDY.c.key.in_(keys)  # by the index: no LIKE
+    rows = connection.execute(sa.select(_STUDY.c.key, _STUDY.c.value_json).where(here)).all()
+    found = {row.key: json.loads(row.value_json) for row in rows}
+    return here, {key: found[key] for key in keys if key in found}
 
 
 def _write_figure(connection: sa.Connection, study_id: int, part: str, text: str) -> None:

@@ -633,15 +633,15 @@ def attribute(connection: sa.Connection, study_id: int, key: str) -> Any:
     )
 
 
-def exports(
-    connection: sa.Connection, study_id: int, architecture_id: str
-) -> list[Mapping[str, Any]]:
-    """Return the verdicts on the exports of an architecture's trainings, by recipe and format."""
+def exports(connection: sa.Connection, study_id: int) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the verdicts on a study's exports by architecture, ordered by recipe and format."""
     attributes = schema.OPTUNA_STUDY_ATTRIBUTES.c
-    mine = attributes.key.startswith(export_key(architecture_id), autoescape=True)
-    rows = sa.select(attributes.value_json).where((attributes.study_id == study_id) & mine)
-    found = connection.execute(rows.order_by(attributes.key)).scalars()
-    return [json.loads(value) for value in found]
+    mine = attributes.key.startswith(f"{schema.EXPORT}:", autoescape=True)
+    rows = sa.select(attributes.key, attributes.value_json).where(attributes.study_id == study_id)
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in connection.execute(rows.where(mine).order_by(attributes.key)):
+        found.setdefault(row.key.split(":")[1], []).append(json.loads(row.value_json))
+    return found
 
 
 def export_key(architecture_id: str) -> str:

@@ -42,6 +42,11 @@ def announce(prepared: Prepared) -> list[str]:
     lines.append(f"objective: {config.objective.describe(config.recipe.metric)}")
     chosen = f" The search chooses {', '.join(config.space.recipe)}." if config.space.recipe else ""
     lines.append(f"recipe: {config.recipe.describe()}{chosen}")
+    lines += [
+        f"weights: every training, of finalists too, starts from those of {source.name} "
+        f"({source.architecture.id}), so far as they fit"
+        for source in prepared.sources
+    ]
     lines += _folds_lines(config, data)
     if config.finals is not None:
         networks, seeds = config.finals.networks, config.finals.seeds
@@ -112,7 +117,7 @@ def _time_line(prepared: Prepared) -> str:
     if not prepared.estimate:
         return "time: a trial could not be measured, the example does not fit into memory"
     if prepared.trials is not None:
-        whole = prepared.estimate * prepared.trials / workers
+        whole = prepared.estimate * max(1.0, prepared.trials / workers)
         parts.append(f"{prepared.trials} trials in about {quantities.duration(whole)} or less")
     finals = prepared.config.finals
     if finals is not None:

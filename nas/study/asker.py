@@ -22,6 +22,7 @@ from nas.store.engine import patient
 from nas.store.queries import Climb, Known
 from nas.store.records import Proposal, Started
 from nas.store.trials import Trials
+from nas.study.inheritance import Inheritance
 from nas.study.proposer import PATIENCE, NothingNew, Pair, Proposer
 
 WAIT = 0.5  # seconds between two looks at the trials of others
@@ -60,6 +61,7 @@ class Asker:
             recipes=partial(trials.read, queries.recipes),
             tried=partial(trials.read, queries.tried, trials.info.id),
             fidelity=self._first_fidelity,
+            inheritance=Inheritance(config, trials) if config.inherit else None,
         )
 
     @patient
@@ -150,7 +152,8 @@ class Asker:
                 return None
             is_new = False  # whether a reused trial brought an architecture that this study had not
             if started.outcome != "elsewhere":
-                pair = (evaluation.architecture_id, evaluation.recipe_hash)
+                hashes = evaluation.architecture_id, evaluation.recipe_hash
+                pair = self.proposer.pair_of(*hashes)
                 is_new = self.proposer.known()[pair] == 1
             elif repeats >= PATIENCE:
                 time.sleep(WAIT)

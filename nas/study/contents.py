@@ -155,8 +155,8 @@ TRIAL_RULES: Mapping[str, Callable[[TrialRows], object]] = {
         of.trial.distributions.items() <= of.distributions.items()
     ),
     "trials whose parameters give another recipe": lambda of: (
-        replace(of.recipe, seed=0).hash
-        == replace(of.config.recipe_of(of.trial.params), seed=0).hash
+        replace(of.recipe, **_own(of.config)).hash
+        == replace(of.config.recipe_of(of.trial.params), **_own(of.config)).hash
     ),
     "trials with another latency than predicted": lambda of: (
         of.config.latency is None
@@ -194,6 +194,11 @@ TRIAL_RULES: Mapping[str, Callable[[TrialRows], object]] = {
         of.trial.duration is None or of.trial.duration >= timedelta(0)
     ),
 }
+
+
+def _own(config: Config) -> dict[str, Any]:
+    """Return the fields of a recipe that trials of a study have of their own, as neutral."""
+    return {"seed": 0, "start": ""} if config.inherit else {"seed": 0}
 
 
 def _value(of: TrialRows) -> float | None:

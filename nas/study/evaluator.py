@@ -142,9 +142,13 @@ class Training:
     ) -> "TrainResult":
         """Train; once more with accumulated gradients where a whole batch exceeds the memory."""
         from nas.training import trainer
+        from nas.training.sources import kept
 
         refit = self.config.finals is None  # else the finalists are handed over, not the trials
-        train = partial(trainer.train, architecture, self.images(), recipe, refit=refit)
+        sources = partial(kept, self.config.checkpoint_root)
+        train = partial(
+            trainer.train, architecture, self.images(), recipe, refit=refit, sources=sources
+        )
         try:
             return train(control=control)
         except OutOfMemory as error:

@@ -341,6 +341,7 @@ def final_config(store: Store, study: str, config: Config, finals: Finals) -> Co
         prefilter=None,
         features=(),
         warm_start=False,
+        inherit=False,
         finals=None,
         finalists=tuple(dict(trials.shown(trial.number).params) for trial in finalists),
         seeds=finals.seeds,

@@ -24,13 +24,17 @@ from nas.study.options import SearchOptions, check_study, declared
 from nas.study.preparation import (
     Prepared,
     Say,
+    begun_with,
     data_of,
     from_anywhere,
     source_from_anywhere,
+    sources_of,
     study_folder,
 )
 from nas.training.estimate import training_seconds
+from nas.training.recipe import Recipe
 from nas.training.recipes import compose
+from nas.training.transfer import transfer
 
 RECIPE = "whole"
 STRIDE = 32  # of most published networks: the least size at which no layer sees mere borders
@@ -69,6 +73,8 @@ def prepare_given(
     adapted = _adapted(source, data, size)
     given = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
     recipe = compose(data, options.recipe or RECIPE, given=given, words=options.set)
+    sources = sources_of(options)
+    recipe = begun_with(recipe, sources)
     plain = re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip("_.-") or "network"
     study = check_study(options.study or f"{plain}-{data.name}")
     fields: dict[str, Any] = {
@@ -87,17 +93,32 @@ def prepare_given(
     if options.checkpoints is not None:
         fields["checkpoints"] = from_anywhere(options.checkpoints)
     config = Config.of(options, **fields)
-    try:
-        train, validation = (len(data.splits[name]) for name in ("train", "validation"))
-        updates = recipe.all_updates(train, validation)
-        seconds = training_seconds(adapted, recipe, train, updates, executor.threads)
-    except (MemoryError, RuntimeError):  # the training itself will say so
-        seconds = 0.0
+    seconds = _seconds(adapted, recipe, data, executor)
     _ = executor.workers  # a cluster that is not there is found out before anything is written
     budget = seeds, None
     return Prepared(
-        study, resolve(options.store), config, *budget, executor, seconds, None, (), data=data
+        study,
+        resolve(options.store),
+        config,
+        *budget,
+        executor,
+        seconds,
+        None,
+        (),
+        data=data,
+        sources=sources,
     )
+
+
+def _seconds(network: Architecture, recipe: Recipe, data: DataSet, executor: Executor) -> float:
+    """Return the seconds of a training, about; 0 where the network does not fit into memory."""
+    train, validation = (len(data.splits[name]) for name in ("train", "validation"))
+    updates = recipe.all_updates(train, validation)
+    try:
+        alone = training_seconds(network, recipe, train, updates, executor.threads)
+    except (MemoryError, RuntimeError):  # the training itself will say so
+        return 0.0
+    return alone * executor.crowding
 
 
 def _size(own: int, images: int, say: Say) -> int:
@@ -137,6 +158,9 @@ def announce_given(prepared: Prepared) -> Iterator[str]:
         f"{quantities.short(cost.macs)} FLOPs, {quantities.short(cost.params)} parameters"
     )
     yield f"recipe: {config.recipe.describe()}"
+    for source in prepared.sources:
+        taken = transfer(network.build(trained), trained, source)
+        yield f"weights: those of {source.name} ({source.architecture.id}) are {taken}"
     if prepared.estimate:
         turns = math.ceil(seeds / prepared.executor.workers)
         whole = quantities.duration(prepared.estimate * turns)

@@ -51,8 +51,9 @@ class Declared:
     values there are, and `kind` is the word for one of them where that is not the option's name.
     The keys `fixes` of a stored configuration may not change under a study's name; a `recipe`
     option is the recipe's field of that name, and one that `repeats` is given several times. `nas
-    resume` takes the options that are `resumes`; Ray Tune decides those that are not `tunes`. The
-    last three fields are filled in.
+    resume` takes the options that are `resumes`; Ray Tune decides those that are not `tunes`. A
+    `local` option names a place that the searching machine reads, writes or reaches: a client of
+    the service can't set it. The last three fields are filled in.
     """
 
     help: str
@@ -70,6 +71,7 @@ class Declared:
     repeats: bool = False
     resumes: bool = False
     tunes: bool = True
+    local: bool = False
     name: str = ""
     types: tuple[Any, ...] = ()
     default: Any = None
@@ -132,6 +134,16 @@ def _settings(value: Any, flag: str) -> tuple[str, ...]:
         return tuple(recipe_file.word(*pair) for pair in recipe_file.read(value, flag).items())
     words = value if isinstance(value, list | tuple) else [value]
     return tuple(recipe_file.word(*recipe_file.read_word(str(word), flag)) for word in words)
+
+
+def _weights(source: str, flag: str) -> str:
+    """Refuse a file of weights that would have to be unpickled, and a URL."""
+    if is_url(source) or source.endswith((".pt", ".pth", ".ckpt", ".bin", ".pkl", ".npz")):
+        raise UserError(
+            f"{flag} is STUDY:TRIAL or STUDY, a folder of nas train, a .safetensors file of one, "
+            f"or timm:NAME, not {source!r}."
+        )
+    return source
 
 
 def _data(source: str, _: str) -> str:
@@ -297,14 +309,14 @@ class SearchOptions:
         fixes="parameters space")
     latency_table: str | None = _option(
         None, "File of nas latency table, for --target-latency.", WHAT, page="latency",
-        unset="one is made first", fixes="objective")
+        unset="one is made first", fixes="objective", local=True)
     latency_backend: str | None = _option(
         None, f"What runs the networks of a table that is made: {either(backends.names())}.",
         WHAT, page="latency", kind="latency back end", names=backends.names,
         unset="onnxruntime, where it is installed")
     latency_host: str | None = _option(
         None, "Make the table on another machine: user@host for ssh.", WHAT, page="latency",
-        read=_host, unset="this machine")
+        read=_host, unset="this machine", local=True)
     latency_batch: int | None = _option(
         None, "Images at once in a table that is made.", WHAT, unit="images", at_least=1, unset="1")
     latency_seconds: float | None = _option(
@@ -329,6 +341,13 @@ class SearchOptions:
         (), "A value of the recipe, such as optimiser.learning_rate=3e-3; may be given again and "
         "again, and wins over all else.", TRAIN, unit="key=value", page="recipes", read=_settings,
         repeats=True, fixes="recipe_hash")
+    start_from: str | None = _option(
+        None, "Trained weights that every training starts from: STUDY:TRIAL, a folder of nas "
+        "train, a .safetensors file, timm:NAME.", TRAIN, page="transfer", unit="weights",
+        read=_weights, unset="random weights", fixes="recipe_hash", tunes=False, local=True)
+    inherit: bool = _option(
+        False, "Start each trial from the weights of its nearest trained relative in the study.",
+        TRAIN, page="transfer", fixes="inherit", tunes=False)
     forbid: tuple[str, ...] = _option(
         (), "Augmentations that would destroy the labels, such as flip,rotation.", TRAIN,
         page="data", read=_forbid, fixes="recipe_hash")
@@ -397,16 +416,18 @@ class SearchOptions:
         None, "Name of the study.", WRITTEN, read=check_study, unset="space, data and target")
     store: str | None = _option(
         None, "Database URL.", WRITTEN, page="../reference/store", read=_store,
-        unset="NAS_STORE, else sqlite:///studies/nas.db", resumes=True)
-    out: str = _option("studies", "Folder of the study folders.", WRITTEN, read=_out)
+        unset="NAS_STORE, else sqlite:///studies/nas.db", resumes=True, local=True)
+    out: str = _option(
+        "studies", "Folder of the study folders.", WRITTEN, read=_out, local=True)
     checkpoints: str | None = _option(
         None, "Folder or URL that all machines see, for checkpoints.", WRITTEN,
-        page="../how-it-works/executors", read=_checkpoints, unset="in the study's folder")
+        page="../how-it-works/executors", read=_checkpoints, unset="in the study's folder",
+        local=True)
     showcase: bool = _option(
         True, "Notes, code and diagrams for the dashboard.", WRITTEN, page="dashboard")
     track: tuple[str, ...] = _option(
         (), f"Programs that are told of each trial: {','.join(trackers.names())}.", WRITTEN,
-        page="trackers", read=trackers.read, resumes=True)
+        page="trackers", read=trackers.read, resumes=True, local=True)
     # fmt: on
 
     @property
@@ -482,7 +503,8 @@ def resumable() -> Mapping[str, Declared]:
 
 
 TRAINED = (  # the options of a search that `nas train` takes
-    *("data", "groups", "include", "exclude", "resolution", "recipe", "set", "forbid", "metric"),
+    *("data", "groups", "include", "exclude", "resolution", "recipe", "set", "start_from"),
+    *("forbid", "metric"),
     *("folds", "epochs", "seed"),
     *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
     *("study", "store", "checkpoints", "showcase", "track"),

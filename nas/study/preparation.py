@@ -90,8 +90,7 @@ def prepare(
         table = table_for(subject, options, url=url, name=name, say=say)
         goal, subject = replace(goal, table=table.hash), replace(subject, latency=table)
         limits = limits._replace(latency_ms=OVER_TARGET * goal.target)
-    recipe = _recipe(data, options)
-    whole = _whole(data, options, recipe)
+    recipe, whole, sources = _recipes(data, options)
     _check_choices(space, (recipe, whole), data, options)
     preflight = survey(subject, objective=goal, limits=limits, seed=options.seed)
     config = Config.of(
@@ -112,7 +111,7 @@ def prepare(
     if study is not None:
         config = lengths.as_stored(config, study.config)
     images = {name: len(split) for name, split in data.splits.items()}
-    estimate = _estimate(preflight, config, images, executor.threads)
+    estimate = _estimate(preflight, config, images, executor.threads) * executor.crowding
     final = estimate * _times(config, images)
     own = _proxy_seconds(preflight, config, data)
     workers = executor.workers  # a cluster that is not there is found out now
@@ -123,7 +122,8 @@ def prepare(
             say(lengths.sentence(config, shorter, options.time))
             config, estimate, final = shorter, estimate * parts[0], final * parts[1]
     return Prepared(
-        name, url, config, *budget, executor, estimate, preflight, left_out, own, final, data
+        name, url, config, *budget, executor, estimate, preflight, left_out, own, final, data,
+        sources,
     )  # fmt: skip
 
 
@@ -171,6 +171,50 @@ def data_of(options: SearchOptions, say: Say) -> DataSet:
         forbid=options.forbid,
         say=say,
     )
+
+
+def sources_of(options: SearchOptions) -> tuple["Source", ...]:
+    """Return the weights that every training starts from, if any were asked for."""
+    if options.start_from is None:
+        return ()
+    from nas.study.sources import resolve as resolve_source
+
+    return (resolve_source(options.start_from, options.store),)
+
+
+def begun_with(recipe: Recipe, sources: Sequence["Source"]) -> Recipe:
+    """Return a recipe whose trainings start from these weights, if any.
+
+    Raises UserError where they were trained on images that the recipe would score, and where it
+    freezes random weights.
+    """
+    for source in sources:
+        trained = source.trained_by
+        own = trained is not None and trained.fingerprint == recipe.fingerprint
+        if trained is not None and own and max(trained.folds, recipe.folds) > 1:
+            raise UserError(
+                f"{source.name} was trained on images of {recipe.data!r} that would be scored: "
+                f"of {trained.folds} and {recipe.folds} folds both are to be 1 (--folds 1)."
+            )
+        recipe = replace(recipe, start=source.digest)
+    if recipe.frozen_epochs and not recipe.start:
+        raise UserError(
+            f"training.frozen_epochs = {recipe.frozen_epochs} freezes given weights: it is for "
+            "--start-from."
+        )
+    return recipe
+
+
+def _recipes(data: DataSet, options: SearchOptions) -> tuple[Recipe, Recipe, tuple["Source", ...]]:
+    """Return the recipes of trials and of finalists, and the weights that both start from."""
+    recipe = _recipe(data, options)
+    if options.inherit and recipe.folds > 1:
+        raise UserError(
+            f"--inherit is for scores on the validation split: {recipe.folds} folds would score "
+            "images that a relative was trained on. Give --folds 1."
+        )
+    whole, sources = _whole(data, options, recipe), sources_of(options)
+    return begun_with(recipe, sources), begun_with(whole, sources), sources
 
 
 def _recipe(data: DataSet, options: SearchOptions) -> Recipe:

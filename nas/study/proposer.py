@@ -26,6 +26,7 @@ from nas.samplers._space import SpaceOracle
 from nas.search_space.preflight import draw_near, repair
 from nas.store.queries import Known, Tried
 from nas.store.records import Proposal
+from nas.study.inheritance import Inheritance
 from nas.training import recipe_choices
 from nas.training.recipe import Recipe
 
@@ -60,8 +61,8 @@ class Proposer:
 
     `images` loads the data when a proxy first needs it. `elsewhere` returns the evaluations of
     other studies under recipes of these hashes, `recipes` the recipes of all studies by their
-    hashes, `tried` the study's trials from a number on, and `fidelity` the epochs of a first
-    evaluation.
+    hashes, `tried` the study's trials from a number on, `fidelity` the epochs of a first
+    evaluation, and `inheritance` the weights that trials start from, where they inherit.
     """
 
     def __init__(
@@ -74,27 +75,36 @@ class Proposer:
         recipes: Callable[[], Mapping[str, Mapping[str, Any]]],
         tried: Callable[[int], list[Tried]],
         fidelity: Callable[[Pair], int],
+        inheritance: Inheritance | None = None,
     ) -> None:
         self.config, self.study, self.images = config, study, images
         self.elsewhere, self.recipes = elsewhere, recipes
-        self.tried, self.fidelity = tried, fidelity
+        self.tried, self.fidelity, self.inheritance = tried, fidelity, inheritance
         features = Features(config.features, images, config.seed) if config.features else None
         self.oracle = SpaceOracle(config.subject, config.limits, config.objective, features)
         self.limits = config.limits.tightest(config.space.limits)
         self._known: Counter[Pair] = Counter()
         self._begun: set[Pair] = set()
+        self._hashes: dict[Pair, str] = {}  # of recipes with what a pair's first trial inherited
         self._next = 0  # number of the first trial that was not counted yet
         self._recalled: list[Assignment] | None = None
 
     def known(self) -> Counter[Pair]:
-        """Count the study's trials by the architecture's id and the recipe's hash."""
+        """Count the study's trials by `pair_of` their architecture and recipe."""
         for trial in self.tried(self._next):  # neither of a trial ever changes
-            pair = (trial.architecture_id, trial.recipe_hash)
+            pair = self.pair_of(trial.architecture_id, trial.recipe_hash)
             self._known[pair] += 1
+            self._hashes.setdefault(pair, trial.recipe_hash)
             if not trial.is_reused:
                 self._begun.add(pair)
             self._next = trial.number + 1
         return self._known
+
+    def pair_of(self, architecture_id: str, recipe_hash: str) -> Pair:
+        """Return an architecture's id and its recipe's hash, whatever weights it started from."""
+        if self.inheritance is None:
+            return architecture_id, recipe_hash
+        return architecture_id, self.inheritance.own_hash(recipe_hash)
 
     def begun(self) -> int:
         """Count the architectures, with their recipes, that this study began itself."""
@@ -115,7 +125,20 @@ class Proposer:
             idea = Idea(inside, {})
         if repeats >= PATIENCE:
             idea = Idea(self._unseen(idea.values, rng), {})
-        return self._proposal(idea, number, self.config.recipe_of(idea.values))
+        return self._proposal(*self._with_weights(idea), number)
+
+    def _with_weights(self, idea: Idea) -> tuple[Idea, Recipe]:
+        """Return an idea with its recipe: that of its network's first trial, or of a relative."""
+        recipe = self.config.recipe_of(idea.values)
+        if self.inheritance is None:
+            return idea, recipe
+        architecture_id, _ = pair = self._pair(idea.values)
+        if pair in self.known():
+            return idea, Recipe.from_json(self.recipes()[self._hashes[pair]])
+        recipe, relative = self.inheritance.of(architecture_id, idea.values, recipe)
+        if relative >= 0:
+            idea = Idea(idea.values, idea.expected | {"inherited_from": relative})
+        return idea, recipe
 
     def _pair(self, values: Assignment) -> Pair:
         """Return the architecture and the recipe of an assignment, as `known` has them."""
@@ -129,7 +152,7 @@ class Proposer:
                 recipe = self.config.recipe_of(values, turn)
                 if not trials[self.config.subject.decode(values).id, recipe.hash]:
                     idea = Idea(dict(values), {"training_seed": recipe.seed})
-                    return self._proposal(idea, number, recipe)
+                    return self._proposal(idea, recipe, number)
         raise NothingNew
 
     def _idea(self, rng: random.Random) -> Idea:
@@ -249,7 +272,7 @@ class Proposer:
             values = rng.choice(inside)
         raise NothingNew
 
-    def _proposal(self, idea: Idea, number: int, recipe: Recipe) -> Proposal:
+    def _proposal(self, idea: Idea, recipe: Recipe, number: int) -> Proposal:
         """Return an idea as the store takes it."""
         architecture = self.config.subject.decode(idea.values)
         choices = {p.name: p.choices for p in self.config.space.parameters()}

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -345,13 +346,15 @@ def trained_weights(
     machine's arithmetic); the test metrics are always those of the weights handed out.
     """
     from nas.training.checkpoint import Checkpoints
+    from nas.training.sources import kept
     from nas.training.trainer import train
 
     if (weights := kept_weights(evaluation)) is not None:
         return weights
     with store.read() as connection:
         recipe = recipe_of(connection, evaluation)
-    again = train(evaluation.architecture, data, recipe)
+    sources = partial(kept, config.checkpoint_root)
+    again = train(evaluation.architecture, data, recipe, sources=sources)
     metric = recipe.metric
     stored, now = evaluation.metrics.get(metric), again.metrics[metric]
     if stored != now:

@@ -71,7 +71,10 @@ added to it.
 
 def optimiser_of(module: "nn.Module", recipe: "Recipe") -> "Optimizer":
     """Make the recipe's optimiser."""
-    return OPTIMISERS[recipe.optimiser].make(groups_of(module, recipe), recipe)
+    groups = groups_of(module, recipe)
+    if recipe.layer_decay != 1:
+        groups = layered(groups, module, recipe.layer_decay)
+    return OPTIMISERS[recipe.optimiser].make(groups, recipe)
 
 
 def groups_of(module: "nn.Module", recipe: "Recipe") -> list[dict[str, Any]]:
@@ -83,3 +86,23 @@ def groups_of(module: "nn.Module", recipe: "Recipe") -> list[dict[str, Any]]:
         {"params": others, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def layered(
+    groups: list[dict[str, Any]], module: "nn.Module", decay: float
+) -> list[dict[str, Any]]:
+    """Divide groups by the network's blocks; `share` is that of the learning rate in each.
+
+    It falls by the factor `decay` from block to block, from the classifier to the image:
+    discriminative fine-tuning, arXiv:1801.06146; layer-wise decay, arXiv:2106.08254.
+    """
+    block_of = {
+        parameter: ".".join(name.split(".")[:2]) for name, parameter in module.named_parameters()
+    }
+    blocks = list(dict.fromkeys(block_of.values()))
+    return [
+        {**group, "params": members, "share": decay ** (len(blocks) - 1 - depth)}
+        for group in groups
+        for depth, block in enumerate(blocks)
+        if (members := [each for each in group["params"] if block_of[each] == block])
+    ]

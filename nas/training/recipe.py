@@ -146,6 +146,9 @@ class Recipe:
     balanced_sampling: float = _setting(
         0.0, "training", "draws an image in proportion to n^-balanced_sampling; at 1 all classes "
         "come equally often", high=1.0, neutral=True)
+    layer_decay: float = _setting(
+        1.0, "optimiser", "times this is the learning rate of each block that of the next one, of "
+        "the classifier the whole (arXiv:1801.06146)", low=0.01, high=1.0, neutral=True)
     momentum: float = _setting(
         0.9, "optimiser", "of sgd and rmsprop", high=0.9999, neutral=True)
     decay_rate: float = _setting(
@@ -170,6 +173,9 @@ class Recipe:
     early_stopping: int = _setting(
         0, "training", "ends a training after this many epochs without a better score; 0 never "
         "does", high=100_000, neutral=True)
+    frozen_epochs: int = _setting(
+        0, "training", "first epochs in which only the classifier learns, where a training starts "
+        "from given weights", high=100_000, neutral=True)
     accumulation_steps: int = _setting(
         1, "training", "micro-batches of a batch: less memory; batch norm sees the micro-batches",
         low=1, neutral=True)
@@ -305,6 +311,9 @@ def _regularised(recipe: Recipe) -> str:
         "stochastic_depth": f"stochastic depth rising to {recipe.stochastic_depth:g}",
         "batch_norm_momentum": f"batch-norm momentum {recipe.batch_norm_momentum:g}",
         "batch_norm_images": f"batch norm refitted on {recipe.batch_norm_images} plain images",
+        "layer_decay": f"each block's learning rate {recipe.layer_decay:g} of the next one's",
+        "start": f"begun with the weights {recipe.start}",
+        "frozen_epochs": f"all but the classifier frozen for {recipe.frozen_epochs} epochs",
         "early_stopping": f"ended after {recipe.early_stopping} epochs without a better score",
         "accumulation_steps": f"gradients of {recipe.accumulation_steps} micro-batches a batch",
     }

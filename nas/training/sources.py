@@ -116,9 +116,9 @@ def kept(root: str, digest: str) -> Source:
     )
 
 
-def drop(root: str, digest: str) -> None:
-    """Delete a source that nothing needs any more."""
-    _place(root, digest).drop()
+def unknown(digest: str) -> Source:
+    """Refuse a digest where nothing is kept; raises UserError."""
+    raise UserError(f"The recipe needs the weights {digest}, which were not given.")
 
 
 def _place(root: str, digest: str) -> Checkpoints:

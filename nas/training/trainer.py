@@ -47,6 +47,8 @@ from nas.training.recipe import Recipe, check_fits
 from nas.training.regularisation import regularise
 from nas.training.reports import gain_error
 from nas.training.schedules import learning_rate
+from nas.training.sources import Source, unknown
+from nas.training.transfer import freeze, transfer
 
 _FINITE_EVERY = 8  # steps between two checks of the loss: each check waits for a GPU
 
@@ -128,6 +130,7 @@ def train(
     control: Control = ALONE,
     accumulation_steps: int = 1,
     refit: bool = True,
+    sources: Callable[[str], Source] = unknown,
 ) -> TrainResult:
     """Train an architecture, from the checkpoint of the same training where there is one.
 
@@ -135,15 +138,18 @@ def train(
     needs less memory, and batch norm sees the micro-batches. A training that the recipe stops early
     is complete: its metrics and weights are the last epoch's, since the best of many epochs' scores
     is too good by their noise. Without a `refit` a recipe with folds has the same metrics, and no
-    weights. Raises Interrupted when the control says so,
-    Diverged, OutOfMemory or UnreadableImage when this training can't go on, DiskFull without space
-    for a checkpoint.
+    weights. `sources` gives the weights of a digest that the recipe names. Raises Interrupted when
+    the control says so, Diverged, OutOfMemory or UnreadableImage when this training can't go on,
+    DiskFull without space for a checkpoint.
     """
     with _reported_out_of_memory(), torch.random.fork_rng(range(torch.cuda.device_count())):
         check_fits(recipe, data)
         torch.manual_seed(_seed(recipe.seed, 0))
         count = 1 if recipe.folds == 1 else recipe.folds + refit
-        networks = [begin(build(architecture), recipe, accumulation_steps) for _ in range(count)]
+        start = sources(recipe.start) if recipe.start else None
+        networks = [
+            begin(_built(architecture, start), recipe, accumulation_steps) for _ in range(count)
+        ]
         materials = functools.cache(
             lambda rung: gather(data, recipe, rung, architecture.resolution, refit=refit)
         )
@@ -169,6 +175,14 @@ def train(
         {name: value.cpu().contiguous() for name, value in weights.items()},
         networks[0].accumulation_steps,
     )
+
+
+def _built(architecture: Architecture, start: Source | None) -> nn.Module:
+    """Return a new network, with the weights of the one that it starts from."""
+    module = build(architecture)
+    if start is not None:
+        transfer(module, architecture, start)
+    return module
 
 
 def _stopped_early(history: Sequence[EpochResult], recipe: Recipe) -> bool:
@@ -265,7 +279,7 @@ def _epoch(
         train_loss=statistics.fmean(losses),
         metrics=metrics,
         seconds=time.perf_counter() - started,
-        learning_rate=pairs[0][0].optimiser.param_groups[0]["lr"],
+        learning_rate=max(group["lr"] for group in pairs[0][0].optimiser.param_groups),
     )
 
 
@@ -295,6 +309,8 @@ def _train_epoch(
     mixed = mixer(recipe.augmentation)
     total = torch.zeros((), device=device)
     training.module.train()
+    if recipe.frozen_epochs:
+        freeze(training.module, frozen=epoch <= recipe.frozen_epochs)
     for index, members in enumerate(batches):
         if should_stop():
             raise Interrupted(f"Stopped in epoch {epoch} of {recipe.epochs}.")
@@ -306,8 +322,9 @@ def _train_epoch(
             targets = [(answers, share), (answers[others], 1 - share)]
         x = channels_last(x)
         step = (epoch - 1) * len(batches) + index
+        rate = learning_rate(recipe, step, len(batches), scores)
         for group in training.optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, step, len(batches), scores)
+            group["lr"] = rate * group.get("share", 1.0)
         loss = train_step(training, x, targets, classes, recipe, step)
         total += loss * len(members)
         check = index % _FINITE_EVERY == 0 or index == len(batches) - 1

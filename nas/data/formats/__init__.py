@@ -3,7 +3,7 @@
 What no format takes is a folder of images per class, or an archive of one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,10 @@ class Format(Protocol):
 
     def load(self, path: Path, request: DataRequest) -> DataSet:
         """Read a data set; raises DataError."""
+        ...
+
+    def image_files(self, path: Path) -> Sequence[str]:
+        """Return the paths of the image files that a file names, none where it holds images."""
         ...
 
 

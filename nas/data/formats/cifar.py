@@ -7,7 +7,7 @@ A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +92,11 @@ def load(path: Path, request: DataRequest) -> DataSet:
     return array_set(
         found, images, labels, classes, origin=Origin(notes=notes), reading=request.reading
     )
+
+
+def image_files(_: Path) -> Sequence[str]:
+    """Return no path: the images lie in the file."""
+    return ()
 
 
 def _is_of_python(path: Path) -> bool:

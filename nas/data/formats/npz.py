@@ -77,6 +77,11 @@ def load(path: Path, request: DataRequest, classes: Sequence[str] | None = None)
     )
 
 
+def image_files(_: Path) -> Sequence[str]:
+    """Return no path: the images lie in the file."""
+    return ()
+
+
 def _by_split(arrays: Arrays, names: str, *, splits: bool = True) -> dict[str, str]:
     """Return the arrays of a kind by their splits: train_images, x_test; images alone are train's.
 

@@ -11,6 +11,7 @@ runs no code of theirs.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,13 +47,9 @@ def takes(path: Path) -> bool:
 def load(path: Path, request: DataRequest) -> DataSet:
     """Read a table or a data set of Hugging Face. Raises DataError."""
     request.refuse(path.name, groups=False)
-    if find_spec("pyarrow") is None:
-        raise DataError(f"{path.name} needs the package pyarrow: pip install 'nas[parquet]'.")
     shards, others = _shards(path) if path.is_dir() else ({path: ""}, [])
-    with reading(f"{path} can't be read", DataError):
-        files = [_File(file, split) for file, split in shards.items()]
+    with _files(path, shards) as files:
         of = meanings(files[0].columns, request.groups, path)
-        limits().check("members", sum(file.rows for file in files), str(path), DataError)
         size = sum(file.size for file in files)
         limits().check("total_bytes", size, str(path), DataError)
         columns = _joined(files, of)
@@ -72,6 +69,24 @@ def load(path: Path, request: DataRequest) -> DataSet:
         left_out = {**listed.origin.left_out, "splits of other names": others}
         listed = replace(listed, origin=replace(listed.origin, left_out=left_out))
     return load_images(listed, request)
+
+
+def image_files(path: Path) -> Sequence[str]:
+    """Return the paths of a table's image files, none where the images lie in it."""
+    with _files(path, {path: ""}) as (file,):
+        column = meanings(file.columns, None, path)["image"]
+        return [] if file.is_bytes(column) else list(file.text(column))
+
+
+@contextmanager
+def _files(path: Path, shards: "Shards") -> "Iterator[list[_File]]":
+    """Open the files of a data set; raises DataError for damage, now and later."""
+    if find_spec("pyarrow") is None:
+        raise DataError(f"{path.name} needs the package pyarrow: pip install 'nas[parquet]'.")
+    with reading(f"{path} can't be read", DataError):
+        files = [_File(file, split) for file, split in shards.items()]
+        limits().check("members", sum(file.rows for file in files), str(path), DataError)
+        yield files
 
 
 def _shards(folder: Path) -> tuple[Shards, list[str]]:

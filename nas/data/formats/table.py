@@ -6,6 +6,7 @@ xray/001.png,normal,train,17
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from nas.data.columns import image_list, table_of
@@ -22,8 +23,8 @@ HAS_GROUPS = True
 
 
 def takes(path: Path) -> bool:
-    """Tell whether a path is that of a table; behind a URL a table is without its images."""
-    return path.suffix.lower() in ENDINGS and path.is_file()
+    """Tell whether a path is that of a table."""
+    return path.suffix.lower() in ENDINGS
 
 
 def load(path: Path, request: DataRequest) -> DataSet:
@@ -31,6 +32,11 @@ def load(path: Path, request: DataRequest) -> DataSet:
     request.refuse(path.name, groups=False)
     table = table_of(_columns(path), request.groups, path)
     return load_images(image_list(table, path, path.resolve().parent, path.stem), request)
+
+
+def image_files(path: Path) -> Sequence[str]:
+    """Return the paths of a table's images, from its folder or absolute."""
+    return table_of(_columns(path), None, path).images
 
 
 def _columns(path: Path) -> dict[str, list[str]]:

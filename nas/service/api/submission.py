@@ -24,10 +24,11 @@ from nas.training import recipe_file, recipes
 
 UPLOAD = "upload:"
 # Where a search runs, what it writes and whom it tells is the server's to say.
-SERVERS = frozenset((
-    *("store", "out", "checkpoints", "showcase", "track", "latency_host", "latency_table"),
-    *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
-))  # fmt: skip
+SERVERS = frozenset(
+    name
+    for name, one in options.declared().items()
+    if one.local or one.group == options.WHERE or name == "showcase"
+)
 HIGHEST = 100  # priority
 _AMOUNT = r"^\s*[0-9]*\.?[0-9]+\s*[A-Za-z]*\s*$"
 FindUpload = Callable[[str], Path]

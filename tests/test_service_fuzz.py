@@ -72,7 +72,7 @@ BODIES, UPLOADS = 300, 16
 def mutations(count: int) -> Iterator[dict[str, Any]]:
     """Yield searches with a few values, or names, that nobody would give."""
     random = Random(0)
-    names = [*submission.schema()["properties"], *submission.SERVERS, "", "é", "~0/~1", "x" * 999]
+    names = [*submission.schema()["properties"], *submission.servers(), "", "é", "~0/~1", "x" * 999]
     for _ in range(count):
         changes = {random.choice(names): random.choice(NASTY) for _ in range(random.randint(1, 3))}
         yield SEARCH | changes

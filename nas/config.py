@@ -24,7 +24,7 @@ from nas.training.recipe_file import changed
 
 CACHE = ".cache"  # folder of resized images, beside the studies
 # These are stored only where they are given.
-LATER = ("groups", "include", "exclude", "forbid", "inherit")
+LATER = ("groups", "include", "exclude", "forbid", "inherit", "unlabelled")
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class Config:
     exclude: tuple[str, ...] = ()
     forbid: tuple[str, ...] = ()  # augmentations that would destroy the data's labels
     track: tuple[str, ...] = ()  # trackers that hear of its trials
+    unlabelled: str | None = None  # the folder of images without labels
     inherit: bool = False  # whether trials start from their nearest trained relative's weights
 
     def recipe_of(self, values: Assignment, turn: int = 0) -> Recipe:

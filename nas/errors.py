@@ -10,6 +10,7 @@ NasError
 │   ├── NotFound         a search, an upload or a token that is not there, or is another's
 │   ├── Conflict         a thing whose state does not allow what is asked
 │   ├── QuotaSpent       a token has as many searches or bytes as it may have
+│   ├── Untrainable      a network that a recipe's method can't train; a TrialError too
 │   ├── UnknownOption    an option or an argument that does not exist; a TypeError too
 │   └── ClusterError     a cluster that refuses what it is asked, or a job it does not have
 │       └── NoHead       nothing that is a Ray head answers at an address
@@ -138,6 +139,10 @@ class OutOfMemory(TrialError):
 
 class UnreadableImage(TrialError):
     """An image that was readable when the search began is not readable any more."""
+
+
+class Untrainable(UserError, TrialError):
+    """A network that a recipe's method can't train: of a search it ends the trial."""
 
 
 class LostLease(NasError):

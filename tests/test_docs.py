@@ -111,6 +111,9 @@ def write_images(folder: Path) -> None:
         path = folder / "my_images" / ("cat", "dog")[index % 2] / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
+        path = folder / "more_images" / f"{index}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(255 - image).save(path)
     rows = (f"my_images/{('cat', 'dog')[n % 2]}/{n}.png,{n % 2}\n" for n in range(len(pixels)))
     (folder / "labels.csv").write_text("file,label\n" + "".join(rows))
 

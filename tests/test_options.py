@@ -49,6 +49,8 @@ BAD: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "start_from": [("weights.pth", {}), ("https://host/model.safetensors", {})],
     "inherit": [("perhaps", {})],
     "forbid": [("flips", {}), ("flip,", {}), ("randaugment_shape", {})],
+    "teacher": [("s3://bucket/out", {}), ("weights.pth", {})],
+    "unlabelled": [("", {"teacher": "s"}), ("images", {})],
     "metric": [("acc", {})],
     "folds": [(0, {}), (-3, {})],
     "epochs": [(0, {}), (-3, {})],

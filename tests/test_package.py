@@ -29,7 +29,15 @@ from nas.architecture import Architecture, Row
 from nas.errors import UserError
 from nas.export import Exportable, ExportOptions, _plain_changes, proof
 from nas.export import package as packages
-from nas.export._training import CHOSEN, DIFFERENCES, OPERATION_CODE, READ, script
+from nas.export._training import (
+    CHOSEN,
+    DIFFERENCES,
+    OF_METHODS,
+    OPERATION_CODE,
+    READ,
+    REFUSED,
+    script,
+)
 from nas.export.python import source
 from nas.pruners.ladder import Rung
 from nas.training import trainer
@@ -292,8 +300,9 @@ def test_geometry_is_kornias() -> None:
 
 
 def test_every_setting_is_done_told_or_refused() -> None:
-    """A script reads each field of a recipe, is decided by it, or tells it."""
-    assert {each.name for each in fields(Recipe)} == READ | CHOSEN | DIFFERENCES.keys()
+    """A script reads each field of a recipe, is decided by it, tells it, or refuses it."""
+    known = READ | CHOSEN | DIFFERENCES.keys() | REFUSED | OF_METHODS
+    assert {each.name for each in fields(Recipe)} == known
     more = {"balanced_sampling": 1.0, "dropout": 0.1, "focal_gamma": 1.0}
     recipes = [replace(PLAIN, **values) for values in (*VARIANTS.values(), more)]
     text = "\n".join(script(recipe, ["Classifier"], "convnet") for recipe in recipes)

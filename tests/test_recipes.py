@@ -355,6 +355,7 @@ def test_every_field_is_explained() -> None:
     """Each field that decides a recipe's hash has a key, but those of the data and the trial."""
     recipe = Recipe("set", "0" * 32, epochs=3)
     own = {"data", "fingerprint", "seed", "version", "ladder", "augmentation", "start"}
+    own |= {"teacher", "unlabelled"}
     keys = {key for key in recipe_file.recipe_keys() if not key.startswith("augmentation.")}
     assert len(keys) == len(vars(recipe).keys() - own)
     assert all(row.words for row in recipe_file.recipe_keys().values())

@@ -274,6 +274,7 @@ def test_every_fault_is_told_with_the_valid_options(server: Server) -> None:
         {"data": ""},
         {"data": "~"}, {"data": "tones.npz\0"}, {"data": "x" * 5000}, {"data": "upload:../nas.db"},
         {"data": "upload:0123456789abcdef"}, {"latency_host": "user@host"}, {"track": ["mlflow"]},
+        {"teacher": "another:0"}, {"start_from": "another:0"}, {"unlabelled": "/etc"},
         {"checkpoints": "s3://bucket"}, {"priority": 10**6}, {"priority": True},
     ],
     ids=str,

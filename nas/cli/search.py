@@ -83,6 +83,9 @@ def train(
     ],
     out: Annotated[str, typer.Option(help="Folder for the code, the weights and the result.")],
     seeds: Annotated[int, typer.Option(help="Trainings, each with another seed.")] = 1,
+    rounds: Annotated[
+        int, typer.Option(help="Trainings one after another; each teaches the next.")
+    ] = 1,
     json_: Json = False,
     **given: Any,
 ) -> None:
@@ -90,5 +93,5 @@ def train(
     from nas.commands import train as commands
 
     with callbacks("say", "watch", display=live_progress) as functions:
-        result = commands.train(network, out=out, seeds=seeds, **given, **functions)
+        result = commands.train(network, out=out, seeds=seeds, rounds=rounds, **given, **functions)
     show(result, as_json=json_)

@@ -79,6 +79,12 @@ def pack(given: Given, *, here: bool) -> Packed:
     if search.set:
         sent["set"] = search.set
     sent["data"] = _data(search.data, here, packed)
+    if search.unlabelled is not None:
+        sent["unlabelled"] = _seen("--unlabelled", search.unlabelled, here, packed)
+    for name, source in (("start_from", search.start_from), ("teacher", search.teacher)):
+        if source is not None and _is_path(source):
+            flag = options.declared()[name].flag
+            sent[name] = _seen(flag, source, here, packed)
     is_said = here or given.get("out") is not None
     sent["out"] = _folder("out", search.out if is_said else None, here)
     if search.checkpoints is not None:
@@ -122,16 +128,27 @@ def _data(given: str, here: bool, packed: Packed) -> str:
 
     if is_name(given) or is_url(given):
         return given
-    path = Path(given)
-    if here and not path.exists():
+    if here and not Path(given).exists():
         raise absent(given)
+    return _seen("--data", given, here, packed, ", a URL, or a data set's name")
+
+
+def _is_path(source: str) -> bool:
+    """Tell weights that are a file or a folder from those of the store or of timm."""
+    is_named = "/" in source or source.endswith(".safetensors") or Path(source).exists()
+    return is_named and not source.startswith("timm:")
+
+
+def _seen(flag: str, given: str, here: bool, packed: Packed, others: str = "") -> str:
+    """Return a path as all machines of the cluster see it; raise DataError where they can't."""
+    path = Path(given)
     if not here and not path.is_absolute():
         raise DataError(
-            f"--data {given!r} is a path on this machine, and {NOT_HERE}: give a path that all of "
-            f"the cluster's machines see, such as /shared/{path.name}, a URL, or a data set's name."
+            f"{flag} {given!r} is a path on this machine, and {NOT_HERE}: give a path that all of "
+            f"the cluster's machines see, such as /shared/{path.name}{others}."
         )
     if not here:
-        packed.warnings.append(f"--data {given} has to be there on every machine of the cluster")
+        packed.warnings.append(f"{flag} {given} has to be there on every machine of the cluster")
     return str(path.absolute())
 
 

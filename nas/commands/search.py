@@ -179,8 +179,11 @@ def _study(url: str, name: str) -> "StudyInfo":
         return queries.study(connection, name)
 
 
-def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
-    """Run a study's workers, then its finalists', conclude it, close the store."""
+def run(prepared: "Prepared", store: "Store", watch: "Watch", *, hand_over: bool = True) -> Study:
+    """Run a study's workers, then its finalists', conclude it, close the store.
+
+    One that does not `hand_over` its winner does not look at the test split.
+    """
     from nas.store import queries
     from nas.study.preparation import open_study
 
@@ -193,7 +196,7 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch") -> Study:
         if completed and (finals := _finals(prepared, store, deadline)) is not None:
             open_study(finals).close()
             completed = _drive(finals, deadline, watch)
-        winner = _conclude(prepared, store) if completed else None
+        winner = _conclude(prepared, store) if completed and hand_over else None
         with store.read() as connection:
             info = queries.study(connection, prepared.name)
             counts = queries.counts(connection, info.id)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -55,13 +55,15 @@ class TrainedNetwork:
     """A network that was trained in full; metrics are means over the seeds.
 
     `trainings` has the one whose weights are handed over first, the best on validation; `folder` is
-    where they lie. A training that was stopped has neither.
+    where they lie. A training that was stopped has neither. `taught_by` are the studies of the
+    rounds before, each of which taught the next.
     """
 
     network: str
     study: Study
     folder: Path
     trainings: Sequence[SeedTraining] = ()
+    taught_by: Sequence[str] = ()
 
     @property
     def failure(self) -> NasError | None:
@@ -107,6 +109,7 @@ class TrainedNetwork:
             "test_spread": dict(best.test_spread),
             "test_looks": best.test_looks,
             "trainings": [training.to_json() for training in self.trainings],
+            "taught_by": list(self.taught_by),
             "warnings": [warning.to_json() for warning in self.study.warnings],
             "picture": quantities.from_here(self.folder / PICTURE),
             "code": quantities.from_here(self.code),
@@ -151,6 +154,7 @@ def train(
     *,
     out: str,
     seeds: int = 1,
+    rounds: int = 1,
     say: Callable[[str], None] | None = None,
     watch: "Watch | None" = None,
     **given: Any,
@@ -159,30 +163,43 @@ def train(
 
     `network` is a published network or a family member, an architecture's JSON file, or a trial of
     the store as STUDY:TRIAL; it gets the data's channels and classes. Code, weights, result and
-    picture are written to the folder `out`. The same call goes on where it was stopped. Raises
+    picture are written to the folder `out`. With a teacher there may be several `rounds`, each with
+    the best network of the one before as its teacher; the last one's is handed over, and alone
+    looks at the test split. The same call goes on where it was stopped. Raises
     UserError, before anything is written, for what can't be trained. `say` receives the lines
     before the training, `watch` a snapshot every second. The options are those of the command line:
     """
     network, out = quantities.plain(network), quantities.plain(out)
-    seeds = options.training_seeds(seeds)
+    seeds = options.training_count("seeds", seeds)
+    rounds = options.training_count("rounds", rounds)
     asked, say = options.read(given, options.trainable()), say or silent
+    options.check_aids(asked)
+    options.check_rounds(rounds, asked)
     check_folder(Path(out))
     from nas.study.announcement import first_warnings
     from nas.study.given import announce_given, executor_for, prepare_given
     from nas.study.preparation import open_study, taken_back
 
     source, name = _network(network, asked.store)
+    taught_by: list[str] = []
     with closing(executor_for(asked, seeds)) as executor:
-        with taken_back(asked.out):
-            prepared = prepare_given(
-                source, name, asked, seeds, executor, published=name == network, say=say
-            )
-            _check_out(Path(out), prepared)
-            store = open_study(prepared)
-        for line in [*announce_given(prepared), *first_warnings(prepared, store)]:
-            say(line)
-        study = run(prepared, store, watch or silent)
-    trained = TrainedNetwork(network, study, Path(out))
+        for number in range(1, rounds + 1):
+            suffix, last = (f"-round{n}" if rounds > 1 else "" for n in (number, rounds))
+            with taken_back(asked.out):
+                prepared = prepare_given(
+                    source, name, asked, seeds, executor, published=name == network,
+                    suffix=suffix, say=say,
+                )  # fmt: skip
+                _check_out(Path(out), prepared, prepared.name.removesuffix(suffix) + last)
+                store = open_study(prepared)
+            for line in [*announce_given(prepared), *first_warnings(prepared, store)]:
+                say(line)
+            study = run(prepared, store, watch or silent, hand_over=number == rounds)
+            if number == rounds or not (study.completed and study.counts.complete):
+                break
+            taught_by.append(study.name)
+            asked = replace(asked, teacher=study.name)
+    trained = TrainedNetwork(network, study, Path(out), taught_by=taught_by)
     return trained if study.winner is None else _handed_over(trained)
 
 
@@ -200,11 +217,11 @@ def _network(network: str, store: str | None) -> "tuple[Architecture, str]":
         return queries.evaluation(connection, trial.evaluation_id).architecture, f"{study}-{number}"
 
 
-def _check_out(out: Path, prepared: "Prepared") -> None:
-    """Refuse a folder that holds another network's weights."""
+def _check_out(out: Path, prepared: "Prepared", study: str) -> None:
+    """Refuse a folder that holds other weights than a study's of the prepared network."""
     if not (out / FILES[1]).exists():
         return
-    ours = {"study": prepared.name, "architecture_id": prepared.config.subject.decode({}).id}
+    ours = {"study": study, "architecture_id": prepared.config.subject.decode({}).id}
     try:
         found = json.loads((out / RESULT).read_text(encoding="utf-8"))
         theirs = {name: found.get(name) for name in ours}
@@ -222,9 +239,7 @@ def _handed_over(trained: TrainedNetwork) -> TrainedNetwork:
 
     best = trained.study.best
     with reading(trained.study.store) as connection:
-        done = TrainedNetwork(
-            trained.network, trained.study, trained.folder, _trainings(connection, best.standing)
-        )
+        done = replace(trained, trainings=_trainings(connection, best.standing))
     for name in FILES:
         write(done.folder / name, best.code.with_name(name).read_bytes())
     curves = {

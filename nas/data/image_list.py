@@ -88,9 +88,9 @@ def load_images(listed: ImageList, request: DataRequest) -> DataSet:
     """
     cache = request.cache_dir or user_cache()
     check_packages(file.path for file in listed.files)
-    files, unreadable = _examined(listed, cache)
+    files, unreadable = examined(listed, cache)
     if unreadable and not request.skip_unreadable:
-        raise _unreadable(listed.root, unreadable, len(listed.files))
+        raise unreadable_error(listed.root, unreadable, len(listed.files))
     names = {name for file in files for name in file.labels}
     classes = listed.classes or tuple(sorted(names))
     labels = _numbered(files, classes, several=listed.several)
@@ -163,7 +163,7 @@ def _data_set(
     splits = {
         name: Split(
             labels[part],
-            _images_of(root, [files[i] for i in part], cache / f"{fingerprint}-{name}", read),
+            images_of(root, [files[i] for i in part], cache / f"{fingerprint}-{name}", read),
             None if groups is None else groups[part],
             [files[i].path for i in part],
         )
@@ -197,7 +197,7 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nas"
 
 
-def _unreadable(root: Path, why: Mapping[str, str], count: int) -> DataError:
+def unreadable_error(root: Path, why: Mapping[str, str], count: int) -> DataError:
     """Return the error for images that can't be decoded, all of them named, or most of many."""
     shown = [f"{path} is not: {reason}." for path, reason in list(why.items())[:_NAMED]]
     shown.insert(0, f"below {root} {len(why)} of {count} are not.")
@@ -206,7 +206,7 @@ def _unreadable(root: Path, why: Mapping[str, str], count: int) -> DataError:
     return DataError(f"Every image needs to be readable; {' '.join(shown)}")
 
 
-def _examined(listed: ImageList, cache: Path) -> tuple[list[ImageFile], dict[str, str]]:
+def examined(listed: ImageList, cache: Path) -> tuple[list[ImageFile], dict[str, str]]:
     """Return the readable files with their content, and by path why others are unreadable.
 
     The content is the manifest's where size and time are the same.
@@ -281,9 +281,14 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def _images_of(
+def images_of(
     root: Path, files: Sequence[ImageFile], stem: Path, read: Callable[[bytes], Image.Image]
 ) -> Callable[[int], Images]:
+    """Return the function from a resolution to the images of files, kept in files named by `stem`.
+
+    `read` decodes one.
+    """
+
     @lru_cache(None)
     def images(resolution: int) -> Images:
         path = stem.with_name(f"{stem.name}-{resolution}.npy")

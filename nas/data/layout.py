@@ -139,6 +139,22 @@ def understand(folder: Path, patterns: Patterns | None = None) -> Layout:
     return Layout(below.root, tuple(labelled), left_out, (*notes, *words, *_beside(labelled)))
 
 
+def images_below(folder: Path) -> list[str]:
+    """Return the paths of all images below a folder, sorted, whatever its folders mean.
+
+    Raises DataError for a folder without images.
+    """
+    files = _Tree.of(folder).files
+    images = [path for path in files if _is_image(path)]
+    if not images:
+        raise DataError(
+            f"A folder of images has image files; {folder} has none{_endings(files)}. Readable: "
+            f"{', '.join(sorted(EXTENSIONS))}."
+        )
+    _check_names(folder, images)
+    return ["/".join(path) for path in images]
+
+
 @dataclass(frozen=True)
 class _Tree:
     """The files and folders below a folder, sorted; hidden ones are not among them.

@@ -58,6 +58,13 @@ CHOSEN = frozenset(
     }
 )  # fmt: skip
 
+# Settings that a script has at their neutral value alone, and those of the methods it has not.
+REFUSED = frozenset({"method", "start", "layer_decay", "frozen_epochs"})
+OF_METHODS = frozenset(
+    {"teacher", "unlabelled"}
+    | {name for name, setting in declared().items() if setting.group == "method"} - {"method"}
+)
+
 DIFFERENCES: Mapping[str, Callable[[Any], str]] = {
     "metric": lambda name: (
         f"After each epoch it prints the accuracy on the validation images; the search chose by "
@@ -334,7 +341,7 @@ def check(recipe: Recipe) -> None:
     """Raise UserError for a setting that a script can't express, by its name."""
     for each in fields(recipe):
         value = getattr(recipe, each.name)
-        if each.name not in READ | CHOSEN | DIFFERENCES.keys() and value != each.default:
+        if each.name in REFUSED and value != each.default:
             raise UserError(f"The training script can't express the recipe's {each.name}: {value}.")
     if recipe.schedule == "plateau":
         raise UserError(

@@ -18,6 +18,8 @@ from nas.errors import DiskFull, Interrupted, OutOfMemory
 from nas.store import queries
 from nas.store.records import CurvePoint, Metrics
 from nas.store.trials import Trials
+from nas.study.aids import aids_of
+from nas.training.methods import Aids
 from nas.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ class Training:
 
     def __init__(self, config: Config, images: Callable[[], DataSet], trials: Trials) -> None:
         self.config, self.images, self.trials = config, images, trials
+        self._learnt = ("", ""), Aids()
 
     def get_ready(self) -> None:
         """Import what trains, which takes seconds the first time, and load the images."""
@@ -145,9 +148,10 @@ class Training:
         from nas.training.sources import kept
 
         refit = self.config.finals is None  # else the finalists are handed over, not the trials
+        images, aids = self.images(), self._aids(recipe)
         sources = partial(kept, self.config.checkpoint_root)
         train = partial(
-            trainer.train, architecture, self.images(), recipe, refit=refit, sources=sources
+            trainer.train, architecture, images, recipe, refit=refit, sources=sources, aids=aids
         )
         try:
             return train(control=control)
@@ -155,6 +159,13 @@ class Training:
             log.warning("once more with batches in %d parts: %s", PARTS, error)
         _free_memory()  # outside of the handler, whose traceback holds the tensors
         return train(control=control, accumulation_steps=PARTS)
+
+    def _aids(self, recipe: Recipe) -> Aids:
+        """Return the aids that a recipe names; those of the last one are kept."""
+        names = recipe.teacher, recipe.unlabelled
+        if self._learnt[0] != names:
+            self._learnt = names, aids_of(self.config, recipe, self.images())
+        return self._learnt[1]
 
     def _take_over(self, architecture_id: str, recipe: Recipe, checkpoints: "Checkpoints") -> None:
         """Copy the checkpoint that another study has of the same training, if we have none."""

@@ -20,6 +20,7 @@ from nas.executors import Executor
 from nas.objective import objective
 from nas.search_space.coefficients import space_of
 from nas.store.engine import resolve
+from nas.study.aids import given_aids
 from nas.study.options import SearchOptions, check_study, declared
 from nas.study.preparation import (
     Prepared,
@@ -32,6 +33,7 @@ from nas.study.preparation import (
     study_folder,
 )
 from nas.training.estimate import training_seconds
+from nas.training.methods import Aids
 from nas.training.recipe import Recipe
 from nas.training.recipes import compose
 from nas.training.transfer import transfer
@@ -58,12 +60,13 @@ def prepare_given(
     executor: Executor,
     *,
     published: bool = False,
+    suffix: str = "",
     say: Say,
 ) -> Prepared:
     """Check everything that can be checked before the study of a network exists.
 
     The network gets the channels and classes of the data, a `published` one a size that suits small
-    images; `name` is its name for people.
+    images; `name` is its name for people, `suffix` the end of the study's.
     """
     options = replace(asked, sampler="random", pruner="none").complete()
     data = data_of(options, say)
@@ -72,11 +75,14 @@ def prepare_given(
         size = _size(source.resolution, data.native_resolution, say)
     adapted = _adapted(source, data, size)
     given = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
-    recipe = compose(data, options.recipe or RECIPE, given=given, words=options.set)
-    sources = sources_of(options)
-    recipe = begun_with(recipe, sources)
+    aids, starts = given_aids(options, data, say), sources_of(options)
+    recipe = compose(
+        data, options.recipe or RECIPE, given=given, words=options.set, digests=aids.digests
+    )
+    aids.check(recipe)
+    recipe = begun_with(recipe, starts)
     plain = re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip("_.-") or "network"
-    study = check_study(options.study or f"{plain}-{data.name}")
+    study = check_study((options.study or f"{plain}-{data.name}") + suffix)
     fields: dict[str, Any] = {
         "space": space_of(plain, adapted),
         "data": source_from_anywhere(options.data),
@@ -93,29 +99,22 @@ def prepare_given(
     if options.checkpoints is not None:
         fields["checkpoints"] = from_anywhere(options.checkpoints)
     config = Config.of(options, **fields)
-    seconds = _seconds(adapted, recipe, data, executor)
+    seconds = _seconds(adapted, recipe, data, executor, aids.of(data))
     _ = executor.workers  # a cluster that is not there is found out before anything is written
-    budget = seeds, None
     return Prepared(
-        study,
-        resolve(options.store),
-        config,
-        *budget,
-        executor,
-        seconds,
-        None,
-        (),
-        data=data,
-        sources=sources,
-    )
+        study, resolve(options.store), config, seeds, None, executor, seconds, None, (), data=data,
+        sources=(*starts, *aids.sources),
+    )  # fmt: skip
 
 
-def _seconds(network: Architecture, recipe: Recipe, data: DataSet, executor: Executor) -> float:
+def _seconds(
+    network: Architecture, recipe: Recipe, data: DataSet, executor: Executor, aids: Aids
+) -> float:
     """Return the seconds of a training, about; 0 where the network does not fit into memory."""
     train, validation = (len(data.splits[name]) for name in ("train", "validation"))
     updates = recipe.all_updates(train, validation)
     try:
-        alone = training_seconds(network, recipe, train, updates, executor.threads)
+        alone = training_seconds(network, recipe, train, updates, executor.threads, aids)
     except (MemoryError, RuntimeError):  # the training itself will say so
         return 0.0
     return alone * executor.crowding

@@ -6,6 +6,7 @@ not change under a study's name, and the documents' table. `read` checks each va
 `check` all of them together; both need neither data nor a store, and this module no torch.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -172,6 +173,13 @@ def _patterns(value: Any, flag: str) -> tuple[str, ...]:
             f"{flag} is a pattern of files such as 'masks' or '*_thumb.*', not {value!r}."
         )
     return tuple(patterns)
+
+
+def _unlabelled(folder: str, flag: str) -> str:
+    """Return a folder as a path that holds in any other."""
+    if not folder or is_url(folder):
+        raise UserError(f"{flag} is a folder of image files, not {folder!r}.")
+    return os.path.abspath(folder)
 
 
 def _forbid(value: Any, flag: str) -> tuple[str, ...]:
@@ -351,6 +359,13 @@ class SearchOptions:
     forbid: tuple[str, ...] = _option(
         (), "Augmentations that would destroy the labels, such as flip,rotation.", TRAIN,
         page="data", read=_forbid, fixes="recipe_hash")
+    teacher: str | None = _option(
+        None, "Trained network that the others learn from: STUDY:TRIAL, STUDY, or the folder or "
+        ".safetensors file of one.", TRAIN, unit="source", page="methods", read=_weights,
+        local=True, fixes="recipe_hash")
+    unlabelled: str | None = _option(
+        None, "Folder of images without labels, which the teacher labels.", TRAIN, unit="folder",
+        page="methods", read=_unlabelled, local=True, fixes="recipe_hash")
     metric: str | None = _option(
         None, f"Metric of the objective: {either(metrics.names())}; CLASS is a class's name.",
         TRAIN, page="data", read=_metric,
@@ -504,7 +519,7 @@ def resumable() -> Mapping[str, Declared]:
 
 TRAINED = (  # the options of a search that `nas train` takes
     *("data", "groups", "include", "exclude", "resolution", "recipe", "set", "start_from"),
-    *("forbid", "metric"),
+    *("teacher", "unlabelled", "forbid", "metric"),
     *("folds", "epochs", "seed"),
     *("workers", "executor", "address", "cpus_per_trial", "gpus_per_trial", "max_concurrent"),
     *("study", "store", "checkpoints", "showcase", "track"),
@@ -523,10 +538,15 @@ def trainable() -> Mapping[str, Declared]:
     return options | {name: replace(options[name], unset=text) for name, text in own.items()}
 
 
-def training_seeds(seeds: Any) -> int:
-    """Read the number of trainings of `nas train`; raises UserError where it can't be."""
-    declared_seeds = replace(declared()["final_seeds"], name="seeds")
-    return int(declared_seeds.checked(seeds))
+def training_count(name: str, value: Any) -> int:
+    """Read the number of seeds or rounds of `nas train`; raises UserError where it can't be."""
+    return int(replace(declared()["final_seeds"], name=name).checked(value))
+
+
+def check_rounds(rounds: int, asked: SearchOptions) -> None:
+    """Refuse several rounds where no teacher begins them."""
+    if rounds > 1 and asked.teacher is None:
+        raise UserError(f"--rounds {rounds} is for a training with --teacher, the first one's.")
 
 
 def budget(trials: int | None, seconds: float | None) -> tuple[int | None, float | None]:
@@ -569,6 +589,7 @@ def check(options: SearchOptions) -> None:
     if options.pruner not in pruners.ladders():
         rule = f"is for --pruner {' or '.join(pruners.ladders())}, not for {options.pruner!r}."
         _refuse(options, rule, "fidelity", "reduction")
+    check_aids(options)
     if options.no_finalists:
         _refuse(options, "is for a search without --no-finalists.", "finalists", "final_seeds")
     from nas.data import check_choice
@@ -576,6 +597,12 @@ def check(options: SearchOptions) -> None:
 
     check_choice(options.data, options.groups, Patterns(options.include, options.exclude))
     options.new_executor()
+
+
+def check_aids(options: SearchOptions) -> None:
+    """Refuse images without labels where no teacher labels them."""
+    if options.teacher is None:
+        _refuse(options, "is for a training with --teacher, which labels the images.", "unlabelled")
 
 
 def check_sources(options: SearchOptions) -> None:

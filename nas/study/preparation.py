@@ -26,11 +26,13 @@ from nas.store.engine import masked, patient, resolve
 from nas.store.queries import find_study
 from nas.store.store import Store
 from nas.study import lengths
+from nas.study.aids import GivenAids, given_aids
 from nas.study.finalists import finals_of, reserved
 from nas.study.latency_table import TABLE, table_for
 from nas.study.options import OVER_TARGET, SearchOptions, check, check_study, declared, fixed
 from nas.training import recipe_choices, recipe_file
 from nas.training.estimate import training_seconds
+from nas.training.methods import Aids
 from nas.training.recipe import Recipe
 from nas.training.recipes import DEFAULT, FINAL_FOLDS, SEARCH_FOLDS, compose, lengthened
 
@@ -90,7 +92,8 @@ def prepare(
         table = table_for(subject, options, url=url, name=name, say=say)
         goal, subject = replace(goal, table=table.hash), replace(subject, latency=table)
         limits = limits._replace(latency_ms=OVER_TARGET * goal.target)
-    recipe, whole, sources = _recipes(data, options)
+    aids = given_aids(options, data, say)
+    recipe, whole, sources = _recipes(data, options, aids)
     _check_choices(space, (recipe, whole), data, options)
     preflight = survey(subject, objective=goal, limits=limits, seed=options.seed)
     config = Config.of(
@@ -111,19 +114,18 @@ def prepare(
     if study is not None:
         config = lengths.as_stored(config, study.config)
     images = {name: len(split) for name, split in data.splits.items()}
-    estimate = _estimate(preflight, config, images, executor.threads) * executor.crowding
+    estimate = _estimate(preflight, config, images, executor, aids.of(data))
     final = estimate * _times(config, images)
     own = _proxy_seconds(preflight, config, data)
     workers = executor.workers  # a cluster that is not there is found out now
-    budget = options.trials, options.time
     if options.time is not None and study is None and not lengths.is_given(options):
         parts = lengths.parts(options.time, options.trials, workers, estimate, final)
         if (shorter := lengths.shortened(config, *parts)) != config:
             say(lengths.sentence(config, shorter, options.time))
             config, estimate, final = shorter, estimate * parts[0], final * parts[1]
     return Prepared(
-        name, url, config, *budget, executor, estimate, preflight, left_out, own, final, data,
-        sources,
+        name, url, config, options.trials, options.time, executor, estimate, preflight, left_out,
+        own, final, data, sources,
     )  # fmt: skip
 
 
@@ -205,36 +207,42 @@ def begun_with(recipe: Recipe, sources: Sequence["Source"]) -> Recipe:
     return recipe
 
 
-def _recipes(data: DataSet, options: SearchOptions) -> tuple[Recipe, Recipe, tuple["Source", ...]]:
-    """Return the recipes of trials and of finalists, and the weights that both start from."""
-    recipe = _recipe(data, options)
+def _recipes(
+    data: DataSet, options: SearchOptions, aids: GivenAids
+) -> tuple[Recipe, Recipe, tuple["Source", ...]]:
+    """Return the recipes of trials and of finalists, and the weights that both need."""
+    recipe = _recipe(data, options, aids)
     if options.inherit and recipe.folds > 1:
         raise UserError(
             f"--inherit is for scores on the validation split: {recipe.folds} folds would score "
             "images that a relative was trained on. Give --folds 1."
         )
-    whole, sources = _whole(data, options, recipe), sources_of(options)
-    return begun_with(recipe, sources), begun_with(whole, sources), sources
+    whole, starts = _whole(data, options, recipe, aids), sources_of(options)
+    return begun_with(recipe, starts), begun_with(whole, starts), (*starts, *aids.sources)
 
 
-def _recipe(data: DataSet, options: SearchOptions) -> Recipe:
+def _recipe(data: DataSet, options: SearchOptions, aids: GivenAids) -> Recipe:
     """Return the recipe that the options want, with the rungs that see less than all."""
     given = {one.name: getattr(options, one.name) for one in declared().values() if one.recipe}
     recipe = compose(
-        data, options.recipe or DEFAULT, given=given, words=options.set, folds=SEARCH_FOLDS
-    )
+        data, options.recipe or DEFAULT, given=given, words=options.set, folds=SEARCH_FOLDS,
+        digests=aids.digests,
+    )  # fmt: skip
+    aids.check(recipe)
     rungs = ladder.ladder(
         recipe.epochs, options.fidelity or ladder.DEFAULT, options.reduction or ladder.REDUCTION
     )
     return replace(recipe, ladder=tuple(rung for rung in rungs if not rung.is_whole))
 
 
-def _whole(data: DataSet, options: SearchOptions, recipe: Recipe) -> Recipe:
+def _whole(data: DataSet, options: SearchOptions, recipe: Recipe, aids: GivenAids) -> Recipe:
     """Return the finalists' recipe: the default one, or the search's own made longer."""
     if options.recipe or options.epochs:
         return lengthened(recipe)
     given = {"metric": options.metric, "seed": options.seed, "folds": options.folds}
-    return compose(data, "whole", given=given, words=options.set, folds=FINAL_FOLDS)
+    return compose(
+        data, "whole", given=given, words=options.set, folds=FINAL_FOLDS, digests=aids.digests
+    )
 
 
 def _check_choices(
@@ -286,14 +294,16 @@ def source_from_anywhere(source: str) -> str:
 
 
 def _estimate(
-    preflight: Preflight, config: Config, images: Mapping[str, int], threads: int
+    preflight: Preflight, config: Config, images: Mapping[str, int], executor: Executor, aids: Aids
 ) -> float:
-    """Return the seconds of one trial of the pre-flight's example, on one worker's threads."""
+    """Return the seconds of one trial of the pre-flight's example on one of the workers."""
     example, updates = Architecture.from_json(preflight.example), _updates(config, images)
+    train, threads = images["train"], executor.threads
     try:
-        return training_seconds(example, config.recipe, images["train"], updates, threads)
+        alone = training_seconds(example, config.recipe, train, updates, threads, aids)
     except (MemoryError, RuntimeError):  # it does not fit; trials will say so themselves
         return 0.0
+    return alone * executor.crowding
 
 
 def _updates(config: Config, images: Mapping[str, int]) -> int:

@@ -27,6 +27,7 @@ from nas.store import history, queries, schema
 from nas.store.records import Evaluation, GuardWarning, Metrics
 from nas.store.store import Store
 from nas.study import tested
+from nas.study.aids import aids_of
 from nas.study.data_facts import DataFacts
 from nas.study.finalists import Ranking, Standing, means, ranking, spreads
 from nas.study.guards import Evidence, warnings
@@ -45,7 +46,7 @@ TOP = 5  # trials in result.json
 SIZED = 1000  # newest complete trials, whose resolutions an export may need
 CURVES = 40  # of the newest trials, in the picture
 # Keys of the configuration that are not in result.json: a machine's paths, the space once more.
-NOT_SHOWN = ("parameters", "space", "folder", "data", "latency", "checkpoints")
+NOT_SHOWN = ("parameters", "space", "folder", "data", "latency", "checkpoints", "unlabelled")
 
 
 @dataclass(frozen=True)
@@ -353,8 +354,8 @@ def trained_weights(
         return weights
     with store.read() as connection:
         recipe = recipe_of(connection, evaluation)
-    sources = partial(kept, config.checkpoint_root)
-    again = train(evaluation.architecture, data, recipe, sources=sources)
+    sources, aids = partial(kept, config.checkpoint_root), aids_of(config, recipe, data)
+    again = train(evaluation.architecture, data, recipe, sources=sources, aids=aids)
     metric = recipe.metric
     stored, now = evaluation.metrics.get(metric), again.metrics[metric]
     if stored != now:

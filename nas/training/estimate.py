@@ -8,6 +8,7 @@ from nas.architecture import Architecture
 from nas.network import build
 from nas.training.images import channels_last
 from nas.training.losses import Classes
+from nas.training.methods import NO_AIDS, Aids
 from nas.training.recipe import Recipe
 from nas.training.trainer import begin, train_step
 
@@ -17,27 +18,33 @@ FORWARD = 0.3  # of a step's time is the network's answer
 
 
 def training_seconds(
-    architecture: Architecture, recipe: Recipe, images: int, updates: int, threads: int
+    architecture: Architecture,
+    recipe: Recipe,
+    images: int,
+    updates: int,
+    threads: int,
+    aids: Aids = NO_AIDS,
 ) -> float:
     """Return the seconds that so many updates take, about, on `threads` threads of this machine.
 
     A batch has at most all the `images` of the train split. The epochs' validation and what batch
-    norm is refitted on are included.
+    norm is refitted on are included, and images without labels, though not the labels' making.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             batch = min(recipe.batch_size, images)
-            step = _step_seconds(architecture, recipe, batch)
+            step = _step_seconds(architecture, recipe, batch, aids)
+            step *= 1 + recipe.unlabelled_ratio * bool(recipe.unlabelled)
     finally:
         torch.set_num_threads(before)
     refits = recipe.epochs * min(recipe.batch_norm_images, images) / batch  # batches
     return step * (updates * (1 + VALIDATION) + refits * FORWARD)
 
 
-def _step_seconds(architecture: Architecture, recipe: Recipe, batch: int) -> float:
-    training = begin(build(architecture), recipe)
+def _step_seconds(architecture: Architecture, recipe: Recipe, batch: int, aids: Aids) -> float:
+    training = begin(build(architecture), recipe, aids=aids)
     device = next(training.module.parameters()).device
     size = architecture.resolution
     x = torch.randn(batch, architecture.in_channels, size, size, device=device)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from nas.errors import DataError, UserError, unknown
 from nas.pruners.ladder import Rung
-from nas.training import augmentations, metrics
+from nas.training import augmentations, methods, metrics
 from nas.training.augmentations import OPERATIONS, Augmentation
 from nas.training.losses import LOSSES, WEIGHTINGS
+from nas.training.methods import METHODS
+from nas.training.methods.noisy_student import SELECTIONS
 from nas.training.optimisers import OPTIMISERS
 from nas.training.schedules import SCHEDULES
 from nas.training.targets import ANSWERS, check_row
@@ -31,7 +33,7 @@ _ALWAYS_HASHED = frozenset(
 )
 
 # Fields that nobody sets in a recipe's file, and that are neutral all the same.
-_NEUTRAL = ("ladder", "start")
+_NEUTRAL = ("ladder", "start", "teacher", "unlabelled")
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,9 @@ class Recipe:
     replace the architecture's own values, unless neutral. Where an option gives the number of
     images in a class, it is n.
 
-    `start` is the digest of the weights that a training begins with, empty for random ones: see
-    `nas.training.sources`.
+    `start` is the digest of the weights that a training begins with, empty for random ones, and
+    `teacher` that of the network it learns from: see `nas.training.sources`. `unlabelled` is the
+    digest of the images without labels.
 
     A new field is neutral by default, so that stored recipes keep their meaning.
     """
@@ -188,6 +191,34 @@ class Recipe:
         "predictions have; the others are for classes in an order, such as grades",
         registry=ANSWERS, neutral=True)
     start: str = ""
+    method: str = _setting(
+        methods.PLAIN, "method", "what a network learns from beside labels: a teacher, images "
+        "without labels, adversarial images", registry=METHODS, neutral=True)
+    teacher: str = ""
+    unlabelled: str = ""
+    temperature: float = _setting(
+        4.0, "method", "distillation: at a higher one the unlikely classes of the teacher count "
+        "more", low=0.01, high=1_000.0, neutral=True)
+    teacher_share: float = _setting(
+        0.9, "method", "distillation: the weight of the teacher's answers; labels have the rest",
+        high=1.0, neutral=True)
+    unlabelled_ratio: float = _setting(
+        1.0, "method", "noisy_student: images without labels for each labelled one of a batch",
+        high=100.0, neutral=True)
+    least_confidence: float = _setting(
+        0.3, "method", "noisy_student: the least probability of the teacher's answer, else an "
+        "image is left out", high=1.0, neutral=True)
+    pseudo_labels: str = _setting(
+        "balanced", "method", "noisy_student: which images are learnt from, by the teacher's "
+        "answers; balanced takes as many of each class", registry=SELECTIONS, neutral=True)
+    epsilon: float = _setting(
+        1.0, "method", "advprop: how far adversarial images may be, in levels of a pixel",
+        high=255.0, neutral=True)
+    attack_steps: int = _setting(
+        1, "method", "advprop: steps by the gradient's sign to an adversarial image", low=1,
+        high=100, neutral=True)
+    attack_step_size: float = _setting(
+        1.0, "method", "advprop: levels that a pixel changes in a step", high=255.0, neutral=True)
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -247,7 +278,7 @@ class Recipe:
     @property
     def sources(self) -> tuple[str, ...]:
         """The digests of the weights that a training needs."""
-        return tuple(filter(None, (self.start,)))
+        return tuple(filter(None, (self.start, self.teacher)))
 
     def rung(self, epoch: int) -> Rung:
         """Return the rung of an epoch (from 1)."""
@@ -282,7 +313,7 @@ class Recipe:
             f"{self.epochs} epochs{updates} in batches of {self.batch_size} with {optimiser}, "
             f"{schedule}{_regularised(self)}. Each image is changed at random every time: "
             f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
-            f"gradients {clipped}. {_less(self.ladder)}"
+            f"gradients {clipped}. {_by_method(self)}{_less(self.ladder)}"
             f"Scored by {self.metric.replace('_', ' ')} of {weights}{_on_folds(self.folds)}"
             f"{_answered(self.answer)}, "
             f"seed {self.seed}."
@@ -342,6 +373,11 @@ def _less(ladder: tuple[Rung, ...]) -> str:
     return f"At first less is seen: {'; '.join(words)}. " if words else ""
 
 
+def _by_method(recipe: Recipe) -> str:
+    words = METHODS[recipe.method].words(recipe)
+    return f"{words} " if words else ""
+
+
 def _on_folds(folds: int) -> str:
     return "" if folds == 1 else f" on {folds} folds of the train and validation images"
 
@@ -392,6 +428,12 @@ def check_fits(recipe: Recipe, data: "DataSet") -> None:
         _check_measurable(metric, data)
     check_row("loss", recipe.loss, LOSSES, data.task)
     check_row("answer", recipe.answer, ANSWERS, data.task)
+    check_row("method", recipe.method, METHODS, data.task)
+    if recipe.folds > 1 and METHODS[recipe.method].teaches:
+        raise UserError(
+            f"The method {recipe.method} needs training.folds = 1, not {recipe.folds}: its teacher "
+            "may have seen the images of each fold, which are to be scored."
+        )
     if recipe.folds > 1:
         from nas.data.folds import divided
 

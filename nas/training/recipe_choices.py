@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from nas.data import DataSet
 
 # Rungs and pruners compare trials epoch by epoch and by one metric; memory is no question of
-# accuracy.
+# accuracy; a method comes with its teacher or none.
 SAME_FOR_ALL = (
     "training.epochs", "training.epoch_updates", "training.early_stopping", "training.metric",
-    "training.folds", "training.accumulation_steps",
+    "training.folds", "training.accumulation_steps", "method.name",
 )  # fmt: skip
 
 

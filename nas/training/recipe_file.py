@@ -17,7 +17,7 @@ from nas.training import augmentations
 from nas.training.augmentations import OPERATIONS
 from nas.training.recipe import Recipe, declared
 
-GROUPS = ("training", "optimiser", "schedule", "loss", "regularisation", "augmentation")
+GROUPS = ("training", "optimiser", "schedule", "loss", "regularisation", "method", "augmentation")
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
 Values = Mapping[str, Any]
 """Values of a recipe by their keys: all of them, or some."""

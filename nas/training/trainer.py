@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from nas.architecture import Architecture
 from nas.data import DataSet, Split
@@ -40,6 +41,16 @@ from nas.training.images import (
 )
 from nas.training.losses import Classes, classes_of, share_of_loss, total_weights
 from nas.training.memory import keep_freed_memory
+from nas.training.methods import (
+    METHODS,
+    NO_AIDS,
+    UNCHANGED,
+    Aids,
+    Appearance,
+    Guide,
+    MicroBatch,
+    check_aids,
+)
 from nas.training.metrics import ERROR, epoch_metrics, gain
 from nas.training.metrics.predictions import Predictions, pooled
 from nas.training.optimisers import optimiser_of
@@ -48,6 +59,7 @@ from nas.training.regularisation import regularise
 from nas.training.reports import gain_error
 from nas.training.schedules import learning_rate
 from nas.training.sources import Source, unknown
+from nas.training.targets import targets_of
 from nas.training.transfer import freeze, transfer
 
 _FINITE_EVERY = 8  # steps between two checks of the loss: each check waits for a GPU
@@ -97,6 +109,14 @@ class TrainingState:
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     accumulation_steps: int
+    guide: Guide
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The trained parameters by name: the network's, then those of the method."""
+        own = {f"method:{name}": tensor for name, tensor in self.guide.tensors.items()}
+        named = [*self.module.named_parameters(), *own.items()]
+        return {name: tensor for name, tensor in named if isinstance(tensor, nn.Parameter)}
 
 
 def _no_space(error: DiskFull) -> None:
@@ -131,6 +151,7 @@ def train(
     accumulation_steps: int = 1,
     refit: bool = True,
     sources: Callable[[str], Source] = unknown,
+    aids: Aids = NO_AIDS,
 ) -> TrainResult:
     """Train an architecture, from the checkpoint of the same training where there is one.
 
@@ -138,17 +159,20 @@ def train(
     needs less memory, and batch norm sees the micro-batches. A training that the recipe stops early
     is complete: its metrics and weights are the last epoch's, since the best of many epochs' scores
     is too good by their noise. Without a `refit` a recipe with folds has the same metrics, and no
-    weights. `sources` gives the weights of a digest that the recipe names. Raises Interrupted when
-    the control says so, Diverged, OutOfMemory or UnreadableImage when this training can't go on,
-    DiskFull without space for a checkpoint.
+    weights. `sources` gives the weights of a digest that the recipe begins with, `aids` are those
+    that it names. Raises Interrupted when the control says so, Diverged, OutOfMemory or
+    UnreadableImage when this training can't go on, DiskFull without space for a checkpoint,
+    UserError for what the recipe's method can't do.
     """
     with _reported_out_of_memory(), torch.random.fork_rng(range(torch.cuda.device_count())):
         check_fits(recipe, data)
+        check_aids(recipe, aids)
         torch.manual_seed(_seed(recipe.seed, 0))
         count = 1 if recipe.folds == 1 else recipe.folds + refit
         start = sources(recipe.start) if recipe.start else None
         networks = [
-            begin(_built(architecture, start), recipe, accumulation_steps) for _ in range(count)
+            begin(_built(architecture, start), recipe, accumulation_steps, aids)
+            for _ in range(count)
         ]
         materials = functools.cache(
             lambda rung: gather(data, recipe, rung, architecture.resolution, refit=refit)
@@ -230,20 +254,27 @@ def predict(
     return Predictions(logits.numpy(), split.labels, classes, answer=answer)
 
 
-def begin(module: nn.Module, recipe: Recipe, accumulation_steps: int = 1) -> TrainingState:
+def begin(
+    module: nn.Module, recipe: Recipe, accumulation_steps: int = 1, aids: Aids = NO_AIDS
+) -> TrainingState:
     """Return the state before the first step, on a GPU where there is one."""
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     regularise(module, recipe)
     half = device.type == "cuda" and _amp_type() is torch.float16
-    return TrainingState(
+    training = TrainingState(
         module,
         ema=copy.deepcopy(module).requires_grad_(False).eval(),
         optimiser=optimiser_of(module, recipe),
         scaler=torch.amp.GradScaler(device.type, enabled=half),
         accumulation_steps=max(accumulation_steps, recipe.accumulation_steps),
+        guide=METHODS[recipe.method].begin(module, recipe, aids),
     )
+    own = [each for each in training.guide.tensors.values() if isinstance(each, nn.Parameter)]
+    if own:  # of batch norms, which do not decay
+        training.optimiser.add_param_group({"params": own, "weight_decay": 0.0})
+    return training
 
 
 def _epoch(
@@ -306,7 +337,7 @@ def _train_epoch(
     classes = classes_of(material.labels, recipe, device)
     batches = _batches(material, recipe, epoch)
     change = augmenter(recipe.augmentation, material.mean, material.std)
-    mixed = mixer(recipe.augmentation)
+    mixed, look = mixer(recipe.augmentation), Appearance(material.mean, material.std, change)
     total = torch.zeros((), device=device)
     training.module.train()
     if recipe.frozen_epochs:
@@ -325,7 +356,7 @@ def _train_epoch(
         rate = learning_rate(recipe, step, len(batches), scores)
         for group in training.optimiser.param_groups:
             group["lr"] = rate * group.get("share", 1.0)
-        loss = train_step(training, x, targets, classes, recipe, step)
+        loss = train_step(training, x, targets, classes, recipe, step, look)
         total += loss * len(members)
         check = index % _FINITE_EVERY == 0 or index == len(batches) - 1
         if check and not total.isfinite():
@@ -363,32 +394,60 @@ def train_step(
     classes: Classes,
     recipe: Recipe,
     step: int,
+    look: Appearance = UNCHANGED,
 ) -> Tensor:
     """Make one step of the optimiser and of the EMA; return the loss, detached.
 
-    x: (N, C, H, W). The loss is the sum over the targets of a share and the loss of these labels.
+    x: (N, C, H, W). The loss by labels is the sum over the targets of a share and the loss of these
+    labels; the recipe's method makes the loss of it.
     """
-    on_gpu = x.device.type == "cuda"
     total = torch.zeros((), device=x.device)
-    weights = [share / total_weights(labels, classes) for labels, share in targets]
     training.optimiser.zero_grad(set_to_none=True)
-    micro_batches = training.accumulation_steps
-    chunks = zip(*(labels.chunk(micro_batches) for labels, _ in targets), strict=True)
-    for images, answers in zip(x.chunk(micro_batches), chunks, strict=True):
-        with torch.autocast(x.device.type, dtype=_amp_type() if on_gpu else None, enabled=on_gpu):
-            logits = training.module(images)
-        loss = torch.zeros((), device=x.device)
-        for labels, weight in zip(answers, weights, strict=True):
-            loss = loss + share_of_loss(logits.float(), labels, classes, recipe, weight)
-        training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
+    for batch in _micro_batches(training, x, targets, classes, recipe, look):
+        for loss in training.guide.losses(batch):
+            training.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
     training.scaler.unscale_(training.optimiser)
     if recipe.clip_norm:
-        nn.utils.clip_grad_norm_(training.module.parameters(), recipe.clip_norm, foreach=True)
+        parameters = training.parameters.values()
+        nn.utils.clip_grad_norm_(parameters, recipe.clip_norm, foreach=True)
     training.scaler.step(training.optimiser)
     training.scaler.update()
     update_ema(training.ema, training.module, min(recipe.ema_decay, (1 + step) / (10 + step)))
     return total
+
+
+def _micro_batches(
+    training: TrainingState,
+    x: Tensor,
+    targets: Mixed,
+    classes: Classes,
+    recipe: Recipe,
+    look: Appearance,
+) -> Iterator[MicroBatch]:
+    """Yield the parts of a batch that the network sees at once, with their part of its loss."""
+    weights = [share / total_weights(labels, classes) for labels, share in targets]
+    micro_batches = training.accumulation_steps
+    chunks = zip(*(labels.chunk(micro_batches) for labels, _ in targets), strict=True)
+    for images, answers in zip(x.chunk(micro_batches), chunks, strict=True):
+
+        def loss(logits: Tensor, answers: tuple[Tensor, ...] = answers) -> Tensor:
+            total = torch.zeros((), device=logits.device)
+            for labels, weight in zip(answers, weights, strict=True):
+                total = total + share_of_loss(logits, labels, classes, recipe, weight)
+            return total
+
+        share = len(images) / len(x)
+        answer = functools.partial(_answer, training.module)
+        yield MicroBatch(images, share, answer, loss, targets_of(answers[0]), look)
+
+
+def _answer(module: nn.Module, x: Tensor, own: Mapping[str, Tensor] | None = None) -> Tensor:
+    """Return a network's logits, with the tensors `own` in the place of those of their names."""
+    on_gpu = x.device.type == "cuda"
+    with torch.autocast(x.device.type, dtype=_amp_type() if on_gpu else None, enabled=on_gpu):
+        logits: Tensor = module(x) if own is None else functional_call(module, dict(own), x)
+    return logits.float()
 
 
 @torch.no_grad()
@@ -433,7 +492,9 @@ def _tensors(training: TrainingState) -> Iterator[tuple[str, Tensor]]:
         yield f"module.{name}", tensor
     for name, tensor in training.ema.state_dict().items():
         yield f"average.{name}", tensor
-    for name, parameter in training.module.named_parameters():
+    for name, tensor in training.guide.tensors.items():
+        yield f"method.{name}", tensor
+    for name, parameter in training.parameters.items():
         for key, tensor in training.optimiser.state[parameter].items():
             yield f"optimiser.{key}.{name}", tensor
 
@@ -498,7 +559,7 @@ def _is_of(name: str, prefix: str) -> bool:
 
 
 def _restore_network(training: TrainingState, tensors: Mapping[str, Tensor]) -> None:
-    parameters = dict(training.module.named_parameters())
+    parameters = training.parameters
     for name, tensor in tensors.items():
         kind, _, rest = name.partition(".")
         if kind == "optimiser":

@@ -93,12 +93,15 @@ def compose(
     given: Mapping[str, Any] | None = None,
     words: Sequence[str] = (),
     folds: int | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> Recipe:
     """Return a named recipe, or a file's, for a data set.
 
     The metric of images with several labels is AUROC where nothing else is asked for: accuracy
     hardly tells networks apart where most labels are absent. Classes are weighed by
     `default_balance` where nothing says how.
+    The `digests` of a teacher and of images without labels make it a recipe of their method, where
+    it names none; then folds are not automatic.
     The fields `given` (epochs, metric, seed) win over it, and `words`, such as
     optimiser.learning_rate=3e-3, over all. Where none of these has `folds`, they are automatic: at
     most so many. An epoch is a pass over the train split where epochs are
@@ -109,6 +112,9 @@ def compose(
     fields = {key: value for key, value in (given or {}).items() if value is not None}
     seed, is_file = fields.pop("seed", 0), recipe.endswith(".toml")
     usual = {"training.metric": "auroc"} if data.task == "labels" else {}
+    if digests:  # folds would be scored by a teacher that has seen them
+        usual |= {"method.name": "noisy_student" if "unlabelled" in digests else "distillation"}
+        folds = None
     layers = [
         _named(data, DEFAULT) | usual | _automatic(data, folds),
         recipe_file.read_file(recipe) if is_file else _named(data, recipe),
@@ -124,7 +130,8 @@ def compose(
         values["loss.class_balance"] = default_balance(values.get("training.metric", ""))
     built = recipe_file.build(values, data=data.name, fingerprint=data.fingerprint, seed=seed)
     check_fits(built, data)
-    return replace(built, metric=metrics.resolve(built.metric, data.classes))
+    learnt: dict[str, Any] = dict(digests or {})
+    return replace(built, metric=metrics.resolve(built.metric, data.classes), **learnt)
 
 
 def lengthened(recipe: Recipe) -> Recipe:

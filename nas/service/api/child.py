@@ -11,9 +11,14 @@ from nas.credentials import hidden
 from nas.errors import NasError, UserError
 from nas.service.api.problems import RETRY, Problem
 
-AT_ONCE, WAITING = 2, 60.0  # processes, and seconds to wait for one's turn
+AT_ONCE, WAITING = 2, 5.0  # processes, and seconds to wait for one's turn
 LONGEST = 600.0  # seconds
 _turns = BoundedSemaphore(AT_ONCE)
+
+
+def busy() -> Problem:
+    """Return the answer to a request that would take a thread from others for long."""
+    return Problem(503, "The server is busy; ask again.", headers={"Retry-After": f"{RETRY}"})
 
 
 def run(
@@ -29,7 +34,7 @@ def run(
     run.
     """
     if not _turns.acquire(timeout=WAITING):
-        raise Problem(503, "The server is busy; ask again.", headers={"Retry-After": f"{RETRY}"})
+        raise busy()
     try:
         ended = subprocess.run(
             [sys.executable, "-m", module, *words],

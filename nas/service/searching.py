@@ -57,6 +57,8 @@ def run(order: SearchOrder) -> int:
         return _told(error, AWAY)
     except UserError as error:
         return _told(error, MISTAKE)
+    except NasError as error:  # its trials' workers die again and again
+        return _told(error, NO_RESULT)
 
 
 def _ended(failure: NasError | None) -> int:
@@ -119,6 +121,7 @@ def main() -> None:
     """Run the search of an order."""
     log_to_stderr(LOG_FORMAT)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    sys.excepthook = lambda *error: log.critical("the search died", exc_info=error)
     order = SearchOrder(**json.loads(sys.stdin.read()))
     threading.Thread(target=_stop_without, args=(order.worker,), daemon=True).start()
     sys.exit(run(order))

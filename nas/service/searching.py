@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ def _ended(failure: NasError | None) -> int:
 
 
 def _told(error: NasError, status: int) -> int:
-    print(hidden(str(error)), file=sys.stderr, flush=True)
+    with suppress(OSError):  # a full disk
+        print(hidden(str(error)), file=sys.stderr, flush=True)
     return status
 
 

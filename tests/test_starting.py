@@ -15,6 +15,7 @@ from search_kit import arguments, command, nas_here, result
 from training_kit import few_digits
 
 import nas
+from benchmarks import inheritance
 from nas import network
 from nas.config import Config
 from nas.errors import Interrupted, NasError, UserError
@@ -290,3 +291,19 @@ def test_a_killed_search_goes_on_with_what_it_inherited(tmp_path: Path) -> None:
     after = recipes_of(tmp_path, "heirs")
     assert after[: len(before)] == before
     assert nas_here("store", "check", "--store", url).returncode == 0
+
+
+def test_the_table_of_the_benchmark_pairs_seeds() -> None:
+    """Differences from the usual search are of the same seed; an arm without rows is left out."""
+    numbers = {"seconds": 1.0, "trials": 4, "score": 0.5, "validation": 0.5, "data": "digits"}
+    rows = [
+        {**numbers, "arm": arm, "seed": seed, "test": test}
+        for arm, seed, test in (
+            ("random weights", 0, 0.5), ("random weights", 1, 0.75),
+            ("inherited", 0, 0.625), ("inherited", 1, 0.875), ("inherited", 2, 0.75),
+        )
+    ]  # fmt: skip
+    *_, inherited = inheritance.table(rows).splitlines()
+    cells = [cell.strip() for cell in inherited.strip("|").split("|")]
+    assert cells[:4] == ["digits", "inherited", "3", "4 ± 0"]
+    assert cells[-1] == "0.125 ± 0"

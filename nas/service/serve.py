@@ -84,7 +84,7 @@ def serve(
     with closing(_bound(how.host, how.port)) as bound, closing(Store.open(url)) as opened:
         service = Service(opened, url, folder.resolve(), roots)
         anybody = nobody(opened) if how.open_to_loopback else None
-        app = application(service, Serving(how.host, how.names, how.root_path, anybody=anybody))
+        app = application(service, Serving(how.host, how.names, anybody=anybody))
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, lifespan="off",
             timeout_graceful_shutdown=2, proxy_headers=False, backlog=BACKLOG,

@@ -19,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nas.errors import LostLease, StoreAway
+from nas.errors import LostLease, StoreAway, StoreError
 from nas.executors import Work
 from nas.executors.local import LocalProcesses, WorkerProcess
 from nas.files import check_folder
@@ -67,13 +67,17 @@ def work(
 
 @dataclass
 class QueueWorker:
-    """One worker; `stop` ends it, and lets its search go on elsewhere."""
+    """One worker; `stop` ends it, and lets its search go on elsewhere.
+
+    `stuck` are the searches that it could not delete.
+    """
 
     store: Store
     url: str
     where: Mapping[str, Any]
     stop: threading.Event
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    stuck: set[str] = field(default_factory=set)
 
     def run(self, *, once: bool) -> int:
         """Work until asked to stop; return how many searches were taken."""
@@ -100,12 +104,22 @@ class QueueWorker:
             dead = {holder for holder in searches.holders(connection) if is_dead(holder)}
             waits = searches.waits(connection)
         for search in deleted:
-            delete(self.store, search)
+            self._delete(search)
         if not (waits or dead):
             return None
         with self.store.write() as connection:
             searches.expire(connection, dead)
             return searches.take(connection, self.name, LEASE)
+
+    def _delete(self, search: Search) -> None:
+        """Delete a search; where that fails here another worker, or this one's next start, may."""
+        if search.id in self.stuck:
+            return
+        try:
+            delete(self.store, search)
+        except (OSError, StoreError) as error:
+            self.stuck.add(search.id)
+            log.warning("search %s is not deleted: %s", search.id, error)
 
     def run_search(self, search: Search) -> None:
         """Run a search that was taken, until its end or until somebody wants it stopped."""

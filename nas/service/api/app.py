@@ -24,6 +24,8 @@ from nas.service.api.exchange import problems
 from nas.service.api.problems import ProblemDetails, handle_all
 from nas.service.api.service import Service
 from nas.service.guard import AsgiApplication, guarded_asgi
+from nas.service.pages.app import pages
+from nas.service.pages.session import Door
 from nas.store.tokens import Token
 
 ROOT = "/api/v1"
@@ -34,19 +36,18 @@ EVERYWHERE = problems(401, 403, 404, 422, 429, 500, 503)
 
 @dataclass(frozen=True)
 class Serving:
-    """How an application is reached: its address, other names, a proxy's path, the rate."""
+    """How an application is reached: its address, other names, the rate."""
 
     host: str = "127.0.0.1"
     names: Collection[str] = ()
-    root_path: str = ""
     rate: Rate = field(default_factory=Rate)
     anybody: Token | None = None
 
 
-def api(service: Service, root_path: str = "") -> FastAPI:
+def api(service: Service) -> FastAPI:
     """Return the routes without the gate and the guard; see `application`."""
     app = FastAPI(
-        title="nas", version=__version__, description=ABOUT, root_path=root_path,
+        title="nas", version=__version__, description=ABOUT,
         docs_url=None, redoc_url=None, redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )  # fmt: skip
@@ -98,7 +99,15 @@ def _links(paths: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def application(service: Service, serving: Serving) -> AsgiApplication:
-    """Return the application that is served: guarded, its routes behind the gate."""
+    """Return the application that is served, guarded: routes behind the gate, pages their door."""
     access = Access(service.store, serving.rate, serving.anybody)
-    gate = Gate(api(service, serving.root_path), access)
-    return guarded_asgi(gate, serving.host, serving.names)
+    routes = api(service)
+    gate = Gate(routes, access)
+    door = Door(pages(service, routes.state.feeds), access)
+
+    async def served(scope: Any, receive: Any, send: Any) -> None:
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        is_page = scope["type"] == "http" and not path.startswith(("/api", "/openapi.json"))
+        await (door if is_page else gate)(scope, receive, send)
+
+    return guarded_asgi(served, serving.host, serving.names)

@@ -46,7 +46,7 @@ def _file(kind: str) -> dict[int | str, Any]:
 def report(request: Request, server: Server, token: Reader, search_id: SearchId) -> Response:
     """Return a page that explains the search and needs no network."""
     study = server.study(token, search_id)
-    made_of = {"report": study, "rows": _rows(server, study)}
+    made_of = {"report": study, "rows": rows_of(server, study)}
     path = built(
         server, made_of, "report.html",
         lambda file: report_study(study, out=str(file), store=server.url),
@@ -54,7 +54,7 @@ def report(request: Request, server: Server, token: Reader, search_id: SearchId)
     return _sent(request, path, f"{search_id}.html", "text/html")
 
 
-def _rows(server: Service, study: str) -> Any:
+def rows_of(server: Service, study: str) -> list[Any]:
     """Return how many rows a study's report is made of: with one more it is another report."""
     with server.store.read() as connection:
         info = queries.study(connection, study)

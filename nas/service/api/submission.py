@@ -86,6 +86,11 @@ def default(name: str) -> Any:
     return options.declared()[name].default
 
 
+def refused(name: str, text: str) -> Problem:
+    """Return the problem of one option."""
+    return _problem([Fault(text, pointer(name))])
+
+
 def _problem(faults: list[Fault]) -> Problem:
     detail = faults[0].detail if len(faults) == 1 else f"The search has {len(faults)} mistakes."
     return Problem(422, detail, kind="invalid-search", faults=faults)
@@ -246,8 +251,12 @@ def _property(one: Declared) -> dict[str, Any]:
     return facts | {"anyOf": [*kinds, {"type": "null"}]}
 
 
+def listed(name: str) -> list[str]:
+    """Return the names of the recipes or of the spaces there are."""
+    if name == "recipe":
+        return list(recipes.names())
+    return [each["name"] for each in shipped.listed() or ()]
+
+
 def _enumerated(name: str) -> dict[str, Any]:
-    names = (
-        recipes.names() if name == "recipe" else [each["name"] for each in shipped.listed() or ()]
-    )
-    return {"enum": list(names)} if names else {}
+    return {"enum": names} if (names := listed(name)) else {}

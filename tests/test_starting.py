@@ -197,8 +197,11 @@ def test_weights_that_are_gone_can_be_trained_again(studies: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_nas_train_starts_from_a_folder(parent: Source, tmp_path: Path) -> None:
+def test_nas_train_starts_from_a_folder(
+    parent: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It says which share of the parameters it took; a teacher is no weights to start from."""
+    monkeypatch.chdir(tmp_path)
     write(tmp_path / "given", parent)
     teacher = Source("teacher", TINY, network.build(TINY).state_dict())
     write(tmp_path / "teacher", teacher)

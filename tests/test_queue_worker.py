@@ -234,6 +234,43 @@ def test_a_search_of_a_worker_that_was_replaced_stops(
     assert get(store, search) == heir
 
 
+def test_a_worker_that_can_t_begin_a_search_gives_it_back(
+    store: Store, url: str, me: Token, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without space for its log nobody has died over it; the next try runs it."""
+    monkeypatch.setattr(worker, "PAUSE", 0.0)
+    search, mine = submit(store, me, tmp_path), here(store, url, tmp_path)
+    (tmp_path / "studies").mkdir()
+    full = tmp_path / "studies" / worker.LOGS
+    full.symlink_to("/dev/full")
+    assert mine.run(once=True) == 1
+    given_back = get(store, search)
+    assert (given_back.state, given_back.attempt, given_back.deaths) == ("queued", 1, 0)
+    assert "This worker can't begin it: " in str(given_back.message)
+
+
+def test_a_search_that_can_t_be_deleted_stops_no_worker(
+    store: Store, url: str, me: Token, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told once and left to others; the next one is deleted."""
+    ids, gone = [submit(store, me, tmp_path) for _ in range(2)], worker.delete
+
+    def fail(store: Store, search: Search) -> None:
+        if search.id == ids[0]:
+            raise PermissionError("not ours")
+        gone(store, search)
+
+    monkeypatch.setattr(worker, "delete", fail)
+    with store.write() as connection:
+        for each in ids:
+            searches.begin_to_delete(connection, each)
+    mine = here(store, url, tmp_path)
+    assert mine.run(once=True) == 0
+    with store.read() as connection:
+        assert [each.id for each in searches.to_delete(connection)] == ids[:1]
+    assert mine.stuck == {ids[0]}
+
+
 def test_a_time_limit_counts_over_all_attempts() -> None:
     """What has run before is taken off; a search by trials alone has no limit."""
     assert in_time({"time": "30m"}, 0.0) == {"time": "30m"}

@@ -7,20 +7,26 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
-from nas.errors import UserError
+from nas.errors import NasError, UserError
 from nas.executors._processors import granted
 from nas.files import check_folder
 from nas.service.sockets import is_loopback, listening
 from nas.store import engine as engines
 
+if TYPE_CHECKING:
+    from nas.service.api.service import Service
+
 log = logging.getLogger("nas")
 INSTALL = "pip install 'nas[service]'"
+SERVER = "NAS_SERVER_PROCESS"  # the variable of a worker process with the one that began it
+TIDIED = 3600.0  # seconds between two looks for uploads that are over
 QUICK = 10.0  # seconds: a worker process that ends sooner is begun again after a pause
 LEAVING = 60.0  # seconds for the worker processes to let go of their searches
 BACKLOG = 512
@@ -80,15 +86,40 @@ def serve(
         anybody = nobody(opened) if how.open_to_loopback else None
         app = application(service, Serving(how.host, how.names, anybody=anybody))
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, lifespan="on",
+            app, log_config=None, access_log=False, server_header=False, lifespan="off",
             timeout_graceful_shutdown=2, proxy_headers=False, backlog=BACKLOG,
             root_path=how.root_path,
         )  # fmt: skip
         shown = f"[{how.host}]" if ":" in how.host else how.host
-        with Workers(url, how.workers):
+        Thread(target=_tidy, args=(service,), daemon=True).start()
+        with _asked_to_end(), Workers(url, how.workers):
             say(f"API of {engines.masked(url)}: http://{shown}:{bound.getsockname()[1]}/api/v1")
             say("Ctrl-C ends it.")
             uvicorn.Server(config).run(sockets=[bound])
+
+
+def _tidy(service: "Service") -> None:
+    """Remove what nobody needs any more, now and every hour."""
+    from nas.service.api.uploads import tidy
+
+    while True:
+        try:
+            tidy(service)
+        except (NasError, OSError) as error:
+            log.warning("old uploads are not removed: %s", error)
+        time.sleep(TIDIED)
+
+
+@contextmanager
+def _asked_to_end() -> Iterator[None]:
+    """Keep SIGTERM and Ctrl-C, which uvicorn raises once more at its end, from ending all else."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {each: signal.signal(each, lambda *_: None) for each in numbers}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -120,10 +151,10 @@ class Workers:
     def _keep(self) -> None:
         while not self._over.is_set():
             began = time.monotonic()
+            environment = {"NAS_STORE": self._url, SERVER: str(os.getpid())}
             process = subprocess.Popen(
                 [sys.executable, "-m", "nas.cli", "worker", *self._share()],
-                stdin=subprocess.DEVNULL,
-                env=os.environ | {"NAS_STORE": self._url}, start_new_session=True,
+                stdin=subprocess.DEVNULL, env=os.environ | environment, start_new_session=True,
             )  # fmt: skip
             while process.poll() is None:
                 if self._over.wait(0.2):

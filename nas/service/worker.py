@@ -19,12 +19,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from nas.errors import LostLease, StoreAway
+from nas.errors import LostLease, StoreAway, StoreError
 from nas.executors import Work
 from nas.executors.local import LocalProcesses, WorkerProcess
 from nas.files import check_folder
 from nas.service import searching
 from nas.service.searching import SearchOrder
+from nas.service.serve import SERVER
 from nas.store import dashboard, queries, searches
 from nas.store.engine import masked, patient, resolve
 from nas.store.searches import Search
@@ -66,13 +67,17 @@ def work(
 
 @dataclass
 class QueueWorker:
-    """One worker; `stop` ends it, and lets its search go on elsewhere."""
+    """One worker; `stop` ends it, and lets its search go on elsewhere.
+
+    `stuck` are the searches that it could not delete.
+    """
 
     store: Store
     url: str
     where: Mapping[str, Any]
     stop: threading.Event
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    stuck: set[str] = field(default_factory=set)
 
     def run(self, *, once: bool) -> int:
         """Work until asked to stop; return how many searches were taken."""
@@ -99,12 +104,22 @@ class QueueWorker:
             dead = {holder for holder in searches.holders(connection) if is_dead(holder)}
             waits = searches.waits(connection)
         for search in deleted:
-            delete(self.store, search)
+            self._delete(search)
         if not (waits or dead):
             return None
         with self.store.write() as connection:
             searches.expire(connection, dead)
             return searches.take(connection, self.name, LEASE)
+
+    def _delete(self, search: Search) -> None:
+        """Delete a search; where that fails here another worker, or this one's next start, may."""
+        if search.id in self.stuck:
+            return
+        try:
+            delete(self.store, search)
+        except (OSError, StoreError) as error:
+            self.stuck.add(search.id)
+            log.warning("search %s is not deleted: %s", search.id, error)
 
     def run_search(self, search: Search) -> None:
         """Run a search that was taken, until its end or until somebody wants it stopped."""
@@ -220,9 +235,18 @@ def delete(store: Store, search: Search) -> None:
         searches.forget(connection, search.id)
 
 
+def _stop_without(server: int, stop: threading.Event) -> None:
+    """Stop when the server that has begun this process is gone."""
+    while os.getppid() == server and not stop.wait(TICK):
+        pass
+    stop.set()
+
+
 def command(store: str | None, where: Mapping[str, Any], *, once: bool) -> None:
     """Work until SIGTERM or Ctrl-C, and say on standard error what happens."""
     stop = threading.Event()
+    if server := os.environ.get(SERVER):
+        threading.Thread(target=_stop_without, args=(int(server), stop), daemon=True).start()
     with _told(), _set_by(stop, signal.SIGTERM, signal.SIGINT):
         work(store, where, once=once, stop=stop)
 

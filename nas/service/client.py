@@ -74,7 +74,7 @@ class _Request(NamedTuple):
 
 
 def _submission(options: Mapping[str, Any], key: str | None) -> _Request:
-    space = options.get("space")
+    space: Any = options.get("space")
     given = {**options, "space": space.to_json()} if hasattr(space, "to_json") else dict(options)
     headers = None if key is None else {"Idempotency-Key": key}
     return _Request("POST", f"{ROOT}/searches", given, headers)

@@ -120,7 +120,7 @@ def _translated() -> Iterator[None]:
 
 
 @dataclass
-class _Remote:
+class _SearchThere:
     """A search on the server, as it was when it was last asked for."""
 
     facts: Mapping[str, Any]
@@ -224,7 +224,7 @@ class Client:
 
 
 @dataclass
-class RemoteSearch(_Remote):
+class RemoteSearch(_SearchThere):
     """A search on the server."""
 
     client: Client
@@ -332,7 +332,7 @@ class AsyncClient:
 
 
 @dataclass
-class AsyncRemoteSearch(_Remote):
+class AsyncRemoteSearch(_SearchThere):
     """A search on the server, for asyncio."""
 
     client: AsyncClient

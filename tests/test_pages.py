@@ -346,6 +346,8 @@ def test_pages_are_sound_and_names_are_text(
     base = f"/searches/{hostile}"
     compared = f"/compare?search={found}&search={hostile}"
     for path in ("/", "/new", base, f"{base}/trials", f"{base}/trials/0", compared):
+        policy = owner.client.get(path).headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'self'; style-src")  # so of scripts our own alone
         page = owner.get(path)
         for tag in ("h1", "main", "title"):
             assert len(page.of(tag)) == 1, (path, tag)

@@ -55,14 +55,15 @@ def report(request: Request, server: Server, token: Reader, search_id: SearchId)
 
 
 def rows_of(server: Service, study: str) -> list[Any]:
-    """Return how many rows a study's report is made of: with one more it is another report."""
+    """Return what tells a study's report from another: how many rows it is made of, warnings."""
     with server.store.read() as connection:
         info = queries.study(connection, study)
         rows = [vars(queries.counts(connection, info.id))]
         if queries.exists(connection, study + SUFFIX):
             finals = queries.study(connection, study + SUFFIX)
             rows.append(vars(queries.counts(connection, finals.id)))
-        return [*rows, queries.test_look_count(connection, info.id)]
+        warnings = [each.to_json() for each in queries.warnings(connection, info.id)]
+        return [*rows, queries.test_look_count(connection, info.id), warnings]
 
 
 @router.get("/code", name="code", responses=_file("text/x-python"))

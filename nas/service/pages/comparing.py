@@ -11,7 +11,7 @@ from nas.report import comparison
 from nas.report.markup import element, joined
 from nas.service.api.exchange import Route
 from nas.service.api.service import Reader, Server
-from nas.service.pages.facts import overview_of
+from nas.service.pages.facts import explained
 from nas.service.pages.layout import document, link
 
 router = APIRouter(route_class=Route)
@@ -33,10 +33,10 @@ def compare(
     counts = Counter(each.title for each in found)
     facts = []
     for each in found:
-        if (its := overview_of(server, each.id)) is None:
+        if (its := explained(server, each.id)) is None:
             raise Conflict(f"Search {each.title!r} has no complete trial yet.")
         name = each.title if counts[each.title] == 1 else f"{each.title} ({each.id[:4]})"
-        facts.append(replace(its, study=name))
+        facts.append(replace(its.facts, study=name))
     links = [link(request, f"/searches/{each.id}", its.study)
              for each, its in zip(found, facts, strict=True)]  # fmt: skip
     return document(

@@ -15,14 +15,14 @@ from nas.commands.watch import lines
 from nas.errors import NotFound
 from nas.quantities import number, short
 from nas.report import page as report
-from nas.report.facts import Overview, Statement
+from nas.report.facts import Statement
 from nas.report.markup import Markup, data, element, joined
 from nas.report.tradeoff import words
 from nas.service.api import downloads, events
 from nas.service.api import searches as api
 from nas.service.api.exchange import Route
 from nas.service.api.service import Reader, Server, Service, Submitter
-from nas.service.pages.facts import overview_of
+from nas.service.pages.facts import Explained, explained
 from nas.service.pages.forms import Form, button, here
 from nas.service.pages.layout import document, link
 from nas.store import queries, searches
@@ -99,8 +99,7 @@ def search_page(
 ) -> Response:
     """Show a search: how far it is, what it has found, its best networks."""
     search = server.search(token, search_id)
-    facts = overview_of(server, search_id)
-    live = element("div", *_live(request, server, search, facts), id="live")
+    live = element("div", *_live(request, server, search), id="live")
     events_of = None if search.has_ended else here(request, f"/searches/{search_id}/events")
     return document(
         request,
@@ -122,9 +121,7 @@ def _asked(search: Search) -> Markup:
     return joined(report.claims([*rows, Statement("search", search.id)]))
 
 
-def _live(
-    request: Request, server: Service, search: Search, facts: Overview | None
-) -> Iterator[Markup]:
+def _live(request: Request, server: Service, search: Search) -> Iterator[Markup]:
     """Yield the parts of the page that change as the search goes on, each with its own id."""
     token: Token = request.state.token
     wishes = WISHES.get(search.state, {}) if token.may("submit") else {}
@@ -136,15 +133,15 @@ def _live(
           for wish, text in wishes.items()),
         id="state",
     )  # fmt: skip
-    statuses = [*_statuses(server, search.id)]
+    found, statuses = explained(server, search.id), [*_statuses(server, search.id)]
     if statuses:
         yield element("div", *map(_progress, statuses), id="progress-now")
         warnings = [(each.level, f"{each.text} [{each.guard}]") for each in statuses[0].warnings]
-        if facts is None and warnings:
+        if found is None and warnings:
             yield element("div", report.warned(warnings), id="guards")
         yield element("section", *_trials(request, server, search.id), id="trials")
-    if facts is not None:
-        yield element("section", *_found(request, search.id, facts), id="found")
+    if found is not None:
+        yield element("section", *_found(request, search.id, found), id="found")
 
 
 def _statuses(server: Service, study: str) -> Iterator[Progress]:
@@ -196,19 +193,18 @@ def trials_table(
     return report.table(columns, rows, caption)
 
 
-def _found(request: Request, study: str, facts: Overview) -> Iterator[Markup | None]:
+def _found(request: Request, study: str, found: Explained) -> Iterator[Markup | None]:
     """Yield what the report says of the winner and of the search, with links to the trials."""
     networks = [
         [n.trial, n.architecture_id, n.numbers, n.notation,
          here(request, f"/searches/{study}/trials/{n.trial}")]
-        for n in facts.networks
+        for n in found.facts.networks
     ]  # fmt: skip
     yield element("h2", "The answer so far")
-    yield report.answer(facts)
-    yield report.warned(facts.warnings)
+    yield report.answer(found.facts)
+    yield report.warned(found.facts.warnings)
     yield download_links(request, study, None)
-    for anchor, heading, parts in report.sections(facts):
-        yield report.section(anchor, heading, parts)
+    yield found.sections
     yield data("networks", networks)
 
 

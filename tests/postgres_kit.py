@@ -90,6 +90,7 @@ class Server:
         while not all(map(is_gone, killed)):  # its memory is not free before
             assert time.monotonic() < end, "a killed server is still there"
             time.sleep(0.05)
+        (self.folder / "postmaster.pid").unlink()  # its process may be there as a zombie
 
 
 @contextmanager

@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
 import httpx
 import uvicorn
+from search_kit import SPACE, nas_here, write_inputs
 
+from nas.search_space import load
 from nas.service.api.app import Serving, application
 from nas.service.api.service import Service
-from nas.store import tokens
+from nas.store import searches, tokens
+from nas.store.searches import Search
 from nas.store.store import Store
+from nas.store.tokens import Quotas
 
 ROOT = "/api/v1"
 SEARCH: dict[str, Any] = {"target_flops": "500k", "trials": 2, "epochs": 1, "finalists": 0}
@@ -29,24 +34,26 @@ class Server:
     store: Store
     service: Service
 
-    def client(self, *scopes: str, **made: Any) -> httpx.Client:
+    def client(self, *scopes: str, **quotas: int) -> httpx.Client:
         """Return a client with a new token of these scopes; without scopes it has no token."""
         headers = {}
         if scopes:
             with self.store.write() as connection:
-                _, text = tokens.create(connection, "test", scopes, **made)
+                _, text = tokens.create(connection, "test", scopes, quotas=Quotas(**quotas))
             headers["Authorization"] = f"Bearer {text}"
         return httpx.Client(base_url=self.base + ROOT, headers=headers, timeout=60)
 
 
 @contextmanager
-def serving(url: str, folder: Path, roots: tuple[Path, ...] = (), **how: Any) -> Iterator[Server]:
+def serving(
+    url: str, folder: Path, roots: tuple[Path, ...] = (), root_path: str = "", **how: Any
+) -> Iterator[Server]:
     """Serve the API of a store from a thread of this process."""
     with closing(Store.open(url)) as store:
         service = Service(store, url, folder / "service", roots)
         config = uvicorn.Config(
             application(service, Serving(**how)), port=0, log_config=None, lifespan="off",
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=1, root_path=root_path,
         )  # fmt: skip
         server = uvicorn.Server(config)
         thread = Thread(target=server.run)
@@ -91,3 +98,42 @@ def read_events(
                     break
             fields = {}
     return found
+
+
+def take(server: Server) -> Search:
+    """Take the next search as a worker does."""
+    with server.store.write() as connection:
+        taken = searches.take(connection, "test", 600)
+    assert taken is not None
+    return taken
+
+
+def tiny() -> Any:
+    """Return the tests' small space as JSON."""
+    with TemporaryDirectory() as folder:
+        (path := Path(folder, "tiny.py")).write_text(SPACE)
+        return load(path).to_json()
+
+
+def run_search(server: Server, owner: httpx.Client, out: Path, **changes: Any) -> str:
+    """Submit a search of the tests' data below the data root, run it, return its id."""
+    small = {"data": "tones.npz", "space": tiny(), "target_flops": "50k", "priority": 100}
+    found = submit(owner, **small | changes)
+    run_taken(server, take(server), out)
+    return found
+
+
+def run_taken(server: Server, taken: Search, out: Path) -> None:
+    """Run a search that was taken as its worker does, in this process."""
+    write_inputs(out)
+    wanted = {"trials": 2, "epochs": 1, "finalists": 0} | dict(taken.options)
+    ended = nas_here(
+        "search", "--space", str(out / "tiny.py"), "--data", wanted["data"],
+        "--target-flops", "50k", "--trials", str(wanted["trials"]),
+        "--epochs", str(wanted["epochs"]), "--finalists", str(wanted["finalists"]),
+        "--workers", "0", "--folds", "1", "--study", taken.id, "--store", server.service.url,
+        "--out", str(out),
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    with server.store.write() as connection:
+        searches.finish(connection, taken, "succeeded")

@@ -1,13 +1,17 @@
 """The service's rows: tokens, the queue of searches and its leases, uploads, who did what."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from store_kit import opened, ready
+from typer.testing import CliRunner, Result
 
+from nas.cli import app
 from nas.errors import Conflict, LostLease, NotFound, QuotaSpent, UserError
 from nas.store import audit, plain, searches, tokens, uploads
 from nas.store.schema import METADATA, SEARCHES
@@ -19,9 +23,16 @@ NEVER = -1.0  # seconds of a lease that is over at once
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Yield an empty store on each kind of database."""
-    with ready(request.param, tmp_path) as url, opened(url) as made:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of an empty store on each kind of database."""
+    with ready(request.param, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """Yield the store itself."""
+    with opened(url) as made:
         yield made
 
 
@@ -260,3 +271,43 @@ def test_audit_hides_secrets(store: Store) -> None:
         assert audit.entries(connection, limit=5, before=newest["id"]) == [first]
     assert (first["who"], first["action"], first["subject"]) == ("t1", "submit", "s1")
     assert "secret" not in newest["subject"]
+
+
+def nas(url: str, *words: str) -> Result:
+    """Run a command on a store."""
+    return CliRunner().invoke(app, [*words, "--store", url])
+
+
+def test_tokens_are_made_listed_and_revoked_on_the_command_line(url: str) -> None:
+    """The token is in the answer of `create` alone; mistakes are told; each deed is a row."""
+    given = ("--scopes", "submit,read", "--expires", "30d", "--running", "4", "--uploads", "1GB")
+    made = nas(url, "token", "create", "--name", "laptop", *given, "--json")
+    answer = json.loads(made.stdout)
+    text = answer["token"]
+    assert (answer["scopes"], answer["running"]) == (["read", "submit"], 4)
+    assert answer["upload_bytes"] == 2**30
+    expires = datetime.fromisoformat(answer["expires"]) - datetime.fromisoformat(answer["created"])
+    assert expires.days == 30
+    with opened(url) as store, store.read() as connection:
+        found = tokens.find(connection, text)
+        assert found is not None
+        assert found.name == "laptop"
+    listed = nas(url, "token", "list").stdout
+    assert "laptop" in listed
+    assert text.split("_")[2] not in listed
+    revoked = nas(url, "token", "revoke", found.id)
+    assert revoked.stdout == f"{found.id} (laptop) is revoked\n"
+    with opened(url) as store, store.read() as connection:
+        assert tokens.find(connection, text) is None
+        deeds = [(each["action"], each["subject"]) for each in audit.entries(connection, limit=9)]
+    assert ("revoke token", found.id) in deeds
+    for words, told in (
+        (("create", "--name", "x", "--scopes", "write"), "No scope named 'write'."),
+        (("create", "--name", ""), "--name is a name of 1 to 64 printable characters"),
+        (("create", "--name", "x", "--running", "0"), "--running is a whole number of at least 1"),
+        (("create", "--name", "x", "--expires", "soon"), "--expires is a duration"),
+        (("revoke", "none"), "No token named 'none'."),
+    ):
+        refused = nas(url, "token", *words)
+        assert refused.exit_code == 2
+        assert f"nas: {told}" in refused.stderr

@@ -11,10 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import postgres_kit
 import pytest
 from search_kit import command, write_inputs
 from store_kit import opened, ready
 
+from nas.errors import StoreAway
 from nas.search_space import load
 from nas.service import worker
 from nas.service.searching import in_time
@@ -45,8 +47,14 @@ def store(url: str) -> Iterator[Store]:
 @pytest.fixture
 def me(store: Store) -> Token:
     """Return a token that may have three searches running."""
+    return token(store, running=3)
+
+
+def token(store: Store, running: int) -> Token:
+    """Make a token and return it."""
     with store.write() as connection:
-        return tokens.create(connection, "me", ["submit"], quotas=tokens.Quotas(running=3))[0]
+        quotas = tokens.Quotas(running=running)
+        return tokens.create(connection, "me", ["submit"], quotas=quotas)[0]
 
 
 def submit(store: Store, by: Token, folder: Path, **given: Any) -> str:
@@ -61,9 +69,9 @@ def submit(store: Store, by: Token, folder: Path, **given: Any) -> str:
 
 
 @contextmanager
-def process(url: str, folder: Path, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
+def process(url: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `nas worker` beside the test; it is killed at the end."""
-    ours = [*command("worker"), "--out", str(folder / "studies"), "--workers", "1", *words]
+    ours = [*command("worker"), "--out", str(folder / "studies"), "--workers", "0"]
     environment = os.environ | {"NAS_STORE": url}
     with open(folder / "worker.log", "ab") as log:
         begun = subprocess.Popen(ours, env=environment, stderr=log, start_new_session=True)
@@ -101,6 +109,18 @@ def wait_for(store: Store, search_id: str, *states: str) -> Search:
     return get(store, search_id)
 
 
+def said(folder: Path) -> str:
+    """Return what the workers beside the test have said."""
+    return (folder / "worker.log").read_text()
+
+
+def ended(store: Store, search_id: str) -> bool:
+    """Tell whether a search has ended; the database may be away."""
+    with suppress(StoreAway):
+        return get(store, search_id).has_ended
+    return False
+
+
 def begun(store: Store, search_id: str) -> bool:
     """Tell whether an epoch of a search's study is done."""
     with store.read() as connection:
@@ -129,9 +149,9 @@ def test_a_worker_runs_a_search_to_its_end(
     search, wrong = submit(store, me, tmp_path), submit(store, me, tmp_path, data="no/such")
     mine = here(store, url, tmp_path)
     assert mine.run(once=True) == 1
-    ended = get(store, search)
-    assert (ended.state, ended.message, ended.attempt) == ("succeeded", None, 1), ended
-    assert ended.seconds > 0
+    over = get(store, search)
+    assert (over.state, over.message, over.attempt) == ("succeeded", None, 1), over
+    assert over.seconds > 0
     assert ended_whole(store, search)
     folder = tmp_path / "studies" / search
     assert (folder / "best" / "model.py").is_file()
@@ -158,20 +178,19 @@ def test_a_killed_search_goes_on(
     """`kill -9` of the worker, or of the search's process: another attempt ends it; none double."""
     search = submit(store, me, tmp_path, epochs=20)
     with process(url, tmp_path) as first:
-        until(lambda: begun(store, search), lambda: (tmp_path / "worker.log").read_text())
+        until(lambda: begun(store, search), lambda: said(tmp_path))
         if victim == "worker":
             first.kill()
             first.wait(30)
             with process(url, tmp_path):
-                ended = wait_for(store, search, "succeeded", "failed")
+                over = wait_for(store, search, "succeeded", "failed")
         else:
             words = ["pgrep", "-P", str(first.pid)]
             found = subprocess.run(words, capture_output=True, text=True, timeout=60)
             (child,) = map(int, found.stdout.split())
             os.kill(child, signal.SIGKILL)
-            ended = wait_for(store, search, "succeeded", "failed")
-    log = (tmp_path / "worker.log").read_text()
-    assert (ended.state, ended.attempt) == ("succeeded", 2), (ended, log)
+            over = wait_for(store, search, "succeeded", "failed")
+    assert (over.state, over.attempt) == ("succeeded", 2), (over, said(tmp_path))
     assert ended_whole(store, search)
 
 
@@ -181,7 +200,7 @@ def test_a_search_is_paused_goes_on_and_is_cancelled(
     """Its process stops, its trials stay, and the worker lets go at SIGTERM without a death."""
     search = submit(store, me, tmp_path, epochs=40)
     with process(url, tmp_path) as running:
-        until(lambda: begun(store, search), lambda: (tmp_path / "worker.log").read_text())
+        until(lambda: begun(store, search), lambda: said(tmp_path))
         with store.write() as connection:
             assert searches.pause(connection, search).state == "pausing"
         assert wait_for(store, search, "paused").deaths == 0
@@ -215,6 +234,43 @@ def test_a_search_of_a_worker_that_was_replaced_stops(
     assert get(store, search) == heir
 
 
+def test_a_worker_that_can_t_begin_a_search_gives_it_back(
+    store: Store, url: str, me: Token, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without space for its log nobody has died over it; the next try runs it."""
+    monkeypatch.setattr(worker, "PAUSE", 0.0)
+    search, mine = submit(store, me, tmp_path), here(store, url, tmp_path)
+    (tmp_path / "studies").mkdir()
+    full = tmp_path / "studies" / worker.LOGS
+    full.symlink_to("/dev/full")
+    assert mine.run(once=True) == 1
+    given_back = get(store, search)
+    assert (given_back.state, given_back.attempt, given_back.deaths) == ("queued", 1, 0)
+    assert "This worker can't begin it: " in str(given_back.message)
+
+
+def test_a_search_that_can_t_be_deleted_stops_no_worker(
+    store: Store, url: str, me: Token, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told once and left to others; the next one is deleted."""
+    ids, gone = [submit(store, me, tmp_path) for _ in range(2)], worker.delete
+
+    def fail(store: Store, search: Search) -> None:
+        if search.id == ids[0]:
+            raise PermissionError("not ours")
+        gone(store, search)
+
+    monkeypatch.setattr(worker, "delete", fail)
+    with store.write() as connection:
+        for each in ids:
+            searches.begin_to_delete(connection, each)
+    mine = here(store, url, tmp_path)
+    assert mine.run(once=True) == 0
+    with store.read() as connection:
+        assert [each.id for each in searches.to_delete(connection)] == ids[:1]
+    assert mine.stuck == {ids[0]}
+
+
 def test_a_time_limit_counts_over_all_attempts() -> None:
     """What has run before is taken off; a search by trials alone has no limit."""
     assert in_time({"time": "30m"}, 0.0) == {"time": "30m"}
@@ -222,3 +278,19 @@ def test_a_time_limit_counts_over_all_attempts() -> None:
     assert in_time({"trials": 3}, 600.0) == {"trials": 3}
     assert in_time({}, 600.0) == {"time": 1200.0, "trials": 24}
     assert in_time({"time": 60, "trials": 3}, 600.0) == {"time": 1.0, "trials": 3}
+
+
+def test_three_searches_outlive_a_worker_and_the_database(tmp_path: Path) -> None:
+    """`kill -9` of one of two workers and of the database: nothing is lost, nothing is double."""
+    os.chmod(tmp_path, 0o755)
+    with postgres_kit.started() as server, opened(server.url) as store:
+        owners = [token(store, running=2) for _ in range(2)]
+        ids = [submit(store, owner, tmp_path) for owner in (*owners, owners[0])]
+        with process(server.url, tmp_path) as first, process(server.url, tmp_path):
+            until(lambda: any(begun(store, each) for each in ids), lambda: said(tmp_path))
+            first.kill()
+            server.kill()
+            server.control("start")
+            until(lambda: all(ended(store, each) for each in ids), lambda: said(tmp_path))
+        assert [get(store, each).state for each in ids] == ["succeeded"] * 3, said(tmp_path)
+        assert all(ended_whole(store, each) for each in ids)

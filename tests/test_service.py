@@ -7,24 +7,21 @@ import socket
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import pytest
-from search_kit import SPACE, nas_here, write_inputs
-from service_kit import ROOT, SEARCH, Server, read_events, serving, submit
+from search_kit import write_inputs
+from service_kit import ROOT, SEARCH, Server, read_events, run_search, serving, submit, tiny
 from store_kit import ready
 
 from nas.commands import search as verbs
 from nas.errors import UserError
-from nas.search_space import load
 from nas.service.api import submission
 from nas.service.api.access import PUBLIC, Rate
 from nas.service.api.app import api
 from nas.service.api.events import Told
-from nas.store import audit, searches, tokens
-from nas.store.searches import Search
+from nas.store import audit, tokens
 from nas.study import options
 
 Routes = list[tuple[str, str]]
@@ -54,35 +51,8 @@ def searched(
 ) -> Iterator[tuple[httpx.Client, str]]:
     """Submit a search, run it as a worker does, and return its owner's client and its id."""
     with server.client("read", "submit") as owner:
-        found = submit(owner, data="tones.npz", space=tiny(), target_flops="50k", study="tones")
-        taken = take(server)
         out = tmp_path_factory.mktemp("studies")
-        write_inputs(out)
-        ended = nas_here(
-            "search", "--space", str(out / "tiny.py"), "--data", taken.options["data"],
-            "--target-flops", "50k", "--trials", "2", "--epochs", "1", "--finalists", "0",
-            "--workers", "0", "--folds", "1", "--study", found, "--store", server.service.url,
-            "--out", str(out),
-        )  # fmt: skip
-        assert ended.returncode == 0, ended.stderr
-        with server.store.write() as connection:
-            searches.finish(connection, taken, "succeeded")
-        yield owner, found
-
-
-def take(server: Server) -> Search:
-    """Take the next search as a worker does."""
-    with server.store.write() as connection:
-        taken = searches.take(connection, "test", 600)
-    assert taken is not None
-    return taken
-
-
-def tiny() -> Any:
-    """Return the tests' small space as JSON."""
-    with TemporaryDirectory() as folder:
-        (path := Path(folder, "tiny.py")).write_text(SPACE)
-        return load(path).to_json()
+        yield owner, run_search(server, owner, out, study="tones")
 
 
 def routes(server: Server) -> Routes:
@@ -210,7 +180,7 @@ def test_the_schema_of_a_submission_is_the_options_declaration() -> None:
     """Each option of nas search is in the schema or is the server's, with limits and choices."""
     properties = submission.schema()["properties"]
     declared = options.declared()
-    assert set(properties) - {"priority"} == set(declared) - submission.SERVERS
+    assert set(properties) - {"priority"} == set(declared) - submission.servers()
     machines = {
         "address",
         "cpus_per_trial",
@@ -220,7 +190,7 @@ def test_the_schema_of_a_submission_is_the_options_declaration() -> None:
         "workers",
     }
     places = {"checkpoints", "latency_host", "latency_table", "out", "start_from", "store", "track"}
-    assert machines | places | {"showcase"} == submission.SERVERS
+    assert machines | places | {"showcase"} <= submission.servers()
     assert properties["sampler"]["anyOf"][0]["enum"] == list(declared["sampler"].names())
     seed = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
     assert properties["seed"]["anyOf"][0] == seed

@@ -15,6 +15,7 @@ from search_kit import arguments, command, nas_here, result
 from training_kit import few_digits
 
 import nas
+from benchmarks import inheritance
 from nas import network
 from nas.config import Config
 from nas.errors import Interrupted, NasError, UserError
@@ -196,14 +197,20 @@ def test_weights_that_are_gone_can_be_trained_again(studies: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_nas_train_starts_from_a_folder(parent: Source, tmp_path: Path) -> None:
-    """It says which share of the parameters it took, and is another study's training otherwise."""
+def test_nas_train_starts_from_a_folder(
+    parent: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says which share of the parameters it took; a teacher is no weights to start from."""
+    monkeypatch.chdir(tmp_path)
     write(tmp_path / "given", parent)
+    teacher = Source("teacher", TINY, network.build(TINY).state_dict())
+    write(tmp_path / "teacher", teacher)
     lines: list[str] = []
     trained = nas.train(
         str(tmp_path / "given" / "architecture.json"), data="digits", epochs=1, workers=0,
         start_from=str(tmp_path / "given"), out=str(tmp_path / "out"), say=lines.append,
-        store=f"sqlite:///{tmp_path}/nas.db", study="later", set=["training.epoch_updates=3"],
+        store=f"sqlite:///{tmp_path}/nas.db", study="later", teacher=str(tmp_path / "teacher"),
+        set=["training.epoch_updates=3", "method.name=distillation"],
     )  # fmt: skip
     assert trained.failure is None
     (said,) = [line for line in lines if line.startswith("weights: ")]
@@ -290,3 +297,19 @@ def test_a_killed_search_goes_on_with_what_it_inherited(tmp_path: Path) -> None:
     after = recipes_of(tmp_path, "heirs")
     assert after[: len(before)] == before
     assert nas_here("store", "check", "--store", url).returncode == 0
+
+
+def test_the_table_of_the_benchmark_pairs_seeds() -> None:
+    """Differences from the usual search are of the same seed; an arm without rows is left out."""
+    numbers = {"seconds": 1.0, "trials": 4, "score": 0.5, "validation": 0.5, "data": "digits"}
+    rows = [
+        {**numbers, "arm": arm, "seed": seed, "test": test}
+        for arm, seed, test in (
+            ("random weights", 0, 0.5), ("random weights", 1, 0.75),
+            ("inherited", 0, 0.625), ("inherited", 1, 0.875), ("inherited", 2, 0.75),
+        )
+    ]  # fmt: skip
+    *_, inherited = inheritance.table(rows).splitlines()
+    cells = [cell.strip() for cell in inherited.strip("|").split("|")]
+    assert cells[:4] == ["digits", "inherited", "3", "4 ± 0"]
+    assert cells[-1] == "0.125 ± 0"

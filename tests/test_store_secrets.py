@@ -16,12 +16,13 @@ from urllib.parse import quote
 import pytest
 import sqlalchemy as sa
 from postgres_kit import Server, started
-from search_kit import arguments, command, read_until
+from search_kit import arguments, command, read_until, write_inputs
+from store_kit import opened
 from typer.testing import CliRunner
 
 from nas.cli import app
 from nas.commands.search import Study
-from nas.store import engine, plain, queries
+from nas.store import engine, plain, queries, searches, tokens
 from nas.store.history import TABLES
 from nas.store.queries import Counts
 from nas.store.schema import METADATA
@@ -179,6 +180,9 @@ def test_a_password_is_shown_nowhere(
         "store check", "store check --json", "store upgrade", "store backup backup.db",
     ):  # fmt: skip
         watched.run(url, *verb.split())
+    submit(url, tmp_path)
+    watched.run_process(url, "worker", "--once", "--workers", "1")
+    watched.run(url, "token", "list")
     watched.run(url, "search", *words, "--seed", "9", code=2)  # a study with another meaning
     watched.serve("metrics", "serve", "--port", "0", store=url, paths=("/metrics",))
     watched.serve("dashboard", "--port", "0", "--store", url, store="", paths=PAGES)
@@ -186,6 +190,16 @@ def test_a_password_is_shown_nowhere(
     assert watched.leaks() == []
     told = [where for where, text in watched.texts if "can't reach postgresql" in text]
     assert {"/metrics", "/api/studies/1", "the database", "log"} < set(told)
+
+
+def submit(url: str, folder: Path) -> None:
+    """Put a search into the service's queue."""
+    _, data = write_inputs(folder)
+    asked = {"space": str(folder / "tiny.py"), "data": data, "target_flops": "50k", "trials": 1}
+    asked |= {"epochs": 1, "folds": 1, "finalists": 0, "pruner": "none"}
+    with opened(url) as store, store.write() as connection:
+        token, _ = tokens.create(connection, "me", ["submit"])
+        searches.add(connection, token, searches.Wanted("queued", asked, asked))
 
 
 def failing(words: str) -> Callable[..., None]:
@@ -216,7 +230,7 @@ def test_no_error_shows_a_password(url: str, tmp_path: Path) -> None:
     for verb in (
         "resume --study tiny", "status --watch", "top", "show", "logs", "export --out x",
         "jobs list", "rescore --target-flops 1M", "dashboard --port 0", "metrics serve --port 0",
-        "store check",
+        "store check", "worker --once", "token list", "token create --name me",
         f"search {' '.join(arguments(tmp_path, store=wrong, workers=0))}",
     ):  # fmt: skip
         watched.run(wrong, *verb.split(), code=2)
@@ -224,7 +238,7 @@ def test_no_error_shows_a_password(url: str, tmp_path: Path) -> None:
     watched.run(url, "store", "backup", url, code=2)  # it is no file's name
     watched.run(url, "store", "copy", url, url.replace(f":{port}", ":1"), code=2)
     said = "".join(text for _, text in watched.texts)
-    assert said.count("password authentication failed") == 14
+    assert said.count("password authentication failed") == 17
     assert watched.leaks() == []
 
 

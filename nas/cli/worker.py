@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from nas.cli._shared import verb
+from nas.cli.dashboard import hide
 from nas.cli.search import takes
 from nas.study import options
 
@@ -31,4 +32,5 @@ def worker(
     from nas.service import worker as service
 
     where = {name: value for name, value in given.items() if value is not None}
-    service.command(where.pop("store", None), where, once=once)
+    hide(store := where.pop("store", None))
+    service.command(store, where, once=once)

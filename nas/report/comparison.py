@@ -115,6 +115,13 @@ def charts(studies: Sequence[Overview]) -> list[Chart | None]:
 
 def comparison_page(studies: Sequence[Overview], shown: Sequence[Difference]) -> Markup:
     """Return the page that compares studies."""
+    title = " and ".join(each.study for each in studies)
+    heading = element("h1", f"Studies compared: {title}")
+    return page(title, heading, *comparison_parts(studies, shown))
+
+
+def comparison_parts(studies: Sequence[Overview], shown: Sequence[Difference]) -> list[object]:
+    """Return studies side by side: what makes them hard to compare, a table, figures."""
     metric = studies[0].metric
     columns = [column.format(metric=words(metric)) for column in COLUMNS]
     caption = f"Winners by {words(metric)} on validation; differences are over {shown[0].study}"
@@ -123,11 +130,8 @@ def comparison_page(studies: Sequence[Overview], shown: Sequence[Difference]) ->
         for each in shown
         if each.remark
     ]
-    title = " and ".join(each.study for each in studies)
-    return page(
-        title,
-        element("h1", f"Studies compared: {title}"),
+    return [
         element("ul", *remarks, class_="warnings") if remarks else None,
         table(columns, rows(shown), caption),
         figures_of(charts(studies)),
-    )
+    ]

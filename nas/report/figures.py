@@ -267,8 +267,10 @@ def curves(facts: Overview) -> Chart | None:
     return learning_curves(facts.curves, facts.trade_off.axis)
 
 
-def learning_curves(given: Sequence[LearningCurve], label: str) -> Chart | None:
-    """Show the metric, whose axis has this label, after each epoch; the winner's stand out."""
+def learning_curves(
+    given: Sequence[LearningCurve], label: str, best: str = "the winner"
+) -> Chart | None:
+    """Show the metric, whose axis has this label, after each epoch; the `best` curves stand out."""
     shown = [curve for curve in given if len(curve.points) > 1]
     if not shown:
         return None
@@ -279,7 +281,7 @@ def learning_curves(given: Sequence[LearningCurve], label: str) -> Chart | None:
                  for epoch, value in curve.points]  # fmt: skip
         color, width = ("best", 2.2) if curve.is_best else ("pale", 1.1)
         series.append(Series(marks=marks, shape="line", color=color, width=width))
-    labels = {"pale": "trials", "best": "the winner"}
+    labels = {"pale": "trials", "best": best}
     for color in dict.fromkeys(each.color for each in series):
         series.append(Series(label=labels[color], marks=(), shape="line", color=color, width=2.2))
     epochs = [epoch for curve in shown for epoch, _ in curve.points]

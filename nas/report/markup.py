@@ -8,7 +8,8 @@ import json
 from html import escape
 from typing import Any
 
-CLOSED = {"br", "circle", "col", "img", "line", "link", "meta", "path", "rect"}  # have no children
+# Elements without children.
+CLOSED = {"br", "circle", "col", "img", "input", "line", "link", "meta", "path", "rect"}
 
 
 class Markup(str):

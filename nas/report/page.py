@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 
+from nas.architecture import Architecture
 from nas.quantities import short
 from nas.report import diagram, figures
 from nas.report.chart import Chart
@@ -26,25 +27,32 @@ _KEYS = "Point to a mark for its network, click it for its diagram; or use Tab, 
 
 def report_page(facts: Overview) -> Markup:
     """Return a study's page."""
-    charts = figures.figures(facts)
-    sections = [
-        section
-        for make in (_trade_off, _progress, _mattered, _trained, _winner, _tested, _provenance)
-        for section in make(facts, charts)
-    ]
-    links = [element("a", heading, href=f"#{anchor}") for anchor, heading, _ in sections]
+    parts = [*sections(facts), *_provenance(facts)]
+    links = [element("a", heading, href=f"#{anchor}") for anchor, heading, _ in parts]
     networks = [[n.trial, n.architecture_id, n.numbers, n.notation] for n in facts.networks]
     return page(
         facts.study,
         element("h1", facts.study),
-        _claims(facts.question),
-        _claims(facts.answer, class_="answer", aria_label="The answer"),
-        _warnings(facts.warnings),
+        claims(facts.question),
+        answer(facts),
+        warned(facts.warnings),
         element("nav", *links, aria_label="Sections"),
-        *(_section(*section) for section in sections),
+        *(section(*each) for each in parts),
         data("networks", networks),
         _packed_diagrams(facts),
     )
+
+
+def sections(facts: Overview) -> list[Section]:
+    """Return what a study's page says of its search and its winner, heading by heading."""
+    charts = figures.figures(facts)
+    makers = (_trade_off, _progress, _mattered, _trained, _winner, _tested)
+    return [each for make in makers for each in make(facts, charts)]
+
+
+def answer(facts: Overview) -> Markup | None:
+    """Return the winner, what it reaches and costs."""
+    return claims(facts.answer, class_="answer", aria_label="The answer")
 
 
 def page(title: str, *content: object) -> Markup:
@@ -65,35 +73,36 @@ def page(title: str, *content: object) -> Markup:
         element("style", own(colours() + STYLE + style)),
     )
     tip = element("div", id="tip", hidden=True, aria_hidden="true")
-    spoken = element("div", id="spoken", role="status", style=_UNSEEN)
+    spoken = element("div", id="spoken", role="status", style=UNSEEN)
     main = element("main", *content)
     body = element("body", main, tip, spoken, element("script", own(script)))
     return joined(own("<!doctype html>\n"), element("html", head, body, lang="en"))
 
 
-_UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
+UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
 
 
 def figure_page(chart: Chart) -> Markup:
     """Return a page with one chart."""
-    return page(chart.title, element("h1", chart.title), _figure(chart))
+    return page(chart.title, element("h1", chart.title), figure_of(chart))
 
 
-def _claims(claims: Sequence[Statement], **attributes: object) -> Markup | None:
+def claims(given: Sequence[Statement], **attributes: object) -> Markup | None:
     """Return claims as a list of terms, each with its value and a remark."""
-    if not claims:
+    if not given:
         return None
     items = [
         joined(
             element("dt", claim.about),
             element("dd", claim.value, element("small", claim.remark) if claim.remark else None),
         )
-        for claim in claims
+        for claim in given
     ]
     return element("dl", *items, **attributes)
 
 
-def _warnings(warnings: Sequence[tuple[str, str]]) -> Markup | None:
+def warned(warnings: Sequence[tuple[str, str]]) -> Markup | None:
+    """Return warnings by their levels."""
     if not warnings:
         return None
     items = [
@@ -103,21 +112,23 @@ def _warnings(warnings: Sequence[tuple[str, str]]) -> Markup | None:
     return element("ul", *items, class_="warnings", aria_label="Warnings")
 
 
-def _section(anchor: str, heading: str, parts: Sequence[object]) -> Markup:
+def section(anchor: str, heading: str, parts: Sequence[object]) -> Markup:
+    """Return a part of a page under its heading."""
     return element("section", element("h2", heading, id=anchor), *parts)
 
 
-def _figure(chart: Chart, **attributes: object) -> Markup:
+def figure_of(chart: Chart, **attributes: object) -> Markup:
+    """Return a chart as a figure."""
     return element("figure", svg(chart), **attributes)
 
 
 def figures_of(charts: Iterable[Chart | None]) -> Markup | None:
     """Return charts side by side where there is room; None without one."""
-    shown = [_figure(chart) for chart in charts if chart is not None]
+    shown = [figure_of(chart) for chart in charts if chart is not None]
     return element("div", *shown, class_="figures") if shown else None
 
 
-def _wide(content: object, label: str) -> Markup:
+def wide(content: object, label: str) -> Markup:
     """Return content that may be wider than the screen, and can be scrolled by the keyboard."""
     return element(
         "div", content, class_="wide", tabindex=0, role="region", aria_label=label
@@ -137,7 +148,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str
         "table", element("caption", caption), element("thead", element("tr", *head)),
         element("tbody", *body),
     )  # fmt: skip
-    return _wide(inside, caption)
+    return wide(inside, caption)
 
 
 def _trade_off(facts: Overview, charts: dict[str, Chart]) -> Iterator[Section]:
@@ -159,7 +170,7 @@ def _trade_off(facts: Overview, charts: dict[str, Chart]) -> Iterator[Section]:
     ]  # fmt: skip
     yield "trade-off", f"{words(figure.metric).capitalize()} against cost", [
         element("p", (_SHORT if facts.finalists else "") + _KEYS, class_="muted"),
-        _figure(chart, class_="main"),
+        figure_of(chart, class_="main"),
         element("div", *panel, id="panel", aria_live="polite"),
         element("details", element("summary", "The front as a table"),
                 table(columns, rows, "Networks that no other beats in both")),
@@ -199,7 +210,12 @@ def _trained(facts: Overview, charts: dict[str, Chart]) -> Iterator[Section]:
 
 
 def _winner(facts: Overview, _: dict[str, Chart]) -> Iterator[Section]:
-    parts = stages(facts.winner)
+    yield "winner", "The winner", network_parts(facts.winner, "winner")
+
+
+def network_parts(architecture: Architecture, name: str) -> list[Markup]:
+    """Return a network's diagram, and the table of its stages."""
+    parts = stages(architecture)
     macs = max(1, sum(part.macs for part in parts))
     rows = [
         [part.name, ", ".join(f"{name} ×{count}" for name, count in part.blocks.items()),
@@ -208,9 +224,9 @@ def _winner(facts: Overview, _: dict[str, Chart]) -> Iterator[Section]:
         for part in parts
     ]  # fmt: skip
     columns = ["part", "blocks", "kernels", "pixels", "#width", "#macs", "#share", "#params"]
-    drawing = diagram.svg(facts.winner, title=f"Winner: {facts.winner.id[:8]}")
-    yield "winner", "The winner", [
-        _wide(drawing, "Diagram of the winner"), table(columns, rows, "Stages of the winner"),
+    drawing = diagram.svg(architecture, title=f"{name.capitalize()}: {architecture.id[:8]}")
+    return [
+        wide(drawing, f"Diagram of the {name}"), table(columns, rows, f"Stages of the {name}"),
     ]  # fmt: skip
 
 
@@ -256,12 +272,12 @@ def _mistakes(tested: Tested) -> Iterator[Markup]:
     yield element("ul", *items, class_="mistakes")
 
 
-def _provenance(facts: Overview, _: dict[str, Chart]) -> Iterator[Section]:
+def _provenance(facts: Overview) -> Iterator[Section]:
     yield (
         "provenance",
         "Where this comes from",
         [
-            _claims(facts.provenance),
+            claims(facts.provenance),
             element("h3", "Commands"),
             element("pre", "\n".join(facts.commands)),
         ],

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ def run(order: SearchOrder) -> int:
         return _told(error, AWAY)
     except UserError as error:
         return _told(error, MISTAKE)
+    except NasError as error:  # its trials' workers die again and again
+        return _told(error, NO_RESULT)
 
 
 def _ended(failure: NasError | None) -> int:
@@ -66,7 +69,8 @@ def _ended(failure: NasError | None) -> int:
 
 
 def _told(error: NasError, status: int) -> int:
-    print(hidden(str(error)), file=sys.stderr, flush=True)
+    with suppress(OSError):  # a full disk
+        print(hidden(str(error)), file=sys.stderr, flush=True)
     return status
 
 
@@ -119,6 +123,7 @@ def main() -> None:
     """Run the search of an order."""
     log_to_stderr(LOG_FORMAT)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    sys.excepthook = lambda *error: log.critical("the search died", exc_info=error)
     order = SearchOrder(**json.loads(sys.stdin.read()))
     threading.Thread(target=_stop_without, args=(order.worker,), daemon=True).start()
     sys.exit(run(order))

@@ -11,21 +11,21 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from nas.credentials import log_to_stderr
-from nas.errors import LostLease, StoreAway
+from nas.errors import LostLease, StoreAway, StoreError
 from nas.executors import Work
 from nas.executors.local import LocalProcesses, WorkerProcess
 from nas.files import check_folder
 from nas.service import searching
 from nas.service.searching import SearchOrder
+from nas.service.serve import SERVER
 from nas.store import dashboard, queries, searches
 from nas.store.engine import masked, patient, resolve
 from nas.store.searches import Search
@@ -37,6 +37,7 @@ log = logging.getLogger("nas")
 LEASE = 30.0  # seconds that a search is held without a sign of life
 RENEWED = 5.0  # seconds between two signs
 TICK = 0.5  # seconds between two looks at a search that runs, and at an empty queue
+PAUSE = 10.0  # seconds after a search that can't begin here
 PATIENCE = 60.0  # seconds that a search gets to stop when asked
 LOGS = ".searches"  # folder of the processes' last words, beside the studies
 STOPPED = (searching.STOPPED, -signal.SIGINT)  # the last: before Python was ready for it
@@ -66,13 +67,17 @@ def work(
 
 @dataclass
 class QueueWorker:
-    """One worker; `stop` ends it, and lets its search go on elsewhere."""
+    """One worker; `stop` ends it, and lets its search go on elsewhere.
+
+    `stuck` are the searches that it could not delete.
+    """
 
     store: Store
     url: str
     where: Mapping[str, Any]
     stop: threading.Event
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    stuck: set[str] = field(default_factory=set)
 
     def run(self, *, once: bool) -> int:
         """Work until asked to stop; return how many searches were taken."""
@@ -99,17 +104,32 @@ class QueueWorker:
             dead = {holder for holder in searches.holders(connection) if is_dead(holder)}
             waits = searches.waits(connection)
         for search in deleted:
-            delete(self.store, search)
+            self._delete(search)
         if not (waits or dead):
             return None
         with self.store.write() as connection:
             searches.expire(connection, dead)
             return searches.take(connection, self.name, LEASE)
 
+    def _delete(self, search: Search) -> None:
+        """Delete a search; where that fails here another worker, or this one's next start, may."""
+        if search.id in self.stuck:
+            return
+        try:
+            delete(self.store, search)
+        except (OSError, StoreError) as error:
+            self.stuck.add(search.id)
+            log.warning("search %s is not deleted: %s", search.id, error)
+
     def run_search(self, search: Search) -> None:
         """Run a search that was taken, until its end or until somebody wants it stopped."""
         log.info("search %s: attempt %d begins", search.id, search.attempt)
-        process = self._start(search)
+        try:
+            process = self._start(search)
+        except OSError as error:  # no space for its log, too many processes
+            self._give_back(search, f"This worker can't begin it: {error.strerror}.")
+            self.stop.wait(PAUSE)
+            return
         try:
             since = self._watch(search, process)
             self._end(search, process, since)
@@ -117,6 +137,12 @@ class QueueWorker:
             log.warning("%s", error)
         finally:
             _stopped(process)
+
+    def _give_back(self, search: Search, why: str) -> None:
+        """Let another try to run a search; in vain where the lease is lost."""
+        log.warning("search %s: %s", search.id, why)
+        with suppress(LostLease, StoreAway), self.store.write() as connection:
+            searches.release(connection, search, message=why)
 
     def _start(self, search: Search) -> WorkerProcess:
         given = {**search.options, **self.where}
@@ -133,16 +159,17 @@ class QueueWorker:
         asked, renewed = None, time.monotonic()
         while process.poll() is None:
             process.wait(TICK)
+            wanted, now = self.stop.is_set(), time.monotonic()
             with suppress(StoreAway):
-                state = self._seen(search)
-                if (now := time.monotonic()) > renewed + RENEWED:
+                wanted |= self._seen(search) in searches.STOPPING
+                if now > renewed + RENEWED:
                     with self.store.write() as connection:
                         searches.renew(connection, search, LEASE, now - renewed)
                     renewed = now
-                if asked is None and (self.stop.is_set() or state in searches.STOPPING):
-                    asked = now
-                    process.stop()
-            if asked is not None and time.monotonic() > asked + PATIENCE:
+            if asked is None and wanted:
+                asked = now
+                process.stop()
+            if asked is not None and now > asked + PATIENCE:
                 process.kill()
         return renewed
 
@@ -151,10 +178,18 @@ class QueueWorker:
         with self.store.read() as connection:
             return searches.held_state(connection, search)
 
+    def _shown(self, search: Search, words: str) -> str:
+        """Return last words with the options as their owner gave them, without our folder."""
+        for name, value in search.options.items():
+            asked = search.asked.get(name)
+            if isinstance(value, str) and isinstance(asked, str) and value != asked:
+                words = words.replace(value, asked)
+        return words.replace(f"{os.path.abspath(self.where['out'])}/", "")
+
     def _end(self, search: Search, process: WorkerProcess, since: float) -> None:
         """Record how a search's process has ended."""
         status, more = process.poll(), time.monotonic() - since
-        words = _shown(search, process.last_words())
+        words = self._shown(search, process.last_words())
 
         def record(connection: sa.Connection) -> Search:
             now = searches.renew(connection, search, LEASE, more)
@@ -173,15 +208,6 @@ class QueueWorker:
 
         ended = patient(step)()
         log.info("search %s: attempt %d is over: %s", search.id, search.attempt, ended.state)
-
-
-def _shown(search: Search, words: str) -> str:
-    """Return last words with the options as their owner gave them, not the service's paths."""
-    for name, value in search.options.items():
-        asked = search.asked.get(name)
-        if isinstance(value, str) and isinstance(asked, str) and value != asked:
-            words = words.replace(value, asked)
-    return words
 
 
 def _stopped(process: WorkerProcess) -> None:
@@ -209,10 +235,42 @@ def delete(store: Store, search: Search) -> None:
         searches.forget(connection, search.id)
 
 
+def _stop_without(server: int, stop: threading.Event) -> None:
+    """Stop when the server that has begun this process is gone."""
+    while os.getppid() == server and not stop.wait(TICK):
+        pass
+    stop.set()
+
+
 def command(store: str | None, where: Mapping[str, Any], *, once: bool) -> None:
-    """Work as a process of its own, which SIGTERM and Ctrl-C end; log on standard error."""
-    log_to_stderr(searching.LOG_FORMAT)
+    """Work until SIGTERM or Ctrl-C, and say on standard error what happens."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    work(store, where, once=once, stop=stop)
+    if server := os.environ.get(SERVER):
+        threading.Thread(target=_stop_without, args=(int(server), stop), daemon=True).start()
+    with _told(), _set_by(stop, signal.SIGTERM, signal.SIGINT):
+        work(store, where, once=once, stop=stop)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Log what `nas` does on standard error."""
+    handler, level = logging.StreamHandler(), log.level
+    handler.setFormatter(logging.Formatter(searching.LOG_FORMAT))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+@contextmanager
+def _set_by(event: threading.Event, *numbers: signal.Signals) -> Iterator[None]:
+    """Let signals set an event."""
+    before = {each: signal.signal(each, lambda *_: event.set()) for each in numbers}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -7,7 +7,8 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from nas import __version__, export
 from nas.commands.report import report_study
@@ -45,7 +46,7 @@ def _file(kind: str) -> dict[int | str, Any]:
 def report(request: Request, server: Server, token: Reader, search_id: SearchId) -> Response:
     """Return a page that explains the search and needs no network."""
     study = server.study(token, search_id)
-    made_of = {"report": study, "rows": _rows(server, study)}
+    made_of = {"report": study, "rows": rows_of(server, study)}
     path = built(
         server, made_of, "report.html",
         lambda file: report_study(study, out=str(file), store=server.url),
@@ -53,7 +54,7 @@ def report(request: Request, server: Server, token: Reader, search_id: SearchId)
     return _sent(request, path, f"{search_id}.html", "text/html")
 
 
-def _rows(server: Service, study: str) -> Any:
+def rows_of(server: Service, study: str) -> list[Any]:
     """Return how many rows a study's report is made of: with one more it is another report."""
     with server.store.read() as connection:
         info = queries.study(connection, study)
@@ -110,7 +111,7 @@ def _exported(server: Service, study: str, name: str, trial: int | None) -> Path
         "recipe": evaluation.recipe_hash, "fidelity": evaluation.fidelity, "study": study,
     }  # fmt: skip
     given = [] if trial is None else ["--trial", str(trial)]
-    words = ("export", study, "--format", name, *given, "--out")
+    words = ("nas.cli", "export", study, "--format", name, *given, "--json", "--out")
     return built(
         server, made_of, "files",
         lambda folder: child.run(*words, str(folder), store=server.url, error=Conflict),
@@ -126,7 +127,7 @@ def built(server: Service, made_of: Any, name: str, build: Callable[[Path], Any]
         return folder / name
     with writing(top):
         top.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with _alone(folder):
             if not (folder / name).exists():
                 _make_room(top)
                 with TemporaryDirectory(dir=top, prefix=".new-") as temporary:
@@ -135,6 +136,16 @@ def built(server: Service, made_of: Any, name: str, build: Callable[[Path], Any]
                     build(made / name)
                     made.rename(folder)
     return folder / name
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of what is built; raises Problem 503 where somebody builds it for long."""
+    try:
+        with FileLock(f"{folder}.lock", timeout=child.WAITING):
+            yield
+    except Timeout:
+        raise child.busy() from None
 
 
 def _make_room(top: Path) -> None:

@@ -14,8 +14,8 @@ from nas.errors import UserError, unknown
 from nas.files.reading import parse_json
 from nas.service.api.problems import MEDIA_TYPE, Fault, Problem, ProblemDetails, pointer
 
-LONGEST_BODY = 2**20  # bytes of a body of JSON
-PATIENCE = 60.0  # seconds in which a body of JSON has come
+LONGEST_BODY = 2**20  # bytes of a body of text
+PATIENCE = 60.0  # seconds in which a body of text has come
 JSON = "application/json"
 
 
@@ -58,29 +58,40 @@ def unchanged(request: Request, tag: str) -> Response | None:
     return Response(status_code=304, headers={"ETag": tag}) if {tag, "*"} & has else None
 
 
-async def json_body(request: Request) -> Any:
-    """Read a body of JSON; raises Problem for a long, slow or malformed one."""
-    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind != JSON:
-        raise Problem(415, f"The body is {JSON}, not {kind or 'of no type'}.")
+async def text_body(request: Request, kind: str) -> str:
+    """Read a body of text of a type; raises Problem for another, a long, slow or malformed one."""
+    sent = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if sent != kind:
+        raise Problem(415, f"The body is {kind}, not {sent or 'of no type'}.")
     parts, size = [], 0
     try:
         async with asyncio.timeout(PATIENCE):
             async for part in request.stream():
                 size += len(part)
                 if size > LONGEST_BODY:
-                    raise Problem(413, f"A body of JSON has at most {LONGEST_BODY:,} bytes.")
+                    raise Problem(413, f"The body has at most {LONGEST_BODY:,} bytes.")
                 parts.append(part)
     except TimeoutError:
         raise Problem(408, f"The body has not come within {PATIENCE:.0f} seconds.") from None
     except ClientDisconnect:
         raise Problem(400, "The body has not come to its end.") from None
     try:
-        return parse_json(b"".join(parts).decode(), "The body")
-    except (UserError, UnicodeDecodeError) as error:
-        text = str(error) if isinstance(error, UserError) else "The body: not text in UTF-8."
-        fault = Fault(text, pointer())
-        raise Problem(400, text, kind="no-json", faults=[fault]) from None
+        return b"".join(parts).decode()
+    except UnicodeDecodeError:
+        raise _malformed("The body: not text in UTF-8.") from None
+
+
+def _malformed(text: str) -> Problem:
+    return Problem(400, text, kind="malformed", faults=[Fault(text, pointer())])
+
+
+async def json_body(request: Request) -> Any:
+    """Read a body of JSON; raises Problem for a long, slow or malformed one."""
+    text = await text_body(request, JSON)
+    try:
+        return parse_json(text, "The body")
+    except UserError as error:
+        raise _malformed(str(error)) from None
 
 
 Body = Annotated[Any, Depends(json_body)]

@@ -6,14 +6,15 @@ Whatever `nas` raises on purpose becomes one of them here, and nowhere else.
 import http
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from nas.credentials import hidden
 from nas.errors import (
@@ -106,30 +107,46 @@ def pointer(*keys: object) -> str:
     return "".join(f"/{str(key).replace('~', '~0').replace('/', '~1')}" for key in keys)
 
 
-def handle_all(app: FastAPI) -> None:
+def handle_all(
+    app: FastAPI, answer: Callable[[Request, Problem], Response] = lambda _, error: error.answer()
+) -> None:
     """Let an application answer every error with a problem, without a traceback."""
 
     @app.exception_handler(Problem)
-    async def _problem(_: Request, error: Problem) -> JSONResponse:
-        return error.answer()
+    async def _problem(request: Request, error: Problem) -> Response:
+        return answer(request, error)
 
     @app.exception_handler(NasError)
-    async def _ours(_: Request, error: NasError) -> JSONResponse:
-        return problem_of(error).answer()
+    async def _ours(request: Request, error: NasError) -> Response:
+        return answer(request, problem_of(error))
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
         faults = [_fault(each) for each in error.errors()]
-        return Problem(422, "The request has mistakes.", kind="invalid", faults=faults).answer()
+        problem = Problem(422, "The request has mistakes.", kind="invalid", faults=faults)
+        return answer(request, problem)
 
     @app.exception_handler(HTTPException)
-    async def _plain(_: Request, error: HTTPException) -> JSONResponse:
-        return Problem(error.status_code, str(error.detail), headers=error.headers).answer()
+    async def _plain(request: Request, error: HTTPException) -> Response:
+        headers = {"Allow": allowed(request)} if error.status_code == 405 else error.headers
+        problem = Problem(error.status_code, str(error.detail), headers=headers)
+        return answer(request, problem)
 
     @app.exception_handler(Exception)
-    async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    async def _unforeseen(request: Request, error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return Problem(500, "The server has failed; its log says how.").answer()
+        return answer(request, Problem(500, "The server has failed; its log says how."))
+
+
+def allowed(request: Request) -> str:
+    """Return the methods of all routes of a request's path."""
+    methods = ("GET", "POST", "DELETE")
+    scopes = {method: {**request.scope, "method": method} for method in methods}
+    return ", ".join(
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    )
 
 
 def _fault(error: Mapping[str, Any]) -> Fault:

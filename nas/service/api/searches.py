@@ -1,6 +1,5 @@
 """Searches: submit one, list them, look at one, pause, resume, cancel and delete it."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -93,12 +92,17 @@ def submit(
     request: Request, server: Server, token: Submitter, body: Body, client_key: ClientKey = None
 ) -> Response:
     """Submit a search: the options of nas search as JSON."""
+    search, is_new = add(server, token, body, client_key)
+    data = shown(request, search)
+    return answer(data, 201 if is_new else 200, {"Location": data["links"]["self"]})
+
+
+def add(server: Service, token: Token, body: Any, client_key: str | None) -> tuple[Search, bool]:
+    """Check a submission and queue it; return the search, and whether it is a new one."""
     asked = submission.read(body, server.roots, lambda name: upload_file(server, token, name))
     wanted = Wanted(asked.title, body, asked.options, asked.priority, client_key)
     with server.change(token, "submit") as connection:
-        search, is_new = searches.add(connection, token, wanted)
-    data = shown(request, search)
-    return answer(data, 201 if is_new else 200, {"Location": data["links"]["self"]})
+        return searches.add(connection, token, wanted)
 
 
 def upload_file(server: Service, token: Token, upload_id: str) -> Any:
@@ -134,6 +138,7 @@ def search(request: Request, server: Server, token: Reader, search_id: SearchId)
 
 @router.delete(
     "/{search_id}",
+    name="delete_search",
     status_code=204,
     responses={204: {"description": "It is gone."}, **problems(409)},
 )
@@ -144,13 +149,20 @@ def delete(server: Server, token: Submitter, search_id: SearchId) -> Response:
     return Response(status_code=204)
 
 
-def _add(wish: str, change: Callable[..., Search], text: str) -> None:
+CHANGES = {"pause": searches.pause, "resume": searches.resume, "cancel": searches.cancel}
+
+
+def changed(server: Service, token: Token, search_id: str, wish: str) -> Search:
+    """Change a search's state by one of `CHANGES`; return it."""
+    with server.change(token, wish, search_id) as connection:
+        return CHANGES[wish](connection, search_id, token.sees)
+
+
+def _add(wish: str, text: str) -> None:
     """Add a route that changes a search's state."""
 
     def route(request: Request, server: Server, token: Submitter, search_id: SearchId) -> Response:
-        with server.change(token, wish, search_id) as connection:
-            changed = change(connection, search_id, token.sees)
-        return answer(shown(request, changed))
+        return answer(shown(request, changed(server, token, search_id, wish)))
 
     router.add_api_route(
         f"/{{search_id}}/{wish}", route, methods=["POST"], name=wish, description=text,
@@ -158,6 +170,6 @@ def _add(wish: str, change: Callable[..., Search], text: str) -> None:
     )  # fmt: skip
 
 
-_add("pause", searches.pause, "Stop a search so that it can go on; its worker lets go soon.")
-_add("resume", searches.resume, "Let a paused or failed search go on where it stopped.")
-_add("cancel", searches.cancel, "End a search for good; its trials stay.")
+_add("pause", "Stop a search so that it can go on; its worker lets go soon.")
+_add("resume", "Let a paused or failed search go on where it stopped.")
+_add("cancel", "End a search for good; its trials stay.")

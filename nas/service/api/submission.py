@@ -23,12 +23,6 @@ from nas.study.options import Declared
 from nas.training import recipe_file, recipes
 
 UPLOAD = "upload:"
-# Where a search runs, what it writes and whom it tells is the server's to say.
-SERVERS = frozenset(
-    name
-    for name, one in options.declared().items()
-    if one.local or one.group == options.WHERE or name == "showcase"
-)
 HIGHEST = 100  # priority
 _AMOUNT = r"^\s*[0-9]*\.?[0-9]+\s*[A-Za-z]*\s*$"
 FindUpload = Callable[[str], Path]
@@ -44,9 +38,20 @@ class Submission:
 
 
 @cache
+def servers() -> frozenset[str]:
+    """Return the options that are the server's: where a search runs, what it writes and reaches."""
+    declared = options.declared().values()
+    return frozenset(
+        one.name
+        for one in declared
+        if one.local or one.group == options.WHERE or one.name == "showcase"
+    )
+
+
+@cache
 def submittable() -> Mapping[str, Declared]:
     """Return the options of a search that a client may set."""
-    return {name: one for name, one in options.declared().items() if name not in SERVERS}
+    return {name: one for name, one in options.declared().items() if name not in servers()}
 
 
 def read(body: Any, roots: Sequence[Path], find_upload: FindUpload) -> Submission:
@@ -81,6 +86,11 @@ def default(name: str) -> Any:
     return options.declared()[name].default
 
 
+def refused(name: str, text: str) -> Problem:
+    """Return the problem of one option."""
+    return _problem([Fault(text, pointer(name))])
+
+
 def _problem(faults: list[Fault]) -> Problem:
     detail = faults[0].detail if len(faults) == 1 else f"The search has {len(faults)} mistakes."
     return Problem(422, detail, kind="invalid-search", faults=faults)
@@ -88,7 +98,7 @@ def _problem(faults: list[Fault]) -> Problem:
 
 def _read(name: str, value: Any, roots: Sequence[Path], find_upload: FindUpload) -> dict[str, Any]:
     """Return what an option that a client gives is to a worker."""
-    if name in SERVERS:
+    if name in servers():
         raise UserError(f"{name!r} is set where the server is started, not by a search.")
     if name == "priority":
         if type(value) is not int or abs(value) > HIGHEST:
@@ -216,6 +226,7 @@ def schema() -> dict[str, Any]:
         "description": "The options of nas search, by their names; null is the default.",
         "properties": properties,
         "additionalProperties": False,
+        "examples": [{"space": "mixconv", "data": "digits", "target_flops": "2M", "trials": 2}],
     }
 
 
@@ -240,8 +251,12 @@ def _property(one: Declared) -> dict[str, Any]:
     return facts | {"anyOf": [*kinds, {"type": "null"}]}
 
 
+def listed(name: str) -> list[str]:
+    """Return the names of the recipes or of the spaces there are."""
+    if name == "recipe":
+        return list(recipes.names())
+    return [each["name"] for each in shipped.listed() or ()]
+
+
 def _enumerated(name: str) -> dict[str, Any]:
-    names = (
-        recipes.names() if name == "recipe" else [each["name"] for each in shipped.listed() or ()]
-    )
-    return {"enum": list(names)} if names else {}
+    return {"enum": names} if (names := listed(name)) else {}

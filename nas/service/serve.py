@@ -21,6 +21,8 @@ from nas.service.sockets import is_loopback, listening
 from nas.store import engine as engines
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from nas.service.api.service import Service
 
 log = logging.getLogger("nas")
@@ -92,10 +94,11 @@ def serve(
         )  # fmt: skip
         shown = f"[{how.host}]" if ":" in how.host else how.host
         Thread(target=_tidy, args=(service,), daemon=True).start()
-        with _asked_to_end(), Workers(url, how.workers):
+        server = uvicorn.Server(config)
+        with _ended_by_signals(server), Workers(url, how.workers):
             say(f"API of {engines.masked(url)}: http://{shown}:{bound.getsockname()[1]}/api/v1")
             say("Ctrl-C ends it.")
-            uvicorn.Server(config).run(sockets=[bound])
+            server.run(sockets=[bound])
 
 
 def _tidy(service: "Service") -> None:
@@ -111,10 +114,13 @@ def _tidy(service: "Service") -> None:
 
 
 @contextmanager
-def _asked_to_end() -> Iterator[None]:
-    """Keep SIGTERM and Ctrl-C, which uvicorn raises once more at its end, from ending all else."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {each: signal.signal(each, lambda *_: None) for each in numbers}
+def _ended_by_signals(server: "uvicorn.Server") -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C end the server alone; uvicorn raises them once more at its end."""
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

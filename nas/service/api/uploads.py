@@ -38,12 +38,11 @@ UPLOAD = {
 UploadId = Annotated[str, PathParameter(max_length=64)]
 
 
-def _checked(name: str) -> str:
-    """Return a file's name; raises Problem for one that does not say how it is read."""
+def _check_name(name: str) -> None:
+    """Raise Problem for a file's name that does not say how it is read."""
     if not ending(name) or not name.isprintable():
         text = f"name is a file's that ends in {', '.join(endings())}, not {name!r}."
         raise Problem(422, text, kind="invalid", faults=[Fault(text, parameter="name")])
-    return name
 
 
 @router.post(
@@ -63,7 +62,7 @@ async def upload(
     name: Annotated[str, Query(min_length=1, max_length=200, description="Its file's name.")],
 ) -> Response:
     """Send data: an .npz file or an archive of images; its id is `data` of a search: upload:ID."""
-    _checked(name)
+    _check_name(name)
     if request.headers.get("Content-Type", "").partition(";")[0].strip() != BINARY:
         raise Problem(415, f"Data is sent as {BINARY}.")
     await run_sync(_check_room, server, token, _length(request))

@@ -235,6 +235,14 @@ def test_every_fault_is_told_with_the_valid_options(server: Server) -> None:
     assert "where the server is started" in faults["/store"]["detail"]
 
 
+def test_thousands_of_faults_are_not_looked_for(server: Server) -> None:
+    """A body of wrong names alone is refused after the first twenty."""
+    with server.client("submit") as client:
+        body = {f"option{number}": 1 for number in range(30_000)}
+        details = problem(client.post("/searches", json=body), 422)
+    assert len(details["errors"]) == 20
+
+
 @pytest.mark.parametrize(
     "changes",
     [

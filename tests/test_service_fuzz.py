@@ -54,7 +54,7 @@ def test_the_document_holds_under_schemathesis(server: Server, tmp_path: Path) -
     ended = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run",
          f"{server.base}/openapi.json", *words, f"Authorization: {token}"],
-        capture_output=True, text=True, timeout=300, cwd=tmp_path,
+        capture_output=True, text=True, timeout=560, cwd=tmp_path,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
     assert f"Tested: {len(operations(server))}\n" in ended.stdout

@@ -24,6 +24,7 @@ from nas.training import recipe_file, recipes
 
 UPLOAD = "upload:"
 HIGHEST = 100  # priority
+MOST_FAULTS = 20  # that are told
 _AMOUNT = r"^\s*[0-9]*\.?[0-9]+\s*[A-Za-z]*\s*$"
 FindUpload = Callable[[str], Path]
 
@@ -55,7 +56,7 @@ def submittable() -> Mapping[str, Declared]:
 
 
 def read(body: Any, roots: Sequence[Path], find_upload: FindUpload) -> Submission:
-    """Check a submission; raises Problem with every fault that an option has by itself.
+    """Check a submission; raises Problem with the faults that options have by themselves.
 
     `find_upload` returns an upload's file, or raises NotFound.
     """
@@ -69,6 +70,8 @@ def read(body: Any, roots: Sequence[Path], find_upload: FindUpload) -> Submissio
             words |= _read(name, value, roots, find_upload)
         except UserError as error:
             faults.append(Fault(str(error), pointer(name), options=_valid(name)))
+            if len(faults) == MOST_FAULTS:  # whoever sends thousands does not read them
+                break
     if faults:
         raise _problem(faults)
     words = _with_recipe(words)

@@ -19,14 +19,14 @@ KEPT = 16  # studies
 _reading = Lock()
 
 
-class Explained(NamedTuple):
+class ShownStudy(NamedTuple):
     """A study's facts, and what its report says of them with all figures."""
 
     facts: Overview
     sections: Markup
 
 
-def explained(server: Service, study: str) -> Explained | None:
+def explained(server: Service, study: str) -> ShownStudy | None:
     """Return what is known of a study; None where it has not begun or no trial is complete."""
     with server.store.read() as connection:
         if not queries.exists(connection, study):
@@ -37,7 +37,7 @@ def explained(server: Service, study: str) -> Explained | None:
 
 
 @lru_cache(KEPT)
-def _explained(url: str, study: str, _: str) -> Explained | None:
+def _explained(url: str, study: str, _: str) -> ShownStudy | None:
     try:
         with reading(url) as connection:
             facts = overview(connection, study)
@@ -45,4 +45,4 @@ def _explained(url: str, study: str, _: str) -> Explained | None:
         raise
     except StoreError:  # no trial is complete
         return None
-    return Explained(facts, joined(*(section(*each) for each in sections(facts))))
+    return ShownStudy(facts, joined(*(section(*each) for each in sections(facts))))

@@ -22,7 +22,7 @@ from nas.service.api import downloads, events
 from nas.service.api import searches as api
 from nas.service.api.exchange import Route
 from nas.service.api.service import Reader, Server, Service, Submitter
-from nas.service.pages.facts import Explained, explained
+from nas.service.pages.facts import ShownStudy, explained
 from nas.service.pages.forms import Form, button, here
 from nas.service.pages.layout import document, link
 from nas.store import queries, searches
@@ -193,7 +193,7 @@ def trials_table(
     return report.table(columns, rows, caption)
 
 
-def _found(request: Request, study: str, found: Explained) -> Iterator[Markup | None]:
+def _found(request: Request, study: str, found: ShownStudy) -> Iterator[Markup | None]:
     """Yield what the report says of the winner and of the search, with links to the trials."""
     networks = [
         [n.trial, n.architecture_id, n.numbers, n.notation,

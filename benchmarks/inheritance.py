@@ -15,6 +15,7 @@ import json
 import shutil
 import statistics
 from collections.abc import Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import nas
 from nas.data import load
 from nas.files import write_json
 from nas.study.finalists import interval
+from nas.study.preparation import source_from_anywhere
 from nas.training.recipes import compose
 
 ARMS: dict[str, tuple[bool, float]] = {  # whether it inherits, and the part of the usual updates
@@ -38,29 +40,25 @@ Row = dict[str, Any]
 
 def searched(data: str, arm: str, seed: int, given: argparse.Namespace) -> Row:
     """Search for the given time, then train the best network in full."""
-    folder = Path(given.folder, Path(data).name, arm.replace(", ", "-"), str(seed))
+    folder = Path(given.folder, Path(data).name, arm.replace(", ", "-"), str(seed)).absolute()
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped: time counts anew
+    folder.mkdir(parents=True)
     images, (inherits, part) = load(data), ARMS[arm]
     updates = given.updates or compose(images, words=["training.folds=1"]).epoch_updates
     quick = [f"training.epoch_updates={given.updates}"] if given.updates else []
     common: dict[str, Any] = {
-        "data": data, "store": f"sqlite:///{folder}/nas.db", "workers": given.workers,
-        "folds": 1, "seed": seed, "showcase": False,
+        "data": source_from_anywhere(data), "store": f"sqlite:///{folder}/nas.db", "folds": 1,
+        "workers": given.workers, "seed": seed, "showcase": False,
     }  # fmt: skip
-    found = nas.search(
-        given.space, target_flops=given.target_flops, time=given.seconds, inherit=inherits,
-        set=[f"training.epoch_updates={max(1, round(part * updates))}"], no_finalists=True,
-        warm_start=False, study="search", out=str(folder / "studies"), **common,
-    )  # fmt: skip
-    best = found.best.trial
-    trained = nas.train(
-        f"search:{best.number}",
-        seeds=1,
-        study="full",
-        out=str(folder / "full"),
-        set=quick,
-        **common,
-    )
+    with chdir(folder):  # both make their studies here
+        found = nas.search(
+            given.space, target_flops=given.target_flops, time=given.seconds, inherit=inherits,
+            set=[f"training.epoch_updates={max(1, round(part * updates))}"], no_finalists=True,
+            warm_start=False, study="search", **common,
+        )  # fmt: skip
+        best = found.best.trial
+        network = f"search:{best.number}"
+        trained = nas.train(network, seeds=1, study="full", out="full", set=quick, **common)
     if trained.failure is not None:
         raise trained.failure
     metric = trained.study.best.metric

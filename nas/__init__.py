@@ -6,6 +6,8 @@ since `nas.cost`, `nas.export` and `nas.report` are where formulas, exporters an
 
     study = nas.search(space="mixconv", data="digits", target_flops=2e6, trials=24)
     model = study.best.build()
+
+`nas.Client` and `nas.AsyncClient` do this on a server of `nas serve`.
 """
 
 from importlib import import_module
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     )
     from nas.commands.studies import front, rescore, show, status, top
     from nas.commands.train import train
+    from nas.service.client import AsyncClient as AsyncClient
+    from nas.service.client import Client as Client
 
 __version__ = "0.1.0"
 __all__ = [
@@ -59,7 +63,12 @@ _MODULES = {  # where the verbs are
 }
 
 
+_CLIENTS = ("AsyncClient", "Client")  # of the service
+
+
 def __getattr__(name: str) -> Any:
+    if name in _CLIENTS:
+        return getattr(import_module("nas.service.client"), name)
     for module, verbs in _MODULES.items():
         if name in verbs:
             verb = getattr(import_module(f"nas.commands.{module}"), name)

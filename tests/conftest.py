@@ -15,7 +15,8 @@ LONGEST_FILES = (
     *(*ON_ONE_HEAD, "test_docs", "test_jobs", "test_store_secrets", "test_search", "test_training"),
     *("test_watching", "test_dashboard", "test_blocks", "test_survival", "test_finalists"),
     *("test_latency", "test_store_crash", "test_table_study", "test_nas_sampler", "test_cli"),
-    *("test_fidelity", "test_search_real", "test_family"),
+    *("test_fidelity", "test_search_real", "test_family", "test_service_processes"),
+    *("test_service_fuzz", "test_service"),
 )
 MOST_WORKERS = 8  # a worker holds torch and, at times, searches in processes of their own
 

@@ -20,6 +20,7 @@ from nas.service.api.service import Service
 from nas.store import searches, tokens
 from nas.store.searches import Search
 from nas.store.store import Store
+from nas.store.tokens import Quotas
 
 ROOT = "/api/v1"
 SEARCH: dict[str, Any] = {"target_flops": "500k", "trials": 2, "epochs": 1, "finalists": 0}
@@ -33,12 +34,12 @@ class Server:
     store: Store
     service: Service
 
-    def client(self, *scopes: str, **made: Any) -> httpx.Client:
+    def client(self, *scopes: str, **quotas: int) -> httpx.Client:
         """Return a client with a new token of these scopes; without scopes it has no token."""
         headers = {}
         if scopes:
             with self.store.write() as connection:
-                _, text = tokens.create(connection, "test", scopes, **made)
+                _, text = tokens.create(connection, "test", scopes, quotas=Quotas(**quotas))
             headers["Authorization"] = f"Bearer {text}"
         return httpx.Client(base_url=self.base + ROOT, headers=headers, timeout=60)
 

@@ -54,9 +54,9 @@ class Elements(HTMLParser):
 class Person:
     """Somebody with a browser, who has logged in with a new token of these scopes."""
 
-    def __init__(self, server: Server, *scopes: str) -> None:
+    def __init__(self, server: Server, *scopes: str, owner: str | None = None) -> None:
         with server.store.write() as connection:
-            _, self.text = tokens.create(connection, "person", scopes)
+            _, self.text = tokens.create(connection, "person", scopes, owner=owner)
         self.client = httpx.Client(base_url=server.base, headers=HTML, timeout=60)
         self.api = httpx.Client(
             base_url=f"{server.base}/api/v1", headers={"Authorization": f"Bearer {self.text}"},
@@ -197,12 +197,11 @@ def test_a_form_is_sent_by_our_own_page_alone(server: Server, person: Person) ->
 
 def test_a_token_without_the_scope_changes_nothing(server: Server) -> None:
     """Who may only read sees no buttons, and a form sent all the same is refused."""
-    with server.client("read", "submit", owner="team") as owner:
-        found = submit(owner)
-    with server.store.write() as connection:
-        _, text = tokens.create(connection, "reader", ("read",), owner="team")
-    with Person(server, "read") as reader:
-        reader.client.post("/login", data={"token": text})
+    with (
+        Person(server, "read", "submit", owner="team") as owner,
+        Person(server, "read", owner="team") as reader,
+    ):
+        found = submit(owner.api)
         page = reader.get(f"/searches/{found}")
         assert [a.get("action") for a in page.of("form")] == ["/logout"]
         assert "scope" in reader.post(f"/searches/{found}/cancel").text

@@ -197,14 +197,20 @@ def test_weights_that_are_gone_can_be_trained_again(studies: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_nas_train_starts_from_a_folder(parent: Source, tmp_path: Path) -> None:
-    """It says which share of the parameters it took, and is another study's training otherwise."""
+def test_nas_train_starts_from_a_folder(
+    parent: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says which share of the parameters it took; a teacher is no weights to start from."""
+    monkeypatch.chdir(tmp_path)
     write(tmp_path / "given", parent)
+    teacher = Source("teacher", TINY, network.build(TINY).state_dict())
+    write(tmp_path / "teacher", teacher)
     lines: list[str] = []
     trained = nas.train(
         str(tmp_path / "given" / "architecture.json"), data="digits", epochs=1, workers=0,
         start_from=str(tmp_path / "given"), out=str(tmp_path / "out"), say=lines.append,
-        store=f"sqlite:///{tmp_path}/nas.db", study="later", set=["training.epoch_updates=3"],
+        store=f"sqlite:///{tmp_path}/nas.db", study="later", teacher=str(tmp_path / "teacher"),
+        set=["training.epoch_updates=3", "method.name=distillation"],
     )  # fmt: skip
     assert trained.failure is None
     (said,) = [line for line in lines if line.startswith("weights: ")]

@@ -10,6 +10,7 @@ from search_kit import arguments, nas_here, result
 from test_search import rows
 from test_train_verb import words
 
+from nas.cluster.package import pack
 from nas.data import load
 from nas.data.unlabelled import load_unlabelled
 from nas.errors import DataError
@@ -187,3 +188,20 @@ def test_images_without_labels_that_can_t_be_read(write: Any, told: str, tmp_pat
     write(folder / "x.png")
     with pytest.raises(DataError, match=rf"{told}.*x\.png"):
         load_unlabelled(str(folder), load("digits"), tmp_path / "cache")
+
+
+def test_a_job_has_paths_that_all_machines_see(here: Path) -> None:
+    """`nas submit` sends them absolute; a head elsewhere can't see what lies here alone."""
+    given = {
+        "target_flops": "2M", "teacher": "teacher/model.safetensors", "unlabelled": "more",
+        "study": "far", "out": "/shared/studies",
+    }  # fmt: skip
+    sent = pack(given, here=True).words
+    assert sent[sent.index("--teacher") + 1] == str(here / "teacher/model.safetensors")
+    assert sent[sent.index("--unlabelled") + 1] == str(here / "more")
+    with pytest.raises(
+        DataError, match=r"--teacher 'teacher/model\.safetensors' is a path on this"
+    ):
+        pack(given, here=False)
+    sent = pack(given | {"teacher": "teacher:0"}, here=False).words
+    assert sent[sent.index("--teacher") + 1] == "teacher:0"

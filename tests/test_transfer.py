@@ -200,6 +200,7 @@ def test_a_block_that_cannot_be_traced_still_gives_equal_shapes(
     """A block whose forward does what labels can't stand is copied where shapes are equal."""
 
     def forward(self: nn.Module, x: Tensor) -> Tensor:
+        self.norm1(self.expand(x))
         raise ValueError("images only")
 
     parent = source(PARENT)

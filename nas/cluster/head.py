@@ -212,13 +212,13 @@ def _client(address: str, headers: dict[str, str]) -> "JobSubmissionClient":
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
 
-    class Client(JobSubmissionClient):  # type: ignore[misc]
+    class JobsOfHead(JobSubmissionClient):  # type: ignore[misc]
         def _do_request(self, *words: Any, **options: Any) -> Any:
             return super()._do_request(*words, **options, allow_redirects=False)
 
     with _only(address):
         try:
-            return Client(address, headers=headers)
+            return JobsOfHead(address, headers=headers)
         except Exception as error:
             reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
             raise ClusterError(f"The head at {address} does not take jobs: {reason}.") from None

@@ -7,20 +7,28 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
-from nas.errors import UserError
+from nas.errors import NasError, UserError
 from nas.executors._processors import granted
 from nas.files import check_folder
 from nas.service.sockets import is_loopback, listening
 from nas.store import engine as engines
 
+if TYPE_CHECKING:
+    import uvicorn
+
+    from nas.service.api.service import Service
+
 log = logging.getLogger("nas")
 INSTALL = "pip install 'nas[service]'"
+SERVER = "NAS_SERVER_PROCESS"  # the variable of a worker process with the one that began it
+TIDIED = 3600.0  # seconds between two looks for uploads that are over
 QUICK = 10.0  # seconds: a worker process that ends sooner is begun again after a pause
 LEAVING = 60.0  # seconds for the worker processes to let go of their searches
 BACKLOG = 512
@@ -80,15 +88,44 @@ def serve(
         anybody = nobody(opened) if how.open_to_loopback else None
         app = application(service, Serving(how.host, how.names, anybody=anybody))
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, lifespan="on",
+            app, log_config=None, access_log=False, server_header=False, lifespan="off",
             timeout_graceful_shutdown=2, proxy_headers=False, backlog=BACKLOG,
             root_path=how.root_path,
         )  # fmt: skip
         shown = f"[{how.host}]" if ":" in how.host else how.host
-        with Workers(url, how.workers):
+        Thread(target=_tidy, args=(service,), daemon=True).start()
+        server = uvicorn.Server(config)
+        with _ended_by_signals(server), Workers(url, how.workers):
             say(f"API of {engines.masked(url)}: http://{shown}:{bound.getsockname()[1]}/api/v1")
             say("Ctrl-C ends it.")
-            uvicorn.Server(config).run(sockets=[bound])
+            server.run(sockets=[bound])
+
+
+def _tidy(service: "Service") -> None:
+    """Remove what nobody needs any more, now and every hour."""
+    from nas.service.api.uploads import tidy
+
+    while True:
+        try:
+            tidy(service)
+        except (NasError, OSError) as error:
+            log.warning("old uploads are not removed: %s", error)
+        time.sleep(TIDIED)
+
+
+@contextmanager
+def _ended_by_signals(server: "uvicorn.Server") -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C end the server alone; uvicorn raises them once more at its end."""
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -120,10 +157,10 @@ class Workers:
     def _keep(self) -> None:
         while not self._over.is_set():
             began = time.monotonic()
+            environment = {"NAS_STORE": self._url, SERVER: str(os.getpid())}
             process = subprocess.Popen(
                 [sys.executable, "-m", "nas.cli", "worker", *self._share()],
-                stdin=subprocess.DEVNULL,
-                env=os.environ | {"NAS_STORE": self._url}, start_new_session=True,
+                stdin=subprocess.DEVNULL, env=os.environ | environment, start_new_session=True,
             )  # fmt: skip
             while process.poll() is None:
                 if self._over.wait(0.2):

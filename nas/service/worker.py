@@ -25,6 +25,7 @@ from nas.executors.local import LocalProcesses, WorkerProcess
 from nas.files import check_folder
 from nas.service import searching
 from nas.service.searching import SearchOrder
+from nas.service.serve import SERVER
 from nas.store import dashboard, queries, searches
 from nas.store.engine import masked, patient, resolve
 from nas.store.searches import Search
@@ -234,9 +235,18 @@ def delete(store: Store, search: Search) -> None:
         searches.forget(connection, search.id)
 
 
+def _stop_without(server: int, stop: threading.Event) -> None:
+    """Stop when the server that has begun this process is gone."""
+    while os.getppid() == server and not stop.wait(TICK):
+        pass
+    stop.set()
+
+
 def command(store: str | None, where: Mapping[str, Any], *, once: bool) -> None:
     """Work until SIGTERM or Ctrl-C, and say on standard error what happens."""
     stop = threading.Event()
+    if server := os.environ.get(SERVER):
+        threading.Thread(target=_stop_without, args=(int(server), stop), daemon=True).start()
     with _told(), _set_by(stop, signal.SIGTERM, signal.SIGINT):
         work(store, where, once=once, stop=stop)
 

@@ -42,11 +42,11 @@ def announce(prepared: Prepared) -> list[str]:
     lines.append(f"objective: {config.objective.describe(config.recipe.metric)}")
     chosen = f" The search chooses {', '.join(config.space.recipe)}." if config.space.recipe else ""
     lines.append(f"recipe: {config.recipe.describe()}{chosen}")
-    lines += [
-        f"weights: every training, of finalists too, starts from those of {source.name} "
-        f"({source.architecture.id}), so far as they fit"
-        for source in prepared.sources
-    ]
+    if (start := prepared.start) is not None:
+        lines.append(
+            f"weights: every training, of finalists too, starts from those of {start.name} "
+            f"({start.architecture.id}), so far as they fit"
+        )
     lines += _folds_lines(config, data)
     if config.finals is not None:
         networks, seeds = config.finals.networks, config.finals.seeds

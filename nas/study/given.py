@@ -157,9 +157,9 @@ def announce_given(prepared: Prepared) -> Iterator[str]:
         f"{quantities.short(cost.macs)} FLOPs, {quantities.short(cost.params)} parameters"
     )
     yield f"recipe: {config.recipe.describe()}"
-    for source in prepared.sources:
-        taken = transfer(network.build(trained), trained, source)
-        yield f"weights: those of {source.name} ({source.architecture.id}) are {taken}"
+    if (start := prepared.start) is not None:
+        taken = transfer(network.build(trained), trained, start)
+        yield f"weights: those of {start.name} ({start.architecture.id}) are {taken}"
     if prepared.estimate:
         turns = math.ceil(seeds / prepared.executor.workers)
         whole = quantities.duration(prepared.estimate * turns)

@@ -61,6 +61,12 @@ class Prepared:
     sources: tuple["Source", ...] = field(default=(), repr=False)  # its recipes' weights
 
     @property
+    def start(self) -> "Source | None":
+        """The weights that every training starts from, if any."""
+        wanted = self.config.recipe.start
+        return next((each for each in self.sources if each.digest == wanted), None)
+
+    @property
     def reserved(self) -> float:
         """The seconds of the time limit that are kept for the finalists."""
         finals, workers = self.config.finals, self.executor.workers

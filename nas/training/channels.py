@@ -60,9 +60,9 @@ class Channels:
 
     Two labels are better partners where their `hints` are equal: the kernels of their depthwise
     convolutions and the groups of the others. Labels below `images` are the image's channels,
-    `logits` those of the network's output.
-    `last_norms` have the name of the last batch norm of residual blocks, where all channels of the
-    branch go through it. A block that can't be traced has no axes.
+    `logits` those of the network's output. `last_norms` have the name of the last batch norm of
+    residual blocks, where all channels of the branch go through it. A block that can't be traced
+    has no axes.
     """
 
     axes: Mapping[str, Axes]
@@ -100,13 +100,15 @@ def channels_of(architecture: Architecture) -> Channels:
     ends: dict[str, tuple[Tensor, Tensor]] = {}  # labels of the blocks' inputs and outputs
     for placed in blocks_of(architecture):
         block = module.get_submodule(placed.name)
-        before = dict(trace.axes)
+        noted, width = (dict(trace.axes), list(trace.norms)), placed.row.out_channels
         try:
             with trace:
                 y = block(x)
+            if y.numel() != width:
+                raise ValueError(f"{y.numel()} labels for {width} channels")
         except Exception:  # a block of one's own may do anything to labels
-            trace.axes = before
-            y = trace.new(placed.row.out_channels).view(1, -1, 1, 1)
+            trace.axes, trace.norms = noted
+            y = trace.new(width).view(1, -1, 1, 1)
         ends[placed.name] = x, y
         x = y
     return trace.channels(architecture.in_channels, ends)
@@ -165,7 +167,8 @@ class _Trace(TorchFunctionMode):
 
     def note(self, tensors: Sequence[Any], axes: Axes) -> list[str]:
         """Note the axes of the tensors that the network has a name for; return the names."""
-        names = [self.names[id(tensor)] for tensor in tensors if id(tensor) in self.names]
+        ours = (each for each in tensors if id(each) in self.names)
+        names = [self.names[id(each)] for each in ours if each.shape[:1] == axes.rows.shape]
         self.axes |= dict.fromkeys(names, axes)
         return names
 

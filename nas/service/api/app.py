@@ -1,7 +1,6 @@
 """The HTTP application: its routes, its gate, its problems, its OpenAPI document."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +30,7 @@ from nas.store.tokens import Token
 
 ROOT = "/api/v1"
 ABOUT = "Submit architecture searches, watch them, compare them, download the winner."
+MADE = {"/searches": "search_id", "/uploads": "upload_id"}  # what is made there has this id
 EVERYWHERE = problems(401, 403, 404, 422, 429, 500, 503)
 
 
@@ -46,18 +46,12 @@ class Serving:
 
 def api(service: Service) -> FastAPI:
     """Return the routes without the gate and the guard; see `application`."""
-    feeds = Feeds(service)
-
-    @asynccontextmanager
-    async def running(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        feeds.is_over = True
-
     app = FastAPI(
         title="nas", version=__version__, description=ABOUT,
-        docs_url=None, redoc_url=None, lifespan=running, redirect_slashes=False,
+        docs_url=None, redoc_url=None, redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )  # fmt: skip
-    app.state.service, app.state.feeds = service, feeds
+    app.state.service, app.state.feeds = service, Feeds(service)
     handle_all(app)
     root = APIRouter(prefix=ROOT, responses=EVERYWHERE)
     for each in (searches, results, events, downloads, uploads, interactive, system):
@@ -89,7 +83,19 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas["Submission"] = submission.schema()
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    for path, name in MADE.items():
+        for status, response in made["paths"][ROOT + path]["post"]["responses"].items():
+            if status in ("200", "201"):
+                response["links"] = _links(made["paths"], name)
     return made
+
+
+def _links(paths: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return links from what is made to the operations that take its id as this parameter."""
+    taking = [each for path, each in paths.items() if f"{{{name}}}" in path]
+    ids = [one["operationId"] for methods in taking for one in methods.values()]
+    parameters = {name: "$response.body#/id"}
+    return {each: {"operationId": each, "parameters": parameters} for each in ids}
 
 
 def application(service: Service, serving: Serving) -> AsgiApplication:

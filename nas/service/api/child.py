@@ -1,4 +1,4 @@
-"""A verb in a process of its own: what takes torch, minutes or much memory is not the server's."""
+"""A module in a process of its own: what takes torch, minutes or memory is not the server's."""
 
 import json
 import os
@@ -11,27 +11,38 @@ from nas.credentials import hidden
 from nas.errors import NasError, UserError
 from nas.service.api.problems import RETRY, Problem
 
-AT_ONCE, WAITING = 2, 60.0  # processes, and seconds to wait for one's turn
-LONGEST = 600.0  # seconds of a verb
+AT_ONCE, WAITING = 2, 5.0  # processes, and seconds to wait for one's turn
+LONGEST = 600.0  # seconds
 _turns = BoundedSemaphore(AT_ONCE)
 
 
-def run(*words: str, store: str, error: type[NasError] = UserError) -> Any:
-    """Run a verb of the command line on a store and return its JSON.
+def busy() -> Problem:
+    """Return the answer to a request that would take a thread from others for long."""
+    return Problem(503, "The server is busy; ask again.", headers={"Retry-After": f"{RETRY}"})
 
-    Raises `error` with what the verb says, Problem 503 where too many run or it takes too long.
+
+def run(
+    module: str,
+    *words: str,
+    store: str,
+    error: type[NasError] = UserError,
+    seconds: float = LONGEST,
+) -> Any:
+    """Run a module with these words on a store and return the JSON that it prints.
+
+    Raises `error` with what it says, or where it takes more seconds; Problem 503 where too many
+    run.
     """
-    busy = Problem(503, "The server is busy; ask again.", headers={"Retry-After": f"{RETRY}"})
     if not _turns.acquire(timeout=WAITING):
-        raise busy
+        raise busy()
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "nas.cli", *words, "--json"],
+            [sys.executable, "-m", module, *words],
             env=os.environ | {"NAS_STORE": store}, stdin=subprocess.DEVNULL,
-            capture_output=True, timeout=LONGEST,
+            capture_output=True, timeout=seconds,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise busy from None
+        raise error(f"It takes more than {seconds:.0f} seconds.") from None
     finally:
         _turns.release()
     if ended.returncode:

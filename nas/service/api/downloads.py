@@ -7,7 +7,8 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from nas import __version__, export
 from nas.commands.report import report_study
@@ -110,7 +111,7 @@ def _exported(server: Service, study: str, name: str, trial: int | None) -> Path
         "recipe": evaluation.recipe_hash, "fidelity": evaluation.fidelity, "study": study,
     }  # fmt: skip
     given = [] if trial is None else ["--trial", str(trial)]
-    words = ("export", study, "--format", name, *given, "--out")
+    words = ("nas.cli", "export", study, "--format", name, *given, "--json", "--out")
     return built(
         server, made_of, "files",
         lambda folder: child.run(*words, str(folder), store=server.url, error=Conflict),
@@ -126,7 +127,7 @@ def built(server: Service, made_of: Any, name: str, build: Callable[[Path], Any]
         return folder / name
     with writing(top):
         top.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with _alone(folder):
             if not (folder / name).exists():
                 _make_room(top)
                 with TemporaryDirectory(dir=top, prefix=".new-") as temporary:
@@ -135,6 +136,16 @@ def built(server: Service, made_of: Any, name: str, build: Callable[[Path], Any]
                     build(made / name)
                     made.rename(folder)
     return folder / name
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of what is built; raises Problem 503 where somebody builds it for long."""
+    try:
+        with FileLock(f"{folder}.lock", timeout=child.WAITING):
+            yield
+    except Timeout:
+        raise child.busy() from None
 
 
 def _make_room(top: Path) -> None:

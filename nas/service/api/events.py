@@ -32,6 +32,7 @@ from nas.study.progress import progress
 router = APIRouter(prefix="/searches/{search_id}", tags=["results"], route_class=Route)
 EVERY, HEARTBEAT = 1.0, 15.0  # seconds between two looks, and at most between two signs of life
 ENDED = ("complete", "pruned", "failed")
+LONGEST = 3600.0  # seconds of a stream: the client asks again, with a token that is still valid
 _ID = re.compile(r"(-1|\d{1,9})((?:\+\d{1,9}(?:-\d{1,9})?){0,1000})(?:\.([a-z]+))?")
 MOST = 100_000  # trials above a gap
 
@@ -141,7 +142,7 @@ class Feeds:
     """The feeds of a server: one for each search that somebody watches."""
 
     def __init__(self, server: Service) -> None:
-        self.server, self.is_over = server, False
+        self.server = server
         self._feeds: dict[str, Feed] = {}
 
     async def looks(self, search_id: str) -> AsyncIterator[Look | NasError | None]:
@@ -151,7 +152,7 @@ class Feeds:
         feed.task = feed.task or asyncio.create_task(feed.run())
         seen = 0
         try:
-            while not self.is_over and not feed.task.done():
+            while not feed.task.done():
                 if feed.looks > seen:
                     seen = feed.looks
                     yield feed.last
@@ -176,7 +177,7 @@ async def stream(request: Request, feeds: Feeds, search_id: str, told: Told) -> 
     """Yield the events of a search until it ends, or is deleted."""
     yield "retry: 2000\n\n"
     before: dict[str, Any] = {}
-    heard = time.monotonic()
+    began = heard = time.monotonic()
     async for seen in feeds.looks(search_id):
         if isinstance(seen, NasError):  # it was deleted
             return
@@ -186,6 +187,8 @@ async def stream(request: Request, feeds: Feeds, search_id: str, told: Told) -> 
         if seen is not None and seen.search.has_ended:
             told = replace(told, end=seen.search.state)
             yield event("end", shown(request, seen.search), told)
+            return
+        if time.monotonic() - began > LONGEST:
             return
         if time.monotonic() - heard > HEARTBEAT:
             heard = time.monotonic()

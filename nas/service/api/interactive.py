@@ -1,18 +1,23 @@
 """What people ask before a search: which spaces and recipes there are, what networks cost."""
 
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from fastapi import APIRouter, Response
 
 from nas.commands import networks, recipe, space
 from nas.errors import UserError, unknown
+from nas.service.api import child
 from nas.service.api.exchange import Body, Route, answer, problems, takes
 from nas.service.api.problems import Fault, Problem, pointer
 from nas.service.api.searches import told
-from nas.service.api.service import Reader
+from nas.service.api.service import Reader, Server, Service
 from nas.service.api.submission import check_name, named_data, read_space
 
 router = APIRouter(tags=["before a search"], route_class=Route)
+PATIENCE = 30.0  # seconds for the pre-flight of a space that is not shipped
 LIST = told("The list.", {"type": "array", "items": {"type": "object"}})
 ONE = told("The answer.", {"type": "object"})
 _COUNT: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]}
@@ -79,10 +84,24 @@ def data(_: Reader) -> Response:
     "/preflight", name="preflight", responses={200: ONE, **MALFORMED},
     openapi_extra=takes(PREFLIGHT),
 )  # fmt: skip
-def preflight(_: Reader, body: Body) -> Response:
+def preflight(server: Server, _: Reader, body: Body) -> Response:
     """Return a space's parameters, size, cost range, and what is near a target; nas space show."""
     words = _read(body, PREFLIGHT)
-    return answer(space.space_preflight(read_space(words.pop("space")), **words).to_json())
+    given = words.pop("space")
+    if isinstance(given, str):
+        return answer(space.space_preflight(check_name(given), **words).to_json())
+    read_space(given)
+    return answer(_of_json(server, given, words))
+
+
+def _of_json(server: Service, given: Any, words: dict[str, Any]) -> Any:
+    """Return the pre-flight of a space of a client's: it may be one that takes hours."""
+    server.folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=server.folder, prefix=".new-") as folder:
+        (path := Path(folder, "space.json")).write_text(json.dumps(given))
+        flags = [f"--{name.replace('_', '-')}={value}" for name, value in words.items()]
+        show = ("space", "show", str(path), *flags, "--json")
+        return child.run("nas.cli", *show, store=server.url, seconds=PATIENCE)
 
 
 @router.post("/cost", name="cost", responses={200: ONE, **MALFORMED}, openapi_extra=takes(COST))

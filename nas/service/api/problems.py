@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from nas.credentials import hidden
 from nas.errors import (
@@ -127,13 +128,25 @@ def handle_all(
 
     @app.exception_handler(HTTPException)
     async def _plain(request: Request, error: HTTPException) -> Response:
-        problem = Problem(error.status_code, str(error.detail), headers=error.headers)
+        headers = {"Allow": allowed(request)} if error.status_code == 405 else error.headers
+        problem = Problem(error.status_code, str(error.detail), headers=headers)
         return answer(request, problem)
 
     @app.exception_handler(Exception)
     async def _unforeseen(request: Request, error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return answer(request, Problem(500, "The server has failed; its log says how."))
+
+
+def allowed(request: Request) -> str:
+    """Return the methods of all routes of a request's path."""
+    methods = ("GET", "POST", "DELETE")
+    scopes = {method: {**request.scope, "method": method} for method in methods}
+    return ", ".join(
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    )
 
 
 def _fault(error: Mapping[str, Any]) -> Fault:

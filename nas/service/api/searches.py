@@ -138,6 +138,7 @@ def search(request: Request, server: Server, token: Reader, search_id: SearchId)
 
 @router.delete(
     "/{search_id}",
+    name="delete_search",
     status_code=204,
     responses={204: {"description": "It is gone."}, **problems(409)},
 )

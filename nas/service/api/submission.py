@@ -23,13 +23,8 @@ from nas.study.options import Declared
 from nas.training import recipe_file, recipes
 
 UPLOAD = "upload:"
-# Where a search runs, what it writes and whom it tells is the server's to say.
-SERVERS = frozenset(
-    name
-    for name, one in options.declared().items()
-    if one.local or one.group == options.WHERE or name == "showcase"
-)
 HIGHEST = 100  # priority
+MOST_FAULTS = 20  # that are told
 _AMOUNT = r"^\s*[0-9]*\.?[0-9]+\s*[A-Za-z]*\s*$"
 FindUpload = Callable[[str], Path]
 
@@ -44,13 +39,24 @@ class Submission:
 
 
 @cache
+def servers() -> frozenset[str]:
+    """Return the options that are the server's: where a search runs, what it writes and reaches."""
+    declared = options.declared().values()
+    return frozenset(
+        one.name
+        for one in declared
+        if one.local or one.group == options.WHERE or one.name == "showcase"
+    )
+
+
+@cache
 def submittable() -> Mapping[str, Declared]:
     """Return the options of a search that a client may set."""
-    return {name: one for name, one in options.declared().items() if name not in SERVERS}
+    return {name: one for name, one in options.declared().items() if name not in servers()}
 
 
 def read(body: Any, roots: Sequence[Path], find_upload: FindUpload) -> Submission:
-    """Check a submission; raises Problem with every fault that an option has by itself.
+    """Check a submission; raises Problem with the faults that options have by themselves.
 
     `find_upload` returns an upload's file, or raises NotFound.
     """
@@ -64,6 +70,8 @@ def read(body: Any, roots: Sequence[Path], find_upload: FindUpload) -> Submissio
             words |= _read(name, value, roots, find_upload)
         except UserError as error:
             faults.append(Fault(str(error), pointer(name), options=_valid(name)))
+            if len(faults) == MOST_FAULTS:  # whoever sends thousands does not read them
+                break
     if faults:
         raise _problem(faults)
     words = _with_recipe(words)
@@ -93,7 +101,7 @@ def _problem(faults: list[Fault]) -> Problem:
 
 def _read(name: str, value: Any, roots: Sequence[Path], find_upload: FindUpload) -> dict[str, Any]:
     """Return what an option that a client gives is to a worker."""
-    if name in SERVERS:
+    if name in servers():
         raise UserError(f"{name!r} is set where the server is started, not by a search.")
     if name == "priority":
         if type(value) is not int or abs(value) > HIGHEST:
@@ -221,6 +229,7 @@ def schema() -> dict[str, Any]:
         "description": "The options of nas search, by their names; null is the default.",
         "properties": properties,
         "additionalProperties": False,
+        "examples": [{"space": "mixconv", "data": "digits", "target_flops": "2M", "trials": 2}],
     }
 
 

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
@@ -13,6 +15,7 @@ from fastapi import Path as PathParameter
 from starlette.requests import ClientDisconnect
 
 from nas.errors import DataError, DiskFull
+from nas.service import checking
 from nas.service.api import child
 from nas.service.api.exchange import Route, answer, problems
 from nas.service.api.problems import Fault, Problem
@@ -24,6 +27,8 @@ from nas.store.uploads import Upload
 
 router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=Route)
 KEPT = 30 * 86400.0  # seconds
+LONG_AGO = 3600.0  # seconds: a file without a row that is so old is nobody's
+NEW = ".new-"
 BINARY = "application/octet-stream"
 UPLOAD = {
     "type": "object",
@@ -33,12 +38,11 @@ UPLOAD = {
 UploadId = Annotated[str, PathParameter(max_length=64)]
 
 
-def _checked(name: str) -> str:
-    """Return a file's name; raises Problem for one that does not say how it is read."""
+def _check_name(name: str) -> None:
+    """Raise Problem for a file's name that does not say how it is read."""
     if not ending(name) or not name.isprintable():
         text = f"name is a file's that ends in {', '.join(endings())}, not {name!r}."
         raise Problem(422, text, kind="invalid", faults=[Fault(text, parameter="name")])
-    return name
 
 
 @router.post(
@@ -58,13 +62,13 @@ async def upload(
     name: Annotated[str, Query(min_length=1, max_length=200, description="Its file's name.")],
 ) -> Response:
     """Send data: an .npz file or an archive of images; its id is `data` of a search: upload:ID."""
-    _checked(name)
+    _check_name(name)
     if request.headers.get("Content-Type", "").partition(";")[0].strip() != BINARY:
         raise Problem(415, f"Data is sent as {BINARY}.")
     await run_sync(_check_room, server, token, _length(request))
     folder = server.folder / "uploads"
     folder.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=folder, prefix=".new-", suffix=ending(name), delete=False) as file:
+    with NamedTemporaryFile(dir=folder, prefix=NEW, suffix=ending(name), delete=False) as file:
         try:
             content = await _received(request, file, token.upload_bytes)
             file.close()
@@ -109,16 +113,34 @@ def _keep(
     server: Service, token: Token, name: str, path: Path, content: tuple[str, int]
 ) -> dict[str, Any]:
     """Check data as `--data` does, and keep it under its digest."""
-    facts = child.run("data", "show", str(path), store=server.url, error=DataError)
+    facts = _facts(server, path, name)
     with server.change(token, "upload", content[0]) as connection:
-        kept = uploads.add(connection, token, name, content, facts=_shown(facts), seconds=KEPT)
+        kept = uploads.add(connection, token, name, content, facts=facts, seconds=KEPT)
         os.replace(path, server.upload_path(kept))
     return kept.to_json()
 
 
-def _shown(facts: Any) -> dict[str, Any]:
-    """Return the facts of data without the paths of this server."""
-    return {k: v for k, v in facts.items() if k in ("classes", "splits", "counts", "task", "folds")}
+def _facts(server: Service, path: Path, name: str) -> dict[str, Any]:
+    """Return what data are; raises DataError, with the name for the path, where they are none."""
+    with TemporaryDirectory(dir=path.parent, prefix=NEW) as folder:
+        try:
+            facts: dict[str, Any] = child.run(
+                checking.__name__, str(path), folder, store=server.url, error=DataError
+            )
+        except DataError as error:
+            raise DataError(str(error).replace(str(path), name).replace(folder, "")) from None
+    return facts
+
+
+def tidy(server: Service) -> None:
+    """Forget the uploads whose time is over, and remove files that nobody has any more."""
+    with server.store.write() as connection:
+        uploads.expire(connection)
+        kept = uploads.digests(connection)
+    long_ago = time.time() - LONG_AGO
+    for path in (server.folder / "uploads").glob("*"):
+        if path.name.partition(".")[0] not in kept and path.stat().st_mtime < long_ago:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @router.get(

@@ -63,7 +63,7 @@ def listed(
         return document(
             request, "Searches", element("h1", "Searches"), element("p", "No search yet. ", first)
         )
-    columns = ["", "search", "state", "trials", "begun"]
+    columns = ["pick", "search", "state", "trials", "submitted, UTC"]
     older = link(request, f"/?after={found[:PAGE][-1].id}", "Older searches", rel="next")
     return document(
         request,

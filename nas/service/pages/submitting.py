@@ -3,6 +3,7 @@
 While one types, and on a button without scripts, the pre-flight says what the search would be.
 """
 
+import re
 import secrets
 import statistics
 from collections.abc import Mapping
@@ -41,6 +42,14 @@ SEEN_BY_PREFLIGHT = (
 )  # fmt: skip
 RECENT = 20  # searches whose trials tell how long one takes
 Mistakes = Mapping[str, str]
+# Where a person's answer is not that of the command line.
+HELP = {
+    "study": "What the search is called here.",
+    "space": "A shipped space or network; one of your own is given as JSON, below.",
+    "data": "A data set's name, a path below a data root of the server, or upload:ID.",
+    "recipe": "How a trial is trained.",
+}
+HINTS = {"target_flops": "such as 300M"}
 
 
 @router.get("")
@@ -109,8 +118,8 @@ def _preflight(server: Service, token: Token, fields: Fields) -> Markup:
         Statement("Size", f"{flight.size:.3g} assignments", f"{flight.parameters} parameters"),
         Statement("Cost", f"{short(flight.macs[0])} to {short(flight.macs[1])} FLOPs",
                   f"{short(flight.params[0])} to {short(flight.params[1])} parameters"),
-        Statement("Near the target",
-                  "no target yet" if flight.near_target is None else f"{flight.near_target:.1%}",
+        Statement("Near the target", "no target yet") if flight.near_target is None else
+        Statement("Near the target", f"{flight.near_target:.1%}",
                   "of random networks are within 10 % of it"),
         Statement("Within the limits", f"{flight.within_limits:.0%}", "of random networks"),
         Statement("Time", *_time(server, token, asked, flight)),
@@ -239,7 +248,7 @@ def _field(
                 id="sources") if name == "data" else None,
         element("span", mistakes[name], id=f"{name}-mistake", class_="mistake")
         if name in mistakes else None,
-        element("small", f"{one.help} Default: {one.default_text}.", id=f"{name}-help"),
+        element("small", HELP.get(name) or _spoken(one.help), id=f"{name}-help"),
         class_="field",
     )  # fmt: skip
 
@@ -251,10 +260,15 @@ def _label(one: Declared) -> str:
     return text[0].upper() + text[1:]
 
 
+def _spoken(text: str) -> str:
+    """Return an option's words without the dashes of the command line."""
+    return re.sub(r"--([a-z-]+)", lambda found: found[1].replace("-", " "), text)
+
+
 def _input(one: Declared, text: str, facts: Mapping[str, Any]) -> Markup:
-    names = _names(one)
-    if names is not None:
-        empty = element("option", f"default: {one.default_text}", value="")
+    default = HINTS.get(one.name) or _spoken(one.default_text)
+    if (names := _names(one)) is not None:
+        empty = element("option", f"default: {default}", value="")
         choices = [element("option", n, value=n, selected=n == text) for n in names]
         return element("select", empty, *choices, **facts)
     if one.types[0] is tuple:
@@ -262,7 +276,7 @@ def _input(one: Declared, text: str, facts: Mapping[str, Any]) -> Markup:
     mode = {int: "numeric", float: "decimal"}.get(one.type)
     more = {"list": "sources", "autocomplete": "off"} if one.name == "data" else {}
     return element(
-        "input", type="text", value=text, placeholder=one.default_text, inputmode=mode, **more,
+        "input", type="text", value=text, placeholder=default, inputmode=mode, **more,
         **facts,
     )  # fmt: skip
 

@@ -180,9 +180,6 @@ def test_a_password_is_shown_nowhere(
         "store check", "store check --json", "store upgrade", "store backup backup.db",
     ):  # fmt: skip
         watched.run(url, *verb.split())
-    submit(url, tmp_path)
-    watched.run_process(url, "worker", "--once", "--workers", "1")
-    watched.run(url, "token", "list")
     watched.run(url, "search", *words, "--seed", "9", code=2)  # a study with another meaning
     watched.serve("metrics", "serve", "--port", "0", store=url, paths=("/metrics",))
     watched.serve("dashboard", "--port", "0", "--store", url, store="", paths=PAGES)
@@ -190,6 +187,19 @@ def test_a_password_is_shown_nowhere(
     assert watched.leaks() == []
     told = [where for where, text in watched.texts if "can't reach postgresql" in text]
     assert {"/metrics", "/api/studies/1", "the database", "log"} < set(told)
+
+
+def test_a_worker_of_the_queue_shows_no_password(url: str, tmp_path: Path) -> None:
+    """Nor does a token's secret lie anywhere: it is printed once, by the command that makes it."""
+    watched = Watched(tmp_path)
+    watched.run(url, "token", "create", "--name", "me", "--json")
+    secret = json.loads(watched.texts[0][1])["token"].split("_", 2)[2]
+    watched.run(url, "token", "list")
+    submit(url, tmp_path)
+    watched.run_process(url, "worker", "--once", "--workers", "1")
+    watched.texts += [("the database", rows(url))]
+    assert watched.leaks() == []
+    assert [where for where, text in watched.texts if secret in text] == [watched.texts[0][0]]
 
 
 def submit(url: str, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Teachers and images without labels on the command line: in rounds, resumed, refused in time."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,18 @@ from PIL import Image
 from search_kit import arguments, nas_here, result
 from test_search import rows
 from test_train_verb import words
+from test_training import TINY
 
 from nas.cluster.package import pack
 from nas.data import load
 from nas.data.unlabelled import load_unlabelled
-from nas.errors import DataError
+from nas.errors import DataError, UserError
+from nas.network import build
 from nas.store import queries
+from nas.study.aids import given_aids
+from nas.study.options import read
+from nas.training.recipes import compose
+from nas.training.sources import Source
 
 EPOCHS = ("--epochs", 2)
 DEEP = np.arange(64, dtype=np.uint16).reshape(8, 8) * 999
@@ -205,3 +212,20 @@ def test_a_job_has_paths_that_all_machines_see(here: Path) -> None:
         pack(given, here=False)
     sent = pack(given | {"teacher": "teacher:0"}, here=False).words
     assert sent[sent.index("--teacher") + 1] == "teacher:0"
+
+
+def test_a_teacher_of_folds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has seen the validation images that its students would be scored on."""
+    digits = load("digits")
+    network = build(TINY)
+    folded = compose(digits, given={"folds": 3})
+    source = Source("folded", TINY, network.state_dict(), folded)
+    monkeypatch.setattr("nas.study.sources.resolve", lambda *_: source)
+    asked = read({"teacher": "folded", "target_flops": "2M"})
+    with pytest.raises(UserError, match="folded was trained on 3 folds, so on all of them"):
+        given_aids(asked, digits, lambda _: None)
+    heard: list[str] = []
+    other = replace(folded, fingerprint="0" * 32, data="others")
+    monkeypatch.setattr("nas.study.sources.resolve", lambda *_: replace(source, trained_by=other))
+    assert given_aids(asked, digits, heard.append).digests == {"teacher": source.digest}
+    assert "the teacher was trained on others: its classes are taken in their order" in heard

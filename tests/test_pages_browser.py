@@ -51,7 +51,7 @@ class Reader:
         """Wait until something is so, and return it."""
         end = time.monotonic() + PATIENCE
         while not (found := is_so()):
-            assert time.monotonic() < end, self.find("body").text
+            assert time.monotonic() < end, self.text_of("body")
             time.sleep(0.1)
         return found
 
@@ -59,7 +59,7 @@ class Reader:
         """Type a token and press Enter."""
         self.go("/")
         self.find("#token").send_keys(text, "\n")
-        self.wait(lambda: "Log out" in self.find("body").text)
+        self.wait(lambda: "Log out" in self.text_of("body"))
 
     def text_of(self, css: str) -> str:
         """Return the text of a part of the page, which may be replaced while it is read."""
@@ -171,7 +171,7 @@ def test_a_search_goes_from_the_form_to_its_files_in_a_browser(tmp_path: Path) -
                 "trial": f"{base}/trials/1", "compare": compared, "problem": "/nothing",
             })  # fmt: skip
             reader.find(".person button").click()
-            assert "Type the token" in reader.find("body").text
+            reader.wait(lambda: "Type the token" in reader.text_of("main"))
 
 
 def submitted(reader: Reader) -> str:
@@ -185,14 +185,15 @@ def submitted(reader: Reader) -> str:
     reader.find("#trials").send_keys("3")
     reader.find("#trials").submit()
     reader.wait(lambda: "/searches/" in reader.driver.current_url)
-    assert "queued" in reader.text_of("#state")
+    reader.wait(lambda: "queued" in reader.text_of("#state"))
     return str(reader.driver.current_url.rpartition("/")[2])
 
 
 def downloaded(reader: Reader, files: Path) -> None:
     """Download a trial's code, and see it in the page."""
     reader.wait(lambda: "/trials/" in reader.driver.current_url)
-    reader.find(".links a").click()
+    reader.wait(lambda: reader.text_of("main .links"))
+    reader.find("main .links a").click()
     code = files / "model.py"
     reader.wait(code.exists)
     assert "(nn.Module)" in code.read_text()

@@ -623,7 +623,7 @@ def test_an_absent_log_is_a_message(tmp_path: Path) -> None:
         train(mine, "a")
     with pytest.raises(UserError, match="another machine"):
         list(log_commands.logs("s", store=url))
-    with pytest.raises(StoreError, match="No trial 7"):
+    with pytest.raises(StoreError, match="No trial 7 in this study; it has trials 0 to"):
         list(log_commands.logs("s", 7, store=url))
 
 

@@ -27,7 +27,8 @@ def serve(
     ] = "studies/service",
     root_path: Annotated[str, typer.Option(help="Path that a proxy serves it at.")] = "",
     no_auth_on_loopback: Annotated[
-        bool, typer.Option(help="Whoever is on this machine needs no token.")
+        bool,
+        typer.Option("--no-auth-on-loopback", help="Whoever is on this machine needs no token."),
     ] = False,
     allow_host: AllowedHosts = None,
     store: StoreUrl = None,

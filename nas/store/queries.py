@@ -461,7 +461,9 @@ def trial(connection: sa.Connection, study_id: int, number: int) -> TrialInfo:
     """Return one trial by its number; raise StoreError when there is none."""
     for info in _infos(connection, _t.study_id == study_id, _t.number == number):
         return info
-    raise NotStored(f"No trial {number} in this study; it has {counts(connection, study_id)}.")
+    have = counts(connection, study_id).total
+    known = f"it has trials 0 to {have - 1}" if have else "it has none"
+    raise NotStored(f"No trial {number} in this study; {known}.")
 
 
 def trials(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import NasError, UserError
-from nas.executors import Request, Work
+from nas.executors import Executor, Request, Work
 
 DEFAULT_CPUS = 1.0
 DEFAULT_GPUS = 0.25  # where the cluster has any
@@ -49,7 +49,7 @@ def make(request: Request) -> "RayCluster":
     return RayCluster(address, cpus, gpus, request.max_concurrent)
 
 
-class RayCluster:
+class RayCluster(Executor):
     """Runs workers on the cluster at an address, or on a Ray of this machine's own for None.
 
     `gpus` of None is a quarter of a GPU where the cluster has any.

@@ -24,7 +24,8 @@ from nas.training.recipe_file import changed
 
 CACHE = ".cache"  # folder of resized images, beside the studies
 # These are stored only where they are given.
-LATER = ("groups", "include", "exclude", "forbid", "inherit", "unlabelled")
+IMAGES = ("groups", "include", "exclude", "forbid")  # how the images of the data are read
+LATER = (*IMAGES, "inherit", "unlabelled")
 
 
 @dataclass(frozen=True)

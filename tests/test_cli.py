@@ -447,9 +447,9 @@ def test_an_unknown_study_lists_the_known_ones(words: str, stored: Path) -> None
 
 
 def test_an_unknown_trial_is_refused(stored: Path) -> None:
-    """A trial that is not in the study is refused with the number of those that are."""
-    held(run("show", "--study", "tiny", "--trial", "99"), ["99", "2"])
-    held(run("export", "--study", "tiny", "--trial", "99", "--out", "x"), ["99", "2"])
+    """A trial that is not in the study is refused with those that are."""
+    held(run("show", "--study", "tiny", "--trial", "99"), ["99", "0 to 1"])
+    held(run("export", "--study", "tiny", "--trial", "99", "--out", "x"), ["99", "0 to 1"])
 
 
 def test_a_folder_is_the_same_with_a_slash_or_without(inputs: Path, here: Path) -> None:

@@ -26,6 +26,7 @@ from nas.study.contents import compare
 from nas.study.evaluator import Result, TrialControl
 
 EVERY = os.environ.get("NAS_PLANTS") == "all"  # a minute and more: all plants, not one a column
+MONTH = 30 * 86_400.0  # seconds until a token and an upload expire
 # Columns of which nothing else in the store tells: another value of their type is as good.
 FREE = {
     *("nas_evaluations.worker", "nas_evaluations.attempt", "nas_evaluations.expires_at"),
@@ -94,10 +95,10 @@ def fill(url: str, folder: Path) -> None:
         store.set_warnings(of.info.id, [GuardWarning("leak", "note", "one", 1)])
         with store.write() as connection:
             jobs.add(connection, "mine", "http://host:8265", ["search"])
-            token, _ = tokens.create(connection, "me", ["submit"])
+            token, _ = tokens.create(connection, "me", ["submit"], seconds=MONTH)
             searches.add(connection, token, searches.Wanted("mine", {}, {}, client_key="k"))
             searches.take(connection, "host:3", 60.0)
-            uploads.add(connection, token, "x.npz", ("0" * 64, 9), facts={}, seconds=60.0)
+            uploads.add(connection, token, "x.npz", ("0" * 64, 9), facts={}, seconds=MONTH)
             audit.record(connection, token.id, "submit", "mine")
 
 

@@ -48,9 +48,9 @@ def for_data(
 
 def images_of(config: "Config", data: str) -> dict[str, Any]:
     """Return a study's groups, patterns and forbidden augmentations, if these are its data."""
-    from nas.config import LATER
+    from nas.config import IMAGES
 
-    return {name: getattr(config, name) for name in LATER} if data == config.data else {}
+    return {name: getattr(config, name) for name in IMAGES} if data == config.data else {}
 
 
 def options_of(config: "Config | None", given: Mapping[str, Any]) -> dict[str, Any]:

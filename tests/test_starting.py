@@ -23,6 +23,7 @@ from nas.store import queries
 from nas.study.inheritance import distance
 from nas.training import trainer
 from nas.training.checkpoint import Checkpoints
+from nas.training.methods import Aids
 from nas.training.optimisers import optimiser_of
 from nas.training.recipe import Recipe
 from nas.training.recipes import default_recipe
@@ -49,8 +50,7 @@ def started(parent: Source, **changes: Any) -> Recipe:
 
 def run(recipe: Recipe, parent: Source, control: Control = trainer.ALONE) -> trainer.TrainResult:
     """Train from the parent's weights."""
-    sources = {parent.digest: parent}
-    return trainer.train(TINY, DIGITS, recipe, control=control, sources=sources.__getitem__)
+    return trainer.train(TINY, DIGITS, recipe, control=control, aids=Aids(start=parent))
 
 
 def test_a_training_starts_from_the_weights_of_its_recipe(parent: Source) -> None:
@@ -69,7 +69,7 @@ def test_a_better_start_is_a_better_end(parent: Source) -> None:
 
 def test_weights_that_are_not_given_are_refused(parent: Source) -> None:
     """A recipe that names weights does not begin without them."""
-    with pytest.raises(UserError, match=f"needs the weights {parent.digest}"):
+    with pytest.raises(UserError, match=f"the weights {parent.digest}; given: none"):
         trainer.train(TINY, DIGITS, started(parent))
 
 

@@ -76,8 +76,6 @@ def pack(given: Given, *, here: bool) -> Packed:
         sent["latency_table"] = _file(packed, "latency", text)
     if search.recipe is not None and search.recipe.endswith(".toml"):
         sent["recipe"] = _file(packed, "recipe", _text("--recipe", search.recipe), ".toml")
-    if (source := search.start_from) is not None and _is_file(source):
-        sent["start_from"] = _folder("start-from", source, here)
     if search.set:
         sent["set"] = search.set
     sent["data"] = _data(search.data, here, packed)
@@ -122,11 +120,6 @@ def _text(flag: str, path: str) -> str:
         return read_text(path)
     except UserError as error:
         raise UserError(f"{flag} can't be read: {error}") from None
-
-
-def _is_file(source: str) -> bool:
-    """Tell whether trained weights are files, not a trial of the store or timm's."""
-    return Path(source).exists() or source.endswith(".safetensors")
 
 
 def _data(given: str, here: bool, packed: Packed) -> str:

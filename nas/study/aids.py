@@ -16,7 +16,7 @@ from nas.errors import UserError
 from nas.network import cost
 from nas.quantities import from_here, short
 from nas.study.options import SearchOptions
-from nas.training.methods import Aids, check
+from nas.training.methods import METHODS, Aids, check
 from nas.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class GivenAids:
     def check(self, recipe: Recipe) -> None:
         """Refuse a method without its aids, and aids without their method."""
         check(recipe)
-        if recipe.method == "noisy_student" and self.unlabelled is None:
-            raise UserError("The method noisy_student needs images: --unlabelled FOLDER.")
+        if METHODS[recipe.method].reads and self.unlabelled is None:
+            raise UserError(f"The method {recipe.method} needs images: --unlabelled FOLDER.")
 
     def of(self, data: DataSet) -> Aids:
         """Return the teacher alone, for data, as a step's time is measured with it."""
@@ -88,12 +88,15 @@ def aids_of(config: Config, recipe: Recipe, data: DataSet) -> Aids:
 
     Raises UserError where they are gone or others now.
     """
-    if not recipe.teacher:
+    if not recipe.sources:
         return Aids()
     from nas.training.sources import kept
     from nas.training.teachers import Teacher
 
-    teacher = Teacher.of(kept(config.checkpoint_root, recipe.teacher), data)
-    if config.unlabelled is None:
-        return Aids(teacher)
-    return Aids(teacher, load_unlabelled(config.unlabelled, data, cache_dir(config.folder)))
+    teacher, unlabelled, root = None, None, config.checkpoint_root
+    start = kept(root, recipe.start) if recipe.start else None
+    if recipe.teacher:
+        teacher = Teacher.of(kept(root, recipe.teacher), data)
+    if recipe.unlabelled and config.unlabelled is not None:
+        unlabelled = load_unlabelled(config.unlabelled, data, cache_dir(config.folder))
+    return Aids(teacher, unlabelled, start)

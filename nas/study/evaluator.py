@@ -89,7 +89,7 @@ class Training:
 
     def __init__(self, config: Config, images: Callable[[], DataSet], trials: Trials) -> None:
         self.config, self.images, self.trials = config, images, trials
-        self._learnt = ("", ""), Aids()
+        self._learnt = ("", "", ""), Aids()
 
     def get_ready(self) -> None:
         """Import what trains, which takes seconds the first time, and load the images."""
@@ -145,14 +145,10 @@ class Training:
     ) -> "TrainResult":
         """Train; once more with accumulated gradients where a whole batch exceeds the memory."""
         from nas.training import trainer
-        from nas.training.sources import kept
 
         refit = self.config.finals is None  # else the finalists are handed over, not the trials
         images, aids = self.images(), self._aids(recipe)
-        sources = partial(kept, self.config.checkpoint_root)
-        train = partial(
-            trainer.train, architecture, images, recipe, refit=refit, sources=sources, aids=aids
-        )
+        train = partial(trainer.train, architecture, images, recipe, refit=refit, aids=aids)
         try:
             return train(control=control)
         except OutOfMemory as error:
@@ -162,7 +158,7 @@ class Training:
 
     def _aids(self, recipe: Recipe) -> Aids:
         """Return the aids that a recipe names; those of the last one are kept."""
-        names = recipe.teacher, recipe.unlabelled
+        names = recipe.teacher, recipe.unlabelled, recipe.start
         if self._learnt[0] != names:
             self._learnt = names, aids_of(self.config, recipe, self.images())
         return self._learnt[1]

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -347,15 +346,14 @@ def trained_weights(
     machine's arithmetic); the test metrics are always those of the weights handed out.
     """
     from nas.training.checkpoint import Checkpoints
-    from nas.training.sources import kept
     from nas.training.trainer import train
 
     if (weights := kept_weights(evaluation)) is not None:
         return weights
     with store.read() as connection:
         recipe = recipe_of(connection, evaluation)
-    sources, aids = partial(kept, config.checkpoint_root), aids_of(config, recipe, data)
-    again = train(evaluation.architecture, data, recipe, sources=sources, aids=aids)
+    aids = aids_of(config, recipe, data)
+    again = train(evaluation.architecture, data, recipe, aids=aids)
     metric = recipe.metric
     stored, now = evaluation.metrics.get(metric), again.metrics[metric]
     if stored != now:

@@ -116,10 +116,5 @@ def kept(root: str, digest: str) -> Source:
     )
 
 
-def unknown(digest: str) -> Source:
-    """Refuse a digest where nothing is kept; raises UserError."""
-    raise UserError(f"The recipe needs the weights {digest}, which were not given.")
-
-
 def _place(root: str, digest: str) -> Checkpoints:
     return Checkpoints(f"{root}/source-{digest}")

@@ -58,7 +58,7 @@ from nas.training.recipe import Recipe, check_fits
 from nas.training.regularisation import regularise
 from nas.training.reports import gain_error
 from nas.training.schedules import learning_rate
-from nas.training.sources import Source, unknown
+from nas.training.sources import Source
 from nas.training.targets import targets_of
 from nas.training.transfer import freeze, transfer
 
@@ -150,7 +150,6 @@ def train(
     control: Control = ALONE,
     accumulation_steps: int = 1,
     refit: bool = True,
-    sources: Callable[[str], Source] = unknown,
     aids: Aids = NO_AIDS,
 ) -> TrainResult:
     """Train an architecture, from the checkpoint of the same training where there is one.
@@ -159,19 +158,18 @@ def train(
     needs less memory, and batch norm sees the micro-batches. A training that the recipe stops early
     is complete: its metrics and weights are the last epoch's, since the best of many epochs' scores
     is too good by their noise. Without a `refit` a recipe with folds has the same metrics, and no
-    weights. `sources` gives the weights of a digest that the recipe begins with, `aids` are those
-    that it names. Raises Interrupted when the control says so, Diverged, OutOfMemory or
-    UnreadableImage when this training can't go on, DiskFull without space for a checkpoint,
-    UserError for what the recipe's method can't do.
+    weights. `aids` are those that the recipe names. Raises Interrupted when the control says so,
+    Diverged, OutOfMemory or UnreadableImage when this training can't go on, DiskFull without space
+    for a checkpoint, UserError for aids that are not the recipe's, and for what its method can't
+    do.
     """
     with _reported_out_of_memory(), torch.random.fork_rng(range(torch.cuda.device_count())):
         check_fits(recipe, data)
         check_aids(recipe, aids)
         torch.manual_seed(_seed(recipe.seed, 0))
         count = 1 if recipe.folds == 1 else recipe.folds + refit
-        start = sources(recipe.start) if recipe.start else None
         networks = [
-            begin(_built(architecture, start), recipe, accumulation_steps, aids)
+            begin(_built(architecture, aids.start), recipe, accumulation_steps, aids)
             for _ in range(count)
         ]
         materials = functools.cache(

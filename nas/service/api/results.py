@@ -4,7 +4,6 @@ Each route calls the verb of that name on the search's study.
 """
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -160,4 +159,4 @@ def _newest(study: str, trial: int | None, n: int, store: str) -> Sequence[Any]:
         if isinstance(error, NotFound):
             raise
         raise NotFound(f"Search {study} has no log on this server.") from None
-    return [dict(event) for event in islice(events, n)]
+    return [dict(event) for event in events]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nas.data.unlabelled import Unlabelled
     from nas.training.changes import Statistics
     from nas.training.recipe import Recipe
+    from nas.training.sources import Source
     from nas.training.targets import Targets
     from nas.training.teachers import Teacher
 
@@ -67,10 +68,13 @@ class Guide:
 
 @dataclass(frozen=True)
 class Aids:
-    """The teacher and the images without labels that a method learns from, beside the data."""
+    """What a training has beside its data: the teacher and the images without labels of its
+    method, and the weights that it starts from.
+    """
 
     teacher: "Teacher | None" = None
     unlabelled: "Unlabelled | None" = None
+    start: "Source | None" = None
 
 
 NO_AIDS = Aids()
@@ -79,11 +83,12 @@ NO_AIDS = Aids()
 class Method(Protocol):
     """A method's file.
 
-    `teaches` tells whether it learns from a teacher, `one_class` whether it is only for images of
-    one class each.
+    `teaches` tells whether it learns from a teacher, `reads` whether from images without labels,
+    `one_class` whether it is only for images of one class each.
     """
 
     teaches: bool
+    reads: bool
     one_class: bool
 
     def words(self, recipe: "Recipe") -> str:
@@ -100,9 +105,9 @@ _registry: Registry[Method] = Registry("method", __name__)
 METHODS: Mapping[str, Method] = {name: _registry.get(name) for name in _registry.names()}
 
 
-def teachable() -> str:
-    """Return the names of the methods that have a teacher, as words."""
-    return " or ".join(name for name, method in METHODS.items() if method.teaches)
+def _those(kind: str) -> str:
+    """Return the names of the methods that are of a kind, such as `teaches`, as words."""
+    return " or ".join(name for name, method in METHODS.items() if getattr(method, kind))
 
 
 def check(recipe: "Recipe") -> None:
@@ -114,9 +119,11 @@ def check(recipe: "Recipe") -> None:
     if method.teaches and not recipe.teacher:
         raise UserError(f"The method {name} needs a teacher: --teacher SOURCE.")
     if recipe.teacher and not method.teaches:
-        raise UserError(f"A teacher is for the method {teachable()}, not for {name}.")
-    if recipe.unlabelled and name != "noisy_student":
-        raise UserError(f"Images without labels are for the method noisy_student, not for {name}.")
+        raise UserError(f"A teacher is for the method {_those('teaches')}, not for {name}.")
+    if recipe.unlabelled and not method.reads:
+        raise UserError(
+            f"Images without labels are for the method {_those('reads')}, not for {name}."
+        )
 
 
 def check_aids(recipe: "Recipe", aids: Aids) -> None:
@@ -125,6 +132,7 @@ def check_aids(recipe: "Recipe", aids: Aids) -> None:
     for kind, wanted, given in (
         ("the teacher", recipe.teacher, aids.teacher),
         ("the images without labels", recipe.unlabelled, aids.unlabelled),
+        ("the weights", recipe.start, aids.start),
     ):
         found = given.digest if given is not None else ""
         if wanted != found:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nas.training.recipe import Recipe
 
-teaches = one_class = False
+teaches = reads = one_class = False
 LEVELS = 255  # of a pixel: epsilon and step sizes are counted in them, as in the paper
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from nas.training.recipe import Recipe
     from nas.training.targets import Targets
 
-teaches, one_class = True, False
+teaches, reads, one_class = True, False, False
 
 
 def words(recipe: "Recipe") -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nas.training.recipe import Recipe
 
-teaches = one_class = True
+teaches = reads = one_class = True
 
 
 def words(recipe: "Recipe") -> str:

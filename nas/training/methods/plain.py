@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from nas.training.recipe import Recipe
 
-teaches = one_class = False
+teaches = reads = one_class = False
 
 
 def words(_: "Recipe") -> str:

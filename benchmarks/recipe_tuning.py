@@ -1,6 +1,6 @@
 """What one change of the default recipe is worth, and whether `short` ranks networks as `whole`.
 
-    python -m benchmarks.recipe_tuning change --data FOLDER [--minutes 60]
+    python -m benchmarks.recipe_tuning change --data FOLDER [--minutes 60] [--only WORDS]...
     python -m benchmarks.recipe_tuning rank --data FOLDER [--minutes 60]
     python -m benchmarks.recipe_tuning balance --data FOLDER [--minutes 60]
 
@@ -72,6 +72,7 @@ SETS = {
     "digits 690": Part("digits", 690, resolution=16),
     "alzheimer 1200": Part("alzheimer_mri_64", 1_200),
     "cifar10 2000": Part("cifar10_jpeg", 2_000),
+    "alzheimer 4000": Part("alzheimer_mri_64", 4_000, scored=1_100, resolution=32),
 }
 RANKED = {
     "pneumoniamnist 546": Part("pneumoniamnist", 546, scored=750, resolution=16),
@@ -170,7 +171,10 @@ CHANGES: dict[str, Change] = {  # the most informative first
     "twice the learning rate": _times("learning_rate", 2),
     "no dropout, no stochastic depth": _set(dropout=0.0, stochastic_depth=0.0),
     "batches of 32, as many images": _batches(32),
+    "augmentation x 0.25": _augmented(0.25),
     "twice the updates": _longer(2),
+    "twice the updates, augmentation x 0.5": lambda recipe: _longer(2)(_augmented(0.5)(recipe)),
+    "four times the updates": _longer(4),
     "TrivialAugment alone": _trivial,
     "batch norm of augmented images": _set(batch_norm_images=0),
     "half the updates": _longer(0.5),
@@ -362,12 +366,12 @@ def keep(rows: Sequence[Row]) -> None:
     os.replace(temporary, RESULT)
 
 
-def run(trainings: Iterator[Training], minutes: float) -> None:
-    """Train what is missing for as long as there is time."""
+def run(trainings: Iterator[Training], minutes: float, only: Sequence[str] = ()) -> None:
+    """Train what is missing, of the recipes `only` if any, for as long as there is time."""
     begun = time.monotonic()
     done = {(row["architecture_id"], row["recipe_hash"], row["recipe"]) for row in read()}
     for each in trainings:
-        if each.key in done:
+        if each.key in done or (only and each.recipe not in only):
             continue
         if time.monotonic() - begun > 60 * minutes:
             break
@@ -386,9 +390,10 @@ def main() -> None:
     parser.add_argument("what", choices=TRAININGS)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--only", action="append", default=[], help="recipes by their names")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run(TRAININGS[options.what](options.data), options.minutes)
+    run(TRAININGS[options.what](options.data), options.minutes, options.only)
 
 
 if __name__ == "__main__":

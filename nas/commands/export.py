@@ -242,7 +242,7 @@ def of_study(found: Found, names: Sequence[str], options: "ExportOptions", out: 
             raise
         notes = [f"The proof is on noise alone; the images are not at hand: {error}"]
     facts = facts_of(found.training, data, architecture, found.test, recipe.answer)
-    share = found.evaluation.metrics.get(SHARE, 1.0)
+    share = found.evaluation.metrics.get(SHARE) or 1.0
     recipe = replace(recipe, augmentation=weakened(recipe.augmentation, share))
     exportable = Exportable(
         architecture, state, facts, options, images, found.info.metric, recipe, found.info.name

@@ -281,9 +281,8 @@ def ranks(folder: Path) -> Iterator[Training]:
     for part, images in RANKED.items():
         data = divided(images, folder)
         subject = Subject(_space(images), data.in_channels, len(data.classes))
-        short = compose(
-            data, "short", given={"seed": 0}, words=BEFORE[1:]
-        )  # its epochs may be rungs
+        # each epoch of `short` may be a rung
+        short = compose(data, "short", given={"seed": 0}, words=BEFORE[1:])
         whole = fewer_epochs(compose(data, BASE, given={"seed": 1}, words=BEFORE_RANKS))
         for number, values in enumerate(drawn(subject)):
             architecture = subject.decode(values)

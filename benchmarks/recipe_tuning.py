@@ -74,7 +74,6 @@ SETS = {
     "digits 690": Part("digits", 690, resolution=16),
     "alzheimer 1200": Part("alzheimer_mri_64", 1_200),
     "cifar10 2000": Part("cifar10_jpeg", 2_000),
-    "alzheimer 4000": Part("alzheimer_mri_64", 4_000, scored=1_100, resolution=32),
 }
 RANKED = {
     "pneumoniamnist 546": Part("pneumoniamnist", 546, scored=750, resolution=16),

@@ -23,7 +23,7 @@ from nas.pruners.ladder import RungTrial
 from nas.store import dialects, places, schema
 from nas.store import engine as engines
 from nas.store.dialects import DatabaseSeconds
-from nas.store.migrate import VERSION_TABLE, refuse_newer
+from nas.store.migrate import refuse_newer
 from nas.store.records import (
     CurvePoint,
     Evaluation,
@@ -242,7 +242,9 @@ def connect(url: str, *, frozen: bool = False, newer: bool = False) -> Iterator[
 
 # The revision of the stores that were looked at in full: most reads take less time than the look.
 _sound: WeakKeyDictionary[sa.Engine, str] = WeakKeyDictionary()
-_REVISION = sa.select(sa.table(VERSION_TABLE, sa.column("version_num", sa.String())).c.version_num)
+_REVISION = sa.select(
+    sa.table(schema.VERSION_TABLE, sa.column("version_num", sa.String())).c.version_num
+)
 
 
 def _is_sound(engine: sa.Engine, connection: sa.Connection) -> bool:

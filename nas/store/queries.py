@@ -209,6 +209,14 @@ class Tried(NamedTuple):
     is_reused: bool
 
 
+class ScoredTrial(NamedTuple):
+    """A complete trial's id and number in Optuna's tables, and its score."""
+
+    trial_id: int
+    number: int
+    score: float
+
+
 @contextmanager
 def connect(url: str, *, frozen: bool = False, newer: bool = False) -> Iterator[sa.Connection]:
     """Open a store for reading, with `frozen` at one instant; raise StoreError if there is none.
@@ -714,6 +722,18 @@ _ENDED_ELSEWHERE = (
     .where(_o.study_id == _STUDY, _o.state == "RUNNING", _e.state != "running")
     .order_by(_t.number)
 )
+
+
+def scored(connection: sa.Connection, study_id: int) -> list[ScoredTrial]:
+    """Return the complete trials of a study with their scores, by number."""
+    complete = (_o.study_id == study_id) & (_o.state == "COMPLETE")
+    statement = (
+        sa.select(_o.trial_id, _o.number, _v.value.label("score"))
+        .join_from(schema.OPTUNA_TRIALS, schema.OPTUNA_VALUES, _v.trial_id == _o.trial_id)
+        .where(complete, _v.objective == 0, _v.value.is_not(None))
+        .order_by(_o.number)
+    )
+    return [ScoredTrial(**row._mapping) for row in connection.execute(statement)]
 
 
 def tried(connection: sa.Connection, study_id: int, first: int) -> list[Tried]:

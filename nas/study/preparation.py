@@ -29,6 +29,7 @@ from nas.study import lengths
 from nas.study.aids import GivenAids, given_aids
 from nas.study.finalists import finals_of, reserved
 from nas.study.latency_table import TABLE, table_for
+from nas.study.lessons import with_lessons
 from nas.study.options import OVER_TARGET, SearchOptions, check, check_study, declared, fixed
 from nas.training import recipe_choices, recipe_file
 from nas.training.estimate import training_seconds
@@ -119,6 +120,7 @@ def prepare(
     )
     if study is not None:
         config = lengths.as_stored(config, study.config)
+    config = with_lessons(config, url, name, study)
     images = {name: len(split) for name, split in data.splits.items()}
     estimate = _estimate(preflight, config, images, executor, aids.of(data))
     final = estimate * _times(config, images)

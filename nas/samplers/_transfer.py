@@ -47,7 +47,8 @@ class LessonModel:
         own = {name: each.choices for name, each in distributions.items()}
         common = shared(own, lesson.parameters)
         self.encoder = Encoder({n: CategoricalDistribution(each) for n, each in common.items()})
-        self.assignments, metrics = lesson.assignments(), np.array(lesson.metrics)
+        self.assignments: Sequence[Assignment] = lesson.assignments()
+        metrics = np.array(lesson.metrics)
         points = self._encoded(self.assignments)
         self.scaling = self.encoder.scaling(points.numbers)
         rng = random.Random(lesson.study)

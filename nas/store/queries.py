@@ -725,13 +725,15 @@ _ENDED_ELSEWHERE = (
 
 
 def scored(connection: sa.Connection, study_id: int) -> list[ScoredTrial]:
-    """Return the complete trials of a study with their scores, by number."""
+    """Return the complete trials of a study, of each evaluation the first, by number."""
     complete = (_o.study_id == study_id) & (_o.state == "COMPLETE")
+    columns = {"trial_id": _t.trial_id, "number": _t.number, "score": _v.value}
     statement = (
-        sa.select(_o.trial_id, _o.number, _v.value.label("score"))
-        .join_from(schema.OPTUNA_TRIALS, schema.OPTUNA_VALUES, _v.trial_id == _o.trial_id)
-        .where(complete, _v.objective == 0, _v.value.is_not(None))
-        .order_by(_o.number)
+        sa.select(*(sa.func.min(column).label(name) for name, column in columns.items()))
+        .select_from(SCORED)
+        .where(complete, _v.value.is_not(None))
+        .group_by(_t.evaluation_id)
+        .order_by("number")
     )
     return [ScoredTrial(**row._mapping) for row in connection.execute(statement)]
 

@@ -27,7 +27,7 @@ KEPT = 100  # trials of a study: the best half, and some of the others
 CLOSE = 0.5  # of the space's parameters: a study with fewer in common is no lesson unless asked for
 
 
-class Source(NamedTuple):
+class RelatedStudy(NamedTuple):
     """A study that may be learnt from: how many parameters it shares, and its complete trials."""
 
     info: StudyInfo
@@ -59,7 +59,7 @@ def with_lessons(config: Config, url: str, name: str, stored: StudyInfo | None) 
 
 def _sources(
     connection: sa.Connection, others: Sequence[StudyInfo], config: Config
-) -> Iterator[Source]:
+) -> Iterator[RelatedStudy]:
     """Yield the studies that were asked for, else the closest: most parameters, then trials."""
     parameters = {p.name: p.choices for p in config.space.parameters() if len(p.choices) > 1}
     found = {}
@@ -67,7 +67,7 @@ def _sources(
         common = len(shared(parameters, info.config["parameters"]))
         if common:
             trials = queries.scored(connection, info.id)
-            found[info.name] = Source(info, common, trials)
+            found[info.name] = RelatedStudy(info, common, trials)
     for study in config.learn_from:
         if study not in (names := [each.name for each in others]):
             raise UserError(unknown("study", study, names, listing="nas status"))
@@ -87,7 +87,7 @@ def _sources(
         yield from close[:MOST_LESSONS]
 
 
-def _teaches(source: Source, config: Config, parameters: int) -> bool:
+def _teaches(source: RelatedStudy, config: Config, parameters: int) -> bool:
     """Tell whether a study is a lesson without being asked for.
 
     Finalists are too few, and what was trained under the same recipe is taken over as it is.
@@ -97,7 +97,7 @@ def _teaches(source: Source, config: Config, parameters: int) -> bool:
     return searched and len(source.trials) >= FEWEST and source.common >= CLOSE * parameters
 
 
-def _lesson(connection: sa.Connection, source: Source) -> Lesson:
+def _lesson(connection: sa.Connection, source: RelatedStudy) -> Lesson:
     """Read a study's trials: the best, and some others where there are very many."""
     from optuna.trial import TrialState
 

@@ -120,7 +120,6 @@ def prepare(
     )
     if study is not None:
         config = lengths.as_stored(config, study.config)
-    config = with_lessons(config, url, name, study)
     images = {name: len(split) for name, split in data.splits.items()}
     estimate = _estimate(preflight, config, images, executor, aids.of(data))
     final = estimate * _times(config, images)
@@ -131,10 +130,10 @@ def prepare(
         if (shorter := lengths.shortened(config, *parts)) != config:
             say(lengths.sentence(config, shorter, options.time))
             config, estimate, final = shorter, estimate * parts[0], final * parts[1]
+    config = with_lessons(config, url, name, study)
     return Prepared(
         name, url, config, options.trials, options.time, executor, estimate, preflight, left_out,
-        own, final, data, sources,
-    )  # fmt: skip
+        own, final, data, sources)  # fmt: skip
 
 
 def _space(options: SearchOptions) -> SearchSpace:

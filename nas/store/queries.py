@@ -218,6 +218,14 @@ class Tried(NamedTuple):
     is_reused: bool
 
 
+class ScoredTrial(NamedTuple):
+    """A complete trial's id and number in Optuna's tables, and its score."""
+
+    trial_id: int
+    number: int
+    score: float
+
+
 @contextmanager
 def connect(url: str, *, frozen: bool = False, newer: bool = False) -> Iterator[sa.Connection]:
     """Open a store for reading, with `frozen` at one instant; raise StoreError if there is none.
@@ -739,6 +747,20 @@ _ENDED_ELSEWHERE = (
     .where(_o.study_id == _STUDY, _o.state == "RUNNING", _e.state != "running")
     .order_by(_t.number)
 )
+
+
+def scored(connection: sa.Connection, study_id: int) -> list[ScoredTrial]:
+    """Return the complete trials of a study, of each evaluation the first, by number."""
+    complete = (_o.study_id == study_id) & (_o.state == "COMPLETE")
+    columns = {"trial_id": _t.trial_id, "number": _t.number, "score": _v.value}
+    statement = (
+        sa.select(*(sa.func.min(column).label(name) for name, column in columns.items()))
+        .select_from(SCORED)
+        .where(complete, _v.value.is_not(None))
+        .group_by(_t.evaluation_id)
+        .order_by("number")
+    )
+    return [ScoredTrial(**row._mapping) for row in connection.execute(statement)]
 
 
 def tried(connection: sa.Connection, study_id: int, first: int) -> list[Tried]:

@@ -12,7 +12,7 @@ from nas.cli import dashboard, jobs, metrics, search, serve, verbs, worker
 from nas.cli._shared import told_errors
 
 if TYPE_CHECKING:
-    from nas.service.remote import Place
+    from nas.service.remote import RemotePlace
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,10 +54,10 @@ def nas(
 
 
 @told_errors()
-def _place(server: str, token_file: str | None) -> "Place":
-    from nas.service.remote import Place
+def _place(server: str, token_file: str | None) -> "RemotePlace":
+    from nas.service.remote import RemotePlace
 
-    return Place(server, token_file)
+    return RemotePlace(server, token_file)
 
 
 for group in (search, verbs, dashboard, serve, worker):

@@ -68,7 +68,7 @@ class _Lines:
         return {} if self.last is None else {"Last-Event-ID": self.last}
 
 
-class Request(NamedTuple):
+class ApiRequest(NamedTuple):
     """A request of the API: `body` is sent as JSON, `content` as it is."""
 
     method: str
@@ -78,25 +78,25 @@ class Request(NamedTuple):
     content: Any = None
 
 
-def read(path: str, **query: object) -> Request:
+def read(path: str, **query: object) -> ApiRequest:
     """Return a request that reads at a path below the root; what is None is left out."""
     words = urlencode({name: value for name, value in query.items() if value is not None})
-    return Request("GET", f"{ROOT}{path}{f'?{words}' if words else ''}")
+    return ApiRequest("GET", f"{ROOT}{path}{f'?{words}' if words else ''}")
 
 
-def wished(search_id: str, wish: Wish) -> Request:
+def wished(search_id: str, wish: Wish) -> ApiRequest:
     """Return the request that changes a search's state."""
     path = f"{ROOT}/searches/{search_id}"
-    return Request("DELETE", path) if wish == "delete" else Request("POST", f"{path}/{wish}")
+    return ApiRequest("DELETE", path) if wish == "delete" else ApiRequest("POST", f"{path}/{wish}")
 
 
-def _upload(path: Path, file: BinaryIO) -> Request:
+def _upload(path: Path, file: BinaryIO) -> ApiRequest:
     headers = {"Content-Type": BINARY, "Content-Length": str(path.stat().st_size)}
     query = urlencode({"name": path.name})
-    return Request("POST", f"{ROOT}/uploads?{query}", headers=headers, content=file)
+    return ApiRequest("POST", f"{ROOT}/uploads?{query}", headers=headers, content=file)
 
 
-def _sent(request: Request) -> dict[str, Any]:
+def _sent(request: ApiRequest) -> dict[str, Any]:
     """Return a request as httpx takes it; the server checks what is uploaded before it answers."""
     return {
         "method": request.method, "url": request.path, "json": request.body,
@@ -105,7 +105,7 @@ def _sent(request: Request) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _following(page: Mapping[str, Any]) -> Request | None:
+def _following(page: Mapping[str, Any]) -> ApiRequest | None:
     """Return the request for the page after a page; its address is as a proxy's client sees it."""
     if page["next"] is None:
         return None
@@ -117,11 +117,11 @@ async def _parts(file: BinaryIO) -> AsyncIterator[bytes]:
         yield part
 
 
-def _submission(options: Mapping[str, Any], key: str | None) -> Request:
+def _submission(options: Mapping[str, Any], key: str | None) -> ApiRequest:
     space: Any = options.get("space")
     given = {**options, "space": space.to_json()} if hasattr(space, "to_json") else dict(options)
     headers = None if key is None else {"Idempotency-Key": key}
-    return Request("POST", f"{ROOT}/searches", given, headers)
+    return ApiRequest("POST", f"{ROOT}/searches", given, headers)
 
 
 def _settings(url: str, token: str) -> dict[str, Any]:
@@ -220,7 +220,7 @@ class Client:
 
     def searches(self, title: str | None = None) -> "Iterator[RemoteSearch]":
         """Yield the searches that the token sees, the newest first, with `title` those of it."""
-        request: Request | None = read("/searches", limit=LARGEST_PAGE, title=title)
+        request: ApiRequest | None = read("/searches", limit=LARGEST_PAGE, title=title)
         while request is not None:
             page = self.ask(request)
             yield from (RemoteSearch(facts, self) for facts in page["items"])
@@ -231,7 +231,7 @@ class Client:
         with Path(path).open("rb") as file:
             return f"{UPLOAD}{self.ask(_upload(Path(path), file))['id']}"
 
-    def ask(self, request: Request) -> Any:
+    def ask(self, request: ApiRequest) -> Any:
         """Send a request and return its answer's JSON; raises the error that its problem is."""
         with _translated():
             return _checked(self._http.request(**_sent(request)))
@@ -287,7 +287,7 @@ class RemoteSearch(_SearchThere):
 
     def refresh(self) -> Self:
         """Ask how it is now."""
-        self.facts = self.client.ask(Request("GET", self.path))
+        self.facts = self.client.ask(ApiRequest("GET", self.path))
         return self
 
     def change(self, wish: Wish) -> Self:
@@ -305,7 +305,7 @@ class RemoteSearch(_SearchThere):
         for _ in self.watch():
             pass
         self.refresh().check()
-        return RemoteNetwork(self.client.ask(Request("GET", f"{self.path}/winner")), self)
+        return RemoteNetwork(self.client.ask(ApiRequest("GET", f"{self.path}/winner")), self)
 
 
 @dataclass(frozen=True)
@@ -339,7 +339,7 @@ class AsyncClient:
 
     async def searches(self, title: str | None = None) -> "AsyncIterator[AsyncRemoteSearch]":
         """Yield the searches that the token sees, the newest first, with `title` those of it."""
-        request: Request | None = read("/searches", limit=LARGEST_PAGE, title=title)
+        request: ApiRequest | None = read("/searches", limit=LARGEST_PAGE, title=title)
         while request is not None:
             page = await self.ask(request)
             for facts in page["items"]:
@@ -353,7 +353,7 @@ class AsyncClient:
             answer = await self.ask(request._replace(content=_parts(file)))
         return f"{UPLOAD}{answer['id']}"
 
-    async def ask(self, request: Request) -> Any:
+    async def ask(self, request: ApiRequest) -> Any:
         """Send a request and return its answer's JSON; raises the error that its problem is."""
         with _translated():
             return _checked(await self._http.request(**_sent(request)))
@@ -406,7 +406,7 @@ class AsyncRemoteSearch(_SearchThere):
 
     async def refresh(self) -> Self:
         """Ask how it is now."""
-        self.facts = await self.client.ask(Request("GET", self.path))
+        self.facts = await self.client.ask(ApiRequest("GET", self.path))
         return self
 
     async def change(self, wish: Wish) -> Self:
@@ -424,7 +424,7 @@ class AsyncRemoteSearch(_SearchThere):
         async for _ in self.watch():
             pass
         (await self.refresh()).check()
-        facts = await self.client.ask(Request("GET", f"{self.path}/winner"))
+        facts = await self.client.ask(ApiRequest("GET", f"{self.path}/winner"))
         return AsyncRemoteNetwork(facts, self)
 
 

@@ -27,7 +27,7 @@ from nas.errors import Interrupted, NotFound, UserError, unknown
 from nas.files import check_folder, writing
 from nas.files.reading import read_json, read_text, read_toml
 from nas.report.tables import LINES, lines_from_json
-from nas.service.client import Client, RemoteSearch, Request, Wish, read
+from nas.service.client import ApiRequest, Client, RemoteSearch, Wish, read
 from nas.study import options
 from nas.study.progress import Progress
 
@@ -43,7 +43,7 @@ Seen = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
-class Place:
+class RemotePlace:
     """A server's URL, and the file with the token; without a file the environment has it."""
 
     url: str
@@ -104,7 +104,7 @@ def _until_closed(stack: ExitStack, values: Iterator[Any]) -> Iterator[Any]:
         yield from values
 
 
-def _asked(client: Client, request: Request) -> Answer:
+def _asked(client: Client, request: ApiRequest) -> Answer:
     """Ask a route that runs a verb; return the verb's value as it says itself there."""
     said = client.ask(request._replace(headers={"Accept": LINES}))
     return Answer(said["value"], lines_from_json(said["lines"]))

@@ -1,8 +1,11 @@
 """SQLite and PostgreSQL: all in which the two databases differ, in two classes alike."""
 
+import atexit
 import os
 import re
 import shlex
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -37,6 +40,24 @@ def _nothing(*_: Any, **_options: Any) -> None:
 
 def _no_findings(*_: Any) -> list[str]:
     return []
+
+
+_originals: dict[Path, Path] = {}  # by their copies
+
+
+def original(path: Path) -> Path:
+    """Return the file of a store, also of one that is read from a copy."""
+    return _originals.get(path, path)
+
+
+@cache
+def _copied(*files: Path) -> Path:
+    """Copy files of a read-only medium to a folder that lasts as long as the process."""
+    folder = tempfile.mkdtemp(prefix="nas-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copies = [Path(shutil.copy(file, folder)).resolve() for file in files]
+    _originals[copies[0]] = files[0]
+    return copies[0]
 
 
 class SQLite:
@@ -90,12 +111,16 @@ class SQLite:
     def uri(self, path: Path) -> str:
         """Return the URI by which a file is read.
 
-        In WAL mode a reader makes files beside it; on a read-only medium nobody writes to it.
+        In WAL mode a reader makes files beside it. On a read-only medium it can't: there nobody
+        writes to the file, and one whose log was not emptied is copied to where both can be read.
         """
         path = path.resolve()
-        log = path.with_name(f"{path.name}-wal")
-        is_still = not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size)
-        return f"{path.as_uri()}?{'immutable=1' if is_still else 'mode=ro'}"
+        log, index = (path.with_name(f"{path.name}-{kind}") for kind in ("wal", "shm"))
+        if os.access(path.parent, os.W_OK):
+            return f"{path.as_uri()}?mode=ro"
+        if not (log.exists() and log.stat().st_size):
+            return f"{path.as_uri()}?immutable=1"
+        return f"{(path if index.exists() else _copied(path, log)).as_uri()}?mode=ro"
 
     def freeze(self, connection: sa.Connection) -> sa.Connection:
         """Begin a transaction that sees the database at one instant."""

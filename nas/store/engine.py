@@ -91,7 +91,7 @@ def sqlite_file(url: sa.URL) -> Path | None:
     name = str(url.database)
     if name.startswith("file:"):  # the URI of an engine that reads
         name = unquote(urlsplit(name).path)
-    return Path(name) if is_file else None
+    return dialects.original(Path(name)) if is_file else None
 
 
 def beside(path: Path) -> tuple[Path, Path]:

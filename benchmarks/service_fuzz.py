@@ -35,6 +35,7 @@ from benchmarks.overhead import machine
 from benchmarks.service_load import Served, served
 from nas.service.api import submission
 from nas.service.client import ROOT
+from nas.study import options
 
 RESULT = Path(__file__).parent / "results" / "service_fuzz.json"
 SEARCH: dict[str, Any] = {"target_flops": "500k", "trials": 2, "epochs": 1, "finalists": 0}
@@ -62,7 +63,7 @@ class MalformedBody(NamedTuple):
 def bodies(count: int, seed: int = 0) -> Iterator[MalformedBody]:
     """Yield searches with values and names that nobody gives, and texts that are no JSON."""
     random = Random(seed)
-    names = [*submission.schema()["properties"], *submission.servers(), "", "é", "~0/~1", "x" * 999]
+    names = [*submission.schema()["properties"], *options.servers(), "", "é", "~0/~1", "x" * 999]
     for number in range(count):
         changes = {random.choice(names): random.choice(NASTY) for _ in range(random.randint(1, 3))}
         text = json.dumps(SEARCH | changes).encode()

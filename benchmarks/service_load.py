@@ -45,7 +45,7 @@ RESULT = Path(__file__).parent / "results" / "service_load.json"
 READS = ("", "/progress", "/trials?limit=20", "/top", "/trials/0", "/winner")  # of a search's page
 WHILE_IT_RUNS = ("", "/progress", "/trials?limit=20")  # what there is before a trial is complete
 P99, LOSS = 300.0, 0.05  # milliseconds, and the share of its pace that the search may lose
-SMALL = {"data": "digits", "target_flops": "2M", "finalists": 0, "folds": 1}
+SMALL: dict[str, Any] = {"data": "digits", "target_flops": "2M", "finalists": 0, "folds": 1}
 WAITED = 900.0  # seconds for a search on a busy machine
 FIRST = 3  # epochs before the clock starts
 

@@ -241,7 +241,7 @@ def test_thousands_of_faults_are_not_looked_for(server: Server) -> None:
         {"data": ""},
         {"data": "~"}, {"data": "tones.npz\0"}, {"data": "x" * 5000}, {"data": "upload:../nas.db"},
         {"data": "upload:0123456789abcdef"}, {"latency_host": "user@host"}, {"track": ["mlflow"]},
-        {"teacher": "another:0"}, {"start_from": "another:0"}, {"unlabelled": "/etc"},
+        {"teacher": "another:0"}, {"start_from": "another:0"}, {"learn_from": ["another"]}, {"unlabelled": "/etc"},
         {"checkpoints": "s3://bucket"}, {"priority": 10**6}, {"priority": True},
     ],
     ids=str,
@@ -277,7 +277,7 @@ def test_data_outside_the_roots_is_as_if_it_were_not_there(server: Server, tmp_p
         (b"[" * 100_000, "application/json", 400), (b"[1]", "application/json", 422),
         (b"1" * 5000, "application/json", 400), (b"{}", "text/plain", 415), (b"{}", "", 415),
         (b'"' + b"x" * 2**20 + b'"', "application/json", 413), (b"null", "application/json", 422),
-        (b'{"seed": NaN}', "application/json", 422), (b'{"w": 1e999}', "application/json", 422),
+        (b'{"a": "\\ud800"}', "application/json", 400), (b'{"seed": NaN}', "application/json", 422), (b'{"w": 1e999}', "application/json", 422),
     ],
     ids=lambda value: repr(value)[:30],
 )  # fmt: skip

@@ -58,7 +58,6 @@ class Replay:
     winners: int = 0
     winners_stopped: int = 0
     chances: list[float] = field(default_factory=list)  # of the stopped
-    reachable: float = 0.0  # the best final score of the table
     direction = StudyDirection.MAXIMIZE
 
     def get_trials(
@@ -103,7 +102,7 @@ def replay(scores: Floats, name: str, seed: int) -> Replay:
     if pruners.get(name).LADDER:
         return _climbed(scores, name, order)
     pruner = pruners.get(name).make(scores.shape[1], lambda _: 1.0)
-    search = Replay(reachable=float(scores[:, -1].max()))
+    search = Replay()
     for row in order:
         _trained(search, scores[row], pruner)
     return search
@@ -190,7 +189,6 @@ def of_pruner(by_seed: dict[int, Floats], name: str, searches: int) -> dict[str,
         "would_have_won": lost / max(1, stopped),
         "winners": winners,
         "winners_stopped": lost / max(1, winners),
-        "best_network_stopped": sum(run.best < run.reachable for run in runs) / searches,
     }
     if chances:
         result["mean_chance_of_the_stopped"] = float(np.mean(chances))

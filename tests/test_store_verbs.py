@@ -49,13 +49,6 @@ OLD = Path(__file__).parent / "store_0001.sql"  # written by the nas of revision
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of a store without studies on each kind of database."""
-    with ready(request.param, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Return the URL of a store of revision 0001 with a study in it, on each kind of database."""
     first = file_url(tmp_path, "old.db")

@@ -20,7 +20,7 @@ from nas.report import tables
 
 if TYPE_CHECKING:
     from nas.export import Exportable, ExportOptions
-    from nas.export.proof import Proof
+    from nas.export.verdict import Proof
     from nas.store.queries import StudyInfo, TrialInfo
     from nas.store.records import Evaluation, Metrics
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.functions import FunctionElement
 
 BUSY_TIMEOUT = 60.0  # seconds a SQLite writer waits for another's transaction
@@ -69,6 +70,7 @@ class SQLite:
     holds_types = False  # any value fits any column
     triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
     reading: Mapping[str, Any] = {"deferred": True}  # options of a connection that only reads
+    reading_pool: Mapping[str, Any] = {"poolclass": NullPool}  # of an engine that is kept
     # a transaction is the only writer
     exclude_migrations = exclude_takers = lock = staticmethod(_nothing)
     how_to_create = staticmethod(_nothing)  # a file is made when it is opened
@@ -168,6 +170,7 @@ class PostgreSQL:
     # Each statement sees its own moment in a transaction too: reading without one is spared two of
     # three journeys to the server.
     reading: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT"}
+    reading_pool: Mapping[str, Any] = {"pool_size": 2, "max_overflow": -1}
     prepare = journal = staticmethod(_nothing)  # a server looks after its files itself
     damage = staticmethod(_no_findings)
 

@@ -530,6 +530,16 @@ def declared() -> Mapping[str, Declared]:
     return found
 
 
+@cache
+def servers() -> frozenset[str]:
+    """Return the options that are a server's: where a search runs, what it writes and reaches."""
+    return frozenset(
+        one.name
+        for one in declared().values()
+        if one.local or one.group == WHERE or one.name == "showcase"
+    )
+
+
 def resumable() -> Mapping[str, Declared]:
     """Return the options that `nas resume` takes."""
     return {name: option for name, option in declared().items() if option.resumes}

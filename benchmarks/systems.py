@@ -29,10 +29,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.recipe_tuning import unpacked
 from nas import cli, network, search_space
+from nas.architecture import Architecture
 from nas.commands.networks import architecture_of
 from nas.data.dataset import Images, share_of
 from nas.files import write_json
@@ -110,11 +111,22 @@ def make_narrow(
 
 
 def time_steps(
-    given: Sequence[str], out: Path, *, batch: int, turns: int, **images: int | None
+    given: Sequence[str],
+    out: Path,
+    *,
+    batch: int,
+    turns: int,
+    inference: bool = False,
+    **images: int | None,
 ) -> None:
-    """Measure training steps (forward, backward, AdamW) in turns, in processor milliseconds."""
+    """Measure training steps or inferences, network after network, in processor milliseconds.
+
+    A step is forward, backward and AdamW. `nas latency measure` ends by the clock; here each
+    network has as many turns on a core that others use too.
+    """
     torch.set_num_threads(1)
-    steps = {name: _step(name, batch, **images) for name in given}
+    make = _inference if inference else _step
+    steps = {name: make(_at(name, **images), batch) for name in given}
     for step in steps.values():
         step()
     times: dict[str, list[float]] = {name: [] for name in given}
@@ -128,23 +140,39 @@ def time_steps(
         name: {**network.cost(_at(name, **images))._asdict(), MEASURED: own}
         for name, own in times.items()
     }
-    write_json(out, {"batch": batch, **images, "networks": rows})
+    timed = "inference" if inference else "training step"
+    write_json(out, {"timed": timed, "batch": batch, **images, "networks": rows})
 
 
-def _at(name: str, **images: int | None) -> Any:
+def _at(name: str, **images: int | None) -> Architecture:
     return architecture_of(name).at(**images)
 
 
-def _step(name: str, batch: int, **images: int | None) -> Callable[[], None]:
-    made = _at(name, **images)
-    module = network.build(made).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(module.parameters(), lr=1e-4)
-    x = channels_last(torch.randn(batch, made.in_channels, made.resolution, made.resolution))
+def _built(made: Architecture, batch: int) -> tuple[nn.Module, Tensor]:
+    module = network.build(made).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.randn(batch, made.in_channels, made.resolution, made.resolution)
+    return module, channels_last(images)
+
+
+def _inference(made: Architecture, batch: int) -> Callable[[], None]:
+    module, images = _built(made, batch)
+    module.eval()
+
+    def infer() -> None:
+        with torch.inference_mode():
+            module(images)
+
+    return infer
+
+
+def _step(made: Architecture, batch: int) -> Callable[[], None]:
+    module, images = _built(made, batch)
+    optimiser = torch.optim.AdamW(module.train().parameters(), lr=1e-4)
     labels = torch.arange(batch) % made.classes
 
     def step() -> None:
         optimiser.zero_grad()
-        nn.functional.cross_entropy(module(x), labels).backward()  # type: ignore[no-untyped-call]
+        nn.functional.cross_entropy(module(images), labels).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
     return step
@@ -191,7 +219,7 @@ def table(folder: Path, metrics: Sequence[str], order: Sequence[str]) -> str:
     results = {
         name: json.loads((folder / "results" / f"{name}.json").read_text()) for name in order
     }
-    first = next(iter(results.values()))
+    first = next(iter(results.values()), {})
     head = ["network", "macs", "parameters"]
     for metric in metrics:
         words = metric.replace("_", " ")
@@ -204,18 +232,18 @@ def table(folder: Path, metrics: Sequence[str], order: Sequence[str]) -> str:
             difference = "" if result is first else _difference(values, by_seed(first, metric))
             cells += [_mean(values), difference, _of_test(result, metric)]
         rows.append(cells)
-    tables = [_markdown(head, rows)]
+    tables = [_markdown(head, rows)] if rows else []
     charts = [
         _chart(f"{metric.replace('_', ' ')} on validation",
                {name: by_seed(result, metric) for name, result in results.items()})
-        for metric in metrics
+        for metric in (metrics if results else ())
     ]  # fmt: skip
     times = folder / "results" / "times.json"
     if times.exists():
         timed = json.loads(times.read_text())["networks"]
         ratios = _ratios(timed)
         tables.append(_markdown(TIMED, _time_rows(timed, ratios)))
-        charts.append(_chart(f"{TIMED[-1]}, turn by turn", ratios, "a turn"))
+        charts.append(_chart("times the first's processor time", ratios, "a turn"))
     save_together(charts, folder.resolve().name, folder / "results.png")
     return "\n\n".join(tables)
 
@@ -301,6 +329,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     narrow.add_argument("--stem-stride", type=int)
     timed = verbs.add_parser("time")
     timed.add_argument("networks", nargs="+")
+    timed.add_argument("--inference", action="store_true", help="no training step")
     for name, default in (("resolution", None), ("classes", None), ("batch", 16), ("turns", 5)):
         timed.add_argument(f"--{name}", type=int, default=default)
     for verb in (data, narrow, timed):
@@ -309,8 +338,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for verb in (tabulated, executed):
         verb.add_argument("folder", type=Path)
     executed.add_argument("--data", type=Path, required=True)
-    tabulated.add_argument("--metrics", required=True)
-    tabulated.add_argument("--rows", required=True, help="results, the first is compared with")
+    tabulated.add_argument("--metrics", default="accuracy")
+    tabulated.add_argument("--rows", default="", help="results; they are compared with the first")
     act(parser.parse_args(arguments))
 
 
@@ -324,11 +353,20 @@ def act(given: argparse.Namespace) -> None:
         make_narrow(given.member, given.width, given.out, **sizes)
     elif given.verb == "time":
         images = {"resolution": given.resolution, "classes": given.classes}
-        time_steps(given.networks, given.out, batch=given.batch, turns=given.turns, **images)
+        time_steps(
+            given.networks,
+            given.out,
+            batch=given.batch,
+            turns=given.turns,
+            inference=given.inference,
+            **images,
+        )
     elif given.verb == "run":
         run(given.folder, given.data)
     else:
-        print(table(given.folder, given.metrics.split(","), given.rows.split(",")))
+        print(
+            table(given.folder, given.metrics.split(","), list(filter(None, given.rows.split(","))))
+        )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from PIL import Image
 
 from benchmarks import systems
+from nas import network
 from nas.commands.networks import architecture_of
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("se-condconv-cifar10",)
+NAMES = ("me-nest-ghost", "se-condconv")
 
 
 def jpeg(level: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -107,10 +109,25 @@ def test_commands_of_a_page_are_run_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_studys_table_is_that_of_its_results(name: str) -> None:
-    """The pages' tables follow from the results beside them, and each command was run."""
+def test_a_page_has_the_table_of_its_results(name: str, tmp_path: Path) -> None:
+    """The table of a page follows from the results beside it, to the last digit."""
     study = ROOT / "studies" / name
-    text = (study / "README.md").read_text()
-    trained = {words[words.index("--out") + 1]
-               for words in systems.commands(text) if words[:2] == ["nas", "train"]}  # fmt: skip
-    assert trained <= {path.stem for path in (study / "results").iterdir()}
+    shutil.copytree(study / "results", tmp_path / "results")
+    assert systems.table(tmp_path, [], []) in (study / "README.md").read_text()
+
+
+def test_networks_take_turns(tmp_path: Path) -> None:
+    """Each network has its turns of processor time, beside its cost; as a step and as inference."""
+    given = ["se_condconv_standard", "se_condconv_se"]
+    for inference in (False, True):
+        out = tmp_path / "times.json"
+        systems.time_steps(
+            given, out, batch=2, turns=2, inference=inference, resolution=8, classes=3
+        )
+        found = json.loads(out.read_text())
+        assert list(found["networks"]) == given
+        for name, row in found["networks"].items():
+            cost = network.cost(architecture_of(name).at(resolution=8, classes=3))
+            assert row["macs"] == cost.macs
+            assert len(row[systems.MEASURED]) == 2
+            assert min(row[systems.MEASURED]) > 0

@@ -62,8 +62,8 @@ def test_a_narrow_member_has_the_members_layers(tmp_path: Path) -> None:
     systems.make_narrow("mixnet_s_k5.7.9", 0.25, tmp_path / "n.json", resolution=32, stem_stride=1)
     narrow, whole = architecture_of(str(tmp_path / "n.json")), architecture_of("mixnet_s_k5.7.9")
     assert len(narrow.body) == len(whole.body)
-    assert [each.args.get("kernels") for each in narrow.body] == [
-        each.args.get("kernels") for each in whole.body
+    assert [dict(each.options).get("kernels") for each in narrow.body] == [
+        dict(each.options).get("kernels") for each in whole.body
     ]
     assert all(each.out_channels % 8 == 0 for each in narrow.body)
     assert sum(each.out_channels for each in narrow.body) < 0.4 * sum(

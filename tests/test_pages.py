@@ -9,7 +9,6 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.openapi.utils import get_openapi
-from search_kit import write_inputs
 from service_kit import Server, run_search, serving, submit
 from store_kit import ready
 
@@ -80,16 +79,6 @@ class Person:
     def __exit__(self, *_: object) -> None:
         self.client.close()
         self.api.close()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve an empty store, with one data root."""
-    folder = tmp_path_factory.mktemp("service")
-    (folder / "data").mkdir()
-    write_inputs(folder / "data")
-    with ready("sqlite", folder) as url, serving(url, folder, (folder / "data",)) as served:
-        yield served
 
 
 @pytest.fixture

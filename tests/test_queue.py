@@ -1,14 +1,12 @@
 """The service's rows: tokens, the queue of searches and its leases, uploads, who did what."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from store_kit import opened, ready
+from store_kit import opened
 from typer.testing import CliRunner, Result
 
 from nas.cli import app
@@ -20,20 +18,6 @@ from nas.store.store import Store
 from nas.store.tokens import Quotas, Token
 
 NEVER = -1.0  # seconds of a lease that is over at once
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Yield the URL of an empty store on each kind of database."""
-    with ready(request.param, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    """Yield the store itself."""
-    with opened(url) as made:
-        yield made
 
 
 def token(store: Store, **given: object) -> Token:

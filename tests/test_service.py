@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-from search_kit import write_inputs
 from service_kit import ROOT, SEARCH, Server, read_events, run_search, serving, submit, tiny
 from store_kit import ready
 
@@ -26,16 +25,6 @@ from nas.study import options
 
 Routes = list[tuple[str, str]]
 MET = {"search_id": "0123456789abcdef", "upload_id": "0123456789abcdef", "number": "0"}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve an empty store, with one data root."""
-    folder = tmp_path_factory.mktemp("service")
-    (folder / "data").mkdir()
-    write_inputs(folder / "data")
-    with ready("sqlite", folder) as url, serving(url, folder, (folder / "data",)) as served:
-        yield served
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -13,9 +13,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from search_kit import write_inputs
-from service_kit import SEARCH, Server, serving
-from store_kit import ready
+from service_kit import SEARCH, Server, serving_data
 
 from nas.service.api import submission
 from nas.service.api.access import Rate
@@ -30,12 +28,7 @@ expected-statuses = ["2xx", 400, 401, 403, 404, 409, 413, 422, 429]
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """Serve an empty store, at any rate."""
-    (tmp_path / "data").mkdir()
-    write_inputs(tmp_path / "data")
-    with (
-        ready("sqlite", tmp_path) as url,
-        serving(url, tmp_path, (tmp_path / "data",), rate=Rate(10_000, 10_000)) as served,
-    ):
+    with serving_data(tmp_path, rate=Rate(10_000, 10_000)) as served:
         yield served
 
 

@@ -213,7 +213,7 @@ def news(
 
 def _steady(data: Any) -> Any:
     """Return data without the times that pass by themselves."""
-    passing = ("seconds", "recent", "overall", "remaining", "idle", "workers")
+    passing = ("seconds", "recent", "overall", "remaining", "idle", "workers", "now", "elapsed")
     if not isinstance(data, dict):
         return data
     return {key: _steady(value) for key, value in data.items() if key not in passing}

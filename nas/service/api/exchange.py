@@ -10,8 +10,10 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from nas.commands._values import Value
 from nas.errors import UserError, unknown
 from nas.files.reading import parse_json
+from nas.report.tables import LINES, lines_to_json
 from nas.service.api.problems import MEDIA_TYPE, Fault, Problem, ProblemDetails, pointer
 
 LONGEST_BODY = 2**20  # bytes of a body of text
@@ -32,7 +34,10 @@ class Route(APIRoute):
             if wrong:
                 faults = [Fault(_unknown(name, known), parameter=name) for name in wrong]
                 raise Problem(422, faults[0].detail, kind="unknown-option", faults=faults)
-            return _tagged(request, await handle(request))
+            given = await handle(request)
+            if isinstance(given, ValueAnswer) and LINES in request.headers.get("Accept", ""):
+                given = given.with_lines()
+            return _tagged(request, given)
 
         return answer
 
@@ -100,6 +105,19 @@ Body = Annotated[Any, Depends(json_body)]
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return plain data as an answer."""
     return JSONResponse(value, status, dict(headers or {}))
+
+
+class ValueAnswer(JSONResponse):
+    """The plain data of a verb's value; a client that asks for it gets the lines too."""
+
+    def __init__(self, value: Value) -> None:
+        super().__init__(value.to_json(), headers={"Vary": "Accept"})
+        self.value = value
+
+    def with_lines(self) -> JSONResponse:
+        """Return the answer that has what people read beside the plain data."""
+        both = {"value": self.value.to_json(), "lines": lines_to_json(self.value.lines())}
+        return JSONResponse(both, headers={"Vary": "Accept"}, media_type=LINES)
 
 
 def takes(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,11 +9,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from nas.commands import logs as logging_verbs
+from nas.commands import search as searching
 from nas.commands import studies as verbs
 from nas.errors import NotFound, UserError
 from nas.service.api.events import look
-from nas.service.api.exchange import Route, answer, problems
-from nas.service.api.searches import LARGEST_PAGE, PAGE, Limit, SearchId, page, page_of, told
+from nas.service.api.exchange import Route, ValueAnswer, answer, problems
+from nas.service.api.searches import (
+    LARGEST_PAGE,
+    PAGE,
+    Limit,
+    SearchId,
+    page,
+    page_of,
+    told,
+    told_value,
+)
 from nas.service.api.service import Reader, Server
 from nas.store import queries
 
@@ -51,11 +61,11 @@ def trials(
     return page(request, [each.to_json() for each in found[:limit]], following)
 
 
-@router.get("/trials/{number}", name="trial", responses={200: told("The trial.", OBJECT)})
+@router.get("/trials/{number}", name="trial", responses={200: told_value("The trial.", OBJECT)})
 def trial(server: Server, token: Reader, search_id: SearchId, number: Number) -> Response:
     """Return one trial: its network, its numbers, its learning curve, verdicts on its exports."""
     study = server.study(token, search_id)
-    return answer(verbs.show(study, number, store=server.url).to_json())
+    return ValueAnswer(verbs.show(study, number, store=server.url))
 
 
 @router.get(
@@ -90,14 +100,14 @@ def curve(server: Server, token: Reader, search_id: SearchId, number: Number) ->
     return answer(verbs.show(study, number, store=server.url).to_json()["curve"])
 
 
-@router.get("/top", name="top", responses={200: told("The best first.", OBJECTS)})
+@router.get("/top", name="top", responses={200: told_value("The best first.", OBJECTS)})
 def top(server: Server, token: Reader, search_id: SearchId, n: Count = 5) -> Response:
     """Return the best trials of different networks."""
     study = server.study(token, search_id)
-    return answer(verbs.top(study, store=server.url, n=n).to_json())
+    return ValueAnswer(verbs.top(study, store=server.url, n=n))
 
 
-@router.get("/front", name="front", responses={200: told("The front.", OBJECT)})
+@router.get("/front", name="front", responses={200: told_value("The front.", OBJECT)})
 def front(
     server: Server,
     token: Reader,
@@ -106,10 +116,10 @@ def front(
 ) -> Response:
     """Return the trials that no other beats in metric and cost."""
     study = server.study(token, search_id)
-    return answer(verbs.front(study, cost=cost, store=server.url).to_json())
+    return ValueAnswer(verbs.front(study, cost=cost, store=server.url))
 
 
-@router.get("/rescore", name="rescore", responses={200: told("The ranks.", OBJECT)})
+@router.get("/rescore", name="rescore", responses={200: told_value("The ranks.", OBJECT)})
 def rescore(
     server: Server,
     token: Reader,
@@ -124,14 +134,14 @@ def rescore(
     ranks = verbs.rescore(
         study, target_flops=target_flops, w=w, objective=objective, n=n, store=server.url
     )
-    return answer(ranks.to_json())
+    return ValueAnswer(ranks)
 
 
-@router.get("/winner", name="winner", responses={200: told("The winner.", OBJECT)})
+@router.get("/winner", name="winner", responses={200: told_value("The winner.", OBJECT)})
 def winner(server: Server, token: Reader, search_id: SearchId) -> Response:
     """Return the best network so far with its finalists, and its metrics on the test split."""
     study = server.study(token, search_id)
-    return answer(verbs.winner(study, store=server.url).to_json())
+    return ValueAnswer(searching.found(study, store=server.url))
 
 
 @router.get(

@@ -1,6 +1,6 @@
 """What one change of the default recipe is worth, and whether `short` ranks networks as `whole`.
 
-    python -m benchmarks.recipe_tuning change --data FOLDER [--minutes 60]
+    python -m benchmarks.recipe_tuning change --data FOLDER [--minutes 60] [--only WORDS]...
     python -m benchmarks.recipe_tuning rank --data FOLDER [--minutes 60]
     python -m benchmarks.recipe_tuning balance --data FOLDER [--minutes 60]
 
@@ -41,6 +41,7 @@ from nas.data import DataSet, load
 from nas.data.dataset import content_hash, in_memory, share_of
 from nas.objective import Objective
 from nas.search_space.preflight import Subject, draw_near
+from nas.training.adaptation import GAP
 from nas.training.augmentations import OPERATIONS, off
 from nas.training.images import normalisation
 from nas.training.metrics import epoch_metrics
@@ -51,6 +52,7 @@ from nas.training.trainer import Control, EpochResult, predict, train
 RESULT = Path(__file__).parent / "results" / "recipe_tuning.json"
 SHOWN = ("loss", "accuracy", "auroc")
 KEPT = (*SHOWN, "balanced_accuracy")
+FEWER = 5  # epochs are so many times as long as a search's
 DRAWN, TARGET = 20, 500_000  # networks, and the macs that they are drawn near
 Row = dict[str, Any]
 
@@ -146,6 +148,18 @@ def _mixed(recipe: Recipe) -> Recipe:
     return replace(recipe, augmentation={**recipe.augmentation, "mixup": 0.2})
 
 
+def _adapting(recipe: Recipe) -> Recipe:
+    """Return the change to `whole` as it is now: an epoch is short again, since each adapts."""
+    return replace(
+        recipe,
+        epochs=recipe.epochs * FEWER,
+        epoch_updates=recipe.epoch_updates // FEWER,
+        warmup_epochs=recipe.warmup_epochs * FEWER,
+        label_smoothing=0.0,
+        augmentation={**recipe.augmentation, GAP: OPERATIONS[GAP].tuned},
+    )
+
+
 def _set(**values: Any) -> Change:
     return lambda recipe: replace(recipe, **values)
 
@@ -155,12 +169,13 @@ def _times(name: str, factor: float) -> Change:
 
 
 BASE, NONE = "whole", "nothing but the seed"
-BEFORE = ["loss.label_smoothing=0.1"]
+BEFORE = ["loss.label_smoothing=0.1", f"augmentation.{GAP}=0"]
 BEFORE_RANKS = [*BEFORE, "regularisation.batch_norm_images=0"]
 CHANGES: dict[str, Change] = {  # the most informative first
     BASE: lambda recipe: recipe,
     NONE: lambda recipe: replace(recipe, seed=recipe.seed + 100),
     "no label smoothing": _set(label_smoothing=0.0),
+    "no label smoothing, adapting augmentation": _adapting,
     "augmentation x 1.5": _augmented(1.5),
     "half the learning rate": _times("learning_rate", 0.5),
     "EMA of 0.995": _set(ema_decay=0.995),
@@ -235,7 +250,7 @@ class Training:
         return {name: round(float(np.mean([each[name] for each in found])), 5) for name in KEPT}
 
 
-def fewer_epochs(recipe: Recipe, factor: int = 5) -> Recipe:
+def fewer_epochs(recipe: Recipe, factor: int = FEWER) -> Recipe:
     """Return the same training in fewer and longer epochs, since each ends with a validation."""
     return replace(
         recipe,
@@ -265,7 +280,8 @@ def ranks(folder: Path) -> Iterator[Training]:
     for part, images in RANKED.items():
         data = divided(images, folder)
         subject = Subject(_space(images), data.in_channels, len(data.classes))
-        short = compose(data, "short", given={"seed": 0})  # each of its epochs may be a rung
+        # each epoch of `short` may be a rung
+        short = compose(data, "short", given={"seed": 0}, words=BEFORE[1:])
         whole = fewer_epochs(compose(data, BASE, given={"seed": 1}, words=BEFORE_RANKS))
         for number, values in enumerate(drawn(subject)):
             architecture = subject.decode(values)
@@ -362,12 +378,12 @@ def keep(rows: Sequence[Row]) -> None:
     os.replace(temporary, RESULT)
 
 
-def run(trainings: Iterator[Training], minutes: float) -> None:
-    """Train what is missing for as long as there is time."""
+def run(trainings: Iterator[Training], minutes: float, only: Sequence[str] = ()) -> None:
+    """Train what is missing, of the recipes `only` if any, for as long as there is time."""
     begun = time.monotonic()
     done = {(row["architecture_id"], row["recipe_hash"], row["recipe"]) for row in read()}
     for each in trainings:
-        if each.key in done:
+        if each.key in done or (only and each.recipe not in only):
             continue
         if time.monotonic() - begun > 60 * minutes:
             break
@@ -386,9 +402,10 @@ def main() -> None:
     parser.add_argument("what", choices=TRAININGS)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--only", action="append", default=[], help="recipes by their names")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    run(TRAININGS[options.what](options.data), options.minutes)
+    run(TRAININGS[options.what](options.data), options.minutes, options.only)
 
 
 if __name__ == "__main__":

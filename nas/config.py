@@ -14,6 +14,7 @@ from nas.data.layout import Patterns
 from nas.latency.table import LatencyTable
 from nas.objective import Objective
 from nas.pruners.ladder import DEFAULT, REDUCTION, Schedule, ladder
+from nas.samplers._lesson import Lesson
 from nas.search_space import Assignment, SearchSpace
 from nas.search_space.preflight import Subject
 from nas.store.dashboard import FOLDER
@@ -25,7 +26,7 @@ from nas.training.recipe_file import changed
 CACHE = ".cache"  # folder of resized images, beside the studies
 # These are stored only where they are given.
 IMAGES = ("groups", "include", "exclude", "forbid")  # how the images of the data are read
-LATER = (*IMAGES, "inherit", "unlabelled")
+LATER = (*IMAGES, "inherit", "unlabelled", "lessons")
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ class Config:
     track: tuple[str, ...] = ()  # trackers that hear of its trials
     unlabelled: str | None = None  # the folder of images without labels
     inherit: bool = False  # whether trials start from their nearest trained relative's weights
+    learn_from: tuple[str, ...] = ()  # the studies that were asked for as lessons
+    lessons: tuple[Lesson, ...] = ()  # of other studies, as they were when this one began
 
     def recipe_of(self, values: Assignment, turn: int = 0) -> Recipe:
         """Return an assignment's recipe: the study's, with the values that the space chooses.
@@ -181,7 +184,9 @@ class Config:
             "recipe": self.recipe.to_json(),
             "objective": self.objective.to_json(),
             "limits": self.limits.to_json(),
+            **({"lessons": [each.to_json() for each in self.lessons]} if self.lessons else {}),
             "features": list(self.features) or None,
+            "learn_from": list(self.learn_from) or None,
             "finals": self.finals and self.finals.to_json(),
             "finalists": [dict(values) for values in self.finalists] or None,
             **({"latency": self.latency.to_json()} if self.latency else {}),
@@ -205,6 +210,8 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "exclude": tuple,
     "forbid": tuple,
     "track": tuple,
+    "learn_from": tuple,
+    "lessons": lambda data: tuple(Lesson(**each) for each in data),
     "latency": LatencyTable.from_json,
     "finals": Finals.from_json,
     "finalists": tuple,

@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from service_kit import Server
+
+    from nas.store.store import Store
     from tests.ray_kit import Cluster
 
 ON_ONE_HEAD = ("test_executors", "test_tune", "test_ray")  # one process for them, and one Ray head
@@ -63,6 +67,33 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "a Ray head" if shares else file
 
     return ByFile(config, log)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of a store without studies, on each kind of database."""
+    from store_kit import ready
+
+    with ready(request.param, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def store(url: str) -> Iterator["Store"]:
+    """Open the store of `url`."""
+    from store_kit import opened
+
+    with opened(url) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
+    """Serve an empty store, with the tests' data below a data root."""
+    from service_kit import serving_data
+
+    with serving_data(tmp_path_factory.mktemp("service")) as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import uvicorn
 from search_kit import SPACE, nas_here, write_inputs
+from store_kit import ready
 
 from nas.search_space import load
 from nas.service.api.app import Serving, application
@@ -68,6 +69,18 @@ def serving(
         finally:
             server.should_exit = True
             thread.join(30)
+
+
+@contextmanager
+def serving_data(folder: Path, **how: Any) -> Iterator[Server]:
+    """Serve an empty store of a folder, with the tests' data below a data root."""
+    (folder / "data").mkdir()
+    write_inputs(folder / "data")
+    with (
+        ready("sqlite", folder) as url,
+        serving(url, folder, (folder / "data",), **how) as served,
+    ):
+        yield served
 
 
 def submit(client: httpx.Client, **changes: Any) -> str:

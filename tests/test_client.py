@@ -9,9 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from search_kit import write_inputs
-from service_kit import Server, run_taken, serving, take, tiny
-from store_kit import ready
+from service_kit import Server, run_taken, take, tiny
 
 import nas
 from nas.errors import Conflict, NasError, NotFound, StoreAway, UserError
@@ -21,16 +19,6 @@ from nas.store import tokens
 SMALL: dict[str, Any] = {
     "data": "tones.npz", "target_flops": "50k", "trials": 2, "epochs": 1, "finalists": 0,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve an empty store, with one data root."""
-    folder = tmp_path_factory.mktemp("service")
-    (folder / "data").mkdir()
-    write_inputs(folder / "data")
-    with ready("sqlite", folder) as url, serving(url, folder, (folder / "data",)) as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,7 @@ def test_scans_are_the_same_everywhere(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         levels = random.integers(300, 600, (8, 8)) + 400 * (number % 2)
         Image.fromarray(levels.astype(np.uint16)).save(path)
-    words = {"data": tmp_path / "scans", "epochs": 8, "trials": 1, "workers": 0}
+    words = {"data": tmp_path / "scans", "epochs": 40, "trials": 1, "workers": 0}
     best = result(nas_here("search", *arguments(tmp_path, **words), "--json"))["best"]
     assert best["test"]["accuracy"] == 1
     url = f"sqlite:///{tmp_path}/nas.db"
@@ -167,7 +167,7 @@ def test_a_class_that_an_archive_loses(tmp_path: Path, cache: Path) -> None:
     with zipfile.ZipFile(path, "w") as zipped:
         for each in root.rglob("*.png"):
             zipped.write(each, each.relative_to(tmp_path))
-        zipped.writestr("set/gray/1.heic", b"x")
+        zipped.writestr("set/gray/1.cr2", b"x")
     with pytest.raises(DataError, match=r"Every class needs images; gray/"):
         data.load(path, cache_dir=cache)
     path.write_bytes(path.read_bytes()[:-30])

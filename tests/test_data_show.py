@@ -37,7 +37,7 @@ def write_folder(root: Path) -> Path:
         size = (8, 8) if number < 30 else (20, 12)
         Image.fromarray(random.integers(0, 256, size, dtype=np.uint8)).save(path)
     (root / "cat" / "notes.txt").write_text("hello")
-    (root / "cat" / "photo.heic").write_bytes(b"x")
+    (root / "cat" / "photo.cr2").write_bytes(b"x")
     (root / "cat" / ".hidden.png").write_bytes(b"x")
     Image.new("L", (4, 4)).save(root / "cover.png")
     return root
@@ -61,7 +61,7 @@ def test_a_folder_is_told_whole(here: Path) -> None:
     assert found["left_out"] == {
         "not below a class": {"count": 1, "first": ["cover.png"]},
         ".txt": {"count": 1, "first": ["cat/notes.txt"]},
-        ".heic": {"count": 1, "first": ["cat/photo.heic"]},
+        ".cr2": {"count": 1, "first": ["cat/photo.cr2"]},
         "unreadable": {"count": 2, "first": ["cat/02.png", "dog/03.png"]},
     }
     assert found["sizes"] == {

@@ -1,5 +1,6 @@
 """Images that Pillow does not know: arrays, .raw of a given shape, slices of scanners; 16 bits."""
 
+import base64
 import gzip
 import io
 import shutil
@@ -21,6 +22,19 @@ from nas.errors import DataError, UnreadableImage, UserError
 
 Levels = np.ndarray[Any, np.dtype[Any]]
 Write = Callable[[Path, Levels], None]
+
+
+# 24 x 16 pixels: the upper half red, the lower one green and blue; by pillow-heif 1.4.
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAXxtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAA"
+    "AAAAAAAAAAACJpbG9jAAAAAERAAAEAAQAAAAABoAABAAAAAAAAAHkAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAAB"
+    "AABodmMxAAAAAA5waXRtAAAAAAABAAAA/GlwcnAAAADcaXBjbwAAAHVodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADw"
+    "NgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQApQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbqrprm4CGgwIAA"
+    "AAyAAAADAIRiAAEABkQBwXPBiQAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAAQAAAAChjbGFwAA"
+    "AAGAAAAAEAAAAQAAAAAf///9gAAAAC////0AAAAAIAAAAQcGl4aQAAAAADCAgIAAAAGGlwbWEAAAAAAAAAAQABBYEC"
+    "AwWEAAAAgW1kYXQAAAB1KAGvBPIbx4iAQlFUe/B6P/x79/4/zEuJyX5v//683/72Zhr2+6mHUYvNp27HfPXMmQ5alH"
+    "DSr3/B4vpV0BrjN3Q9YfgPoKWcnPHzGhkjHw/hNd3fdVcKH814SIYF+U+AdnH6R1BeW47BBmcDnIBbkye/s13T"
+)
 
 
 def slices(kind: str = "uint16", high: int = 4000) -> list[Levels]:
@@ -234,6 +248,38 @@ def test_arrays_that_lie(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((4, 4, 2)))
     with pytest.raises(UnreadableImage, match=r"needs the shape \(H, W\)"):
         read_image(tmp_path / "x.npy", 1, PixelReading())
+
+
+def test_photographs_of_phones(tmp_path: Path) -> None:
+    """HEIC is read in its colours; what is cut or damaged is refused by name."""
+    pytest.importorskip("pi_heif")
+    path = tmp_path / "photo.HEIC"
+    path.write_bytes(HEIC)
+    pixels = read_image(path, 3, PixelReading())
+    assert pixels.size == (24, 16)
+    for place, colour in (((12, 3), 0), ((3, 12), 1), ((20, 12), 2)):
+        assert int(np.argmax(pixels.getpixel(place))) == colour
+    for damaged in (HEIC[:-60], HEIC[:200], HEIC[:100] + bytes(40) + HEIC[140:]):
+        path.write_bytes(damaged)
+        with pytest.raises(UnreadableImage, match=r"photo\.HEIC"):
+            read_image(path, 3, PixelReading())
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_ends_early(tmp_path: Path, progressive: bool) -> None:
+    """It is refused although an end marker was put behind what is left; whole ones are read."""
+    noise = np.random.default_rng(0).integers(0, 255, (48, 40, 3), dtype=np.uint8)
+    kept = io.BytesIO()
+    Image.fromarray(noise).save(kept, "JPEG", progressive=progressive)
+    path, content = tmp_path / "x.jpg", kept.getvalue()
+    path.write_bytes(content)
+    assert read_image(path, 3, PixelReading()).size == (40, 48)
+    for share in (0.5, 0.9):
+        path.write_bytes(content[: int(share * len(content))] + b"\xff\xd9")
+        with pytest.raises(UnreadableImage, match="rows of the image are missing"):
+            read_image(path, 3, PixelReading())
+    path.write_bytes(content + b"rubbish behind the end")
+    assert read_image(path, 3, PixelReading()).size == (40, 48)
 
 
 def test_a_package_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

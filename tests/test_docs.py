@@ -14,8 +14,8 @@ seconds:
   first line. Files at s3:// lie in memory.
 
 Not run: `make` (its target must exist), `pip install` (its extra must exist), `. activate`,
-`.ci/run` and the dashboard's server (its store must open). `nas serve` and commands for a Ray head
-(`nas submit`, `nas jobs`, `ray`) are only parsed; other tests run such commands.
+`.ci/run` and the dashboard's server (its store must open). `nas serve`, commands with `--server`
+and those for a Ray head (`nas submit`, `nas jobs`, `ray`) are only parsed; other tests run them.
 """
 
 import ast
@@ -53,6 +53,7 @@ from nas.cli.jobs import read_search
 from nas.commands import networks
 from nas.latency import remote
 from nas.search_space import preflight
+from nas.service.remote import VERBS
 from nas.store import queries
 from nas.study import preparation, proposer
 from tests import ray_kit
@@ -241,6 +242,14 @@ def check_host(words: list[str]) -> None:
     assert remote.command(read.get("latency_host") or read["host"])
 
 
+def check_on_server(words: list[str]) -> None:
+    """Parse a command for a server, and check that a server has it."""
+    words = words[2:] if words[0] == "--token-file" else words
+    name = next(each for each in COMMANDS if words[: each.count(" ")] == each.split()[1:])
+    assert name.removeprefix("nas ") in VERBS
+    COMMANDS[name].make_context(name, words[name.count(" ") :])
+
+
 def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
     """Run or check one shell line of a document; see the module's docstring."""
     words = shlex.split(line, comments=True)
@@ -257,6 +266,8 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
             check_host(rest)
         case ["nas", *rest] if endless(rest):
             run_until_ctrl_c(rest)
+        case ["nas", "--server", _, *rest]:
+            check_on_server(rest)
         case ["nas", "serve", *options]:
             reading(app, "serve", options)
         case ["nas", "dashboard", *_]:

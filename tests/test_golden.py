@@ -18,7 +18,7 @@ from PIL import Image
 from search_kit import nas_here, result
 
 from nas import data, search_space
-from nas.training.recipes import compose, default_recipe
+from nas.training.recipes import compose
 
 HERE = Path(__file__).parent
 GOLDEN = json.loads((HERE / "golden.json").read_text())
@@ -32,6 +32,7 @@ MEMBERS = (
     *("se_condconv_cond_per_block", "se_condconv_cond_per_conv"),
 )
 OLD_EPOCHS = 60, 20  # the passes of the old default, over 64 images and over the digits
+FULL = "augmentation.overfitting=0"
 SPACE = """
 from nas.search_space import SearchSpace, block, choice, stage
 
@@ -70,7 +71,10 @@ def space_ids() -> dict[str, str]:
 
 
 def recipes(folder: Path) -> dict[str, str]:
-    """Return the old default recipes' hashes of the digits, of an .npz file and of a folder."""
+    """Return the old default recipes' hashes of the digits, of an .npz file and of a folder.
+
+    The old default's augmentation had its full strength in every epoch.
+    """
     random_ = np.random.RandomState(0)
     arrays = {}
     for split, count in (("train", 64), ("val", 16), ("test", 16)):
@@ -84,9 +88,10 @@ def recipes(folder: Path) -> dict[str, str]:
     hashes = {}
     for name in ("digits", str(folder / "noise.npz"), str(folder / "images")):
         images = data.load(name, cache_dir=folder / "cache")
-        hashes[images.name] = default_recipe(images, epochs=OLD_EPOCHS[name == "digits"]).hash
+        given = {"epochs": OLD_EPOCHS[name == "digits"], "seed": 0}
+        hashes[images.name] = compose(images, given=given, words=[FULL]).hash
         given = {"metric": "balanced_accuracy", "epochs": 7, "seed": 3}
-        balanced = compose(images, given=given, words=["loss.class_balance=0.0"])
+        balanced = compose(images, given=given, words=[FULL, "loss.class_balance=0.0"])
         hashes[f"{images.name} balanced"] = balanced.hash
     return hashes
 
@@ -148,6 +153,8 @@ def test_an_old_study_is_a_warm_start(old: list[str], tmp_path: Path) -> None:
         "--json",
         "--finalists",
         "0",
+        "--set",
+        FULL,
     ]
     found = result(nas_here("search", *words, *more, "--out", str(tmp_path / "studies"), *old))
     assert found["trials"]["reused"] == 4

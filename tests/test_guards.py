@@ -129,6 +129,30 @@ def test_images_that_teach_nothing() -> None:
         assert told in guards(Evidence(config=CONFIG, data=of))["alike"]
 
 
+def marked(columns: tuple[tuple[int, int], tuple[int, int]]) -> DataSet:
+    """Return two classes of noise with a bright mark, whose column is from a range of the class."""
+    sound = data()
+    pixels, labels = sound.splits["train"].images(8) // 4, sound.splits["train"].labels
+    rng = np.random.RandomState(0)
+    for image, label in zip(pixels, labels, strict=True):
+        row, column = rng.randint(0, 6), rng.randint(*columns[label])
+        image[row : row + 3, column : column + 3] = 250
+    splits = sound.splits | {"train": in_memory(pixels, labels)}
+    return replace(sound, splits=splits, fingerprint=str(columns))
+
+
+def test_left_and_right_are_told_where_images_are_mirrored() -> None:
+    """Two classes that a flip swaps are named; without the flip, or both alike mirrored, none."""
+    sides, middle = marked(((0, 2), (4, 6))), marked(((2, 4), (0, 6)))
+    upright = replace(CONFIG, recipe=replace(CONFIG.recipe, augmentation={"rotation": 20.0}))
+    told = guards(Evidence(config=CONFIG, data=sides))["mirrored"]
+    assert "images of 'no' and 'yes' look like the other class when they are mirrored" in told
+    assert "--forbid flip" in told
+    assert "mirrored" not in guards(Evidence(config=upright, data=sides))
+    assert "mirrored" not in guards(Evidence(config=CONFIG, data=middle))
+    assert "mirrored" not in guards(Evidence(config=CONFIG, data=data()))
+
+
 def test_noise_labels_are_within_chance_of_the_majority() -> None:
     """The best of 20 networks that guess is told in 19 of 20 studies, whatever the images' number.
 

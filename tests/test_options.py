@@ -42,6 +42,7 @@ BAD: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "latency_seconds": [(0.5, {"target_latency": "5ms"}), (float("inf"), {})],
     "sampler": [("tpo", {})],
     "warm_start": [("perhaps", {})],
+    "learn_from": [("", {}), ("s", {"sampler": "tpe"})],
     "prefilter": [("naswott", {})],
     "features": [("macs,x", {}), ("naswot", {"sampler": "tpe"})],
     "recipe": [("shrot", {}), ("missing.toml", {})],

@@ -14,7 +14,7 @@ from typing import Any
 import postgres_kit
 import pytest
 from search_kit import command, write_inputs
-from store_kit import opened, ready
+from store_kit import opened
 
 from nas.errors import StoreAway
 from nas.search_space import load
@@ -28,20 +28,6 @@ from nas.store.tokens import Token
 
 TRIALS = 4
 WAITED = 120.0  # seconds, on a busy machine
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Yield the URL of an empty store on each kind of database."""
-    with ready(request.param, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    """Yield the store itself."""
-    with opened(url) as made:
-        yield made
 
 
 @pytest.fixture

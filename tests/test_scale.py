@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from store_kit import opened, ready
+from store_kit import opened
 
 from benchmarks.scale.load import config, load
 from benchmarks.throughput import STUDY, check, untrained
@@ -40,13 +40,6 @@ HOT = [
     lambda connection, study: queries.tried(connection, study, 250),
     lambda connection, study: queries.rung_trials(connection, study, 250),
 ]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of a fresh store."""
-    with ready(request.param, tmp_path) as made:
-        yield made
 
 
 @contextmanager

@@ -470,3 +470,28 @@ def test_the_peers_are_optunas_own(tmp_path: Path) -> None:
     assert type(contenders.make("gp", 0, goal)) is GPSampler
     assert set(contenders.PEERS) <= set(contenders.names())
     assert (ROOT / "nas" / "samplers" / "nsga2.py").is_file()
+
+
+def test_a_lesson_is_a_search_on_another_table(tmp_path: Path) -> None:
+    """Taught by the very table, the first evaluation is one of the best; by noise it need not be.
+
+    The result says what was learnt from.
+    """
+    path, out = whole(tmp_path), tmp_path / "out.json"
+    words = f"--table {path} --learn-from {path} --samplers nas+lesson,nas+permuted --budgets 5"
+    assert main([*words.split(), "--seeds=2", f"--cache={tmp_path}/c", f"--json={out}"]) == 0
+    result = json.loads(out.read_text())
+    assert (result["learn_from"]["table"], result["learn_from"]["evaluations"]) == ("whole", 40)
+    taught = result["samplers"]["nas+lesson"]["evaluations_to_best_0.5_percent"]
+    assert taught["90th_percentile"]["value"] == 1
+    assert result["samplers"]["nas+permuted"]["seeds"] == 2
+
+
+def test_a_lesson_needs_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --learn-from, or with a table of other choices, there is nothing to learn."""
+    words = f"--table {whole(tmp_path)} --samplers nas+lesson --budgets 4 --seeds 1"
+    assert main(words.split()) == 2
+    assert "give --learn-from" in capsys.readouterr().err
+    other = write(tmp_path / "other.csv", [("x", 1, 2, 3)], choices=1)
+    assert main([*words.split(), "--learn-from", str(other)]) == 2
+    assert "no choice is one of whole too" in capsys.readouterr().err

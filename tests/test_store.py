@@ -1,14 +1,14 @@
 """The store as a database: URLs, opening, migrations, studies, what is recorded beside trials."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from store_kit import CONFIG, file_url, opened, point, proposal, ready
+from store_kit import CONFIG, file_url, opened, point, proposal
 from store_kit import trials as trials_of
 
 from nas.cost import Cost
@@ -16,13 +16,6 @@ from nas.errors import StoreError
 from nas.store import engine, queries
 from nas.store.schema import ARTIFACTS, RECIPES, VERSION_TABLE
 from nas.store.store import Store
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of a store without studies on each kind of database."""
-    with ready(request.param, tmp_path) as made:
-        yield made
 
 
 def test_opening_again_changes_nothing(url: str) -> None:
@@ -259,6 +252,56 @@ def test_of_equal_scores_the_cheapest_is_best(url: str) -> None:
             three = queries.best(connection, mine.info.id, 3)
     assert [info.cost.macs for info in best] == [20]
     assert [info.cost.macs for info in three] == [20, 30, 40]
+
+
+def test_reads_share_an_engine_until_the_store_is_another(url: str) -> None:
+    """Its SQL is compiled once; what changes is seen, another revision and lost tables are told."""
+    with opened(url) as store:
+        with queries.connect(url) as first, queries.connect(url) as second:
+            assert first.engine.pool is second.engine.pool
+            assert queries.studies(first) == []
+        store.create_study("s", CONFIG)
+        with queries.connect(url) as connection:
+            assert [study.name for study in queries.studies(connection)] == ["s"]
+        with store.write() as connection:
+            connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = 'future'"))
+        with pytest.raises(StoreError, match="newer nas"), queries.connect(url):
+            pass
+        with store.write() as connection:
+            connection.execute(sa.text(f"DROP TABLE {VERSION_TABLE}"))
+            connection.execute(sa.text("ALTER TABLE nas_studies RENAME TO others"))
+        with pytest.raises(StoreError, match="no nas tables"), queries.connect(url):
+            pass
+
+
+def test_another_file_of_the_name_is_read(tmp_path: Path) -> None:
+    """No connection to a file is kept: one that takes its place is read, a lost one is told."""
+    url = file_url(tmp_path)
+    for name in ("first", "second"):
+        with opened(url) as store:
+            store.create_study(name, CONFIG)
+        with queries.connect(url) as connection:
+            assert [study.name for study in queries.studies(connection)] == [name]
+        for file in tmp_path.glob("nas.db*"):
+            file.unlink()
+    with pytest.raises(StoreError, match="no such file"), queries.connect(url):
+        pass
+
+
+def test_a_forked_process_reads_by_itself(url: str) -> None:
+    """A child that was forked makes an engine of its own; the parent's connections stay whole."""
+    with opened(url) as store:
+        store.create_study("s", CONFIG)
+    with queries.connect(url) as connection:
+        ours = connection.engine.pool
+    if (child := os.fork()) == 0:
+        with queries.connect(url) as connection:
+            same = connection.engine.pool is ours
+            found = [study.name for study in queries.studies(connection)]
+        os._exit(0 if found == ["s"] and not same else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    with queries.connect(url) as connection:
+        assert [study.name for study in queries.studies(connection)] == ["s"]
 
 
 def test_reading_imports_little() -> None:

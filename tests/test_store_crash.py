@@ -20,7 +20,6 @@ from store_kit import (
     opened,
     point,
     proposal,
-    ready,
     scratch_database,
     spent,
     start_at,
@@ -36,13 +35,6 @@ from nas.store.store import Store
 from nas.store.trials import Trials
 
 SPAWN = multiprocessing.get_context("spawn")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of a store without studies on each kind of database."""
-    with ready(request.param, tmp_path) as made:
-        yield made
 
 
 def race(target: Callable[..., None], arguments: list[tuple[Any, ...]]) -> list[Any]:

@@ -1,24 +1,14 @@
 """Studies deleted in Optuna's dashboard: their ids come back, what they measured stays."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
-from store_kit import CONFIG, delete_study, opened, point, proposal, ready, spent, trials
+from store_kit import CONFIG, delete_study, opened, point, proposal, spent, trials
 
 from nas.errors import LostLease
 from nas.store import queries
 from nas.store.records import Lease
 from nas.store.schema import ARTIFACTS
 from nas.store.trials import Trials
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of a store without studies on each kind of database."""
-    with ready(request.param, tmp_path) as made:
-        yield made
 
 
 def leased(mine: Trials, name: str) -> Lease:

@@ -1,6 +1,8 @@
 """nas store init, check, upgrade, backup and copy: the verbs on a whole store."""
 
 import json
+import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -29,7 +31,7 @@ from typer.testing import CliRunner, Result
 
 from nas.cli import app
 from nas.errors import StoreError, UserError
-from nas.store import backup, checking, migrate, plain, queries
+from nas.store import backup, checking, migrate, places, plain, queries
 from nas.store.history import TABLES
 from nas.store.schema import (
     AUDIT,
@@ -44,13 +46,6 @@ from nas.store.schema import (
 from nas.store.store import Store
 
 OLD = Path(__file__).parent / "store_0001.sql"  # written by the nas of revision 0001
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of a store without studies on each kind of database."""
-    with ready(request.param, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -481,6 +476,11 @@ def test_a_store_of_a_newer_nas_is_refused_by_every_verb(tmp_path: Path) -> None
         assert run("check", "--store", url).exit_code == 1
 
 
+def not_writable(path: Path, mode: int, ask: Callable[[Path, int], bool] = os.access) -> bool:
+    """Answer as on a read-only medium."""
+    return mode != os.W_OK and ask(path, mode)
+
+
 def test_a_store_on_a_read_only_medium_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -489,10 +489,32 @@ def test_a_store_on_a_read_only_medium_is_read(
         with opened(url) as store:
             fill(store)
         before = sorted(tmp_path.iterdir())
-        monkeypatch.setattr("nas.store.dialects.os.access", lambda *_: False)
+        monkeypatch.setattr("nas.store.dialects.os.access", not_writable)
         kept = tmp_path / "elsewhere" / "kept.db"
         with queries.connect(url) as connection:
             assert len(queries.trials(connection, queries.study(connection, "s").id)) == 5
             assert sorted(tmp_path.iterdir()) == before
         backup.backup(url, kept)
         assert found(f"sqlite:///{kept}") == {}
+
+
+def test_a_store_on_a_read_only_medium_is_read_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a store that was copied while it was written to, what only the log has is read too."""
+    live, medium = tmp_path / "live", tmp_path / "medium"
+    live.mkdir()
+    medium.mkdir()
+    with opened(f"sqlite:///{live / 'nas.db'}") as store:
+        fill(store)
+        for name in ("nas.db", "nas.db-wal"):
+            shutil.copy(live / name, medium)
+    assert (medium / "nas.db-wal").stat().st_size
+    before, url = sorted(medium.iterdir()), f"sqlite:///{medium / 'nas.db'}"
+    monkeypatch.setattr("nas.store.dialects.os.access", not_writable)
+    with queries.connect(url) as connection:
+        assert len(queries.trials(connection, queries.study(connection, "s").id)) == 5
+        assert places.home(connection) == str(medium)
+    backup.backup(url, tmp_path / "kept.db")
+    assert found(f"sqlite:///{tmp_path / 'kept.db'}") == {}
+    assert sorted(medium.iterdir()) == before

@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,6 @@ from nas.store.store import Store
 from nas.study.contents import compare
 
 LADDER, PLAIN = 12, 10  # trials of a study with a ladder, of one without
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of a fresh store."""
-    with ready(request.param, tmp_path) as made:
-        yield made
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from store_kit import (
     opened,
     point,
     proposal,
-    ready,
     ready_file,
     scratch_database,
     trials,
@@ -45,20 +44,6 @@ from nas.store import queries
 from nas.store.store import Store
 from nas.store.trials import Trials
 from nas.study.progress import Progress, Run, progress
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Make an empty store of each kind."""
-    with ready(request.param, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    """Open it."""
-    with opened(url) as made:
-        yield made
 
 
 def look(store: Store, run: Run | None = None) -> Progress:

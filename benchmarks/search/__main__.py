@@ -15,21 +15,26 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 
 from benchmarks.search import contenders, summary, table
 from benchmarks.search.cache import Cache
 from benchmarks.search.goal import KINDS, Goal
+from benchmarks.search.oracle import lesson
 from benchmarks.search.run import Run, run
 from nas import quantities
 from nas.errors import UserError
+from nas.samplers._lesson import Lesson
+from nas.samplers._transfer import shared
 
+LESSON = 40  # evaluations of the search that is learnt from
 CACHE = Path("studies", ".cache", "search")
 
 
@@ -40,11 +45,17 @@ class Entry:
     sampler: str
     seeds: int
     budgets: list[int]
+    first: int = 0  # seed
 
     @property
     def last(self) -> int:
         """Return the number of evaluations of a run."""
         return max(self.budgets)
+
+    @property
+    def range(self) -> range:
+        """The seeds."""
+        return range(self.first, self.first + self.seeds)
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,13 @@ class Comparison:
     workers: int
     processes: int
     cache: Path
+    source: table.Table | None = None  # of the searches that lessons are of
+
+    @property
+    def before(self) -> "Comparison":
+        """The comparison that the lessons' searches are runs of: for the metric alone."""
+        assert self.source is not None
+        return replace(self, goal=Goal(self.source), workers=1, source=None)
 
 
 def whole_numbers(text: str, option: str) -> list[int]:
@@ -96,6 +114,8 @@ def read_options(options: argparse.Namespace) -> Comparison:
     if options.objective != "scalarised":
         target = None
     goal = Goal(table.read(options.table), options.objective, target)
+    source = table.read(options.learn_from) if options.learn_from else None
+    check_lessons(entries, goal.table, source)
     if goal.kind == "pareto":
         contenders.check_pareto(entry.sampler for entry in entries)
     if options.out:
@@ -107,7 +127,17 @@ def read_options(options: argparse.Namespace) -> Comparison:
         workers=options.workers,
         processes=options.processes,
         cache=Path(options.cache),
+        source=source,
     )
+
+
+def check_lessons(entries: list[Entry], target: table.Table, source: table.Table | None) -> None:
+    """Refuse lessons without a table, or of one that has no choice in common."""
+    for name in (e.sampler for e in entries if e.sampler in contenders.LEARNERS):
+        if source is None:
+            raise UserError(f"The sampler {name!r} learns from a table: give --learn-from.")
+        if not shared(target.choices, source.choices):
+            raise UserError(f"--learn-from {source.name}: no choice is one of {target.name} too.")
 
 
 def make_folder(out: Path) -> None:
@@ -122,28 +152,50 @@ def make_folder(out: Path) -> None:
 
 def runs_of(comparison: Comparison, entry: Entry) -> list[Run]:
     """Return a sampler's runs in the order of their seeds; those that are missing are made."""
-    cache = Cache(comparison.cache, comparison.goal, entry.sampler, comparison.workers)
+    goal, source = comparison.goal, ""
+    if entry.sampler in contenders.LEARNERS:
+        source = f"{comparison.before.goal.table.hash}:{LESSON}"
+    cache = Cache(comparison.cache, goal, entry.sampler, comparison.workers, source)
     found = cache.read(entry.last)
-    missing = [seed for seed in range(entry.seeds) if seed not in found]
+    missing = [seed for seed in entry.range if seed not in found]
     for seed, one in _made(comparison, entry, missing):
         cache.write(seed, entry.last, one)
         found[seed] = one
         print(f"{entry.sampler}: seed {seed}, {one.seconds:.1f} s", file=sys.stderr)
-    return [found[seed] for seed in range(entry.seeds)]
+    return [found[seed] for seed in entry.range]
+
+
+def lesson_of(comparison: Comparison, sampler: str, seed: int) -> Lesson | None:
+    """Return what a run of our sampler learns from: another table's search with the next seed.
+
+    Where it is to mislead, the scores of that table were permuted before that search.
+    """
+    if sampler not in contenders.LEARNERS:
+        return None
+    before, last = comparison.before, LESSON
+    if sampler == contenders.MISLED:
+        order = np.random.default_rng(seed).permutation(len(before.goal.table))
+        mixed = replace(before.goal.table, search=before.goal.table.search[order])
+        before = replace(before, goal=Goal(mixed))
+    else:
+        last = max(LESSON, *comparison.budgets)  # a run of the comparison on that table serves
+    taught = Entry(contenders.OURS, 1, [last], first=seed + 1)
+    return lesson(before.goal, runs_of(before, taught)[0].rows[:LESSON])
 
 
 def _made(comparison: Comparison, entry: Entry, seeds: Sequence[int]) -> Iterator[tuple[int, Run]]:
     search = partial(
         run, comparison.goal, entry.sampler, evaluations=entry.last, workers=comparison.workers
     )
+    learn = {seed: lesson_of(comparison, entry.sampler, seed) for seed in seeds}
     if comparison.processes == 1 or len(seeds) < 2:
         for seed in seeds:
-            yield seed, search(seed)
+            yield seed, search(seed, lesson=learn[seed])
         return
     pool_of = partial(ProcessPoolExecutor, mp_context=get_context("spawn"))
     quiet = optuna.logging.set_verbosity
     with pool_of(comparison.processes, initializer=quiet, initargs=(optuna.logging.ERROR,)) as pool:
-        waiting = {pool.submit(search, seed): seed for seed in seeds}
+        waiting = {pool.submit(search, seed, lesson=learn[seed]): seed for seed in seeds}
         for ended in as_completed(waiting):
             yield waiting[ended], ended.result()
 
@@ -158,6 +210,7 @@ def compare(comparison: Comparison) -> dict[str, Any]:
     }
     return {
         **summary.of_table(comparison.goal),
+        **summary.of_source(comparison.source, LESSON),
         "budgets": comparison.budgets,
         "workers": comparison.workers,
         "samplers": by_sampler,
@@ -187,6 +240,11 @@ def parser() -> argparse.ArgumentParser:
         "--samplers",
         default="tpe,random,evolution,local_search",
         help="names, a slow one as name:seeds:evaluations such as gp:15:100",
+    )
+    made.add_argument(
+        "--learn-from",
+        help="CSV file of the table whose search nas+lesson, and nas+permuted with its scores "
+        "permuted, learn from",
     )
     made.add_argument("--budgets", default="25,50,100,200", help="evaluations")
     made.add_argument("--seeds", type=int, default=50, help="number of runs, seeds 0, 1, ...")

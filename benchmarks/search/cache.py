@@ -22,6 +22,7 @@ class Cache:
     goal: Goal
     sampler: str
     workers: int = 1
+    source: str = ""  # what names the table that a lesson is of
 
     @property
     def path(self) -> Path:
@@ -31,7 +32,9 @@ class Cache:
 
     def key(self) -> dict[str, str | int]:
         """Return what all these runs share."""
+        taught = {"source": self.source} if self.source else {}
         return {
+            **taught,
             "table": self.goal.table.hash,
             "sampler": self.sampler,
             "version": contenders.version(self.sampler),

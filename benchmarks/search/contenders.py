@@ -14,8 +14,11 @@ from benchmarks.search import oracle, peers
 from benchmarks.search.goal import Goal
 from nas import samplers
 from nas.errors import UserError, unknown
+from nas.samplers._lesson import Lesson
 
 OURS = "nas"
+TAUGHT, MISLED = "nas+lesson", "nas+permuted"  # ours after a search on another table
+LEARNERS = TAUGHT, MISLED
 PEERS: dict[str, Callable[[int], BaseSampler]] = {
     "gp": lambda seed: GPSampler(seed=seed, warn_independent_sampling=False),
     "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
@@ -25,7 +28,7 @@ PEERS: dict[str, Callable[[int], BaseSampler]] = {
 
 def names() -> list[str]:
     """Return the names of all contenders."""
-    return sorted({*samplers.names(), *PEERS, *peers.NAMES})
+    return sorted({*samplers.names(), *PEERS, *peers.NAMES, *LEARNERS})
 
 
 def check(name: str) -> None:
@@ -35,8 +38,13 @@ def check(name: str) -> None:
     if name in peers.NAMES:
         peers.python()
     elif name not in PEERS:
-        samplers.get(name, seed=0)
+        samplers.get(_own(name), seed=0)
     version(name)
+
+
+def _own(name: str) -> str:
+    """Return the sampler of ours that a contender is."""
+    return OURS if name in LEARNERS else name
 
 
 def check_pareto(chosen: Iterable[str]) -> None:
@@ -46,13 +54,18 @@ def check_pareto(chosen: Iterable[str]) -> None:
             raise UserError(f"The sampler {name!r} works on one objective: not on pareto.")
 
 
-def make(name: str, seed: int, goal: Goal) -> BaseSampler:
-    """Make a contender for a table; ours is told what is known of it, which no score is part of."""
+def make(name: str, seed: int, goal: Goal, lesson: Lesson | None = None) -> BaseSampler:
+    """Make a contender for a table; ours is told what is known of it, which no score is part of.
+
+    A lesson is what another table's search has found.
+    """
     if name in PEERS:
         return PEERS[name](seed)
     if name in peers.NAMES:
         return peers.PeerSampler(name, seed, goal.table.distributions)
-    return oracle.sampler(goal, seed) if name == OURS else samplers.get(name, seed)
+    if _own(name) == OURS:
+        return oracle.sampler(goal, seed, lesson)
+    return samplers.get(name, seed)
 
 
 @cache
@@ -63,8 +76,8 @@ def version(name: str) -> str:
         for path in (peers.WORKER, peers.WANTED):
             digest.update(path.read_bytes())
     elif name not in PEERS:
-        files = _files(f"nas.samplers.{name}", set())
-        if name == OURS:
+        files = _files(f"nas.samplers.{_own(name)}", set())
+        if _own(name) == OURS:
             files.add(Path(__file__).with_name("oracle.py"))
         for path in sorted(files):
             digest.update(path.read_bytes())

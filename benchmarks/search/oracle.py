@@ -10,9 +10,11 @@ from optuna.trial import FrozenTrial
 
 from benchmarks.search.goal import Goal
 from nas.samplers._acquisition import Acquisition, Observation
-from nas.samplers._oracle import Assignment, Oracle, Preview
+from nas.samplers._lesson import Lesson
+from nas.samplers._oracle import Assignment, Oracle, Preview, Taught
 from nas.samplers._record import Record
 from nas.samplers._surrogate import Points
+from nas.samplers._transfer import Foresight, LessonModel
 from nas.samplers.nas import STARTUP, Candidates, NasSampler
 
 ROWS = 5_000  # of a pool that are candidates
@@ -41,6 +43,7 @@ class TableOracle:
         }
         self.rows, self._names, self.front = rows, names, front
         self.record = Record()
+        self.lessons: Sequence[Taught] = ()
         factors = factors if factors is not None else [1.0] * len(rows)
         costs = costs if costs is not None else [0.0] * len(rows)
         keys = [self._key(row) for row in rows]
@@ -59,6 +62,10 @@ class TableOracle:
     def change(self, values: Assignment, rng: random.Random) -> Assignment:  # noqa: ARG002
         """Draw a row: neighbours of a row need not be in the table."""
         return self.draw(rng)
+
+    def complete(self, values: Assignment, rng: random.Random) -> Assignment:
+        """Return a row that is in the table, for another one any."""
+        return values if self.look(values) is not None else self.draw(rng)
 
     def look(self, values: Assignment) -> Preview | None:
         """Preview at a row; None for an assignment that is not in the table."""
@@ -87,6 +94,13 @@ class WholeTable(TableOracle):
         others = [each for each in self.distributions[name].choices if each != values[name]]
         return {**values, name: rng.choice(others)}
 
+    def complete(self, values: Assignment, rng: random.Random) -> Assignment:
+        """Keep the choices that the table has; draw the others."""
+        return {
+            name: values[name] if values.get(name) in each.choices else rng.choice(each.choices)
+            for name, each in self.distributions.items()
+        }
+
 
 class PoolSampler(NasSampler):
     """Our sampler where nothing but the rows of a table can be proposed, each once."""
@@ -98,7 +112,7 @@ class PoolSampler(NasSampler):
 
     def candidates(
         self,
-        model: Acquisition,
+        model: Acquisition | Foresight,
         oracle: Oracle,
         observed: list[Observation],  # noqa: ARG002
         tried: set[Any],
@@ -133,7 +147,16 @@ def oracle(goal: Goal) -> TableOracle:
     return made
 
 
-def sampler(goal: Goal, seed: int) -> NasSampler:
-    """Return our sampler for a table, told the facts of it."""
+def lesson(goal: Goal, rows: Sequence[int]) -> Lesson:
+    """Return what a search on a goal's table has found in these rows: its seen metrics."""
+    table = goal.table
+    results = [(table.assignment(row), float(table.search[row])) for row in rows]
+    return Lesson.of(table.name, len(rows) - 1, table.choices, results)
+
+
+def sampler(goal: Goal, seed: int, learn: Lesson | None = None) -> NasSampler:
+    """Return our sampler for a table, told the facts of it, and a lesson where there is one."""
     known = oracle(goal)
+    if learn is not None:
+        known.lessons = [LessonModel(learn, known.distributions)]
     return PoolSampler(seed, known) if goal.table.is_pool else NasSampler(seed, oracle=known)

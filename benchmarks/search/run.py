@@ -16,6 +16,7 @@ from optuna.trial import Trial
 
 from benchmarks.search import contenders
 from benchmarks.search.goal import Goal
+from nas.samplers._lesson import Lesson
 
 VERSION = 1  # of this file's rules: results of another one are not reused
 PATIENCE = 200  # repeats in a row after which a sampler is called stuck
@@ -97,10 +98,18 @@ class _Search:
                 self.study._storage.set_trial_param(trial._trial_id, name, internal, distribution)
 
 
-def run(goal: Goal, sampler: str, seed: int, evaluations: int, *, workers: int = 1) -> Run:
+def run(
+    goal: Goal,
+    sampler: str,
+    seed: int,
+    evaluations: int,
+    *,
+    workers: int = 1,
+    lesson: Lesson | None = None,
+) -> Run:
     """Search until so many rows, or all, were evaluated, or nothing but repeats is proposed."""
     study = optuna.create_study(
-        sampler=contenders.make(sampler, seed, goal), directions=goal.directions
+        sampler=contenders.make(sampler, seed, goal, lesson), directions=goal.directions
     )
     search = _Search(goal, study, random.Random(f"table:{seed}"))
     limit = min(evaluations, len(goal.table))

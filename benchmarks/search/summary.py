@@ -12,6 +12,7 @@ import optuna
 from benchmarks.search import contenders, measures
 from benchmarks.search.goal import WEIGHT, Goal
 from benchmarks.search.run import Run
+from benchmarks.search.table import Table
 
 TARGETS = {"within_0.1_percent": measures.within, "best_0.5_percent": measures.top}
 
@@ -99,6 +100,13 @@ def of_table(goal: Goal) -> dict[str, Any]:
     return result
 
 
+def of_source(source: Table | None, evaluations: int) -> dict[str, Any]:
+    """Return what searches learn from; nothing where they do not."""
+    if source is None:
+        return {}
+    return {"learn_from": {"table": source.name, "hash": source.hash, "evaluations": evaluations}}
+
+
 def machine() -> dict[str, Any]:
     """Return what the times depend on."""
     return {
@@ -144,6 +152,9 @@ def _headline(result: Mapping[str, Any]) -> str:
     )
     if merged:
         text += f"; {merged:,} rows with the same choices as another were averaged"
+    if "learn_from" in result:
+        learnt = result["learn_from"]
+        text += f"; lessons of {learnt['evaluations']} evaluations on {learnt['table']}"
     if result["workers"] > 1:
         text += f"; {result['workers']} evaluations at a time"
     return f"{text}. Means and percentiles over seeds, [95 % interval]."

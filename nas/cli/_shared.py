@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import wraps
 from itertools import chain
 from types import NoneType, UnionType
 from typing import (
@@ -21,6 +22,7 @@ from typing import (
 import typer
 
 from nas.commands._options import Help, checked, parameters
+from nas.commands._values import Value
 from nas.errors import Interrupted, NasError, UserError, printable
 from nas.executors._processors import granted
 
@@ -48,16 +50,6 @@ Display = Callable[["Console"], AbstractContextManager[Callable[..., None]]]
 """Opens a page that is drawn again and again, and hands out the function that draws it."""
 
 
-class Value(Protocol):
-    """What a verb returns: it says itself to machines and to people."""
-
-    def to_json(self) -> Any:
-        """Return it as plain data."""
-
-    def lines(self) -> "Lines":
-        """Return the lines and tables that people read."""
-
-
 @runtime_checkable
 class Fallible(Protocol):
     """A value that may be a failure: the command prints it and ends with the error's exit code."""
@@ -80,19 +72,35 @@ def add(
     wanted = [key for key in ("say", "watch") if key in hints and not _is_option(hints[key][0])]
 
     @told_errors()
-    def run(*, json_: bool, **given: Any) -> None:
+    def run(*, context: typer.Context, json_: bool, **given: Any) -> None:
         words = {key: value for key, value in given.items() if value is not None}
         with callbacks(*wanted, display=display) as functions:
-            value = checked(verb)(**words, **functions)
+            if context.obj is None:
+                value = checked(verb)(**words, **functions)
+            else:
+                chosen = {k: v for k, v in words.items() if v != usual[k]}
+                value = context.obj.run(words_of(context), chosen, functions)
         _show(value, display, as_json=json_)
 
+    usual = {option.name: option.default for option in options}
     as_json = inspect.Parameter("json_", _KEYWORD, annotation=Json, default=False)
-    vars(run)["__signature__"] = inspect.Signature([*options, as_json])
+    vars(run)["__signature__"] = inspect.Signature([*options, as_json, _CONTEXT])
     text = inspect.cleandoc(verb.__doc__ or "").partition("\n\n")[0]
     group.command(name, help=text)(run)
 
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_CONTEXT = inspect.Parameter("context", _KEYWORD, annotation=typer.Context)
+
+
+def words_of(context: typer.Context) -> str:
+    """Return the words that call a command, without the program's."""
+    names: list[str] = []
+    at: Any = context
+    while at.parent is not None:
+        names.insert(0, at.info_name or "")
+        at = at.parent
+    return " ".join(names)
 
 
 def _is_option(hint: Any) -> bool:
@@ -130,8 +138,24 @@ def told_errors() -> Iterator[None]:
 
 
 def verb(function: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a command that prints for itself, so that its errors are told as all are."""
-    return told_errors()(function)
+    """Decorate a command that prints for itself, so that its errors are told as all are.
+
+    One that takes a `context` can run on a server; any other is refused there.
+    """
+    signature = inspect.signature(function)
+    if "context" in signature.parameters:
+        return told_errors()(function)
+
+    @told_errors()
+    @wraps(function)
+    def run(*, context: typer.Context, **given: Any) -> None:
+        if context.obj is not None:
+            context.obj.run(words_of(context), {}, {})
+        function(**given)
+
+    parameters = [each.replace(kind=_KEYWORD) for each in signature.parameters.values()]
+    vars(run)["__signature__"] = inspect.Signature([*parameters, _CONTEXT])
+    return run
 
 
 @contextmanager

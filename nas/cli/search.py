@@ -44,6 +44,7 @@ def search(
         str | None, typer.Option(help="TOML file of options; the command line wins.")
     ] = None,
     json_: Json = False,
+    context: typer.Context,
     **given: Any,
 ) -> None:
     """Search a space for the best network near a FLOPs or latency target, or go on searching."""
@@ -51,7 +52,10 @@ def search(
 
     asked = options.given(config, given)
     with callbacks("say", "watch", display=live_progress) as functions:
-        result = commands.search(**asked, **functions)
+        if context.obj is None:
+            result = commands.search(**asked, **functions)
+        else:
+            result = context.obj.run("search", asked, functions)
     show(result, as_json=json_)
 
 
@@ -62,13 +66,19 @@ def resume(
     *,
     study: Annotated[str, typer.Option(help="Name of the study.")],
     json_: Json = False,
+    context: typer.Context,
     **given: Any,
 ) -> None:
     """Go on with a study as it was configured."""
     from nas.commands import search as commands
 
-    with callbacks("watch", display=live_progress) as functions:
-        result = commands.resume(study, **given, **functions)
+    asked = {name: value for name, value in given.items() if value is not None}
+    if context.obj is None:
+        with callbacks("watch", display=live_progress) as functions:
+            result = commands.resume(study, **asked, **functions)
+    else:
+        with callbacks("say", "watch", display=live_progress) as functions:
+            result = context.obj.run("resume", {"study": study, **asked}, functions)
     show(result, as_json=json_)
 
 

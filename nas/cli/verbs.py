@@ -18,6 +18,7 @@ from nas.commands import (
     publish,
     recipe,
     report,
+    searches,
     space,
     store,
     studies,
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from nas.commands.watch import Reading
 
 app = typer.Typer()
+queued = typer.Typer(
+    help="List, pause, resume, cancel and delete the searches that were sent to the service.",
+    no_args_is_help=True,
+)
 spaces = typer.Typer(help="Look at, sample and check search spaces.", no_args_is_help=True)
 recipes = typer.Typer(
     help="List recipes, the ways of training a network; look into one, compare two.",
@@ -84,6 +89,11 @@ add(app, "evaluate", evaluate.evaluate, _counting)
 add(app, "predict", predict.predict, _counting)
 add(app, "cost", networks.cost)
 add(app, "scale", family.scale, live_progress)
+add(queued, "list", searches.listed)
+add(queued, "pause", searches.pause)
+add(queued, "resume", searches.resume)
+add(queued, "cancel", searches.cancel)
+add(queued, "delete", searches.delete)
 add(spaces, "list", space.spaces)
 add(spaces, "show", space.space_preflight)
 add(spaces, "sample", space.space_sample)

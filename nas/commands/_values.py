@@ -2,12 +2,22 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from nas.errors import NasError
 from nas.report.tables import Lines
 
 T = TypeVar("T")
+
+
+class Value(Protocol):
+    """What a verb returns: it says itself to machines and to people."""
+
+    def to_json(self) -> Any:
+        """Return it as plain data."""
+
+    def lines(self) -> Lines:
+        """Return the lines and tables that people read."""
 
 
 @dataclass(frozen=True)

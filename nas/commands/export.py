@@ -20,7 +20,7 @@ from nas.report import tables
 
 if TYPE_CHECKING:
     from nas.export import Exportable, ExportOptions
-    from nas.export.proof import Proof
+    from nas.export.verdict import Proof
     from nas.store.queries import StudyInfo, TrialInfo
     from nas.store.records import Evaluation, Metrics
 
@@ -223,6 +223,7 @@ def of_study(found: Found, names: Sequence[str], options: "ExportOptions", out: 
     from nas.store.store import Store as Writable
     from nas.study.data_facts import stored_or_loaded
     from nas.study.winner import facts_of, kept_weights, recipe_of, trained_weights
+    from nas.training.adaptation import SHARE, weakened
 
     config = Config.from_json(found.info.config)
     architecture, load = found.evaluation.architecture, cache(config.load_data)
@@ -241,6 +242,8 @@ def of_study(found: Found, names: Sequence[str], options: "ExportOptions", out: 
             raise
         notes = [f"The proof is on noise alone; the images are not at hand: {error}"]
     facts = facts_of(found.training, data, architecture, found.test, recipe.answer)
+    share = found.evaluation.metrics.get(SHARE) or 1.0
+    recipe = replace(recipe, augmentation=weakened(recipe.augmentation, share))
     exportable = Exportable(
         architecture, state, facts, options, images, found.info.metric, recipe, found.info.name
     )

@@ -51,11 +51,16 @@ def report_study(
     """Explain a study on one page that needs no network."""
     from nas.report.page import report_page
 
-    path = _checked(out, PAGE)
+    path = page_file(out)
     facts = _facts(name, study, store)
     with writing(path):
         write(path, report_page(facts).encode())
     return Explained("report", facts.study, path)
+
+
+def page_file(out: str) -> Path:
+    """Return the page to write; raises UserError for another ending, and where it can't be."""
+    return _checked(out, PAGE)
 
 
 def plot(
@@ -122,7 +127,7 @@ def compare(
 
     if len(studies) < 2 or len(set(studies)) < len(studies):
         raise UserError(f"Name two or more different studies, not {', '.join(studies) or 'none'}.")
-    path = None if out is None else _checked(out, PAGE)
+    path = None if out is None else page_file(out)
     facts = [_facts(name, None, store) for name in studies]
     differences = comparison.differences(facts)
     if path is not None:
@@ -144,9 +149,15 @@ def _checked(out: str, suffixes: Sequence[str]) -> Path:
 
 def _facts(name: str | None, study: str | None, store: str | None) -> "Overview":
     """Read the facts of the study that is named as a word or by --study; refuse two names."""
-    if name is not None and study is not None and name != study:
-        raise UserError(f"Name one study, not both {name!r} and --study {study!r}.")
+    name = one_name(name, study)
     from nas.study.overview import overview
 
     with reading(store) as connection:
-        return overview(connection, study_of(connection, name or study).name)
+        return overview(connection, study_of(connection, name).name)
+
+
+def one_name(name: str | None, study: str | None) -> str | None:
+    """Return the study that is named as a word or by --study; raises UserError for two names."""
+    if name is not None and study is not None and name != study:
+        raise UserError(f"Name one study, not both {name!r} and --study {study!r}.")
+    return name or study

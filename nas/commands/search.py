@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.commands._options import silent
-from nas.commands.studies import reading, top
-from nas.errors import Interrupted, NasError
+from nas.commands.studies import reading, study_of, top
+from nas.errors import Interrupted, NasError, NotStored
 from nas.files import held
-from nas.quantities import from_here, number
 from nas.report import tables
 from nas.study import options
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from nas.store.queries import Counts, StudyInfo, TrialInfo
     from nas.store.records import GuardWarning
     from nas.store.store import Store
+    from nas.study.outcome import Outcome
     from nas.study.preparation import Prepared
     from nas.study.progress import Watch
     from nas.study.winner import Best
@@ -40,7 +40,7 @@ class Study:
     name: str
     store: str = field(repr=False)  # it may have a password
     counts: "Counts"
-    winner: "Best | None"
+    winner: "Outcome | None"
     completed: bool
     failures: Mapping[str, int] = field(default_factory=dict)
     warnings: "Sequence[GuardWarning]" = ()
@@ -48,7 +48,9 @@ class Study:
     @property
     def best(self) -> "Best":
         """The winner; raises NasError where the search was stopped, or no trial was completed."""
-        if self.winner is None:
+        from nas.study.winner import Best
+
+        if not isinstance(self.winner, Best):
             why = "has no complete trial" if self.completed else "was stopped before its end"
             raise NasError(f"Study {self.name!r} {why}.")
         return self.winner
@@ -86,31 +88,29 @@ class Study:
             return
         from nas.study.progress import counts_line
 
-        best = self.winner
         yield f"trials: {counts_line(self.counts)}"
         yield from self.top(5).lines()
-        yield from best.ranking.lines()
+        yield from self.winner.lines()
         yield from map(tables.Remark, self.warnings)
-        names = ("accuracy", "balanced_accuracy", "auroc")
-        metrics = ", ".join(_with_spread(name, best) for name in names)
-        majority = number(best.test.get("majority_rate"))
-        yield f"test, looked at {best.test_looks}x: {metrics} (majority class {majority})"
-        if best.trial.latency_ms is not None:
-            here = "not here" if best.measured_ms is None else f"{best.measured_ms:.3g} ms"
-            yield f"latency: predicted {best.trial.latency_ms:.3g} ms, measured {here}"
-        if best.front:
-            yield from best.front.lines()
-        folder = best.code.parent.parent
-        for picture in ("search.png", "front.png") if best.front else ("search.png",):
-            yield f"picture: {from_here(folder / picture)}"
-        if (page := folder / "report.html").exists():
-            yield f"report: {from_here(page)}"
-        yield f"code: {from_here(best.code)}"
+        yield from self.winner.files()
 
 
-def _with_spread(name: str, best: "Best") -> str:
-    spread = best.test_spread.get(name)
-    return f"{name} {number(best.test.get(name))}" + (f" ± {spread:.3f}" if spread else "")
+def found(study: str | None = None, *, store: str | None = None) -> Study:
+    """Return what a study has found so far: its best network with its finalists.
+
+    Raises NotStored where no trial is complete.
+    """
+    from nas.store import queries
+    from nas.store.engine import resolve
+    from nas.study.outcome import outcome
+
+    with reading(url := resolve(store)) as connection:
+        info = study_of(connection, study)
+        if (winner := outcome(connection, info)) is None:
+            raise NotStored(f"Study {info.name!r} has no complete trial yet.")
+        counts = queries.counts(connection, info.id)
+        warnings = queries.warnings(connection, info.id)
+    return Study(info.name, url, counts, winner, True, warnings=warnings)
 
 
 @options.documented(options.declared(), by_position=3)

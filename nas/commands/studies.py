@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from nas.commands.watch import Reading
     from nas.store.queries import StudyInfo, TrialInfo
     from nas.store.records import CurvePoint, GuardWarning
-    from nas.study.finalists import Ranking
     from nas.study.progress import Progress
     from nas.study.ranking import Front, Rescored
 
@@ -34,16 +33,18 @@ def status(study: str | None = None, *, store: str | None = None) -> "Several[Pr
 
     with reading(store) as connection:
         infos = [queries.study(connection, study)] if study else queries.studies(connection)
-        return _statuses(progress(connection, info) for info in infos)
+        return statuses(progress(connection, info) for info in infos)
 
 
-def _statuses(statuses: "Iterable[Progress]", *, single: bool = False) -> "Several[Progress]":
+def statuses(read: "Iterable[Progress]", *, single: bool = False) -> "Several[Progress]":
+    """Return how far studies are as a value that says itself."""
+
     def text(shown: "Sequence[Progress]") -> tables.Lines:
         from nas.commands.watch import lines
 
         return (line for status in shown for line in lines(status))
 
-    return Several(statuses, text, single=single)
+    return Several(read, text, single=single)
 
 
 def status_or_watch(
@@ -62,11 +63,16 @@ def status_or_watch(
 
         every = watching.EVERY if every is None else every
         return watching.watch(names, store=store, every=every, until_done=until_done)
-    for option, given in (("--every", every is not None), ("--until-done", until_done)):
+    refuse_unwatched(every=every is not None, until_done=until_done)
+    read = [each for name in names or [None] for each in status(name, store=store)]
+    return statuses(read, single=len(names) == 1)
+
+
+def refuse_unwatched(*, every: bool, until_done: bool) -> None:
+    """Refuse options of --watch that are given without it."""
+    for option, given in (("--every", every), ("--until-done", until_done)):
         if given:
             raise UserError(f"{option} is for --watch; give --watch too.")
-    statuses = [each for name in names or [None] for each in status(name, store=store)]
-    return _statuses(statuses, single=len(names) == 1)
 
 
 def top(study: StudyName = None, *, store: Store = None, n: int = 5) -> "Several[TrialInfo]":
@@ -125,50 +131,10 @@ def top_or_front(
 
     Raises UserError for options that could have no effect beside the others.
     """
-    if pareto and n is not None:
-        raise UserError(f"--pareto shows the whole front; --n {n} is for the best by score.")
+    check_front(n, {"--cost": cost, "--out": out}, pareto=pareto)
     if pareto:
         return front(study, cost=cost or "macs", out=out, store=store)
-    for option, value in {"--cost": cost, "--out": out}.items():
-        if value is not None:
-            raise UserError(f"{option} {value} is for the front; give --pareto too.")
     return top(study, store=store, n=5 if n is None else n)
-
-
-@dataclass(frozen=True)
-class WinnerView:
-    """The best network of a study with its finalists; `test` has its metrics on the test split."""
-
-    ranking: "Ranking"
-    test: Mapping[str, float | None]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the winner, the finalists, the most accurate and the knee as plain data."""
-        ranked = self.ranking
-        return {
-            "best": ranked.winner.result() | {"test": dict(self.test)},
-            "finalists": [standing.to_json() for standing in ranked.finalists],
-            "accurate": ranked.accurate.result(),
-            "knee": ranked.knee.result(),
-        }
-
-
-def winner(study: str | None = None, *, store: str | None = None) -> WinnerView:
-    """Return the best network of a study so far, by its finalists where they are trained.
-
-    Raises StoreError where no trial is complete.
-    """
-    from nas.store import queries
-    from nas.study.finalists import ranking
-
-    with reading(store) as connection:
-        info = study_of(connection, study)
-        ranked = ranking(connection, info.name)
-        if ranked is None:
-            raise NotStored(f"Study {info.name!r} has no complete trial yet.")
-        looks = dict(queries.test_looks(connection, info.id))
-    handed_over = ranked.winner.trainings[0].evaluation_id
-    return WinnerView(ranked, looks.get(handed_over, {}))
 
 
 def rescore(
@@ -193,6 +159,15 @@ def rescore(
         info = study_of(connection, study)
         rescored = ranking.rescore(connection, info, target, objective, w)
     return replace(rescored, trials=rescored.trials[:n])
+
+
+def check_front(n: int | None, of_front: Mapping[str, str | None], *, pareto: bool) -> None:
+    """Refuse options that could have no effect beside --pareto, or without it."""
+    if pareto and n is not None:
+        raise UserError(f"--pareto shows the whole front; --n {n} is for the best by score.")
+    for option, value in of_front.items():
+        if value is not None and not pareto:
+            raise UserError(f"{option} {value} is for the front; give --pareto too.")
 
 
 @dataclass(frozen=True)

@@ -81,15 +81,25 @@ def watch(
     It never ends, or with `until_done` when each study's budget is spent and nobody is at work. A
     database that goes away for a while is asked again; the first reading raises StoreError.
     """
+    names: Sequence[str | None] = studies or [None]
+    return readings(
+        lambda: [each for name in names for each in commands.status(name, store=store)],
+        every=every,
+        until_done=until_done,
+    )
+
+
+def readings(
+    read: Callable[[], Sequence[Progress]], *, every: float = EVERY, until_done: bool = False
+) -> Iterator[Reading]:
+    """Yield what `read` returns every so many seconds; see `watch`."""
     if not every >= SHORTEST:
         raise UserError(f"--every is a number of seconds of at least {SHORTEST}, not {every}.")
-    names: Sequence[str | None] = studies or [None]
     last: Reading | None = None
     while True:
         began = time.monotonic()
         try:
-            read = [each for name in names for each in commands.status(name, store=store)]
-            last = Reading(datetime.now(UTC), tuple(read))
+            last = Reading(datetime.now(UTC), tuple(read()))
         except StoreError as error:
             if last is None:
                 raise

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import simplejpeg
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
@@ -69,6 +70,19 @@ def bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
     step = max(1, BAND // image.width)
     for top in range(0, image.height, step):
         yield top, image.crop((0, top, image.width, min(top + step, image.height)))
+
+
+def check_end(content: bytes, image: ImageFile) -> None:
+    """Refuse a JPEG whose data end before its last row, though it has an end marker.
+
+    libjpeg paints the rest, and Pillow does not pass on its warning.
+    """
+    if image.format in ("JPEG", "MPO"):
+        try:
+            simplejpeg.decode_jpeg(content, "GRAY", fastdct=True, min_factor=8, strict=True)
+        except ValueError as error:
+            if "premature end" in str(error):
+                raise DataError("rows of the image are missing") from None
 
 
 def check_rows(content: bytes, image: Image.Image) -> None:

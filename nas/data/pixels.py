@@ -252,6 +252,7 @@ def _read(content: bytes) -> _Decoded:
         if is_deep:
             image_files.check_pixels(opened, 3)
         opened.load()
+        image_files.check_end(content, opened)
         image_files.check_rows(content, opened)
         ImageOps.exif_transpose(opened, in_place=True)
     image: Image.Image = opened

@@ -27,6 +27,7 @@ from nas.training import (
     schedules,
     trainer,
 )
+from nas.training.adaptation import GAP
 from nas.training.augmentations import OPERATIONS, Augmentation
 from nas.training.recipe import Recipe, declared
 
@@ -87,6 +88,11 @@ DIFFERENCES: Mapping[str, Callable[[Any], str]] = {
     ),
 }
 """The settings that the script leaves out, each told by its value."""
+
+AS_LAST = (
+    "Images are changed as much as in the last epoch of the training that was handed over; before,"
+    " that followed from how much the network over-fitted."
+)
 
 OPERATION_CODE: Mapping[str, Callable[[Augmentation], list[str]]] = {
     "_affine": lambda s: [_affine(s)],
@@ -362,6 +368,8 @@ def differences(recipe: Recipe) -> list[str]:
         for name, say in DIFFERENCES.items()
         if name == "metric" or getattr(recipe, name) != usual[name]
     ]
+    if GAP in recipe.augmentation:
+        told.append(AS_LAST)
     return [
         "Orders of images and random changes are drawn alike, by other random numbers.",
         "Images are standardised by the mean and deviation of `model.py`, of the search's data.",

@@ -10,9 +10,9 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,42 +23,11 @@ from torch import Tensor
 
 from nas.errors import NasError, UserError
 from nas.export import Exportable, ExportOptions, get, graph
-from nas.quantities import from_here
+from nas.export.verdict import Proof
 
 BATCHES = (1, 3)  # images at once, of noise
 REAL = 8  # images of the data's train split
 RUNS, SECONDS = 21, 0.5  # of a latency, at most
-
-
-@dataclass(frozen=True)
-class Proof:
-    """The verdict on a file: the largest difference of its outputs, relative to the largest output.
-
-    `tolerance` is the most that is allowed; None where `stated` has the numbers that decided.
-    `runtime` is what ran the file; `real_images` counts the images of the data among its inputs.
-    `latency_ms` is the median time of one image here, by the runtime with its own threads. With a
-    `failure` there is no file.
-    """
-
-    format: str
-    runtime: str
-    tolerance: float | None
-    path: Path | None = None
-    verified: float | None = None
-    real_images: int = 0
-    latency_ms: float | None = None
-    stated: Mapping[str, Any] = field(default_factory=dict)
-    failure: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        path = None if self.path is None else from_here(self.path)
-        return {**self.verdict(), "path": path}
-
-    def verdict(self) -> dict[str, Any]:
-        """Return plain data without the path, which is one machine's."""
-        plain = {name: value for name, value in vars(self).items() if name != "path"}
-        return {**plain, "stated": dict(self.stated)}
 
 
 def check_formats(names: Sequence[str], options: ExportOptions) -> None:

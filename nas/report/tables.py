@@ -59,6 +59,41 @@ def _text(cell: object) -> "Text":
 
 
 Lines = Iterable[str | Table]
+LINES = "application/vnd.nas.lines+json"  # the type of a verb's plain data with its lines
+
+
+def lines_to_json(lines: Lines) -> list[Any]:
+    """Return lines as plain data, for a machine that prints them as they would be printed here.
+
+    A line is a text, a remark or a table an object; so is a cell that is printed in red.
+    """
+    return [_plain_line(line) for line in lines]
+
+
+def _plain_line(line: str | Table) -> Any:
+    if isinstance(line, Table):
+        rows = [[_plain_cell(cell) for cell in row] for row in line.rows]
+        return {"columns": list(line.columns), "rows": rows, "title": line.title}
+    return {"remark": str(line)} if isinstance(line, Remark) else str(line)
+
+
+def _plain_cell(cell: object) -> Any:
+    return {"alarm": str(cell)} if isinstance(cell, Alarm) else str(cell)
+
+
+def lines_from_json(plain: Iterable[Any]) -> list[str | Table]:
+    """Read what `lines_to_json` has written; raises LookupError, TypeError."""
+    return [_line(each) for each in plain]
+
+
+def _line(plain: Any) -> str | Table:
+    if isinstance(plain, str):
+        return plain
+    if "remark" in plain:
+        return Remark(plain["remark"])
+    rows = [[Alarm(cell["alarm"]) if isinstance(cell, dict) else cell for cell in row]
+            for row in plain["rows"]]  # fmt: skip
+    return Table(plain["columns"], rows, plain["title"])
 
 
 def top_table(trials: "Sequence[TrialInfo]", metric: str) -> Table:

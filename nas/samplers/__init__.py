@@ -80,9 +80,12 @@ def propose(space: "SearchSpace", study: Any, sampler: "BaseSampler") -> dict[st
     return values
 
 
-def expected(sampler: "BaseSampler") -> dict[str, float]:
-    """Return what a sampler expects of its last proposal, as attributes of the trial."""
+def expected(sampler: "BaseSampler") -> dict[str, Any]:
+    """Return what a sampler expects of its last proposal, and why, as attributes of the trial."""
+    found: dict[str, Any] = {}
     prediction = getattr(sampler, "last_prediction", None)
-    if prediction is None:
-        return {}
-    return {"predicted_mean": prediction.mean, "predicted_spread": prediction.spread}
+    if prediction is not None:
+        found = {"predicted_mean": prediction.mean, "predicted_spread": prediction.spread}
+    if learnt := getattr(sampler, "last_learnt", None):
+        found["learnt_from"] = learnt
+    return found

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,14 @@ from optuna.distributions import CategoricalDistribution
 from scipy.special import ndtr
 
 from nas import pareto
-from nas.samplers._oracle import Assignment, Preview
+from nas.samplers._oracle import Assignment, Preview, Taught
 from nas.samplers._surrogate import FITTED, Floats, Points, Surrogate
 
 OUTLIER = 2.0  # spreads under the median from which a score is taken for an outlier
 CAPS = (120, 60, 70)  # of the trials that the model sees: best, most recent, any others
 EDGE = 0.1  # of the scale of costs, by which a front's last step is longer than the dearest
 FARTHEST = 2.0  # standard deviations at which a description is cut off, since it is extrapolated
+SLOPE = 0.5  # of this study's spreads to one of a lesson's: expected before there are trials
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,17 @@ class Encoder:
 
     A choice has a column per value and one for not existing. Of choices with equal options, each
     option is counted: the number of layers that are skipped, say. With `described`, the previews'
-    own numbers stand before these counts.
+    own numbers stand before these counts. The expectations of the `lessons` stand last, unscaled.
     """
 
     def __init__(
-        self, distributions: Mapping[str, CategoricalDistribution], *, described: bool = False
+        self,
+        distributions: Mapping[str, CategoricalDistribution],
+        *,
+        described: bool = False,
+        lessons: Sequence[Taught] = (),
     ) -> None:
-        self.described = described
+        self.described, self.lessons = described, lessons
         self.distributions = {n: d for n, d in distributions.items() if not d.single()}
         owner: list[int] = []
         self.starts: dict[str, int] = {}
@@ -75,9 +80,35 @@ class Encoder:
         ]
         width = len(looks[0].numbers) if looks and self.described else 0
         described = np.array([look.numbers[:width] for look in looks], dtype=float)
-        numbers = np.column_stack([described.reshape(len(looks), width), *counts])
-        group = np.append(np.arange(width), np.full(len(counts), width)).astype(np.intp)
-        return Points(values, numbers, self.owner, group)
+        expected = [lesson.expect(assignments) for lesson in self.lessons]
+        numbers = np.column_stack([described.reshape(len(looks), width), *counts, *expected])
+        own = width + bool(counts) + np.arange(len(expected))
+        group = np.concatenate([np.arange(width), np.full(len(counts), width), own])
+        return Points(values, numbers, self.owner, group.astype(np.intp))
+
+    def scaling(self, numbers: Floats) -> "Scaling":
+        """Return how numbers (n, descriptors) are scaled: those of lessons stay as they are."""
+        centre, scale = numbers.mean(axis=0), np.maximum(numbers.std(axis=0), 1e-9)
+        farthest = np.full(len(centre), FARTHEST)
+        slopes = np.zeros(len(centre))
+        if count := len(self.lessons):
+            centre[-count:], scale[-count:], farthest[-count:] = 0.0, 1.0, np.inf
+            slopes[-count:] = SLOPE / count
+        return Scaling(centre, scale, farthest, slopes)
+
+
+class Scaling(NamedTuple):
+    """What numbers (n, descriptors) are scaled by and cut off at, and their slopes' prior means."""
+
+    centre: Floats
+    scale: Floats
+    farthest: Floats
+    slopes: Floats
+
+    def of(self, points: Points) -> Points:
+        """Return points with scaled numbers."""
+        numbers = (points.numbers - self.centre) / self.scale
+        return points._replace(numbers=np.clip(numbers, -self.farthest, self.farthest))
 
 
 class Acquisition:
@@ -104,35 +135,35 @@ class Acquisition:
         scores = np.array([each.score for each in observations]) / scaling * factors
         extra = np.array([each.extra for each in observations]) / scaling**2
         points = encoder.encode([each.values for each in observations], looks)
-        self.centre = points.numbers.mean(axis=0)
-        self.scale = np.maximum(points.numbers.std(axis=0), 1e-9)
-        points = self._scaled(points)
+        self.scaling = encoder.scaling(points.numbers)
+        points = self.scaling.of(points)
         fitted = sorted(capped(scores, (FITTED // 2, FITTED // 4, FITTED // 4), rng))
-        self.surrogate = Surrogate(points, levelled(scores) / factors, extra, fitted)
+        targets, slopes = levelled(scores) / factors, self.scaling.slopes
+        self.surrogate = Surrogate(points, targets, extra, fitted, slopes)
         means = self.surrogate.predict(points)[0] * factors
         whole = np.array([each.whole for each in observations])
         whole = whole if whole.any() else np.full(len(whole), True)
         self.best = float(means[whole].max())
         self.stairs = stairs(np.array([look.cost for look in looks])[whole], means[whole])
         if pending:
-            self.surrogate.believe(self._points(*zip(*pending, strict=True)))
+            waiting = encoder.encode(*zip(*pending, strict=True))
+            self.surrogate.believe(self.scaling.of(waiting))
 
     def _factors(self, looks: Sequence[Preview]) -> Floats:
         """Return what the metric is multiplied by to be improved: 1 where the aim is a front."""
         return np.array([1.0 if self.is_front else look.factor for look in looks])
 
-    def _scaled(self, points: Points) -> Points:
-        numbers = np.clip((points.numbers - self.centre) / self.scale, -FARTHEST, FARTHEST)
-        return points._replace(numbers=numbers)
-
-    def _points(self, assignments: Sequence[Assignment], looks: Sequence[Preview]) -> Points:
-        return self._scaled(self.encoder.encode(assignments, looks))
+    def learnt(self) -> dict[str, float]:
+        """Return how much each lesson counts, by its study; see `Surrogate.learnt`."""
+        studies = [lesson.study for lesson in self.encoder.lessons]
+        worth = self.surrogate.learnt()[len(self.scaling.slopes) - len(studies) :]
+        return dict(zip(studies, worth.tolist(), strict=True))
 
     def improvement(
         self, points: Points, looks: Sequence[Preview]
     ) -> tuple[Floats, Floats, Floats]:
         """Return each candidate's worth (for sorting), and its metric's mean and spread."""
-        mean, spread = self.surrogate.predict(self._scaled(points))
+        mean, spread = self.surrogate.predict(self.scaling.of(points))
         if self.is_front:
             costs = np.array([look.cost for look in looks])
             return self._beyond_front(mean, spread, costs), mean, spread

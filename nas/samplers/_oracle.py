@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
 
 from nas.samplers._history import choices_of
-from nas.samplers._record import Record
+from nas.samplers._record import Floats, Record
 
 Assignment = Mapping[str, Any]
 RECENT = 200  # trials that show which parameters exist when
@@ -33,14 +33,31 @@ class Preview(NamedTuple):
     cost: float = 0.0
 
 
+class Taught(Protocol):
+    """A model of another study: `LessonModel` in `_transfer.py`."""
+
+    study: str
+    assignments: Sequence[Assignment]  # of its trials
+
+    def expect(self, assignments: Sequence[Assignment]) -> Floats:
+        """Return the metric that each assignment would have there, in spreads from the mean."""
+
+    def metric(self, expected: Floats) -> Floats:
+        """Return the metric of what was expected in spreads."""
+
+
 class Oracle(Protocol):
     """The questions of a sampler.
 
     With `front` the sampler improves the front of metric and cost instead of the best score.
-    `record` holds the study's trials between two proposals.
+    `record` holds the study's trials between two proposals, `lessons` the models of other studies.
     """
 
     record: Record
+
+    @property
+    def lessons(self) -> Sequence[Taught]:
+        """The models of other studies; none by default."""
 
     distributions: Mapping[str, CategoricalDistribution]
     front: bool
@@ -50,6 +67,9 @@ class Oracle(Protocol):
 
     def change(self, values: Assignment, rng: random.Random) -> Assignment:
         """Change one active parameter."""
+
+    def complete(self, values: Assignment, rng: random.Random) -> Assignment:
+        """Keep the values of an assignment that exist here; draw the others."""
 
     def look(self, values: Assignment) -> Preview | None:
         """Preview a candidate; None for an assignment that is foreign to the oracle."""
@@ -72,6 +92,7 @@ class StudyOracle:
     """
 
     front = False
+    lessons: Sequence[Taught] = ()
 
     def __init__(
         self,
@@ -96,18 +117,20 @@ class StudyOracle:
             ancestors.append(parent)
         return len(ancestors)
 
-    def _complete(self, values: Assignment, rng: random.Random) -> dict[str, Any]:
+    def complete(self, values: Assignment, rng: random.Random) -> dict[str, Any]:
+        """Keep the values of choices that exist; draw the others."""
         completed: dict[str, Any] = {}
         for name, distribution in self.distributions.items():
             parent, absent = self.parents.get(name, ("", frozenset()))
             if parent and (parent not in completed or completed[parent] in absent):
                 continue
-            completed[name] = values[name] if name in values else rng.choice(distribution.choices)
+            known = name in values and values[name] in distribution.choices
+            completed[name] = values[name] if known else rng.choice(distribution.choices)
         return completed
 
     def draw(self, rng: random.Random, *, near_target: bool = False) -> Assignment:  # noqa: ARG002
         """Draw parameter by parameter, each uniformly; there is no target."""
-        return self._complete({}, rng)
+        return self.complete({}, rng)
 
     def change(self, values: Assignment, rng: random.Random) -> Assignment:
         """Change one choice to any of its other values."""
@@ -117,7 +140,7 @@ class StudyOracle:
             return values
         name = rng.choice(free)
         other = rng.choice([each for each in choices[name].choices if each != values[name]])
-        return self._complete({**values, name: other}, rng)
+        return self.complete({**values, name: other}, rng)
 
     def look(self, values: Assignment) -> Preview:
         """Return the key: the parameters themselves."""

@@ -2,7 +2,8 @@
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution
@@ -11,7 +12,8 @@ from optuna.trial import FrozenTrial
 from nas.architecture import Architecture, candidate_key
 from nas.cost import Limits
 from nas.objective import Objective
-from nas.samplers._oracle import Assignment, Preview
+from nas.samplers._lesson import Lesson
+from nas.samplers._oracle import Assignment, Preview, Taught
 from nas.samplers._record import Record
 from nas.search_space.preflight import Subject, draw_near, repair
 
@@ -21,7 +23,8 @@ REMEMBERED = 50_000  # previews
 class SpaceOracle:
     """Knows architectures: the canonical one, its cost, the cost's part in the score, the limits.
 
-    `features`, where given, measure proxies, which take longer than counting a cost.
+    `features`, where given, measure proxies, which take longer than counting a cost; `learn` from
+    these lessons of other studies.
     """
 
     def __init__(
@@ -30,8 +33,11 @@ class SpaceOracle:
         limits: Limits,
         objective: Objective,
         features: Callable[[Architecture], tuple[float, ...]] | None = None,
+        *,
+        learn: Sequence[Lesson] = (),
     ) -> None:
         self.subject, self.objective, self.features = subject, objective, features
+        self.learn = learn
         self.front = objective.kind == "pareto"
         self.limits = limits.tightest(subject.space.limits)
         self.parameters = subject.space.parameters()
@@ -40,6 +46,13 @@ class SpaceOracle:
         }
         self.record = Record()
         self._looks: dict[tuple[tuple[str, Any], ...], Preview] = {}
+
+    @cached_property
+    def lessons(self) -> Sequence[Taught]:
+        """The models of the lessons, each fitted once."""
+        from nas.samplers._transfer import LessonModel
+
+        return [LessonModel(each, self.distributions) for each in self.learn]
 
     def draw(self, rng: random.Random, *, near_target: bool = False) -> Assignment:
         """Draw an assignment, cut down to the limits where they can be kept."""
@@ -58,12 +71,16 @@ class SpaceOracle:
             return values
         changed = rng.choice(free)
         others = [choice for choice in changed.choices if choice != values[changed.name]]
-        wanted = {**values, changed.name: rng.choice(others)}
+        return self.complete({**values, changed.name: rng.choice(others)}, rng)
+
+    def complete(self, values: Assignment, rng: random.Random) -> Assignment:
+        """Keep the values of active parameters; draw those that are missing or none of theirs."""
         completed: dict[str, Any] = {}
         for parameter in self.parameters:
             if parameter.is_active(completed):
-                name = parameter.name
-                completed[name] = wanted[name] if name in wanted else rng.choice(parameter.choices)
+                name, choices = parameter.name, parameter.choices
+                known = name in values and values[name] in choices
+                completed[name] = values[name] if known else rng.choice(choices)
         return completed
 
     def look(self, values: Assignment) -> Preview:

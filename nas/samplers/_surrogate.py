@@ -76,13 +76,23 @@ class Theta(NamedTuple):
 class Surrogate:
     """A model of `targets` at `points`; `extra` is noise variance beyond what is learnt, per point.
 
-    `fitted` names the points that the hyper-parameters are learnt from.
+    `fitted` names the points that the hyper-parameters are learnt from, `slopes` (descriptors,) the
+    prior means of what each number is worth, in spreads of the targets; by default 0.
     """
 
-    def __init__(self, points: Points, targets: Floats, extra: Floats, fitted: Any) -> None:
+    def __init__(
+        self,
+        points: Points,
+        targets: Floats,
+        extra: Floats,
+        fitted: Any,
+        slopes: Floats | None = None,
+    ) -> None:
         self.mean = float(targets.mean())
         self.spread = float(targets.std()) or 1.0
+        self.slopes = np.zeros(points.numbers.shape[1]) if slopes is None else slopes
         scaled, extra = (targets - self.mean) / self.spread, extra / self.spread**2
+        scaled = scaled - points.numbers @ self.slopes
         self.theta = _fit(points.take(fitted), scaled[fitted], extra[fitted])
         self._condition(points, scaled, extra)
 
@@ -98,7 +108,21 @@ class Surrogate:
         whitened = solve_triangular(self.lower, cross.T, lower=True)
         variance = _diagonal(self.theta, points) - (whitened**2).sum(axis=0)
         spread: Floats = np.sqrt(np.maximum(variance, 1e-12)).astype(np.float64)
-        return self.mean + self.spread * (cross @ self.alpha), self.spread * spread
+        mean = cross @ self.alpha + points.numbers @ self.slopes
+        return self.mean + self.spread * mean, self.spread * spread
+
+    def expect(self, points: Points) -> Floats:
+        """Return the mean alone at each point, in spreads of the targets from their mean."""
+        cross = np.asarray(sum(_kernel(self.theta, points, self.points)[:3]))
+        return np.asarray(cross @ self.alpha + points.numbers @ self.slopes)
+
+    def learnt(self) -> Floats:
+        """Return what each number (descriptors,) is expected to be worth, in the targets' spreads.
+
+        Rasmussen and Williams, section 2.7.
+        """
+        variances = self.theta.scale(self.points) ** 2
+        return np.asarray(self.slopes + variances * (self.points.numbers.T @ self.alpha))
 
     def believe(self, points: Points) -> None:
         """Take what is predicted at points being evaluated for what they will give.
@@ -106,6 +130,7 @@ class Surrogate:
         Kriging believer: Ginsbourger et al., 2010. The spread around them shrinks, the mean stays.
         """
         believed = (self.predict(points)[0] - self.mean) / self.spread
+        believed -= points.numbers @ self.slopes
         extra = np.append(self.extra, np.zeros(len(believed)))
         self._condition(self.points.join(points), np.append(self.scaled, believed), extra)
 

@@ -3,8 +3,8 @@
 The candidates are mutations of the best, after White et al., BANANAS (AAAI 2021,
 arXiv:1910.11858); the expected improvement is that of Jones et al. (1998). The metric is modelled;
 the cost's part in the score is applied exactly; an architecture that breaks a limit or has a trial
-is no candidate. A proposal depends on the seed and on the study's trials alone, so that a resumed
-study proposes as if it had not been interrupted.
+is no candidate. A proposal depends on the seed, on the study's trials and on the lessons of other
+studies that it began with, so that a resumed study proposes as if it had not been interrupted.
 """
 
 import random
@@ -23,6 +23,7 @@ from nas.samplers._acquisition import CAPS, Acquisition, Encoder, Observation, c
 from nas.samplers._history import draw
 from nas.samplers._oracle import Assignment, Oracle, Preview, StudyOracle
 from nas.samplers._surrogate import Points
+from nas.samplers._transfer import OPENED, Foresight
 from nas.samplers._witness import heard
 
 LEARNS = True
@@ -64,7 +65,8 @@ class NasSampler(BaseSampler):
 
     An `oracle` tells costs, limits and which assignments are one architecture; without one the
     sampler knows the choices of the study's trials. Numbers are drawn at random. `last_prediction`
-    is None where a proposal was drawn at random.
+    is None where a proposal was drawn at random or opens by what other studies taught, and
+    `last_learnt` has how much each of these studies counted in it, by name.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class NasSampler(BaseSampler):
         self.oracle = oracle
         self.startup = startup
         self.last_prediction: Prediction | None = None
+        self.last_learnt: dict[str, float] = {}
         self.seed = random.SystemRandom().randrange(2**31) if seed is None else seed
 
     def reseed_rng(self) -> None:
@@ -91,7 +94,7 @@ class NasSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Propose values for all parameters together; see Optuna's BaseSampler."""
         _check(study, self.oracle)
-        self.last_prediction = None
+        self.last_prediction, self.last_learnt = None, {}
         if not search_space:
             return {}
         trials = _others(study, trial)
@@ -116,36 +119,47 @@ class NasSampler(BaseSampler):
         oracle.record.read(study, trials, oracle.identify, oracle.factor)
         tried = oracle.record.keys | {oracle.identify(trial) for trial in oracle.record.open}
         observed = _observe(oracle, rng)
-        if len(trials) < self.startup or len(observed) < 2:
+        is_opening = len(trials) < self.startup or len(observed) < 2
+        if is_opening and not (oracle.lessons and len(trials) in OPENED):
             return _untried(oracle, tried, rng, opening=True)
-        encoder = Encoder(oracle.distributions)
+        encoder = Encoder(oracle.distributions, lessons=oracle.lessons)
         if not encoder.starts:
             return oracle.draw(rng)
-        model = Acquisition(observed, _pending(oracle), encoder, rng, front=oracle.front)
+        model: Acquisition | Foresight
+        if is_opening:
+            model = Foresight(encoder, front=oracle.front)
+            observed = model.observed(oracle, rng)
+        else:
+            model = Acquisition(observed, _pending(oracle), encoder, rng, front=oracle.front)
         candidates = self.candidates(model, oracle, observed, tried, rng)
         if not candidates.values:
             return _untried(oracle, tried, rng)
         worth, mean, spread = model.improvement(candidates.points, candidates.looks)
-        if oracle.describe(observed[0].values):
+        if not is_opening and oracle.describe(observed[0].values):
             listed = candidates.take(np.argsort(-worth, kind="stable")[:LISTED])
             model, candidates = _described(oracle, observed, listed, rng)
             worth, mean, spread = model.improvement(candidates.points, candidates.looks)
         best = int(np.argmax(worth))
         factor = candidates.looks[best].factor
-        self.last_prediction = Prediction(
-            oracle.record.sign * float(mean[best]) * factor, float(spread[best]) * factor
-        )
+        self.last_learnt = model.learnt()
+        if not is_opening:
+            self.last_prediction = Prediction(
+                oracle.record.sign * float(mean[best]) * factor, float(spread[best]) * factor
+            )
         return candidates.values[best]
 
     def candidates(
         self,
-        model: Acquisition,
+        model: Acquisition | Foresight,
         oracle: Oracle,
         observed: list[Observation],
         tried: set[Any],
         rng: random.Random,
     ) -> Candidates:
-        """Return draws and mutations of the best, and mutations of the likeliest of these."""
+        """Return draws and mutations of the best, and mutations of the likeliest of these.
+
+        The best are candidates themselves where they are another study's.
+        """
         best = [parent.values for parent in _parents(observed, rng, front=oracle.front)]
         taken = set(tried)
         values: list[Assignment] = []
@@ -160,6 +174,7 @@ class NasSampler(BaseSampler):
                     values.append(each)
                     looks.append(look)
 
+        gather(best)
         gather(oracle.draw(rng) for _ in range(DRAWS))
         gather(_mutations(oracle, best, rng, CHANGES))
         if values:
@@ -177,7 +192,7 @@ def _described(
     def described(values: Assignment, look: Preview) -> Preview:
         return look._replace(numbers=look.numbers + oracle.describe(values))
 
-    encoder = Encoder(oracle.distributions, described=True)
+    encoder = Encoder(oracle.distributions, described=True, lessons=oracle.lessons)
     trials = [replace(each, look=described(each.values, each.look)) for each in observed]
     pending = [(values, described(values, look)) for values, look in _pending(oracle)]
     model = Acquisition(trials, pending, encoder, rng, front=oracle.front)

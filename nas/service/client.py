@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, BinaryIO, Literal, NamedTuple, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from nas.errors import Conflict, NasError, NotFound, QuotaSpent, StoreAway, UserError
 
@@ -19,7 +20,10 @@ try:
 except ImportError:
     raise UserError("The client needs a package of its own: pip install 'nas[client]'.") from None
 
-ROOT = "/api/v1"
+Wish = Literal["pause", "resume", "cancel", "delete"]
+ROOT, UPLOAD = "/api/v1", "upload:"
+BINARY, PART = "application/octet-stream", 2**20  # bytes that are sent at once
+LARGEST_PAGE = 200
 FILES = {"code": "model.py", "weights": "model.safetensors"}
 TIMEOUT = 60.0  # seconds without a byte; a stream of events shows life more often
 BUILDING = 600.0  # seconds for a file that is built first
@@ -64,20 +68,60 @@ class _Lines:
         return {} if self.last is None else {"Last-Event-ID": self.last}
 
 
-class _Request(NamedTuple):
-    """A request of the API."""
+class ApiRequest(NamedTuple):
+    """A request of the API: `body` is sent as JSON, `content` as it is."""
 
     method: str
     path: str
     body: Any = None
     headers: Mapping[str, str] | None = None
+    content: Any = None
 
 
-def _submission(options: Mapping[str, Any], key: str | None) -> _Request:
+def read(path: str, **query: object) -> ApiRequest:
+    """Return a request that reads at a path below the root; what is None is left out."""
+    words = urlencode({name: value for name, value in query.items() if value is not None})
+    return ApiRequest("GET", f"{ROOT}{path}{f'?{words}' if words else ''}")
+
+
+def wished(search_id: str, wish: Wish) -> ApiRequest:
+    """Return the request that changes a search's state."""
+    path = f"{ROOT}/searches/{search_id}"
+    return ApiRequest("DELETE", path) if wish == "delete" else ApiRequest("POST", f"{path}/{wish}")
+
+
+def _upload(path: Path, file: BinaryIO) -> ApiRequest:
+    headers = {"Content-Type": BINARY, "Content-Length": str(path.stat().st_size)}
+    query = urlencode({"name": path.name})
+    return ApiRequest("POST", f"{ROOT}/uploads?{query}", headers=headers, content=file)
+
+
+def _sent(request: ApiRequest) -> dict[str, Any]:
+    """Return a request as httpx takes it; the server checks what is uploaded before it answers."""
+    return {
+        "method": request.method, "url": request.path, "json": request.body,
+        "content": request.content, "headers": request.headers,
+        "timeout": TIMEOUT if request.content is None else BUILDING,
+    }  # fmt: skip
+
+
+def _following(page: Mapping[str, Any]) -> ApiRequest | None:
+    """Return the request for the page after a page; its address is as a proxy's client sees it."""
+    if page["next"] is None:
+        return None
+    return read("/searches", **dict(parse_qsl(urlsplit(page["next"]).query)))
+
+
+async def _parts(file: BinaryIO) -> AsyncIterator[bytes]:
+    while part := file.read(PART):
+        yield part
+
+
+def _submission(options: Mapping[str, Any], key: str | None) -> ApiRequest:
     space: Any = options.get("space")
     given = {**options, "space": space.to_json()} if hasattr(space, "to_json") else dict(options)
     headers = None if key is None else {"Idempotency-Key": key}
-    return _Request("POST", f"{ROOT}/searches", given, headers)
+    return ApiRequest("POST", f"{ROOT}/searches", given, headers)
 
 
 def _settings(url: str, token: str) -> dict[str, Any]:
@@ -145,7 +189,8 @@ class _SearchThere:
             self.facts = event.data
         return event
 
-    def _ended(self) -> None:
+    def check(self) -> None:
+        """Raise NasError where it has ended without a winner, or goes on."""
         if self.state != "succeeded":
             raise NasError(f"Search {self.id} is {self.state}: {self.facts.get('message')}")
 
@@ -161,7 +206,9 @@ class Client:
     """
 
     def __init__(self, url: str, token: str) -> None:
-        self._http = httpx.Client(**_settings(url, token))
+        settings = _settings(url, token)
+        self.url: str = settings["base_url"]
+        self._http = httpx.Client(**settings)
 
     def search(self, *, key: str | None = None, **options: Any) -> "RemoteSearch":
         """Submit a search by the options of nas.search; the same `key` is the same search."""
@@ -169,16 +216,25 @@ class Client:
 
     def get(self, search_id: str) -> "RemoteSearch":
         """Return a search by its id."""
-        return RemoteSearch(self.ask(_Request("GET", f"{ROOT}/searches/{search_id}")), self)
+        return RemoteSearch(self.ask(read(f"/searches/{search_id}")), self)
 
-    def ask(self, request: _Request) -> Any:
+    def searches(self, title: str | None = None) -> "Iterator[RemoteSearch]":
+        """Yield the searches that the token sees, the newest first, with `title` those of it."""
+        request: ApiRequest | None = read("/searches", limit=LARGEST_PAGE, title=title)
+        while request is not None:
+            page = self.ask(request)
+            yield from (RemoteSearch(facts, self) for facts in page["items"])
+            request = _following(page)
+
+    def upload(self, path: str | Path) -> str:
+        """Send a file of data and return the `data` of a search that is to read it."""
+        with Path(path).open("rb") as file:
+            return f"{UPLOAD}{self.ask(_upload(Path(path), file))['id']}"
+
+    def ask(self, request: ApiRequest) -> Any:
         """Send a request and return its answer's JSON; raises the error that its problem is."""
         with _translated():
-            return _checked(
-                self._http.request(
-                    request.method, request.path, json=request.body, headers=request.headers
-                )
-            )
+            return _checked(self._http.request(**_sent(request)))
 
     def events(self, path: str) -> Iterator[RemoteEvent]:
         """Yield events until the last, over lost connections and restarts of the server."""
@@ -231,12 +287,12 @@ class RemoteSearch(_SearchThere):
 
     def refresh(self) -> Self:
         """Ask how it is now."""
-        self.facts = self.client.ask(_Request("GET", self.path))
+        self.facts = self.client.ask(ApiRequest("GET", self.path))
         return self
 
-    def change(self, wish: Literal["pause", "resume", "cancel"]) -> Self:
-        """Pause it, let it go on, or cancel it."""
-        self.facts = self.client.ask(_Request("POST", f"{self.path}/{wish}"))
+    def change(self, wish: Wish) -> Self:
+        """Pause it, let it go on, cancel or delete it."""
+        self.facts = self.client.ask(wished(self.id, wish)) or self.facts
         return self
 
     def watch(self) -> Iterator[RemoteEvent]:
@@ -248,8 +304,8 @@ class RemoteSearch(_SearchThere):
         """Wait until it ends and return its winner; raises NasError where it has not succeeded."""
         for _ in self.watch():
             pass
-        self.refresh()._ended()
-        return RemoteNetwork(self.client.ask(_Request("GET", f"{self.path}/winner")), self)
+        self.refresh().check()
+        return RemoteNetwork(self.client.ask(ApiRequest("GET", f"{self.path}/winner")), self)
 
 
 @dataclass(frozen=True)
@@ -279,17 +335,28 @@ class AsyncClient:
 
     async def get(self, search_id: str) -> "AsyncRemoteSearch":
         """Return a search by its id."""
-        facts = await self.ask(_Request("GET", f"{ROOT}/searches/{search_id}"))
-        return AsyncRemoteSearch(facts, self)
+        return AsyncRemoteSearch(await self.ask(read(f"/searches/{search_id}")), self)
 
-    async def ask(self, request: _Request) -> Any:
+    async def searches(self, title: str | None = None) -> "AsyncIterator[AsyncRemoteSearch]":
+        """Yield the searches that the token sees, the newest first, with `title` those of it."""
+        request: ApiRequest | None = read("/searches", limit=LARGEST_PAGE, title=title)
+        while request is not None:
+            page = await self.ask(request)
+            for facts in page["items"]:
+                yield AsyncRemoteSearch(facts, self)
+            request = _following(page)
+
+    async def upload(self, path: str | Path) -> str:
+        """Send a file of data and return the `data` of a search that is to read it."""
+        with Path(path).open("rb") as file:
+            request = _upload(Path(path), file)
+            answer = await self.ask(request._replace(content=_parts(file)))
+        return f"{UPLOAD}{answer['id']}"
+
+    async def ask(self, request: ApiRequest) -> Any:
         """Send a request and return its answer's JSON; raises the error that its problem is."""
         with _translated():
-            return _checked(
-                await self._http.request(
-                    request.method, request.path, json=request.body, headers=request.headers
-                )
-            )
+            return _checked(await self._http.request(**_sent(request)))
 
     async def events(self, path: str) -> AsyncIterator[RemoteEvent]:
         """Yield events until the last, over lost connections and restarts of the server."""
@@ -339,12 +406,12 @@ class AsyncRemoteSearch(_SearchThere):
 
     async def refresh(self) -> Self:
         """Ask how it is now."""
-        self.facts = await self.client.ask(_Request("GET", self.path))
+        self.facts = await self.client.ask(ApiRequest("GET", self.path))
         return self
 
-    async def change(self, wish: Literal["pause", "resume", "cancel"]) -> Self:
-        """Pause it, let it go on, or cancel it."""
-        self.facts = await self.client.ask(_Request("POST", f"{self.path}/{wish}"))
+    async def change(self, wish: Wish) -> Self:
+        """Pause it, let it go on, cancel or delete it."""
+        self.facts = await self.client.ask(wished(self.id, wish)) or self.facts
         return self
 
     async def watch(self) -> AsyncIterator[RemoteEvent]:
@@ -356,8 +423,8 @@ class AsyncRemoteSearch(_SearchThere):
         """Wait until it ends and return its winner; raises NasError where it has not succeeded."""
         async for _ in self.watch():
             pass
-        (await self.refresh())._ended()
-        facts = await self.client.ask(_Request("GET", f"{self.path}/winner"))
+        (await self.refresh()).check()
+        facts = await self.client.ask(ApiRequest("GET", f"{self.path}/winner"))
         return AsyncRemoteNetwork(facts, self)
 
 

@@ -4,9 +4,10 @@ Plain SELECTs over our tables, as in `nas.store.queries`. Times are UTC; "now" i
 clock, the rows' times are the workers' own.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -105,6 +106,31 @@ class Activity:
     def working(self) -> int:
         """Count the workers that are heard of."""
         return sum(holder.lives for holder in self.holders)
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Activity":
+        """Read the activity from the plain data of a study's progress."""
+        last = plain["last_progress"]
+        return cls(
+            now=datetime.fromisoformat(plain["now"]),
+            began=datetime.fromisoformat(plain["began"]),
+            recent=_read(Pace, plain["recent"]),
+            overall=_read(Pace, plain["overall"]),
+            holders=tuple(_read(Holder, each) for each in plain["workers"]),
+            pauses=tuple(
+                Pause(**{name: datetime.fromisoformat(each[name]) for name in ("since", "until")})
+                for each in plain["pauses"]
+            ),
+            last_progress=None if last is None else datetime.fromisoformat(last),
+        )
+
+
+Part = TypeVar("Part", Holder, Pace)
+
+
+def _read(kind: type[Part], plain: Mapping[str, Any]) -> Part:
+    """Read a part of an activity; its properties are in its plain data too."""
+    return kind(**{each.name: plain[each.name] for each in fields(kind)})
 
 
 def activity(connection: sa.Connection, info: queries.StudyInfo) -> Activity:

@@ -1,8 +1,11 @@
 """SQLite and PostgreSQL: all in which the two databases differ, in two classes alike."""
 
+import atexit
 import os
 import re
 import shlex
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.functions import FunctionElement
 
 BUSY_TIMEOUT = 60.0  # seconds a SQLite writer waits for another's transaction
@@ -38,6 +42,24 @@ def _no_findings(*_: Any) -> list[str]:
     return []
 
 
+_originals: dict[Path, Path] = {}  # by their copies
+
+
+def original(path: Path) -> Path:
+    """Return the file of a store, also of one that is read from a copy."""
+    return _originals.get(path, path)
+
+
+@cache
+def _copied(*files: Path) -> Path:
+    """Copy files of a read-only medium to a folder that lasts as long as the process."""
+    folder = tempfile.mkdtemp(prefix="nas-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copies = [Path(shutil.copy(file, folder)).resolve() for file in files]
+    _originals[copies[0]] = files[0]
+    return copies[0]
+
+
 class SQLite:
     """One file in WAL mode, with one writer at a time."""
 
@@ -48,6 +70,7 @@ class SQLite:
     holds_types = False  # any value fits any column
     triggers = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
     reading: Mapping[str, Any] = {"deferred": True}  # options of a connection that only reads
+    reading_pool: Mapping[str, Any] = {"poolclass": NullPool}  # of an engine that is kept
     # a transaction is the only writer
     exclude_migrations = exclude_takers = lock = staticmethod(_nothing)
     how_to_create = staticmethod(_nothing)  # a file is made when it is opened
@@ -88,12 +111,16 @@ class SQLite:
     def uri(self, path: Path) -> str:
         """Return the URI by which a file is read.
 
-        In WAL mode a reader makes files beside it; on a read-only medium nobody writes to it.
+        In WAL mode a reader makes files beside it. On a read-only medium it can't: there nobody
+        writes to the file, and one whose log was not emptied is copied to where both can be read.
         """
         path = path.resolve()
-        log = path.with_name(f"{path.name}-wal")
-        is_still = not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size)
-        return f"{path.as_uri()}?{'immutable=1' if is_still else 'mode=ro'}"
+        log, index = (path.with_name(f"{path.name}-{kind}") for kind in ("wal", "shm"))
+        if os.access(path.parent, os.W_OK):
+            return f"{path.as_uri()}?mode=ro"
+        if not (log.exists() and log.stat().st_size):
+            return f"{path.as_uri()}?immutable=1"
+        return f"{(path if index.exists() else _copied(path, log)).as_uri()}?mode=ro"
 
     def freeze(self, connection: sa.Connection) -> sa.Connection:
         """Begin a transaction that sees the database at one instant."""
@@ -143,6 +170,7 @@ class PostgreSQL:
     # Each statement sees its own moment in a transaction too: reading without one is spared two of
     # three journeys to the server.
     reading: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT"}
+    reading_pool: Mapping[str, Any] = {"pool_size": 2, "max_overflow": -1}
     prepare = journal = staticmethod(_nothing)  # a server looks after its files itself
     damage = staticmethod(_no_findings)
 

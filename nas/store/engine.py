@@ -4,11 +4,14 @@ A server that restarts, a connection that drops, a lock that is held too long, a
 training that took minutes is not to be lost by it, so the worker waits.
 """
 
+import atexit
 import logging
 import os
 import random
 import sqlite3
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -28,6 +31,7 @@ T = TypeVar("T")
 log = logging.getLogger("nas")
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries, twice as long each time
 PATIENCE = 120.0  # seconds that a worker waits for its database
+READERS = 8  # stores that a process reads by engines that are kept
 DEFAULT_URL = "sqlite:///studies/nas.db"
 _ENCODED = "postgresql://user:pass%40word@host:5432/database"
 # SQLSTATE: connection, transaction rollback, resources (a full disk too), operator's intervention.
@@ -87,7 +91,7 @@ def sqlite_file(url: sa.URL) -> Path | None:
     name = str(url.database)
     if name.startswith("file:"):  # the URI of an engine that reads
         name = unquote(urlsplit(name).path)
-    return Path(name) if is_file else None
+    return dialects.original(Path(name)) if is_file else None
 
 
 def beside(path: Path) -> tuple[Path, Path]:
@@ -111,20 +115,71 @@ def write_engine(url: sa.URL) -> sa.Engine:
 
 
 def read_engine(url: sa.URL) -> sa.Engine:
-    """Return an engine that can't write and creates nothing."""
+    """Return a new engine that can't write and creates nothing."""
+    readable, options = _readable(url)
+    return _create_engine(readable).execution_options(**options)
+
+
+class _Readers:
+    """The engines by which this process reads stores, one for each URL.
+
+    An engine knows its database and the SQL that it has compiled; making one anew costs more than
+    most reads. A SQLite file is opened for each read, so that another file of its name is seen; of
+    a server a few connections are kept. A process that was forked makes its own.
+    """
+
+    def __init__(self) -> None:
+        self._engines: OrderedDict[sa.URL, sa.Engine] = OrderedDict()
+        self._lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._forget)
+        atexit.register(self.close)
+
+    def get(self, url: sa.URL) -> sa.Engine:
+        """Return the engine of a URL; raises StoreError where a file is not there."""
+        readable, options = _readable(url)
+        pool = dialects.of(url).reading_pool
+        with self._lock:
+            engine = self._engines.pop(readable, None)
+            if engine is None:
+                engine = _create_engine(readable, **pool).execution_options(**options)
+            self._engines[readable] = engine
+            old = self._engines.popitem(last=False)[1] if len(self._engines) > READERS else None
+        if old is not None:
+            old.dispose()
+        return engine
+
+    def close(self) -> None:
+        """Close the connections that nobody uses now."""
+        with self._lock:
+            for engine in self._engines.values():
+                engine.dispose()
+            self._engines.clear()
+
+    def _forget(self) -> None:
+        """Leave a parent's connections alone."""
+        for engine in self._engines.values():
+            engine.dispose(close=False)
+        self._engines.clear()
+        self._lock = threading.Lock()
+
+
+def _readable(url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
+    """Return the URL and the options of an engine that reads; raises StoreError without a file."""
     path = sqlite_file(url)
     if path is not None and not path.is_file():
         raise StoreError(
             f"No store at {masked(url)}: there is no such file. "
             "Name another with --store or NAS_STORE, or run a search first."
         )
-    readable, options = dialects.of(url).read_only(url)
-    return _create_engine(readable).execution_options(**options)
+    return dialects.of(url).read_only(url)
 
 
-def _create_engine(url: sa.URL) -> sa.Engine:
+readers = _Readers()
+
+
+def _create_engine(url: sa.URL, **pool: Any) -> sa.Engine:
     try:
-        return sa.create_engine(url, **engine_options(url))
+        return sa.create_engine(url, **engine_options(url), **pool)
     except ImportError:
         raise StoreError(
             f"The store {masked(url)} needs psycopg 3: pip install 'nas[postgresql]'."

@@ -7,11 +7,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from nas.architecture import CandidateKey, Value, candidate_key
 from nas.cost import Cost, Limits
@@ -183,6 +185,13 @@ class TrialInfo:
         fields = {name: value for name, value in vars(self).items() if name != "cost"}
         return {**fields, **self.cost._asdict(), "one_class": self.one_class}
 
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "TrialInfo":
+        """Read what `to_json` has written; raises LookupError, TypeError."""
+        own = [each.name for each in fields(cls) if each.name != "cost"]
+        cost = Cost(**{name: plain[name] for name in Cost._fields})
+        return cls(cost=cost, **{name: plain[name] for name in own})
+
     def summary(self) -> dict[str, Any]:
         """Return the trial as plain data for a search's result."""
         return {
@@ -209,6 +218,14 @@ class Tried(NamedTuple):
     is_reused: bool
 
 
+class ScoredTrial(NamedTuple):
+    """A complete trial's id and number in Optuna's tables, and its score."""
+
+    trial_id: int
+    number: int
+    score: float
+
+
 @contextmanager
 def connect(url: str, *, frozen: bool = False, newer: bool = False) -> Iterator[sa.Connection]:
     """Open a store for reading, with `frozen` at one instant; raise StoreError if there is none.
@@ -216,21 +233,37 @@ def connect(url: str, *, frozen: bool = False, newer: bool = False) -> Iterator[
     The store of a newer nas is refused, unless `newer` is wanted.
     """
     parsed = engines.parse(url)
-    engine = engines.read_engine(parsed)
-    try:
-        with engines.translated(parsed, "read"), engine.connect() as connection:
-            if frozen:
-                dialects.of(parsed).freeze(connection)
+    engine = engines.readers.get(parsed)
+    with engines.translated(parsed, "read"), engine.connect() as connection:
+        if frozen:
+            dialects.of(parsed).freeze(connection)
+        if frozen or newer or not _is_sound(engine, connection):
             if not sa.inspect(connection).has_table("nas_studies"):
                 raise StoreError(
                     f"No store at {engines.masked(parsed)}: the database has no nas tables. "
                     "Name another with --store or NAS_STORE, or run a search first."
                 )
-            if not newer:
-                refuse_newer(connection, parsed)
-            yield connection
-    finally:
-        engine.dispose()
+            if not newer and (revision := refuse_newer(connection, parsed)):
+                _sound[engine] = revision
+        yield connection
+
+
+# The revision of the stores that were looked at in full: most reads take less time than the look.
+_sound: WeakKeyDictionary[sa.Engine, str] = WeakKeyDictionary()
+_REVISION = sa.select(
+    sa.table(schema.VERSION_TABLE, sa.column("version_num", sa.String())).c.version_num
+)
+
+
+def _is_sound(engine: sa.Engine, connection: sa.Connection) -> bool:
+    """Tell whether a store has the revision that it had when it was looked at in full."""
+    if (revision := _sound.get(engine)) is None:
+        return False
+    try:
+        return bool(connection.execute(_REVISION).scalar() == revision)
+    except exc.DBAPIError:  # its tables are gone
+        connection.rollback()
+        return False
 
 
 def studies(connection: sa.Connection) -> list[StudyInfo]:
@@ -714,6 +747,20 @@ _ENDED_ELSEWHERE = (
     .where(_o.study_id == _STUDY, _o.state == "RUNNING", _e.state != "running")
     .order_by(_t.number)
 )
+
+
+def scored(connection: sa.Connection, study_id: int) -> list[ScoredTrial]:
+    """Return the complete trials of a study, of each evaluation the first, by number."""
+    complete = (_o.study_id == study_id) & (_o.state == "COMPLETE")
+    columns = {"trial_id": _t.trial_id, "number": _t.number, "score": _v.value}
+    statement = (
+        sa.select(*(sa.func.min(column).label(name) for name, column in columns.items()))
+        .select_from(SCORED)
+        .where(complete, _v.value.is_not(None))
+        .group_by(_t.evaluation_id)
+        .order_by("number")
+    )
+    return [ScoredTrial(**row._mapping) for row in connection.execute(statement)]
 
 
 def tried(connection: sa.Connection, study_id: int, first: int) -> list[Tried]:

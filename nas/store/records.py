@@ -110,7 +110,7 @@ class Proposal:
     distributions: Mapping[str, Any]
     recipe: Mapping[str, Any] | None = None
     recipe_values: Mapping[str, Any] = field(default_factory=dict)
-    prediction: Mapping[str, float] = field(default_factory=dict)
+    prediction: Mapping[str, Any] = field(default_factory=dict)
     latency_ms: float | None = None
     promoted_from: int | None = None
     number: int | None = None

@@ -6,7 +6,7 @@ Functions on an open transaction.
 """
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -146,10 +146,13 @@ def searches(
     owner: str | None = None,
     *,
     states: Sequence[str] = (),
+    title: str | None = None,
     limit: int | None = None,
     after: str | None = None,
 ) -> list[Search]:
     """Return searches, the newest first: an owner's or all, in these states, older than `after`.
+
+    With a `title` those that are called so.
 
     Raises NotFound where there is no search `after`.
     """
@@ -158,12 +161,20 @@ def searches(
         listed = listed.where(_s.owner == owner)
     if states:
         listed = listed.where(_s.state.in_(states))
+    if title is not None:
+        listed = listed.where(_s.title == title)
     if after is not None:
         last = get(connection, after, owner)
         older = (_s.created == last.created) & (_s.id < last.id) | (_s.created < last.created)
         listed = listed.where(older)
     rows = connection.execute(listed.order_by(_s.created.desc(), _s.id.desc()).limit(limit))
     return [_search(row) for row in rows]
+
+
+def owned(connection: sa.Connection, ids: Iterable[str], owner: str) -> set[str]:
+    """Return which of these ids are of searches of an owner."""
+    mine = sa.select(_s.id).where(_s.id.in_([*ids]), _s.owner == owner)
+    return set(connection.execute(mine).scalars())
 
 
 class _Change(NamedTuple):
@@ -237,6 +248,9 @@ def _change(connection: sa.Connection, wish: str, search_id: str, owner: str | N
             values |= {"finished": utc_now()}
         connection.execute(SEARCHES.update().where(_s.id == search_id).values(values))
     return _search(connection.execute(sa.select(SEARCHES).where(_s.id == search_id)).one())
+
+
+CHANGES = {"pause": pause, "resume": resume, "cancel": cancel, "delete": begin_to_delete}
 
 
 def forget(connection: sa.Connection, search_id: str) -> None:

@@ -13,6 +13,7 @@ from nas.store import queries
 from nas.store.store import Store
 from nas.study.chance import standard_error
 from nas.study.guards import ASSUMED, Evidence, takes_long, warnings
+from nas.study.lessons import announced
 from nas.study.preparation import Prepared
 from nas.study.proposer import PREFILTERED, RANKED
 from nas.training.recipes import ENOUGH
@@ -47,6 +48,7 @@ def announce(prepared: Prepared) -> list[str]:
             f"weights: every training, of finalists too, starts from those of {start.name} "
             f"({start.architecture.id}), so far as they fit"
         )
+    lines += announced(config.lessons, config)
     lines += _folds_lines(config, data)
     if config.finals is not None:
         networks, seeds = config.finals.networks, config.finals.seeds

@@ -25,6 +25,7 @@ from nas.store.trials import Trials
 from nas.study.inheritance import Inheritance
 from nas.study.proposer import PATIENCE, NothingNew, Pair, Proposer
 
+EXPECTED = ("predicted_", "learnt_")  # attributes of a trial that its promotion has too
 WAIT = 0.5  # seconds between two looks at the trials of others
 LATE = 1.5  # trainings that fit into the time left: nothing new is begun, the best go to the top
 
@@ -112,7 +113,7 @@ class Asker:
         """Return the proposal that goes on with an architecture up to a higher rung."""
         evaluation = self.trials.read(queries.evaluation, lower.evaluation_id)
         trial = self.trials.shown(lower.number)
-        expected = {k: v for k, v in trial.user_attrs.items() if k.startswith("predicted_")}
+        expected = {k: v for k, v in trial.user_attrs.items() if k.startswith(EXPECTED)}
         return Proposal(
             architecture_id=evaluation.architecture_id,
             architecture=evaluation.architecture,

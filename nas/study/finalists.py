@@ -342,6 +342,8 @@ def final_config(store: Store, study: str, config: Config, finals: Finals) -> Co
         features=(),
         warm_start=False,
         inherit=False,
+        learn_from=(),
+        lessons=(),
         finals=None,
         finalists=tuple(dict(trials.shown(trial.number).params) for trial in finalists),
         seeds=finals.seeds,

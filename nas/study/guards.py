@@ -16,6 +16,7 @@ from nas.config import Config
 from nas.data import DataSet
 from nas.data.dataset import members
 from nas.data.duplicates import Tally, duplicates
+from nas.data.mirrors import mirrored
 from nas.data.sameness import sameness
 from nas.quantities import short
 from nas.report.tradeoff import words
@@ -301,6 +302,23 @@ def _copies(tally: Tally, kind: str, data: DataSet, least: float) -> tuple[int, 
     return sum(told.values()), ", ".join(parts)
 
 
+def _mirrored(evidence: Evidence) -> Finding:
+    data = evidence.data
+    if _is_large(data) or not evidence.config.recipe.augmentation.get("flip"):
+        return None
+    found = mirrored(data)
+    pairs = [
+        f"{pair.mirrored} of {pair.images} images of {data.classes[pair.first]!r} and "
+        f"{data.classes[pair.second]!r} look like the other class when they are mirrored"
+        for pair in found
+    ]
+    if not pairs:
+        return None
+    return sum(pair.mirrored for pair in found), (
+        f"{'; '.join(pairs)}, and training images are mirrored: forbid it (--forbid flip)."
+    )
+
+
 def _imbalance(evidence: Evidence) -> Finding:
     images, classes = _by_class(evidence.data, "train"), evidence.data.classes
     if evidence.data.task == "labels":  # rare labels are usual, and AUROC is the default
@@ -355,6 +373,7 @@ GUARDS = {
     ),
     "alike": Guard("warning", "images are all the same, blank, or the same in two classes", _alike),
     "duplicates": Guard("warning", "images of one split are in another one too", _duplicates),
+    "mirrored": Guard("warning", "images are mirrored, and so turn into another class", _mirrored),
     "test_looks": Guard("warning", "the test split was looked at more than once", _test_looks),
     "edge": Guard("note", "several choices of the winner are at the space's edge", _edge),
     "imbalance": Guard("note", "accuracy is the metric of imbalanced classes", _imbalance),

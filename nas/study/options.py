@@ -34,6 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 OVER_TARGET = 1.5  # times the target: the hard limit on its cost where none is given
 DEFAULT_BUDGET = 24, 1800.0  # trials and seconds, where neither is given
 FINALISTS, FINAL_SEEDS = 4, 3
+MOST_LESSONS, NOTHING = 5, "none"  # studies to learn from; the word for no study
 SUFFIX = "-finalists"  # of the name of a study of finalists
 LONGEST_NAME = 255 - len(SUFFIX)  # bytes: file systems allow 255
 # How the table of a search is measured, where none is given.
@@ -122,6 +123,19 @@ def _proxies(value: Any, flag: str) -> tuple[str, ...]:
     if not all(isinstance(name, str) for name in names):
         raise UserError(f"{flag} are names of proxies such as naswot,synflow, not {value!r}.")
     return proxies.read(value)
+
+
+def _teachers(value: Any, flag: str) -> tuple[str, ...]:
+    """Read names of studies, or the one word that stands for no study."""
+    names = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise UserError(f"{flag} is the name of a study, or {NOTHING}, not {value!r}.")
+    if len(names) > MOST_LESSONS or (NOTHING in names and len(names) > 1):
+        raise UserError(
+            f"{flag} names at most {MOST_LESSONS} studies, or {NOTHING} alone, not "
+            f"{', '.join(names)}."
+        )
+    return tuple(dict.fromkeys(names))
 
 
 def _recipe(recipe: str, _: str) -> str:
@@ -336,6 +350,11 @@ class SearchOptions:
         True, "Begin with what other studies of the store trained under the same recipe; never "
         "with random, with grid or on a ladder of rungs.", PROPOSE, page="../how-it-works/engine",
         fixes="warm_start")
+    learn_from: tuple[str, ...] = _option(
+        (), "Study of the store that --sampler nas learns from, whatever its data and recipe, or "
+        f"{NOTHING}; may be given again and again.", PROPOSE, unit="study", page="learning",
+        unset=f"the {MOST_LESSONS} closest", read=_teachers, repeats=True, fixes="learn_from",
+        local=True)
     prefilter: str | None = _option(
         None, "Zero-cost proxy that ranks the first draws.", PROPOSE, page="proxies",
         kind="proxy", names=proxies.names, fixes="prefilter")
@@ -512,6 +531,16 @@ def declared() -> Mapping[str, Declared]:
     return found
 
 
+@cache
+def servers() -> frozenset[str]:
+    """Return the options that are a server's: where a search runs, what it writes and reaches."""
+    return frozenset(
+        one.name
+        for one in declared().values()
+        if one.local or one.group == WHERE or one.name == "showcase"
+    )
+
+
 def resumable() -> Mapping[str, Declared]:
     """Return the options that `nas resume` takes."""
     return {name: option for name, option in declared().items() if option.resumes}
@@ -585,6 +614,10 @@ def check(options: SearchOptions) -> None:
         raise UserError(
             "--features are for --sampler nas, which is told of them; "
             f"{options.sampler} looks at none."
+        )
+    if options.learn_from not in ((), (NOTHING,)) and options.sampler != "nas":
+        raise UserError(
+            f"--learn-from is for --sampler nas; {options.sampler} learns from no other study."
         )
     if options.pruner not in pruners.ladders():
         rule = f"is for --pruner {' or '.join(pruners.ladders())}, not for {options.pruner!r}."

@@ -29,6 +29,7 @@ from nas.study import lengths
 from nas.study.aids import GivenAids, given_aids
 from nas.study.finalists import finals_of, reserved
 from nas.study.latency_table import TABLE, table_for
+from nas.study.lessons import with_lessons
 from nas.study.options import OVER_TARGET, SearchOptions, check, check_study, declared, fixed
 from nas.training import recipe_choices, recipe_file
 from nas.training.estimate import training_seconds
@@ -129,10 +130,10 @@ def prepare(
         if (shorter := lengths.shortened(config, *parts)) != config:
             say(lengths.sentence(config, shorter, options.time))
             config, estimate, final = shorter, estimate * parts[0], final * parts[1]
+    config = with_lessons(config, url, name, study)
     return Prepared(
         name, url, config, options.trials, options.time, executor, estimate, preflight, left_out,
-        own, final, data, sources,
-    )  # fmt: skip
+        own, final, data, sources)  # fmt: skip
 
 
 def _space(options: SearchOptions) -> SearchSpace:

@@ -55,7 +55,7 @@ class Progress:
     """
 
     study: str
-    info: queries.StudyInfo
+    metric: str
     counts: queries.Counts
     best: queries.TrialInfo | None
     failures: Mapping[str, int]
@@ -73,11 +73,6 @@ class Progress:
     curves: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     @property
-    def metric(self) -> str:
-        """The name of the study's metric."""
-        return self.info.metric
-
-    @property
     def done(self) -> float:
         """Count the trials that ended, and of the others the share that is trained."""
         ended = self.counts.complete + self.counts.pruned + self.counts.failed
@@ -88,6 +83,7 @@ class Progress:
         now, last = self.activity, self.activity.last_progress
         return {
             "study": self.study,
+            "metric": self.metric,
             "trials": vars(self.counts),
             "fidelities": {str(epochs): count for epochs, count in self.fidelities.items()},
             "running": [
@@ -112,14 +108,37 @@ class Progress:
                 {"since": p.since.isoformat(), "until": p.until.isoformat(), "seconds": p.seconds}
                 for p in now.pauses
             ],
+            "began": now.began.isoformat(),
+            "now": now.now.isoformat(),
             "last_progress": None if last is None else last.isoformat(),
             "spent": self.spent,
             "budget": self.budget,
             "epoch_seconds": self.epoch_seconds,
+            "elapsed": self.elapsed,
+            "curves": {str(number): list(curve) for number, curve in self.curves.items()},
             "remaining": self.remaining,
             "idle": self.idle,
             "done": self.is_done,
         }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Progress":
+        """Read what `to_json` has written, on another machine say; raises LookupError, TypeError.
+
+        Unknown keys are left out: a server may be newer.
+        """
+        same = ("study", "metric", "failures", "spent", "budget", "epoch_seconds", "elapsed")
+        also = ("remaining", "idle", "disk")
+        return cls(
+            **{name: plain[name] for name in (*same, *also)},
+            counts=queries.Counts(**plain["trials"]),
+            best=queries.TrialInfo.from_json(plain["best"]) if plain["best"] else None,
+            fidelities={int(epochs): count for epochs, count in plain["fidelities"].items()},
+            activity=Activity.from_json(plain),
+            is_done=plain["done"],
+            warnings=[GuardWarning(**each) for each in plain["warnings"]],
+            curves={int(number): curve for number, curve in plain["curves"].items()},
+        )
 
 
 Watch = Callable[[Progress], None]
@@ -141,7 +160,7 @@ def progress(
     shortages = filter(None, map(little_space, filter(None, places)))
     return Progress(
         study=info.name,
-        info=info,
+        metric=info.metric,
         counts=queries.counts(connection, info.id),
         best=next(iter(queries.best(connection, info.id, 1)), None),
         failures=queries.failures(connection, info.id),

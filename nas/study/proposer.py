@@ -48,7 +48,7 @@ class Idea(NamedTuple):
     """An assignment to try; `expected` are attributes of its trial, such as the predicted mean."""
 
     values: Assignment
-    expected: dict[str, float]
+    expected: dict[str, Any]
 
 
 class Proposer:
@@ -81,7 +81,9 @@ class Proposer:
         self.elsewhere, self.recipes = elsewhere, recipes
         self.tried, self.fidelity, self.inheritance = tried, fidelity, inheritance
         features = Features(config.features, images, config.seed) if config.features else None
-        self.oracle = SpaceOracle(config.subject, config.limits, config.objective, features)
+        self.oracle = SpaceOracle(
+            config.subject, config.limits, config.objective, features, learn=config.lessons
+        )
         self.limits = config.limits.tightest(config.space.limits)
         self._known: Counter[Pair] = Counter()
         self._begun: set[Pair] = set()

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from nas.files import write_json
 from nas.observers.notes import StudyFacts
 from nas.observers.showcase import figure_of, show_end
 from nas.quantities import from_here
+from nas.report import tables
 from nas.report.study_picture import Curve, draw_study
 from nas.search_space.parameters import Assignment
 from nas.store import history, queries, schema
@@ -28,9 +29,10 @@ from nas.store.store import Store
 from nas.study import tested
 from nas.study.aids import aids_of
 from nas.study.data_facts import DataFacts
-from nas.study.finalists import Ranking, Standing, means, ranking, spreads
+from nas.study.finalists import Ranking, means, ranking, spreads
 from nas.study.guards import Evidence, warnings
-from nas.study.ranking import Front, front, spots
+from nas.study.outcome import Outcome, front_of
+from nas.study.ranking import Front, spots
 from nas.training.recipe import Recipe
 from nas.training.targets import ClassTargets, LabelTargets
 
@@ -48,19 +50,12 @@ CURVES = 40  # of the newest trials, in the picture
 NOT_SHOWN = ("parameters", "space", "folder", "data", "latency", "checkpoints", "unlabelled")
 
 
-@dataclass(frozen=True)
-class Best:
-    """The best trial of a study: its architecture, its numbers, its weights and its code."""
+@dataclass(frozen=True, kw_only=True)
+class Best(Outcome):
+    """The best network of a study with its architecture, its weights and its code."""
 
-    ranking: Ranking
     architecture: Architecture
-    metric: str
-    test: Mapping[str, float | None]
-    test_looks: int
     code: Path
-    front: Front | None = None  # of a study that was after it
-    measured_ms: float | None = None  # where the study has a latency table
-    test_spread: Mapping[str, float] = field(default_factory=dict)
 
     def build(self) -> "nn.Module":
         """Build the network with the trained weights, ready for inference."""
@@ -70,36 +65,18 @@ class Best:
         module.load_state_dict(load_file(self.code.with_name("model.safetensors")))
         return module.eval()
 
-    @property
-    def standing(self) -> Standing:
-        """The winner with its trainings."""
-        return self.ranking.winner
-
-    @property
-    def trial(self) -> queries.TrialInfo:
-        """The search's trial of the winner."""
-        return self.standing.trial
-
     def to_json(self) -> dict[str, Any]:
-        """Return the winner as plain data; metrics are means over the seeds of its trainings."""
-        return self.standing.result() | {
-            "test": dict(self.test),
-            "test_spread": dict(self.test_spread),
-            "test_looks": self.test_looks,
-            "measured_latency_ms": self.measured_ms,
-            "code": from_here(self.code),
-        }
+        """Return the winner as plain data, with the path of its code."""
+        return super().to_json() | {"code": from_here(self.code)}
 
-    def beside(self) -> dict[str, Any]:
-        """Return plain data on other networks: finalists, most accurate, knee, front."""
-        result: dict[str, Any] = {
-            "finalists": [standing.to_json() for standing in self.ranking.finalists],
-            "accurate": self.ranking.accurate.result(),
-            "knee": self.ranking.knee.result(),
-        }
-        if self.front:
-            result["front"] = [trial.summary() for trial in self.front.trials]
-        return result
+    def files(self) -> tables.Lines:
+        """Say where the pictures, the report and the code lie."""
+        folder = self.code.parent.parent
+        for picture in ("search.png", "front.png") if self.front else ("search.png",):
+            yield f"picture: {from_here(folder / picture)}"
+        if (page := folder / "report.html").exists():
+            yield f"report: {from_here(page)}"
+        yield f"code: {from_here(self.code)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +148,7 @@ def read_end(connection: sa.Connection, study: str) -> Ended | None:
         failures=queries.failures(connection, info.id),
         looks=queries.test_looks(connection, info.id),
         look_count=queries.test_look_count(connection, info.id),
-        front=front(connection, info) if info.objective.kind == "pareto" else None,
+        front=front_of(connection, info),
     )
 
 
@@ -197,12 +174,11 @@ def conclude(store: Store, study: str) -> Best | None:
     store.set_attribute(ended.info.id, schema.DATA, of_data.to_json())
     facts = facts_of(trial, of_data, architecture, tests[0], ended.answer)
     best = Best(
-        ended.ranking,
-        architecture,
-        config.recipe.metric,
-        means(tests),
-        looks,
-        python.export(architecture, state, Path(config.folder, "best"), facts),
+        ranking=ended.ranking,
+        architecture=architecture,
+        test=means(tests),
+        test_looks=looks,
+        code=python.export(architecture, state, Path(config.folder, "best"), facts),
         front=ended.front,
         measured_ms=_measured(architecture, config),
         test_spread=spreads(tests),

@@ -193,10 +193,10 @@ class Operation:
 
     `words` describe a strength, `tuned` is the default recipe's. `make(strengths)` returns the part
     of the operations that are on; a function that several rows share is called once, in the first
-    row's place. `mixer` makes the rows without one. A row `of` another operation is a setting of
-    it, and nothing without it. `channels` is the least number that the operation needs. A `whole`
-    strength has no fraction. Sizes are shares of the image's side, so that they hold at any
-    resolution.
+    row's place. `mixer` and `nas.training.adaptation` have the rows without one. A row `of` another
+    operation is a setting of it, and nothing without it. `channels` is the least number that the
+    operation needs. A `whole` strength has no fraction. Sizes are shares of the image's side, so
+    that they hold at any resolution.
     """
 
     words: str
@@ -251,6 +251,12 @@ OPERATIONS = {
     ),
     "mixup": Operation("mixed by Mixup with alpha {:g}", None, high=10.0),
     "cutmix": Operation("mixed by CutMix with alpha {:g}", None, high=10.0),
+    "overfitting": Operation(
+        "all less while the network over-fits by less than {:.0%} of the loss of no skill",
+        None,
+        high=10.0,
+        tuned=0.15,
+    ),
 }
 """The operations by name; a data set may forbid any of them."""
 

@@ -6,6 +6,7 @@ import torch
 
 from nas.architecture import Architecture
 from nas.network import build
+from nas.training.adaptation import GAP, SEEN
 from nas.training.images import channels_last
 from nas.training.losses import Classes
 from nas.training.methods import NO_AIDS, Aids
@@ -39,8 +40,9 @@ def training_seconds(
             step *= 1 + recipe.unlabelled_ratio * bool(recipe.unlabelled)
     finally:
         torch.set_num_threads(before)
-    refits = recipe.epochs * min(recipe.batch_norm_images, images) / batch  # batches
-    return step * (updates * (1 + VALIDATION) + refits * FORWARD)
+    seen = recipe.batch_norm_images, SEEN * (GAP in recipe.augmentation)  # after each epoch
+    answers = recipe.epochs * sum(min(each, images) for each in seen) / batch  # batches
+    return step * (updates * (1 + VALIDATION) + answers * FORWARD)
 
 
 def _step_seconds(architecture: Architecture, recipe: Recipe, batch: int, aids: Aids) -> float:

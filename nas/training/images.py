@@ -105,6 +105,11 @@ def shuffled(
     return np.array_split(order[:wanted].numpy(), updates or max(1, count // batch_size))
 
 
+def every_few(members: Indices, most: int) -> Indices:
+    """Return some of the indices, at even distances, `most` of them at most."""
+    return members[:: -(-len(members) // most)]
+
+
 def sampling_multipliers(counts: Indices, balance: float) -> np.ndarray[Any, Any]:
     """Return how many times an image of each class comes in an epoch, on average, (classes,).
 

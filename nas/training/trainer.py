@@ -24,8 +24,10 @@ from torch.func import functional_call
 
 from nas.architecture import Architecture
 from nas.data import DataSet, Split
+from nas.data.folds import part
 from nas.errors import DiskFull, Diverged, Interrupted, OutOfMemory
 from nas.network import build
+from nas.training.adaptation import FIT, GAP, SEEN, SHARE, next_share, no_skill_loss, weakened
 from nas.training.augmentations import augmenter, mixer
 from nas.training.batch_norm import refit_batch_norm
 from nas.training.changes import Statistics
@@ -34,6 +36,7 @@ from nas.training.images import (
     Indices,
     Material,
     channels_last,
+    every_few,
     gather,
     most_at_once,
     shuffled,
@@ -51,7 +54,7 @@ from nas.training.methods import (
     MicroBatch,
     check_aids,
 )
-from nas.training.metrics import ERROR, epoch_metrics, gain
+from nas.training.metrics import ERROR, FACTS, epoch_metrics, gain
 from nas.training.metrics.predictions import Predictions, pooled
 from nas.training.optimisers import optimiser_of
 from nas.training.recipe import Recipe, check_fits
@@ -177,6 +180,7 @@ def train(
         )
         key = {"identity": architecture.id, "recipe": recipe.hash}
         history: list[EpochResult] = []
+        no_skill = no_skill_loss(data)
         if control.checkpoints is not None:
             history += _restore(networks, control.checkpoints, key)
         for earlier in history:
@@ -186,7 +190,9 @@ def train(
                 break
             pairs = list(zip(networks, materials(recipe.rung(epoch)), strict=True))
             scores = _scores(history, recipe)
-            result = _epoch(pairs, recipe, epoch, scores, should_stop=control.should_stop)
+            last = history[-1].metrics if history else None
+            share = next_share(recipe.augmentation, no_skill, last)
+            result = _epoch(pairs, recipe, epoch, scores, share, should_stop=control.should_stop)
             history.append(result)
             _save(networks, history, control, key)
             control.on_epoch(result)
@@ -280,26 +286,31 @@ def _epoch(
     recipe: Recipe,
     epoch: int,
     scores: Sequence[float],
+    share: float,
     *,
     should_stop: Callable[[], bool],
 ) -> EpochResult:
     """Train each network for an epoch; score the ends of those that have validation images.
 
-    `scores` are those of the epochs before. A network that is not scored comes last, so that the
-    random numbers of the others do not depend on it.
+    `scores` are those of the epochs before, `share` is of the augmentation's strengths. A network
+    that is not scored comes last, so that the random numbers of the others do not depend on it.
     """
     started = time.perf_counter()
     torch.manual_seed(_seed(recipe.seed, epoch))
-    losses, predictions = [], []
+    changed = replace(recipe, augmentation=weakened(recipe.augmentation, share))
+    losses, fits, predictions = [], [], []
     for training, material in pairs:
-        loss = _train_epoch(training, material, recipe, epoch, scores, should_stop=should_stop)
+        loss = _train_epoch(training, material, changed, epoch, scores, should_stop=should_stop)
         if material.validation is not None:
             losses.append(loss)
-            predictions.append(
-                _predict_validation(training, material, material.validation, recipe.answer)
-            )
+            predictions.append(_predict(training, material, material.validation, recipe.answer))
+            if GAP in recipe.augmentation:
+                some = part(material.train, every_few(material.members, SEEN))
+                fits.append(FACTS["loss"].value(_predict(training, material, some, recipe.answer)))
     scored = pooled(predictions)
     metrics = epoch_metrics(scored, recipe.metric)
+    if fits:
+        metrics |= {FIT: statistics.fmean(fits), SHARE: share}
     if epoch == recipe.epochs:
         metrics[ERROR] = gain_error(scored, recipe.metric)
     return EpochResult(
@@ -312,9 +323,7 @@ def _epoch(
     )
 
 
-def _predict_validation(
-    training: TrainingState, material: Material, split: Split, answer: str
-) -> Predictions:
+def _predict(training: TrainingState, material: Material, split: Split, answer: str) -> Predictions:
     statistics = (material.mean, material.std)
     return predict(training.ema, split, material.resolution, *statistics, material.classes, answer)
 
@@ -362,8 +371,7 @@ def _train_epoch(
             raise Diverged(f"The training loss became {total.item()} in {place}.")
     if recipe.batch_norm_images:
         wanted = max(2, recipe.batch_norm_images)  # one image has no spread
-        step = -(-len(material.members) // wanted)
-        plain = images[material.members[::step]]
+        plain = images[every_few(material.members, wanted)]
         chunks = np.array_split(plain, -(-len(plain) // most_at_once(material.resolution)))
         refit_batch_norm(
             training.ema,

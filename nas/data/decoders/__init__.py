@@ -18,16 +18,19 @@ from nas.files.limits import limits
 from nas.files.reading import read_toml
 from nas.registry import Registry
 
-EXTRA = "medical"  # brings the packages of all decoders
 DESCRIPTION = "raw.toml"  # of the .raw files of its folder and the folders below it
 _TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 
 class Decoder(Protocol):
-    """A kind of image files; `PACKAGE` is the one that it needs beside nas's own, or empty."""
+    """A kind of image files; `PACKAGE` is what it needs beside nas's own, or empty.
+
+    `EXTRA` is the extra of nas that brings it.
+    """
 
     ENDINGS: tuple[str, ...]
     PACKAGE: str
+    EXTRA: str
 
     def knows(self, content: bytes) -> bool:
         """Tell a file by its content."""
@@ -59,14 +62,13 @@ def of(content: bytes) -> Decoder | None:
 
 def check_packages(names: Iterable[str]) -> None:
     """Refuse files whose decoder needs a package that is not installed here."""
-    absent = {each.ENDINGS: each.PACKAGE for each in every()
-              if each.PACKAGE and find_spec(each.PACKAGE) is None}  # fmt: skip
+    absent = [each for each in every() if each.PACKAGE and find_spec(each.PACKAGE) is None]
     for name in names if absent else ():
-        for ends, package in absent.items():
-            if name.lower().endswith(ends):
+        for decoder in absent:
+            if name.lower().endswith(decoder.ENDINGS):
                 raise DataError(
-                    f"{name} needs the package {package}, which is not installed here: "
-                    f"pip install 'nas[{EXTRA}]'."
+                    f"{name} needs the package {decoder.PACKAGE}, which is not installed here: "
+                    f"pip install 'nas[{decoder.EXTRA}]'."
                 )
 
 

@@ -12,6 +12,7 @@ from nas.errors import DataError
 
 ENDINGS = (".npy", ".raw")
 PACKAGE = ""
+EXTRA = ""
 
 
 def knows(content: bytes) -> bool:

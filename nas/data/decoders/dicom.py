@@ -16,6 +16,7 @@ from nas.errors import DataError
 
 ENDINGS = (".dcm", ".dicom")
 PACKAGE = "pydicom"
+EXTRA = "medical"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # would be unpacked whole, whatever its size
 _HEAD = 4096  # bytes in which the file says how it is packed
 

@@ -17,6 +17,7 @@ from nas.files.limits import limits
 
 ENDINGS = (".nii", ".nii.gz")
 PACKAGE = "nibabel"
+EXTRA = "medical"
 _GZIP = b"\x1f\x8b"
 
 

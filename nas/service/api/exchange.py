@@ -10,8 +10,10 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from nas.commands._values import Value
 from nas.errors import UserError, unknown
 from nas.files.reading import parse_json
+from nas.report.tables import LINES, lines_to_json
 from nas.service.api.problems import MEDIA_TYPE, Fault, Problem, ProblemDetails, pointer
 
 LONGEST_BODY = 2**20  # bytes of a body of text
@@ -32,7 +34,10 @@ class Route(APIRoute):
             if wrong:
                 faults = [Fault(_unknown(name, known), parameter=name) for name in wrong]
                 raise Problem(422, faults[0].detail, kind="unknown-option", faults=faults)
-            return _tagged(request, await handle(request))
+            given = await handle(request)
+            if isinstance(given, ValueAnswer) and LINES in request.headers.get("Accept", ""):
+                given = given.with_lines()
+            return _tagged(request, given)
 
         return answer
 
@@ -78,10 +83,11 @@ async def text_body(request: Request, kind: str) -> str:
     try:
         return b"".join(parts).decode()
     except UnicodeDecodeError:
-        raise _malformed("The body: not text in UTF-8.") from None
+        raise malformed("The body: not text in UTF-8.") from None
 
 
-def _malformed(text: str) -> Problem:
+def malformed(text: str) -> Problem:
+    """Return the problem of a body that can't be read."""
     return Problem(400, text, kind="malformed", faults=[Fault(text, pointer())])
 
 
@@ -91,7 +97,7 @@ async def json_body(request: Request) -> Any:
     try:
         return parse_json(text, "The body")
     except UserError as error:
-        raise _malformed(str(error)) from None
+        raise malformed(str(error)) from None
 
 
 Body = Annotated[Any, Depends(json_body)]
@@ -100,6 +106,22 @@ Body = Annotated[Any, Depends(json_body)]
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return plain data as an answer."""
     return JSONResponse(value, status, dict(headers or {}))
+
+
+class ValueAnswer(JSONResponse):
+    """The plain data of a verb's value; a client that asks for it gets the lines too.
+
+    `plain` is what the client may see of the data; all of it if left out.
+    """
+
+    def __init__(self, value: Value, plain: Any = None) -> None:
+        self.value, self.plain = value, value.to_json() if plain is None else plain
+        super().__init__(self.plain, headers={"Vary": "Accept"})
+
+    def with_lines(self) -> JSONResponse:
+        """Return the answer that has what people read beside the plain data."""
+        both = {"value": self.plain, "lines": lines_to_json(self.value.lines())}
+        return JSONResponse(both, headers={"Vary": "Accept"}, media_type=LINES)
 
 
 def takes(schema: Mapping[str, Any]) -> dict[str, Any]:

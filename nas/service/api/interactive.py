@@ -10,15 +10,15 @@ from fastapi import APIRouter, Response
 from nas.commands import networks, recipe, space
 from nas.errors import UserError, unknown
 from nas.service.api import child
-from nas.service.api.exchange import Body, Route, answer, problems, takes
+from nas.service.api.exchange import Body, Route, ValueAnswer, answer, problems, takes
 from nas.service.api.problems import Fault, Problem, pointer
-from nas.service.api.searches import told
+from nas.service.api.searches import told, told_value
 from nas.service.api.service import Reader, Server, Service
 from nas.service.api.submission import check_name, named_data, read_space
 
 router = APIRouter(tags=["before a search"], route_class=Route)
 PATIENCE = 30.0  # seconds for the pre-flight of a space that is not shipped
-LIST = told("The list.", {"type": "array", "items": {"type": "object"}})
+LIST = told_value("The list.", {"type": "array", "items": {"type": "object"}})
 ONE = told("The answer.", {"type": "object"})
 _COUNT: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]}
 _SIZE: dict[str, Any] = {"type": ["integer", "null"], "minimum": 1, "maximum": 16_384}
@@ -65,13 +65,13 @@ def _refused(text: str, where: str) -> Problem:
 @router.get("/spaces", name="spaces", responses={200: LIST})
 def spaces(_: Reader) -> Response:
     """List the search spaces and published networks that a search can name."""
-    return answer(space.spaces().to_json())
+    return ValueAnswer(space.spaces())
 
 
 @router.get("/recipes", name="recipes", responses={200: LIST})
 def recipes(_: Reader) -> Response:
     """List the recipes that a search can name."""
-    return answer(recipe.recipes().to_json())
+    return ValueAnswer(recipe.recipes())
 
 
 @router.get("/data", name="data", responses={200: LIST})

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from nas.report.tables import LINES
 from nas.service.api import submission
 from nas.service.api.exchange import Body, Route, answer, problems, takes
 from nas.service.api.service import Reader, Server, Service, Submitter
@@ -23,6 +24,9 @@ ClientKey = Annotated[
         description="A search that is sent again with the same key is the same search.",
     ),
 ]  # fmt: skip
+Title = Annotated[
+    str | None, Query(max_length=255, pattern=r"^[^\x00]+$", description="Those of this title.")
+]
 SEARCH = {
     "type": "object",
     "required": ["id", "title", "state", "message", "options", "created", "links"],
@@ -42,6 +46,18 @@ LOCATION = {"Location": {"schema": {"type": "string"}, "description": "The searc
 def told(description: str, schema: Any, **more: Any) -> dict[str, Any]:
     """Return what a route says of an answer of JSON in the OpenAPI document."""
     return {"description": description, "content": {"application/json": {"schema": schema}}, **more}
+
+
+def told_value(description: str, schema: Any) -> dict[str, Any]:
+    """Return what a route says of a verb's value: plain data, or with the lines people read."""
+    both = {
+        "type": "object",
+        "properties": {"value": schema, "lines": {"type": "array"}},
+        "required": ["value", "lines"],
+    }
+    made = told(description, schema)
+    made["content"][LINES] = {"schema": both}
+    return made
 
 
 def page_of(items: Any) -> dict[str, Any]:
@@ -120,11 +136,12 @@ def listed(
     limit: Limit = PAGE,
     after: Annotated[str | None, Query(max_length=64, description="An id.")] = None,
     state: Annotated[list[str] | None, Query(max_length=len(searches.STATES))] = None,
+    title: Title = None,
 ) -> Response:
     """List the searches that the token sees, the newest first."""
     with server.store.read() as connection:
         found = searches.searches(
-            connection, token.sees, states=state or (), limit=limit + 1, after=after
+            connection, token.sees, states=state or (), title=title, limit=limit + 1, after=after
         )
     following = found[limit - 1].id if len(found) > limit else None
     return page(request, [shown(request, each) for each in found[:limit]], following)
@@ -149,7 +166,7 @@ def delete(server: Server, token: Submitter, search_id: SearchId) -> Response:
     return Response(status_code=204)
 
 
-CHANGES = {"pause": searches.pause, "resume": searches.resume, "cancel": searches.cancel}
+CHANGES = {wish: change for wish, change in searches.CHANGES.items() if wish != "delete"}
 
 
 def changed(server: Service, token: Token, search_id: str, wish: str) -> Search:

@@ -19,7 +19,7 @@ from nas.errors import NasError, SpaceError, UserError, unknown
 from nas.files import shipped
 from nas.service.api.problems import Fault, Problem, pointer
 from nas.study import options
-from nas.study.options import Declared
+from nas.study.options import Declared, servers
 from nas.training import recipe_file, recipes
 
 UPLOAD = "upload:"
@@ -36,17 +36,6 @@ class Submission:
     title: str
     priority: int
     options: dict[str, Any]
-
-
-@cache
-def servers() -> frozenset[str]:
-    """Return the options that are the server's: where a search runs, what it writes and reaches."""
-    declared = options.declared().values()
-    return frozenset(
-        one.name
-        for one in declared
-        if one.local or one.group == options.WHERE or one.name == "showcase"
-    )
 
 
 @cache

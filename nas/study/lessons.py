@@ -1,0 +1,128 @@
+"""The other studies of the store that a study learns from: which, and which of their trials.
+
+They are chosen when the study begins, and kept with it: so a study that is resumed proposes as if
+it had not been interrupted, whatever became of the others.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+
+from nas.config import Config
+from nas.errors import StoreAway, StoreError, UserError, unknown
+from nas.samplers._acquisition import capped
+from nas.samplers._lesson import Lesson
+from nas.samplers._transfer import shared
+from nas.store import queries
+from nas.store.queries import StudyInfo
+from nas.study.options import MOST_LESSONS, NOTHING
+from nas.training.metrics import gain
+
+FEWEST = 8  # complete trials that make a lesson
+KEPT = 100  # trials of a study: the best half, and some of the others
+CLOSE = 0.5  # of the space's parameters: a study with fewer in common is no lesson unless asked for
+
+
+class RelatedStudy(NamedTuple):
+    """A study that may be learnt from: how many parameters it shares, and its complete trials."""
+
+    info: StudyInfo
+    common: int
+    trials: Sequence[queries.ScoredTrial]
+
+
+def with_lessons(config: Config, url: str, name: str, stored: StudyInfo | None) -> Config:
+    """Return the configuration of the study `name` with the lessons that it has, or begins with.
+
+    Raises UserError where a study that was asked for teaches nothing.
+    """
+    if stored is not None:
+        return replace(config, lessons=Config.from_json(stored.config).lessons)
+    if config.sampler != "nas" or config.learn_from == (NOTHING,):
+        return config
+    try:
+        with queries.connect(url) as connection:
+            others = [each for each in queries.studies(connection) if each.name != name]
+            sources = list(_sources(connection, others, config))
+            return replace(config, lessons=tuple(_lesson(connection, one) for one in sources))
+    except StoreAway:
+        raise
+    except StoreError:
+        if config.learn_from:
+            raise
+        return config  # there is no store yet
+
+
+def _sources(
+    connection: sa.Connection, others: Sequence[StudyInfo], config: Config
+) -> Iterator[RelatedStudy]:
+    """Yield the studies that were asked for, else the closest: most parameters, then trials."""
+    parameters = {p.name: p.choices for p in config.space.parameters() if len(p.choices) > 1}
+    found = {}
+    for info in others:
+        common = len(shared(parameters, info.config["parameters"]))
+        if common:
+            trials = queries.scored(connection, info.id)
+            found[info.name] = RelatedStudy(info, common, trials)
+    for study in config.learn_from:
+        if study not in (names := [each.name for each in others]):
+            raise UserError(unknown("study", study, names, listing="nas status"))
+        if study not in found:
+            raise UserError(
+                f"--learn-from {study}: none of the {len(parameters)} parameters of "
+                f"{config.space.name} has the same name and values there."
+            )
+        if (count := len(found[study].trials)) < FEWEST:
+            raise UserError(
+                f"--learn-from {study}: it has {count} complete trials; at least {FEWEST} teach."
+            )
+        yield found[study]
+    if not config.learn_from:
+        close = [each for each in found.values() if _teaches(each, config, len(parameters))]
+        close.sort(key=lambda each: (-each.common, -len(each.trials), each.info.id))
+        yield from close[:MOST_LESSONS]
+
+
+def _teaches(source: RelatedStudy, config: Config, parameters: int) -> bool:
+    """Tell whether a study is a lesson without being asked for.
+
+    Finalists are too few, and what was trained under the same recipe is taken over as it is.
+    """
+    known = config.warm_start and source.info.config["recipe_hash"] == config.recipe.hash
+    searched = not source.info.config.get("finalists") and not known
+    return searched and len(source.trials) >= FEWEST and source.common >= CLOSE * parameters
+
+
+def _lesson(connection: sa.Connection, source: RelatedStudy) -> Lesson:
+    """Read a study's trials: the best, and some others where there are very many."""
+    from optuna.trial import TrialState
+
+    from nas.store import history
+
+    info, trials = source.info, source.trials
+    scores = np.array([trial.score for trial in trials])
+    chosen = capped(scores, (KEPT // 2, 0, KEPT // 2), random.Random(info.name))
+    ids = [trials[index].trial_id for index in chosen]
+    read = history.read(connection, info.id, [TrialState.COMPLETE], ids, max(ids))
+    results = {}
+    for trial in read:
+        value = trial.user_attrs["metrics"].get(info.metric)
+        if value is not None:
+            results[tuple(trial.params.items())] = (trial.params, gain(info.metric, value))
+    last = max(trial.number for trial in trials)
+    return Lesson.of(info.name, last, info.config["parameters"], list(results.values()))
+
+
+def announced(lessons: Sequence[Lesson], config: Config) -> Iterator[str]:
+    """Say what is taken from where."""
+    own = {p.name: p.choices for p in config.space.parameters() if len(p.choices) > 1}
+    for lesson in lessons:
+        common = len(shared(own, lesson.parameters))
+        yield (
+            f"learning: from study {lesson.study}, {len(lesson.metrics)} networks up to trial "
+            f"{lesson.last}; {common} of {len(own)} parameters are its own too"
+        )

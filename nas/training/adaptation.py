@@ -1,0 +1,58 @@
+"""Augmentation as strong as over-fitting asks for: it is weakened while a network does not.
+
+Augmented images are harder. That helps a network that would learn its train images by heart, and
+holds back one that has not learnt them yet. Which of them a network is shows after each epoch: by
+how much its loss on validation images is above that on plain train images. While that is little,
+all strengths are made smaller by a step, else larger again, up to the recipe's. (Karras et al.,
+arXiv:2006.06676, steer the augmentation of a GAN by such a measure.)
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nas.data import DataSet
+from nas.data.dataset import members
+from nas.training.augmentations import OPERATIONS, Augmentation
+
+GAP = "overfitting"  # the augmentation's row: of the loss of no skill
+# Stored with an epoch: the loss on plain train images, and the share of the strengths in it.
+FIT, SHARE = "fit_loss", "augmentation_share"
+SEEN = 512  # train images that it is measured on, at most
+STEP = 1.25  # a factor of the strengths, from epoch to epoch
+LEAST = 0.1  # of the strengths
+RELATIVE = 0.7  # of the validation loss: above it a network over-fits, however small the loss is
+
+
+def no_skill_loss(data: DataSet) -> float:
+    """Return the log loss of answers that know the classes' frequencies and not the images."""
+    has = members(data.splits["train"].labels, len(data.classes))
+    shares = has.mean(0)[has.any(0)]
+    if data.task == "labels":
+        shares = np.stack([shares, 1 - shares]).clip(1e-9)
+        return float(-(shares * np.log(shares)).sum(0).mean())
+    return float(-(shares * np.log(shares)).sum())
+
+
+def next_share(strengths: Augmentation, no_skill: float, last: Mapping[str, float] | None) -> float:
+    """Return the share of the strengths that an epoch has; `last` has the epoch's before."""
+    gap = strengths.get(GAP, 0.0)
+    if not gap or last is None:
+        return 1.0
+    over = last["loss"] - last[FIT]
+    if over < min(gap * no_skill, RELATIVE * last["loss"]):
+        return max(LEAST, last[SHARE] / STEP)
+    return min(1.0, last[SHARE] * STEP)
+
+
+def weakened(strengths: Augmentation, share: float) -> Augmentation:
+    """Return a share of the strengths; what is only on or off, or a whole number, stays."""
+    return {
+        name: share * strength if _is_graded(name) else strength
+        for name, strength in strengths.items()
+    }
+
+
+def _is_graded(name: str) -> bool:
+    row = OPERATIONS[name]
+    return not (name == GAP or row.whole or row.of or isinstance(row.neutral, bool))

@@ -94,15 +94,11 @@ def _images(source: Path, split: str, which: NDArray[np.intp]) -> Images:
     return unpacked(source, split, which.tolist())
 
 
-def make_narrow(
-    member: str, width: float, out: Path, *, resolution: int, stem_stride: int | None = None
-) -> None:
+def make_narrow(member: str, width: float, out: Path, *, resolution: int) -> None:
     """Write a family member with its widths times `width`, to multiples of 8, as JSON."""
     space = search_space.load(member)
-    first, *others = space.stem
-    stem = (replace(first, stride=stem_stride or first.stride), *others)
     scaling = Compound(beta=width, phi=1)
-    space = replace(space, resolution=resolution, stem=stem, scaling=scaling)
+    space = replace(space, resolution=resolution, scaling=scaling)
     made = space.decode({}, in_channels=3, classes=10)  # the data's, once it is trained
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, made.to_json())
@@ -219,7 +215,7 @@ def table(folder: Path, metrics: Sequence[str], order: Sequence[str]) -> str:
     results = {
         name: json.loads((folder / "results" / f"{name}.json").read_text()) for name in order
     }
-    first = next(iter(results.values()), {})
+    first: Result = next(iter(results.values()), {})
     head = ["network", "macs", "parameters"]
     for metric in metrics:
         words = metric.replace("_", " ")
@@ -326,7 +322,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     narrow.add_argument("member")
     narrow.add_argument("--width", type=float, required=True)
     narrow.add_argument("--resolution", type=int, required=True)
-    narrow.add_argument("--stem-stride", type=int)
     timed = verbs.add_parser("time")
     timed.add_argument("networks", nargs="+")
     timed.add_argument("--inference", action="store_true", help="no training step")
@@ -349,8 +344,7 @@ def act(given: argparse.Namespace) -> None:
         counts = {split: getattr(given, split) for split in SPLITS}
         make_data(given.source, counts, given.out, rest=given.rest)
     elif given.verb == "narrow":
-        sizes = {"resolution": given.resolution, "stem_stride": given.stem_stride}
-        make_narrow(given.member, given.width, given.out, **sizes)
+        make_narrow(given.member, given.width, given.out, resolution=given.resolution)
     elif given.verb == "time":
         images = {"resolution": given.resolution, "classes": given.classes}
         time_steps(

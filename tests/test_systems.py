@@ -59,7 +59,7 @@ def test_one_class_against_the_rest(tmp_path: Path) -> None:
 
 def test_a_narrow_member_has_the_members_layers(tmp_path: Path) -> None:
     """Widths shrink to multiples of 8, the layers, their kernels and strides stay."""
-    systems.make_narrow("mixnet_s_k5.7.9", 0.25, tmp_path / "n.json", resolution=32, stem_stride=1)
+    systems.make_narrow("mixnet_s_k5.7.9", 0.25, tmp_path / "n.json", resolution=32)
     narrow, whole = architecture_of(str(tmp_path / "n.json")), architecture_of("mixnet_s_k5.7.9")
     assert len(narrow.body) == len(whole.body)
     assert [dict(each.options).get("kernels") for each in narrow.body] == [

@@ -131,6 +131,6 @@ class Exporter(Protocol):
 
 
 _registry: Registry[Exporter] = Registry(
-    "export format", __name__, hyphens=True, helpers=("proof", "graph", "package")
+    "export format", __name__, hyphens=True, helpers=("proof", "graph", "package", "verdict")
 )
 names, check, get = _registry.names, _registry.check, _registry.get

@@ -105,5 +105,5 @@ def _form(request: Request, mistake: str) -> Any:
             class_="field",
         ),
         element("p", element("button", "Send it")),
-        enctype=KIND, class_="fields",
+        enctype=KIND, class_="login",
     )  # fmt: skip

@@ -54,6 +54,7 @@ BAD_JSON = {
                "depth": 1000}),
         "10^300 assignments",
     ),
+    "an escape of half a character": ('{"a": "\\ud800"}', "half a character"),
     "half a character": ('{"\ud800": 1}', "not text in UTF-8"),
     "terminal": (space(name="\x1b[2J"), r"not '\x1b[2J'"),
 }  # fmt: skip

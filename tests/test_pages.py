@@ -1,8 +1,9 @@
 """The service's pages: who sees them, what their forms change, what they show of a search."""
 
+import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nas.quantities import short
 from nas.service.api import submission
 from nas.service.api.events import Feeds
 from nas.service.pages.app import pages
+from nas.service.pages.multipart import FileForm
 from nas.store import searches, tokens
 
 HTML = {"Accept": "text/html,*/*"}
@@ -173,7 +175,7 @@ def test_a_form_is_sent_by_our_own_page_alone(server: Server, person: Person) ->
     with Person(server, "read", "submit") as other:
         theirs = other.get("/").hidden("csrf")
         for method, path in routes(server):
-            if method == "POST" and path != "/login":
+            if method == "POST" and path not in ("/login", "/data"):
                 path = path.replace(MET["search_id"], found)
                 for fields in ({"x": "1"}, {"csrf": ""}, {"csrf": theirs}, {"csrf": "é"}):
                     answer = person.client.post(path, data=fields)
@@ -334,7 +336,7 @@ def test_pages_are_sound_and_names_are_text(
     owner, (found, hostile) = searched
     base = f"/searches/{hostile}"
     compared = f"/compare?search={found}&search={hostile}"
-    for path in ("/", "/new", base, f"{base}/trials", f"{base}/trials/0", compared):
+    for path in ("/", "/new", "/data", base, f"{base}/trials", f"{base}/trials/0", compared):
         policy = owner.client.get(path).headers["Content-Security-Policy"]
         assert policy.startswith("default-src 'self'; style-src")  # so of scripts our own alone
         page = owner.get(path)
@@ -378,6 +380,87 @@ def test_a_problem_is_a_page(person: Person) -> None:
     assert person.client.post("/new", content=b"x" * 2_000_000).status_code == 415
     large = person.client.post("/new", data={"csrf": "x" * 2_000_000})
     assert large.status_code == 413
+
+
+def sent(person: Person, name: str, content: bytes, **fields: str) -> httpx.Response:
+    """Send a file as the form of the page of data does."""
+    given = {"csrf": person.get("/data").hidden("csrf"), **fields}
+    return person.client.post("/data", data=given, files={"file": (name, content)})
+
+
+def test_data_are_sent_by_a_form(server: Server, person: Person) -> None:
+    """A plain form with a file, and no script: it is listed, may be searched, and is deleted."""
+    content = (server.service.roots[0] / "tones.npz").read_bytes()
+    page = person.get("/data")
+    (form,) = [a for a in page.of("form") if a.get("action") == "/data"]
+    assert (form["method"], form["enctype"]) == ("post", "multipart/form-data")
+    answer = sent(person, "my tones.npz", content)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/data")
+    (upload,) = person.api.get("/uploads").json()
+    assert (upload["name"], upload["size"]) == ("my tones.npz", len(content))
+    words = person.get("/data").words
+    assert {"my tones.npz", f"upload:{upload['id']}", "160", "2"} <= set(words)
+    submit(person.api, data=f"upload:{upload['id']}")
+    assert f"upload:{upload['id']}" in [a.get("value") for a in person.get("/new").of("option")]
+    assert person.post(f"/data/{upload['id']}/delete").headers["Location"] == "/data"
+    assert person.api.get("/uploads").json() == []
+
+
+def test_a_file_that_is_no_data_is_told_beside_the_field(server: Server, person: Person) -> None:
+    """The page comes back with the mistake; nothing of the file is left on the disk."""
+    content = (server.service.roots[0] / "tones.npz").read_bytes()
+    for name, part in (("x.exe", content), ("x.npz", content[:99]), ("x.npz", b""), ("", b"")):
+        answer = sent(person, name, part)
+        assert answer.status_code == (422 if name else 400), (name, answer.text[-600:])
+        if name:
+            page = Elements(answer.text)
+            assert [a["name"] for _, a in page.tags if a.get("aria-invalid")] == ["file"]
+    assert list((server.service.folder / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize("cut", [1, 7, 100, 4000])
+def test_a_form_with_a_file_is_read_in_any_pieces(cut: int) -> None:
+    """However its bytes come, in pieces that cut a boundary too, the file is the one sent."""
+    content = b"--x\r\n--xy\r" * 400 + b"\r\n--xy"
+    head = (
+        '--xyz\r\nContent-Disposition: form-data; name="csrf"\r\n\r\nt\r\n--xyz\r\n'
+        'Content-Disposition: form-data; name="file"; filename="a%22b.npz"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    body = head.encode() + content + b"\r\n--xyz--\r\n"
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), cut):
+            yield body[start : start + cut]
+
+    async def read() -> tuple[dict[str, str], str, bytes]:
+        form = FileForm(pieces(), b"\r\n--xyz")
+        while not form.name:
+            await form._next_part()
+        return form.fields, form.name, b"".join([part async for part in form.content()])
+
+    assert asyncio.run(read()) == ({"csrf": "t"}, 'a"b.npz', content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("multipart/form-data", b"", 415), ("multipart/form-data; boundary=x", b"", 400),
+        ("application/x-www-form-urlencoded", b"csrf=x", 415),
+        ("multipart/form-data; boundary=x", b"--y\r\n", 400),
+        ("multipart/form-data; boundary=x", b"--x\r\n" + b"a" * 40_000, 400),
+        ("multipart/form-data; boundary=x", b'--x\r\nA: ; name="file"; filename="a.npz"\r\n\r\n',
+         403),
+        ("multipart/form-data; boundary=x", b'--x\r\nA: ; name="csrf"\r\n\r\nno\r\n--x\r\n'
+         b'A: ; name="file"; filename="a.npz"\r\n\r\nx\r\n--x--', 403),
+    ],
+)  # fmt: skip
+def test_a_form_that_is_none_is_refused(
+    person: Person, kind: str, body: bytes, status: int
+) -> None:
+    """Malformed forms, and those of no page of ours, are 4xx and leave nothing."""
+    answer = person.client.post("/data", content=body, headers={"Content-Type": kind})
+    assert answer.status_code == status, answer.text[-500:]
 
 
 def test_a_search_that_waits_has_a_page(server: Server, person: Person) -> None:

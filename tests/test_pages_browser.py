@@ -135,7 +135,7 @@ def browser(server: Server, downloads: Path) -> Iterator[Reader]:
 
 
 def test_a_search_goes_from_the_form_to_its_files_in_a_browser(tmp_path: Path) -> None:
-    """Submit, watch it live without loading the page again, open a trial, download its code.
+    """Submit, watch it live without loading the page again, open a trial, download, upload.
 
     No page is wider than a phone, no script fails, axe finds nothing; by day and by night.
     """
@@ -164,10 +164,12 @@ def test_a_search_goes_from_the_form_to_its_files_in_a_browser(tmp_path: Path) -
             assert reader.run("return window.isTheSame")
             reader.find("#trials tbody a").click()
             downloaded(reader, files)
+            uploaded(reader, data / "tones.npz")
             compared = f"/compare?search={first}&search={found}"
             base = f"/searches/{first}"
             seen(reader, {
-                "list": "/", "new": "/new", "search": base, "trials": f"{base}/trials",
+                "list": "/", "new": "/new", "data": "/data", "search": base,
+                "trials": f"{base}/trials",
                 "trial": f"{base}/trials/1", "compare": compared, "problem": "/nothing",
             })  # fmt: skip
             reader.find(".person button").click()
@@ -199,6 +201,14 @@ def downloaded(reader: Reader, files: Path) -> None:
     assert "(nn.Module)" in code.read_text()
     reader.run("document.querySelector('[data-load]').open = true")
     reader.wait(lambda: reader.text_of("details pre").startswith(code.read_text()[:40]))
+
+
+def uploaded(reader: Reader, file: Path) -> None:
+    """Send a file by the page's form, and see it listed."""
+    reader.go("/data")
+    reader.find("#file").send_keys(str(file))
+    reader.find("form[enctype] button").click()
+    reader.wait(lambda: f"Delete {file.name}" in reader.driver.page_source)
 
 
 def seen(reader: Reader, pages: dict[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from nas.cli import app
 from nas.errors import Conflict, LostLease, NotFound, QuotaSpent, UserError
 from nas.store import audit, plain, searches, tokens, uploads
-from nas.store.schema import METADATA, SEARCHES
+from nas.store.schema import AUDIT, METADATA, SEARCHES, utc_now
 from nas.store.searches import Wanted
 from nas.store.store import Store
 from nas.store.tokens import Quotas, Token
@@ -255,6 +255,19 @@ def test_audit_hides_secrets(store: Store) -> None:
         assert audit.entries(connection, limit=5, before=newest["id"]) == [first]
     assert (first["who"], first["action"], first["subject"]) == ("t1", "submit", "s1")
     assert "secret" not in newest["subject"]
+
+
+def test_audit_records_grow_old(store: Store) -> None:
+    """Records that are older than the operator's limit go; newer ones stay."""
+    with store.write() as connection:
+        for who in ("old", "new"):
+            audit.record(connection, who, "submit")
+        yesterday = utc_now() - timedelta(days=1)
+        old = AUDIT.update().where(AUDIT.c.who == "old").values(created=yesterday)
+        connection.execute(old)
+        assert audit.expire(connection, 2 * 86400.0) == 0
+        assert audit.expire(connection, 3600.0) == 1
+        assert [each["who"] for each in audit.entries(connection, limit=5)] == ["new"]
 
 
 def nas(url: str, *words: str) -> Result:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from nas.store import queries
 from tests import ray_kit
-from tests.search_kit import command, is_gone, nas_here, read_until, result
+from tests.search_kit import command, is_gone, nas_here, read_until, result, write_inputs
 from tests.test_executors import OVER, search
 from tests.test_search import assert_whole, points, until
 
@@ -123,3 +124,31 @@ def test_a_driver_that_loses_the_head_says_so_and_goes_on_with_a_new_one(
     head.stop()  # files that come after this one need no Ray
     result(nas_here(*words, "--executor", "in-process"))
     assert_whole(tmp_path, 3, 15)
+
+
+def test_a_server_runs_its_searches_on_ray(head: ray_kit.Cluster, tmp_path: Path) -> None:
+    """nas serve --executor ray: a search by HTTP is trained by Ray's workers, to its winner."""
+    pytest.importorskip("fastapi")
+    space, data = write_inputs(tmp_path)
+    store = {"NAS_STORE": f"sqlite:///{tmp_path}/nas.db"}
+    made = head.run(
+        *command("token", "create", "--name", "me", "--scopes", "read,submit", "--json"), **store
+    )
+    words = ("serve", "--port", "8099", "--data-root", str(tmp_path), *head.words)
+    server = head.popen(*command(*words, "--max-concurrent", "1"), cwd=tmp_path, **store)
+    try:
+        assert server.stdout is not None
+        read_until(server.stdout.fileno(), "Ctrl-C")
+        asked = ("--space", space, "--data", Path(data).name, "--target-flops", "50k",
+                 "--trials", "2", "--epochs", "1", "--finalists", "0", "--folds", "1")  # fmt: skip
+        ended = head.run(
+            *command("--server", "http://127.0.0.1:8099", "search", *asked, "--json"),
+            NAS_TOKEN=result(made)["token"],
+        )
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=OVER)
+    assert result(ended)["trials"]["complete"] == 2, ended.stderr
+    with queries.connect(store["NAS_STORE"]) as connection:
+        (info,) = queries.studies(connection)
+    assert (tmp_path / "studies" / info.name / "logs" / "ray.log").is_file()

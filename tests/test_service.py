@@ -16,11 +16,11 @@ from store_kit import ready
 
 from nas.commands import search as verbs
 from nas.errors import UserError
-from nas.service.api import submission
+from nas.service.api import events, submission
 from nas.service.api.access import PUBLIC, Rate
 from nas.service.api.app import api
 from nas.service.api.events import Told
-from nas.store import audit, tokens
+from nas.store import audit, queries, tokens
 from nas.study import options
 
 Routes = list[tuple[str, str]]
@@ -241,7 +241,7 @@ def test_thousands_of_faults_are_not_looked_for(server: Server) -> None:
         {"data": ""},
         {"data": "~"}, {"data": "tones.npz\0"}, {"data": "x" * 5000}, {"data": "upload:../nas.db"},
         {"data": "upload:0123456789abcdef"}, {"latency_host": "user@host"}, {"track": ["mlflow"]},
-        {"teacher": "another:0"}, {"start_from": "another:0"}, {"unlabelled": "/etc"},
+        {"teacher": "another:0"}, {"start_from": "another:0"}, {"learn_from": ["another"]}, {"unlabelled": "/etc"},
         {"checkpoints": "s3://bucket"}, {"priority": 10**6}, {"priority": True},
     ],
     ids=str,
@@ -277,7 +277,7 @@ def test_data_outside_the_roots_is_as_if_it_were_not_there(server: Server, tmp_p
         (b"[" * 100_000, "application/json", 400), (b"[1]", "application/json", 422),
         (b"1" * 5000, "application/json", 400), (b"{}", "text/plain", 415), (b"{}", "", 415),
         (b'"' + b"x" * 2**20 + b'"', "application/json", 413), (b"null", "application/json", 422),
-        (b'{"seed": NaN}', "application/json", 422), (b'{"w": 1e999}', "application/json", 422),
+        (b'{"a": "\\ud800"}', "application/json", 400), (b'{"seed": NaN}', "application/json", 422), (b'{"w": 1e999}', "application/json", 422),
     ],
     ids=lambda value: repr(value)[:30],
 )  # fmt: skip
@@ -420,6 +420,57 @@ def test_a_stream_hears_of_a_change(server: Server) -> None:
                     states.append(json.loads(line[6:])["state"])
                     admin.post(f"/searches/{found}/cancel")
         assert states == ["queued", "cancelled", "cancelled"]
+
+
+def test_a_stream_ends_with_its_token(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that is revoked is told no more: its streams end within seconds."""
+    monkeypatch.setattr(events, "PULSE", 0.1)
+    with server.client("read", "submit") as client:
+        found, token = submit(client), client.get("/token").json()["id"]
+        with client.stream("GET", f"/searches/{found}/events") as answer:
+            lines = answer.iter_lines()
+            assert "event: state" in (next(lines), next(lines), next(lines), next(lines))
+            with server.store.write() as connection:
+                tokens.revoke(connection, token)
+            assert [line for line in lines if line.startswith("event")] == []
+
+
+def test_a_look_reads_no_trial_twice(
+    server: Server, searched: tuple[httpx.Client, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a search that is watched, trials that ended are read once, and the looks are the same."""
+    first = events.look(server.service, searched[1])
+    asked: list[int] = []
+    trials = queries.trials
+    monkeypatch.setattr(
+        queries, "trials", lambda *of, after=-1: asked.append(after) or trials(*of, after=after)
+    )
+    again = events.look(server.service, searched[1], first)
+    assert (asked, first.settled) == ([1], 1)
+    assert (again.ended, again.news) == (first.ended, first.news)
+    assert [trial.number for trial in again.ended_after(0)] == [1]
+
+
+def test_whoever_trained_it_before_is_not_told(
+    server: Server, searched: tuple[httpx.Client, str], tmp_path: Path
+) -> None:
+    """A trial reused from another owner's search names it to admins alone; one's own is named."""
+    with server.client("read", "submit") as other, server.client("admin") as admin:
+        first, second = (run_search(server, other, tmp_path, study="again") for _ in range(2))
+
+        def origins(client: httpx.Client, path: str) -> set[str]:
+            found = json.dumps(client.get(f"/searches/{path}").json())
+            return set(re.findall('"reused_from": "([^"]*)"', found))
+
+        for path in ("trials", "top", "trials/0", "front", "progress", "rescore?target_flops=1M"):
+            assert origins(other, f"{first}/{path}") <= {"another search"}, path
+        told = read_events(other, f"/searches/{first}/events", until="end")
+        assert searched[1] not in json.dumps([data for *_, data in told])
+        named = origins(admin, f"{first}/trials")
+        assert named
+        assert named <= {f"{searched[1]}/0", f"{searched[1]}/1"}
+        own = {each.partition("/")[0] for each in origins(other, f"{second}/trials")}
+        assert own <= {"another search", first}
 
 
 def test_an_events_id_names_the_trials_that_were_told() -> None:

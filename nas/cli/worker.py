@@ -7,14 +7,12 @@ import typer
 from nas.cli._shared import verb
 from nas.cli.dashboard import hide
 from nas.cli.search import takes
+from nas.cli.serve import ON_RAY
 from nas.study import options
 
 app = typer.Typer()
 # The options of a search that its worker decides, and where the queue is.
-WHERE = (
-    *("store", "out", "checkpoints", "workers", "executor", "address", "cpus_per_trial"),
-    *("gpus_per_trial", "max_concurrent"),
-)
+WHERE = ("store", "out", "checkpoints", "workers", *ON_RAY)
 
 
 @app.command()

@@ -80,11 +80,22 @@ def parse_json(text: str, where: str, error: type[UserError] = UserError) -> Any
     """Parse JSON; raises `error` that begins with `where` it stands, and the line."""
     try:
         with reading(where, error):
-            return _within_limits(lambda: json.loads(text, object_pairs_hook=_object), where, error)
+            data = _within_limits(lambda: json.loads(text, object_pairs_hook=_object), where, error)
+            return _whole(data, text)
     except error as told:
         if isinstance(cause := told.__cause__, json.JSONDecodeError):
             raise error(f"{where}, line {cause.lineno}: {why(cause)}.") from None
         raise
+
+
+def _whole(data: Any, text: str) -> Any:
+    """Refuse half a character, an escape such as \\ud800 without its pair: nobody can write it."""
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(data, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("half a character: an escape without its pair") from None
+    return data
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,18 +7,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError, UserError
 from nas.executors._processors import granted
 from nas.files import check_folder
 from nas.service.sockets import is_loopback, listening
 from nas.store import engine as engines
+from nas.study import options
 
 if TYPE_CHECKING:
     import uvicorn
@@ -39,7 +40,9 @@ class Serve:
     """How a server is started: its address and names, its folders, its worker processes.
 
     Below `roots` searches may name data; `folder` holds uploads and downloads; `root_path` is the
-    path that a proxy serves it at. With `open_to_loopback` this machine's users need no token.
+    path that a proxy serves it at. Records of who did what are kept for `audit_seconds`. With
+    `open_to_loopback` this machine's users need no token. `where` has the options of the worker
+    processes, the executor say: with any of them there is at least one.
     """
 
     host: str = "127.0.0.1"
@@ -49,7 +52,9 @@ class Serve:
     roots: Sequence[str] = ()
     folder: str = "studies/service"
     root_path: str = ""
+    audit_seconds: float = 365 * 86400.0
     open_to_loopback: bool = False
+    where: Mapping[str, Any] = field(default_factory=dict)
 
     def checked_roots(self) -> tuple[Path, ...]:
         """Return the data roots; raises UserError for what is no folder."""
@@ -81,10 +86,11 @@ def serve(
 
     if how.open_to_loopback and not is_loopback(how.host):
         raise UserError(f"--no-auth-on-loopback is for --host 127.0.0.1, not for {how.host}.")
+    options.read(how.where).new_executor()  # a mistake is told now, not by each worker
     url, roots, folder = engines.resolve(store), how.checked_roots(), Path(how.folder)
     check_folder(folder)
     with closing(_bound(how.host, how.port)) as bound, closing(Store.open(url)) as opened:
-        service = Service(opened, url, folder.resolve(), roots)
+        service = Service(opened, url, folder.resolve(), roots, how.audit_seconds)
         anybody = nobody(opened) if how.open_to_loopback else None
         app = application(service, Serving(how.host, how.names, anybody=anybody))
         config = uvicorn.Config(
@@ -95,7 +101,7 @@ def serve(
         shown = f"[{how.host}]" if ":" in how.host else how.host
         Thread(target=_tidy, args=(service,), daemon=True).start()
         server = uvicorn.Server(config)
-        with _ended_by_signals(server), Workers(url, how.workers):
+        with _ended_by_signals(server), Workers(url, how):
             say(f"API of {engines.masked(url)}: http://{shown}:{bound.getsockname()[1]}/api/v1")
             say("Ctrl-C ends it.")
             server.run(sockets=[bound])
@@ -109,7 +115,7 @@ def _tidy(service: "Service") -> None:
         try:
             tidy(service)
         except (NasError, OSError) as error:
-            log.warning("old uploads are not removed: %s", error)
+            log.warning("old uploads and records are not removed: %s", error)
         time.sleep(TIDIED)
 
 
@@ -138,8 +144,9 @@ def _bound(host: str, port: int) -> socket.socket:
 class Workers:
     """Processes of `nas worker`, begun again when they end, until the context ends."""
 
-    def __init__(self, url: str, count: int) -> None:
-        self._url, self._count, self._over = url, count, Event()
+    def __init__(self, url: str, how: Serve) -> None:
+        self._url, self._where, self._over = url, how.where, Event()
+        self._count = how.workers or min(1, len(how.where))
         self._threads: list[Thread] = []
 
     def __enter__(self) -> "Workers":
@@ -171,7 +178,10 @@ class Workers:
                 self._over.wait(max(0.0, QUICK - (time.monotonic() - began)))
 
     def _share(self) -> list[str]:
-        """Return the option that gives each of several processes its part of the processors."""
+        """Return the options of a process: of several each has its part of the processors."""
+        if self._where:
+            pairs = self._where.items()
+            return [word for k, v in pairs for word in (options.declared()[k].flag, str(v))]
         return [] if self._count == 1 else ["--workers", str(max(1, granted() // self._count))]
 
     def _wait(self, process: "subprocess.Popen[bytes]") -> None:

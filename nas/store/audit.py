@@ -1,13 +1,14 @@
 """Who did what in the service, and how it ended. Functions on an open transaction."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from nas.credentials import hidden
 from nas.errors import printable
-from nas.store.schema import AUDIT
+from nas.store.schema import AUDIT, utc_now
 
 COMMAND_LINE = "command line"
 
@@ -19,6 +20,12 @@ def record(
     row = {"who": who[:64], "action": action[:64], "outcome": outcome[:64]}
     row["subject"] = hidden(printable(subject))[:255]
     connection.execute(AUDIT.insert().values(row))
+
+
+def expire(connection: sa.Connection, seconds: float) -> int:
+    """Forget the records that are older; return how many there were."""
+    old = AUDIT.c.created < utc_now() - timedelta(seconds=seconds)
+    return connection.execute(AUDIT.delete().where(old)).rowcount
 
 
 def entries(

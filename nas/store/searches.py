@@ -6,7 +6,7 @@ Functions on an open transaction.
 """
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -169,6 +169,12 @@ def searches(
         listed = listed.where(older)
     rows = connection.execute(listed.order_by(_s.created.desc(), _s.id.desc()).limit(limit))
     return [_search(row) for row in rows]
+
+
+def owned(connection: sa.Connection, ids: Iterable[str], owner: str) -> set[str]:
+    """Return which of these ids are of searches of an owner."""
+    mine = sa.select(_s.id).where(_s.id.in_([*ids]), _s.owner == owner)
+    return set(connection.execute(mine).scalars())
 
 
 class _Change(NamedTuple):

@@ -134,6 +134,12 @@ def find(connection: sa.Connection, text: str) -> Token | None:
     return token if token.state == "valid" else None
 
 
+def is_valid(connection: sa.Connection, token_id: str) -> bool:
+    """Tell whether a token still opens something."""
+    row = connection.execute(sa.select(TOKENS).where(_t.id == token_id)).first()
+    return row is not None and _token(row).state == "valid"
+
+
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 

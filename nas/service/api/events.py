@@ -9,9 +9,11 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Iterable
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
 from typing import Annotated, Any
 
@@ -23,16 +25,18 @@ from fastapi.responses import StreamingResponse
 from nas.errors import NasError, NotFound, StoreAway
 from nas.service.api.exchange import Route
 from nas.service.api.searches import SearchId, shown
-from nas.service.api.service import Reader, Server, Service
-from nas.store import queries, searches
+from nas.service.api.service import Reader, Server, Service, visible
+from nas.store import queries, searches, tokens
 from nas.store.searches import Search
+from nas.store.tokens import Token
 from nas.study.options import SUFFIX
 from nas.study.progress import progress
 
 router = APIRouter(prefix="/searches/{search_id}", tags=["results"], route_class=Route)
 EVERY, HEARTBEAT = 1.0, 15.0  # seconds between two looks, and at most between two signs of life
+PULSE = 3.0  # seconds between two looks at whether the token is still valid
 ENDED = ("complete", "pruned", "failed")
-LONGEST = 3600.0  # seconds of a stream: the client asks again, with a token that is still valid
+LONGEST = 3600.0  # seconds of a stream; the client asks again
 _ID = re.compile(r"(-1|\d{1,9})((?:\+\d{1,9}(?:-\d{1,9})?){0,1000})(?:\.([a-z]+))?")
 MOST = 100_000  # trials above a gap
 
@@ -67,7 +71,11 @@ class Told:
 
     def also(self, number: int) -> "Told":
         """Return what a client has been told of after one more trial."""
-        up_to, others = self.up_to, self.others | {number}
+        return self.all([number])
+
+    def all(self, numbers: Iterable[int]) -> "Told":
+        """Return what a client has been told of after more trials."""
+        up_to, others = self.up_to, self.others.union(numbers)
         while up_to + 1 in others:
             up_to += 1
         return Told(up_to, frozenset(each for each in others if each > up_to))
@@ -82,24 +90,46 @@ class Told:
 
 @dataclass(frozen=True)
 class Look:
-    """A search at one moment: its row, its progress, the trials that ended."""
+    """A search at one moment: its row, its progress, the trials that ended by their numbers."""
 
     search: Search
     progress: dict[str, Any] | None = None
     ended: tuple[queries.TrialInfo, ...] = ()
 
+    @cached_property
+    def news(self) -> Any:
+        """What a look at another moment has otherwise where something has happened."""
+        return _steady(self.search.to_json()), _steady(self.progress), len(self.ended)
 
-def look(server: Service, search_id: str) -> Look:
-    """Read a search; raises NotFound where it was deleted."""
+    def ended_after(self, number: int) -> Sequence[queries.TrialInfo]:
+        """Return the trials above a number that ended."""
+        return self.ended[bisect_right(self.ended, number, key=lambda trial: trial.number) :]
+
+    @property
+    def settled(self) -> int:
+        """The number up to which all trials ended: they are read no more."""
+        return Told().all(trial.number for trial in self.ended).up_to
+
+
+def look(server: Service, search_id: str, before: Look | None = None) -> Look:
+    """Read a search, of its trials those that may have ended since; NotFound where it is gone."""
     with server.store.read() as connection:
         search = searches.get(connection, search_id)
-        status = status_of(connection, search_id)
-        if status is None:  # no worker has begun it
+        progress = progress_of(connection, search_id)
+        if progress is None:  # no worker has begun it
             return Look(search)
-        study = queries.study(connection, search_id)
-        ended = [t for t in queries.trials(connection, study.id) if t.state in ENDED]
+        study, settled = queries.study(connection, search_id), before.settled if before else -1
+        newer = queries.trials(connection, study.id, after=settled)
+    known = before.ended[: settled + 1] if before else ()
+    return Look(search, progress, (*known, *(t for t in newer if t.state in ENDED)))
+
+
+def progress_of(connection: sa.Connection, search_id: str) -> dict[str, Any] | None:
+    """Return how far a search and its finalists are; None before a worker has begun it."""
+    status = status_of(connection, search_id)
+    if status is not None:
         status["finalists"] = status_of(connection, search_id + SUFFIX)
-    return Look(search, status, tuple(ended))
+    return status
 
 
 def status_of(connection: sa.Connection, name: str) -> dict[str, Any] | None:
@@ -124,17 +154,19 @@ class Feed:
     task: "asyncio.Task[None] | None" = None
 
     async def run(self) -> None:
-        """Look again and again."""
+        """Look again and again; wake the watchers where something has happened."""
         while True:
+            before = self.last if isinstance(self.last, Look) else None
             try:
-                self.last = await run_sync(look, self.server, self.search_id)
+                self.last = await run_sync(look, self.server, self.search_id, before)
             except StoreAway:  # it may be back soon; the watchers keep their connection
                 pass
             except NasError as error:
                 self.last = error
-            self.looks += 1
-            seen, self.news = self.news, asyncio.Event()
-            seen.set()
+            if not (before and isinstance(self.last, Look) and self.last.news == before.news):
+                self.looks += 1
+                seen, self.news = self.news, asyncio.Event()
+                seen.set()
             await asyncio.sleep(EVERY)
 
 
@@ -146,7 +178,7 @@ class Feeds:
         self._feeds: dict[str, Feed] = {}
 
     async def looks(self, search_id: str) -> AsyncIterator[Look | NasError | None]:
-        """Yield each look at a search, and None where there is none for a while."""
+        """Yield each look with news of a search, and None where there is none for a while."""
         feed = self._feeds.setdefault(search_id, Feed(self.server, search_id))
         feed.watchers += 1
         feed.task = feed.task or asyncio.create_task(feed.run())
@@ -158,7 +190,7 @@ class Feeds:
                     yield feed.last
                 else:
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(feed.news.wait(), EVERY)
+                        await asyncio.wait_for(feed.news.wait(), PULSE)
                     if feed.looks == seen:
                         yield None
         finally:
@@ -173,42 +205,62 @@ def event(kind: str, data: Any, told: Told) -> str:
     return f"id: {told}\nevent: {kind}\ndata: {json.dumps(data, allow_nan=False)}\n\n"
 
 
-async def stream(request: Request, feeds: Feeds, search_id: str, told: Told) -> AsyncIterator[str]:
-    """Yield the events of a search until it ends, or is deleted."""
-    yield "retry: 2000\n\n"
-    before: dict[str, Any] = {}
-    began = heard = time.monotonic()
-    async for seen in feeds.looks(search_id):
-        if isinstance(seen, NasError):  # it was deleted
-            return
-        for kind, data, so_far in news(request, seen, before, told) if seen else ():
-            heard, told = time.monotonic(), so_far
-            yield event(kind, data, told)
-        if seen is not None and seen.search.has_ended:
-            told = replace(told, end=seen.search.state)
-            yield event("end", shown(request, seen.search), told)
-            return
-        if time.monotonic() - began > LONGEST:
-            return
-        if time.monotonic() - heard > HEARTBEAT:
-            heard = time.monotonic()
-            yield ": still here\n\n"
+@dataclass
+class Watcher:
+    """A client that watches a search with a token, and what it has been told of."""
 
+    request: Request
+    server: Service
+    token: Token
+    told: Told
+    before: dict[str, Any] = field(default_factory=dict)
 
-def news(
-    request: Request, seen: Look, before: dict[str, Any], told: Told
-) -> Iterable[tuple[str, Any, Told]]:
-    """Yield what a client has not been told of: the state, trials that ended, the progress."""
-    for kind, data in (("state", shown(request, seen.search)), ("progress", seen.progress)):
-        if kind == "progress":
-            for trial in seen.ended:
-                if trial.number not in told:
-                    told = told.also(trial.number)
-                    yield "trial", trial.to_json(), told
+    async def stream(self, feeds: Feeds, search_id: str) -> AsyncIterator[str]:
+        """Yield the events of a search until it ends or is deleted, or the token opens no more."""
+        yield "retry: 2000\n\n"
+        began = heard = checked = time.monotonic()
+        async for seen in feeds.looks(search_id):
+            now = time.monotonic()
+            if now - checked > PULSE:
+                checked = now
+                if not await run_sync(self._is_valid):
+                    return
+            if isinstance(seen, NasError):  # it was deleted
+                return
+            for kind, data in self.news(seen) if seen else ():
+                heard = now
+                yield event(kind, data, self.told)
+            if seen is not None and seen.search.has_ended:
+                self.told = replace(self.told, end=seen.search.state)
+                yield event("end", shown(self.request, seen.search), self.told)
+                return
+            if now - began > LONGEST:
+                return
+            if now - heard > HEARTBEAT:
+                heard = now
+                yield ": still here\n\n"
+
+    def _is_valid(self) -> bool:
+        try:
+            with self.server.store.read() as connection:
+                return tokens.is_valid(connection, self.token.id)
+        except StoreAway:  # nobody can tell now
+            return True
+
+    def news(self, seen: Look) -> Iterator[tuple[str, Any]]:
+        """Yield what the client was not told of: the state, trials that ended, the progress."""
+        yield from self._changed("state", shown(self.request, seen.search))
+        for trial in seen.ended_after(self.told.up_to):
+            if trial.number not in self.told:
+                self.told = self.told.also(trial.number)
+                yield "trial", visible(self.server, self.token, trial.to_json())
+        yield from self._changed("progress", visible(self.server, self.token, seen.progress))
+
+    def _changed(self, kind: str, data: Any) -> Iterator[tuple[str, Any]]:
         steady = _steady(data)
-        if steady is not None and before.get(kind) != steady:
-            before[kind] = steady
-            yield kind, data, told
+        if steady is not None and self.before.get(kind) != steady:
+            self.before[kind] = steady
+            yield kind, data
 
 
 def _steady(data: Any) -> Any:
@@ -241,5 +293,7 @@ async def events(
     feeds: Feeds = request.app.state.feeds
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
-        stream(request, feeds, search_id, told), media_type="text/event-stream", headers=headers
+        Watcher(request, server, token, told).stream(feeds, search_id),
+        media_type="text/event-stream",
+        headers=headers,
     )

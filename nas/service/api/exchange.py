@@ -83,10 +83,11 @@ async def text_body(request: Request, kind: str) -> str:
     try:
         return b"".join(parts).decode()
     except UnicodeDecodeError:
-        raise _malformed("The body: not text in UTF-8.") from None
+        raise malformed("The body: not text in UTF-8.") from None
 
 
-def _malformed(text: str) -> Problem:
+def malformed(text: str) -> Problem:
+    """Return the problem of a body that can't be read."""
     return Problem(400, text, kind="malformed", faults=[Fault(text, pointer())])
 
 
@@ -96,7 +97,7 @@ async def json_body(request: Request) -> Any:
     try:
         return parse_json(text, "The body")
     except UserError as error:
-        raise _malformed(str(error)) from None
+        raise malformed(str(error)) from None
 
 
 Body = Annotated[Any, Depends(json_body)]
@@ -108,15 +109,18 @@ def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = No
 
 
 class ValueAnswer(JSONResponse):
-    """The plain data of a verb's value; a client that asks for it gets the lines too."""
+    """The plain data of a verb's value; a client that asks for it gets the lines too.
 
-    def __init__(self, value: Value) -> None:
-        super().__init__(value.to_json(), headers={"Vary": "Accept"})
-        self.value = value
+    `plain` is what the client may see of the data; all of it if left out.
+    """
+
+    def __init__(self, value: Value, plain: Any = None) -> None:
+        self.value, self.plain = value, value.to_json() if plain is None else plain
+        super().__init__(self.plain, headers={"Vary": "Accept"})
 
     def with_lines(self) -> JSONResponse:
         """Return the answer that has what people read beside the plain data."""
-        both = {"value": self.value.to_json(), "lines": lines_to_json(self.value.lines())}
+        both = {"value": self.plain, "lines": lines_to_json(self.value.lines())}
         return JSONResponse(both, headers={"Vary": "Accept"}, media_type=LINES)
 
 

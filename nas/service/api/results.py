@@ -11,8 +11,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from nas.commands import logs as logging_verbs
 from nas.commands import search as searching
 from nas.commands import studies as verbs
+from nas.commands._values import Value
 from nas.errors import NotFound, UserError
-from nas.service.api.events import look
+from nas.service.api.events import progress_of
 from nas.service.api.exchange import Route, ValueAnswer, answer, problems
 from nas.service.api.searches import (
     LARGEST_PAGE,
@@ -24,8 +25,9 @@ from nas.service.api.searches import (
     told,
     told_value,
 )
-from nas.service.api.service import Reader, Server
+from nas.service.api.service import Reader, Server, Service, visible
 from nas.store import queries
+from nas.store.tokens import Token
 
 router = APIRouter(prefix="/searches/{search_id}", tags=["results"], route_class=Route)
 Number = Annotated[int, Path(ge=0, lt=2**31, description="The number of a trial.")]
@@ -34,11 +36,16 @@ OBJECT, OBJECTS = {"type": "object"}, {"type": "array", "items": {"type": "objec
 LONGEST_LOG = 10_000  # events
 
 
+def _told(server: Service, token: Token, value: Value) -> Response:
+    return ValueAnswer(value, visible(server, token, value.to_json()))
+
+
 @router.get("/progress", name="progress", responses={200: told("How far it is.", OBJECT)})
 def progress(server: Server, token: Reader, search_id: SearchId) -> Response:
     """Return how far a search and its finalists are, how fast it goes, who works on it."""
-    server.study(token, search_id)
-    return answer(look(server, search_id).progress)
+    study = server.study(token, search_id)
+    with server.store.read() as connection:
+        return answer(visible(server, token, progress_of(connection, study)))
 
 
 @router.get("/trials", name="trials", responses={200: told("A page.", page_of(OBJECT))})
@@ -58,14 +65,15 @@ def trials(
             connection, info.id, after=-1 if after is None else after, limit=limit + 1
         )
     following = found[limit - 1].number if len(found) > limit else None
-    return page(request, [each.to_json() for each in found[:limit]], following)
+    items = visible(server, token, [each.to_json() for each in found[:limit]])
+    return page(request, items, following)
 
 
 @router.get("/trials/{number}", name="trial", responses={200: told_value("The trial.", OBJECT)})
 def trial(server: Server, token: Reader, search_id: SearchId, number: Number) -> Response:
     """Return one trial: its network, its numbers, its learning curve, verdicts on its exports."""
     study = server.study(token, search_id)
-    return ValueAnswer(verbs.show(study, number, store=server.url))
+    return _told(server, token, verbs.show(study, number, store=server.url))
 
 
 @router.get(
@@ -104,7 +112,7 @@ def curve(server: Server, token: Reader, search_id: SearchId, number: Number) ->
 def top(server: Server, token: Reader, search_id: SearchId, n: Count = 5) -> Response:
     """Return the best trials of different networks."""
     study = server.study(token, search_id)
-    return ValueAnswer(verbs.top(study, store=server.url, n=n))
+    return _told(server, token, verbs.top(study, store=server.url, n=n))
 
 
 @router.get("/front", name="front", responses={200: told_value("The front.", OBJECT)})
@@ -116,7 +124,7 @@ def front(
 ) -> Response:
     """Return the trials that no other beats in metric and cost."""
     study = server.study(token, search_id)
-    return ValueAnswer(verbs.front(study, cost=cost, store=server.url))
+    return _told(server, token, verbs.front(study, cost=cost, store=server.url))
 
 
 @router.get("/rescore", name="rescore", responses={200: told_value("The ranks.", OBJECT)})
@@ -134,14 +142,14 @@ def rescore(
     ranks = verbs.rescore(
         study, target_flops=target_flops, w=w, objective=objective, n=n, store=server.url
     )
-    return ValueAnswer(ranks)
+    return _told(server, token, ranks)
 
 
 @router.get("/winner", name="winner", responses={200: told_value("The winner.", OBJECT)})
 def winner(server: Server, token: Reader, search_id: SearchId) -> Response:
     """Return the best network so far with its finalists, and its metrics on the test split."""
     study = server.study(token, search_id)
-    return ValueAnswer(searching.found(study, store=server.url))
+    return _told(server, token, searching.found(study, store=server.url))
 
 
 @router.get(

@@ -1,10 +1,10 @@
 """What the routes of one server share: its store, where it looks for data, where it keeps files."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import sqlalchemy as sa
 from fastapi import Depends, Request, Security
@@ -17,6 +17,10 @@ from nas.store.searches import Search
 from nas.store.store import Store
 from nas.store.tokens import Token
 from nas.store.uploads import Upload
+from nas.study.options import SUFFIX
+
+ANOTHER = "another search"  # the origin of a trial that is not the asker's to know
+KEPT = 365 * 86400.0  # seconds that records of who did what are kept
 
 
 def endings() -> list[str]:
@@ -33,13 +37,15 @@ def ending(name: str) -> str:
 class Service:
     """One server: `url` is its store's, `roots` the folders below which data may be named.
 
-    `folder` holds uploads and downloads that were built.
+    `folder` holds uploads and downloads that were built. Records of who did what are kept for
+    `audit_seconds`.
     """
 
     store: Store
     url: str
     folder: Path
     roots: tuple[Path, ...] = ()
+    audit_seconds: float = KEPT
 
     def search(self, token: Token, search_id: str) -> Search:
         """Return a search that a token sees; raises NotFound."""
@@ -71,6 +77,38 @@ class Service:
             with self.store.write() as connection:
                 audit.record(connection, token.id, action, subject, type(error).__name__)
             raise
+
+
+def visible(server: Service, token: Token, plain: Any) -> Any:
+    """Return plain data in which a trial is reused from a search only if the token sees that one.
+
+    Whoever trained the same network before is nobody else's to know.
+    """
+    if plain is None or token.sees is None or not (names := {*_origins(plain)}):
+        return plain
+    ids = {name: name.partition("/")[0].removesuffix(SUFFIX) for name in names}
+    with server.store.read() as connection:
+        own = searches.owned(connection, ids.values(), token.owner)
+    return _renamed(plain, {name for name, search_id in ids.items() if search_id in own})
+
+
+def _origins(plain: Any) -> Iterator[str]:
+    """Yield where trials in plain data were reused from."""
+    for value in plain.values() if isinstance(plain, dict) else plain:
+        if isinstance(value, dict | list):
+            yield from _origins(value)
+    if isinstance(plain, dict) and plain.get("reused_from"):
+        yield plain["reused_from"]
+
+
+def _renamed(plain: Any, known: Collection[str]) -> Any:
+    if isinstance(plain, list):
+        return [_renamed(each, known) for each in plain]
+    if not isinstance(plain, dict):
+        return plain
+    hidden = plain.get("reused_from") not in (None, *known)
+    renamed = {name: _renamed(value, known) for name, value in plain.items()}
+    return renamed | {"reused_from": ANOTHER} if hidden else renamed
 
 
 async def _service_of(request: Request) -> Service:

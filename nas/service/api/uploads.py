@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
@@ -21,7 +22,7 @@ from nas.service.api.exchange import Route, answer, problems
 from nas.service.api.problems import Fault, Problem
 from nas.service.api.searches import told
 from nas.service.api.service import Reader, Server, Service, Submitter, ending, endings
-from nas.store import uploads
+from nas.store import audit, uploads
 from nas.store.tokens import Token
 from nas.store.uploads import Upload
 
@@ -65,38 +66,50 @@ async def upload(
     _check_name(name)
     if request.headers.get("Content-Type", "").partition(";")[0].strip() != BINARY:
         raise Problem(415, f"Data is sent as {BINARY}.")
-    await run_sync(_check_room, server, token, _length(request))
+    await run_sync(check_room, server, token, length(request))
+    return answer(await stored(server, token, name, request.stream()), 201)
+
+
+async def stored(
+    server: Service, token: Token, name: str, content: AsyncIterator[bytes]
+) -> dict[str, Any]:
+    """Write data to the disk as they come, check them and keep them; return the upload.
+
+    Raises Problem, DataError, QuotaSpent and DiskFull; then nothing of them is left.
+    """
+    _check_name(name)
     folder = server.folder / "uploads"
     folder.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=folder, prefix=NEW, suffix=ending(name), delete=False) as file:
         try:
-            content = await _received(request, file, token.upload_bytes)
+            received = await _received(content, file, token.upload_bytes)
             file.close()
-            path = Path(file.name)
-            return answer(await run_sync(_keep, server, token, name, path, content), 201)
+            return await run_sync(_keep, server, token, name, Path(file.name), received)
         finally:
             Path(file.name).unlink(missing_ok=True)
 
 
-def _length(request: Request) -> int:
+def length(request: Request) -> int:
+    """Return how many bytes a request says it has; raises Problem where it does not."""
     text = request.headers.get("Content-Length", "")
     if not text.isdecimal():
         raise Problem(411, "Data is sent with its length: the header Content-Length.")
     return int(text)
 
 
-def _check_room(server: Service, token: Token, size: int) -> None:
+def check_room(server: Service, token: Token, size: int) -> None:
+    """Raise Problem or QuotaSpent where a token has no room for so many bytes."""
     if size > token.upload_bytes:
         raise Problem(413, f"At most {token.upload_bytes:,} bytes may be sent, not {size:,}.")
     with server.store.read() as connection:
         uploads.check_quota(connection, token, size)
 
 
-async def _received(request: Request, file: Any, most: int) -> tuple[str, int]:
-    """Write a body to a file; return the digest and the size."""
+async def _received(content: AsyncIterator[bytes], file: Any, most: int) -> tuple[str, int]:
+    """Write what comes to a file; return the digest and the size."""
     digest, size = hashlib.sha256(), 0
     try:
-        async for part in request.stream():
+        async for part in content:
             size += len(part)
             if size > most:
                 raise Problem(413, f"At most {most:,} bytes may be sent.")
@@ -133,8 +146,9 @@ def _facts(server: Service, path: Path, name: str) -> dict[str, Any]:
 
 
 def tidy(server: Service) -> None:
-    """Forget the uploads whose time is over, and remove files that nobody has any more."""
+    """Forget the uploads and the records whose time is over, remove files that nobody has."""
     with server.store.write() as connection:
+        audit.expire(connection, server.audit_seconds)
         uploads.expire(connection)
         kept = uploads.digests(connection)
     long_ago = time.time() - LONG_AGO

@@ -9,7 +9,7 @@ from nas.service.api.events import Feeds
 from nas.service.api.exchange import Route
 from nas.service.api.problems import handle_all
 from nas.service.api.service import Reader, Service
-from nas.service.pages import comparing, searches, session, submitting, trials
+from nas.service.pages import comparing, data, searches, session, submitting, trials
 from nas.service.pages.layout import SCRIPTS, problem_page, text_of
 
 router = APIRouter(route_class=Route)
@@ -20,7 +20,7 @@ def pages(service: Service, feeds: Feeds) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.service, app.state.feeds = service, feeds
     handle_all(app, problem_page)
-    for each in (session, submitting, comparing, searches, trials):
+    for each in (session, submitting, comparing, data, searches, trials):
         app.include_router(each.router)
     app.include_router(router)
     return app

@@ -48,9 +48,14 @@ async def fields_of(request: Request) -> Fields:
 async def own_fields(request: Request) -> Fields:
     """Read a form that one of our pages has sent; raises Problem for any other."""
     fields = await fields_of(request)
-    if not hmac.compare_digest(fields.pop(FIELD, "").encode(), csrf(request).encode()):
-        raise Problem(403, "This form is of an earlier login; load its page again.")
+    check_csrf(request, fields.pop(FIELD, ""))
     return fields
+
+
+def check_csrf(request: Request, text: str) -> None:
+    """Refuse a form whose token is not that of this person's pages; raises Problem."""
+    if not hmac.compare_digest(text.encode(), csrf(request).encode()):
+        raise Problem(403, "This form is of an earlier login; load its page again.")
 
 
 Form = Annotated[Fields, Depends(own_fields)]

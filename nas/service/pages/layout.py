@@ -61,7 +61,7 @@ def _header(request: Request) -> Markup:
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     links = [
         link(request, to, text, aria_current="page" if path == to else None)
-        for to, text in (("/", "Searches"), ("/new", "New search"))
+        for to, text in (("/", "Searches"), ("/new", "New search"), ("/data", "Data"))
     ]
     token = request.state.token
     return element(

@@ -5,6 +5,7 @@ weight of -0.07, are EfficientNet's, arXiv:1905.11946, section 5.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +70,10 @@ class Objective:
         if self.kind == "hard" and amount <= self.target:
             return value
         return float(value * (amount / self.target) ** self.weight)
+
+    def factor(self, facts: Mapping[str, Any]) -> float:
+        """Return what the metric is multiplied by, from a stored trial's `macs` or `latency_ms`."""
+        return self.score(1.0, facts["macs" if self.target_latency_ms is None else "latency_ms"])
 
     def short(self) -> str:
         """Write the target briefly, as it may stand in a name: 2M, 5ms."""

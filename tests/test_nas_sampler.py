@@ -21,6 +21,7 @@ from benchmarks.search.oracle import PoolSampler, TableOracle
 from nas.cli import app
 from nas.cost import Limits
 from nas.objective import Objective
+from nas.pruners.curves import forecast
 from nas.samplers._acquisition import CAPS, Observation, capped, growth, stairs
 from nas.samplers._oracle import StudyOracle
 from nas.samplers._space import SpaceOracle
@@ -44,7 +45,7 @@ class TestAlone(RelativeSamplerTestCase, SingleOnlySamplerTestCase):
 def observed(study: optuna.Study) -> list[Observation]:
     """Return what the model sees of a study."""
     known = StudyOracle(study.trials)
-    known.record.read(study, study.trials, known.identify)
+    known.record.read(study, study.trials, known.identify, known.factor)
     return _observe(known, random.Random(0))
 
 
@@ -185,7 +186,7 @@ def test_a_pool_is_proposed_to_its_last_row() -> None:
 
 
 def test_a_pruned_trial_counts_with_what_others_gained_after_it() -> None:
-    """The model learns from a curve that was cut short: it expects its final value, with doubt."""
+    """The model learns from a curve that was cut short: its end is forecast, with doubt."""
     study = optuna.create_study(direction="maximize")
     space = {"a": CategoricalDistribution(list(range(8)))}
     for a in range(4):
@@ -202,7 +203,10 @@ def test_a_pruned_trial_counts_with_what_others_gained_after_it() -> None:
     )
     study.add_trial(cut)
     seen = observed(study)[-1]
-    assert seen.score == pytest.approx(0.3)
+    reached = np.array([[0.3 + 0.1 * a, np.nan] for a in range(4)])
+    told = forecast(reached, reached[:, 0] + 0.2, np.array([[0.1, np.nan]])).values()
+    assert [seen.score, seen.extra] == pytest.approx([told[0][0], told[1][0]], rel=1e-3)
+    assert 0.1 < seen.score < 0.4
     assert seen.extra > 0
 
 

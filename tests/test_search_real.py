@@ -75,6 +75,21 @@ def test_a_table_sees_the_validation_split_with_one_seed_and_the_test_split_with
         assert float(row["test_score"]) == pytest.approx(np.mean(scores), abs=1e-3)
 
 
+def test_a_sample_grows_and_the_rest_of_the_train_split_is_scored(tmp_path: Path) -> None:
+    """The first networks of a larger sample are those of a smaller; one seed is its own test."""
+    chosen = {"seeds": 1, "train-images": 8, "set": "training.batch_size=4"}
+    assert real.main(words(tmp_path, sample=2, **chosen)) == 0
+    first = rows(tmp_path / "out" / "table.csv")
+    assert real.main(words(tmp_path, sample=3, **chosen)) == 0
+    more = rows(tmp_path / "out" / "table.csv")
+    assert (more[:2], len({row["id"] for row in more})) == (first, 3)
+    assert all(row["search_score"] == row["test_score"] for row in more)
+    plan = real.read_options(words(tmp_path, **chosen))
+    sizes = {name: len(split) for name, split in plan.data.splits.items()}
+    assert sizes == {"train": 8, "validation": 32 + 8, "test": 32}
+    assert plan.recipe.batch_size == 4
+
+
 def test_another_recipe_does_not_go_on_with_a_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,7 +103,11 @@ def test_another_recipe_does_not_go_on_with_a_table(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seeds": 1}, "--seeds is at least 2"),
+        ({"seeds": 0}, "--seeds is a whole number of at least 1"),
+        ({"sample": 0}, "--sample is a whole number of at least 1"),
+        ({"sample": 9}, "--sample 9: tiny has only 8 networks"),
+        ({"train-images": 16}, "--train-images is below 16, all there are, not 16"),
+        ({"set": "training.warmth=3"}, "training.warmth"),
         ({"epochs": 0}, "--epochs is a whole number of at least 1"),
         ({"space": "mixconv"}, "assignments, over 5,000"),
         ({"data": "no.npz"}, "no.npz"),

@@ -148,7 +148,7 @@ def test_the_error_is_that_of_the_score() -> None:
                 user_attrs={"metrics": metrics_},
             )
         )
-    known.record.read(study, study.trials, known.identify)
+    known.record.read(study, study.trials, known.identify, known.factor)
     seen = sorted(_observe(known, random.Random(0)), key=lambda each: each.score)
     extra = [OWN * (0.02 * each.look.factor) ** 2 * (at % 2) for at, each in enumerate(seen)]
     assert [each.extra for each in seen] == pytest.approx(extra)

@@ -139,7 +139,8 @@ class Bench:
 
     def pruning(self, repeats: int) -> None:
         """Time what the median pruner asks after an epoch."""
-        study = self.worker.trials.optuna_study(pruner=pruners.get("median").make(EPOCHS))
+        pruner = pruners.get("median").make(EPOCHS, lambda _: 1.0)
+        study = self.worker.trials.optuna_study(pruner=pruner)
         self.start(next(self.fresh))
         lease = self.leases[-1]
         point = CurvePoint(epoch=20, metrics={"accuracy": 0.5}, seconds=3.0)

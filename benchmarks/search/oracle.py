@@ -79,6 +79,11 @@ class TableOracle:
         """Return the key of a trial's row."""
         return self._key(trial.params)
 
+    def factor(self, trial: FrozenTrial) -> float:
+        """Return what the metric of a trial's row is multiplied by in its score."""
+        look = self.look(trial.params)
+        return 1.0 if look is None else look.factor
+
 
 class WholeTable(TableOracle):
     """Knows a table that has all assignments: it is searched as a space, not as a list."""

@@ -1,14 +1,15 @@
-"""Train every architecture of a small space and keep them as a table.
+"""Train every architecture of a small space, or a sample of a large one, and keep them as a table.
 
     python -m benchmarks.search.real --space FILE --data DATA --epochs N --out FOLDER [--seeds 4] \
-        [--no-augmentation]
+        [--sample N] [--train-images N] [--no-augmentation] [--set KEY=VALUE]...
 
 Each architecture is trained with seeds 0, 1, ...; `search_score` is the validation accuracy of seed
-0 in percent, `test_score` the mean test accuracy of the other seeds. FOLDER/trainings.csv has a row
-for each training, with the validation accuracy after each of its epochs; it is written after each
-training, and the same command goes on from it. FOLDER/table.csv has a row for each architecture of
-which all trainings are done; they come in a drawn order, so that an unfinished table is a fair
-sample. One thread is used.
+0 in percent, `test_score` the mean test accuracy of the other seeds, with one seed `search_score`
+again. FOLDER/trainings.csv has a row for each training, with the validation accuracy after each of
+its epochs; it is written after each training, and the same command goes on from it.
+FOLDER/table.csv has a row for each architecture of which all trainings are done; they come in a
+drawn order, so that an unfinished table is a fair sample. With --train-images the others of the
+train split are scored together with the validation images. One thread is used.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,15 @@ import numpy as np
 from nas import network, quantities, search_space
 from nas.architecture import Architecture, Value
 from nas.data import DataSet, load
+from nas.data.dataset import content_hash, in_memory, share_of
 from nas.errors import UserError
 from nas.search_space import SearchSpace
 from nas.training.recipe import Recipe
-from nas.training.recipes import default_recipe
+from nas.training.recipes import compose
 
 TRAININGS, TABLE, SOURCE = "trainings.csv", "table.csv", "source.json"
 LARGEST = 5000  # architectures that anybody would train
+DRAWS = 100  # of an assignment for each architecture of a sample, at most
 DIGITS = 4  # of an accuracy in percent: 0.0001 is a hundredth of an image in 10,000
 Done = dict[tuple[str, int], dict[str, str]]  # (architecture id, seed) -> row of trainings.csv
 
@@ -48,6 +52,7 @@ class Plan:
     recipe: Recipe
     seeds: int
     out: Path
+    sample: int | None = None
 
     @property
     def source(self) -> dict[str, Any]:
@@ -59,14 +64,27 @@ class Plan:
         }
 
     def architectures(self) -> list[tuple[dict[str, Value], Architecture]]:
-        """Return every assignment of the space with its architecture, in a drawn order."""
+        """Return every assignment of the space with its architecture, in a drawn order.
+
+        Of a sample they are the assignments of different architectures.
+        """
         channels, classes = self.data.in_channels, len(self.data.classes)
-        found = [
-            (values, self.space.decode(values, in_channels=channels, classes=classes))
-            for values in assignments(self.space)
-        ]
-        random.Random(0).shuffle(found)
-        return found
+        decode = partial(self.space.decode, in_channels=channels, classes=classes)
+        rng = random.Random(0)
+        if self.sample is None:
+            found = [(values, decode(values)) for values in assignments(self.space)]
+            rng.shuffle(found)
+            return found
+        drawn: dict[str, tuple[dict[str, Value], Architecture]] = {}
+        for _ in range(DRAWS * self.sample):
+            values = self.space.draw(rng)
+            architecture = decode(values)
+            drawn.setdefault(architecture.id, (values, architecture))
+            if len(drawn) == self.sample:
+                return list(drawn.values())
+        raise UserError(
+            f"--sample {self.sample}: {self.space.name} has only {len(drawn)} networks."
+        )
 
 
 def assignments(space: SearchSpace) -> list[dict[str, Value]]:
@@ -168,10 +186,11 @@ def _rows(
         if len(trained) < plan.seeds:
             continue
         cost = network.cost(arch)
-        tests = [float(row["test_score"]) for row in trained[1:]]
+        search = trained[0][f"epoch_{plan.recipe.epochs}"]
+        tests = [float(row["test_score"]) for row in trained[1:]] or [float(search)]
         choices: dict[str, object] = {f"choice_{name}": values.get(name, "-") for name in names}
         yield choices | {
-            "search_score": trained[0][f"epoch_{plan.recipe.epochs}"],
+            "search_score": search,
             "test_score": f"{np.mean(tests):.{DIGITS}f}",
             "macs": cost.macs,
             "params": cost.params,
@@ -205,17 +224,41 @@ def read_options(arguments: Sequence[str] | None) -> Plan:
     parser.add_argument("--data", required=True, help="digits, a .npz file or a folder")
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--seeds", type=int, default=4, help="0 is searched with, the rest score")
+    parser.add_argument("--sample", type=int, help="how many networks are drawn; without it: all")
+    parser.add_argument("--train-images", type=int, help="the train split's others are scored")
     parser.add_argument("--no-augmentation", action="store_true", help="train on plain images")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="words")
     parser.add_argument("--out", type=Path, required=True, help="folder of the table")
     options = parser.parse_args(arguments)
-    quantities.check_positive(epochs=options.epochs)
-    if options.seeds < 2:
-        raise UserError(f"--seeds is at least 2: one to search, others to score; {options.seeds}.")
+    quantities.check_positive(epochs=options.epochs, seeds=options.seeds)
+    for name in ("sample", "train_images"):
+        if getattr(options, name) is not None:
+            quantities.check_positive(**{name: getattr(options, name)})
     data = load(options.data)
-    recipe = default_recipe(data, epochs=options.epochs)
+    if options.train_images is not None:
+        data = scored_on_others(data, options.train_images)
+    recipe = compose(data, given={"epochs": options.epochs}, words=options.words)
     if options.no_augmentation:
         recipe = replace(recipe, augmentation={})
-    return Plan(search_space.load(options.space), data, recipe, options.seeds, options.out)
+    space = search_space.load(options.space)
+    return Plan(space, data, recipe, options.seeds, options.out, options.sample)
+
+
+def scored_on_others(data: DataSet, count: int) -> DataSet:
+    """Return data with so many train images; the others are scored with the validation images."""
+    train, validation = data.splits["train"], data.splits["validation"]
+    if count >= len(train):
+        raise UserError(f"--train-images is below {len(train)}, all there are, not {count}.")
+    used = share_of(train.labels, count / len(train), seed=0)
+    others = np.setdiff1d(np.arange(len(train)), used)
+    images = [split.images(data.native_resolution) for split in (train, validation)]
+    scored = np.concatenate([images[0][others], images[1]])
+    labels = np.concatenate([train.labels[others], validation.labels])
+    kept = images[0][used], train.labels[used], scored, labels
+    splits = {"train": in_memory(*kept[:2]), "validation": in_memory(*kept[2:])}
+    return replace(
+        data, fingerprint=content_hash(kept), splits={**splits, "test": data.splits["test"]}
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,11 +2,13 @@
 
 from optuna.pruners import BasePruner, MedianPruner
 
+from nas.pruners import Factor
+
 LADDER = False
 BRACKETS = False
 
 
-def make(epochs: int) -> BasePruner:
+def make(epochs: int, factor: Factor) -> BasePruner:  # noqa: ARG001
     """Make a pruner that waits for five whole trials and for a third of a trial's epochs.
 
     During the warm-up of the learning rate a metric says little.

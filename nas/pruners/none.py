@@ -2,10 +2,12 @@
 
 from optuna.pruners import BasePruner, NopPruner
 
+from nas.pruners import Factor
+
 LADDER = False
 BRACKETS = False
 
 
-def make(epochs: int) -> BasePruner:  # noqa: ARG001
+def make(epochs: int, factor: Factor) -> BasePruner:  # noqa: ARG001
     """Make the pruner."""
     return NopPruner()

@@ -80,6 +80,9 @@ class Oracle(Protocol):
     def identify(self, trial: FrozenTrial) -> Any:
         """Return the key of a trial's architecture."""
 
+    def factor(self, trial: FrozenTrial) -> float:
+        """Return what a trial's metric is multiplied by in its score."""
+
 
 class StudyOracle:
     """Knows the choices of a study's trials, and nothing else.
@@ -150,6 +153,10 @@ class StudyOracle:
     def identify(self, trial: FrozenTrial) -> Any:
         """Return the key of a trial's parameters."""
         return self.look(trial.params).key
+
+    def factor(self, trial: FrozenTrial) -> float:  # noqa: ARG002
+        """Return 1: the cost is not known."""
+        return 1.0
 
 
 def _parents(

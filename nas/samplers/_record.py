@@ -15,8 +15,10 @@ from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.pruners.curves import forecast
+
 Floats = NDArray[np.float64]
-GAINS = 3  # complete trials from which the gain in the epochs after a pruned trial's last is known
+GAINS = 3  # complete trials from which a pruned trial's end is forecast
 WHOLE, CUT = 1, 2  # trained to the end; cut short
 ERROR, LOSS = "metric_error", "loss"  # among a trial's metrics: see `nas.training.metrics`
 FIRST = 1_024  # entries to begin with
@@ -25,6 +27,7 @@ ROW = np.dtype(
         ("kind", np.uint8),  # WHOLE, CUT or neither
         ("score", np.float64),  # the value; of a trial that was cut short, its last report
         ("step", np.int64),  # the step of that report
+        ("factor", np.float64),  # the cost's part in the score: the metric is multiplied by it
         ("error", np.float64),  # the standard error of a whole training's metric; 0: unknown
         ("loss", np.float64),  # its log loss; NaN: unknown
     ]
@@ -67,9 +70,16 @@ class Record:
         self._at: dict[int, Floats] = {}  # each trial's report by step, for the last steps of cuts
 
     def read(
-        self, study: Study, trials: Sequence[FrozenTrial], identify: Callable[[FrozenTrial], Any]
+        self,
+        study: Study,
+        trials: Sequence[FrozenTrial],
+        identify: Callable[[FrozenTrial], Any],
+        factor: Callable[[FrozenTrial], float],
     ) -> None:
-        """Read the trials that have ended since; `trials` are in the order of their numbers."""
+        """Read the trials that have ended since; `trials` are in the order of their numbers.
+
+        A score is the metric times the `factor` of its trial.
+        """
         name = study.study_name
         if name != self.study or len(trials) < self._settled:
             self._forget(name)
@@ -81,13 +91,13 @@ class Record:
         for trial in trials[begin:]:
             if trial.number not in self.ended:
                 if trial.state.is_finished():
-                    self._add(trial, identify(trial))
+                    self._add(trial, identify(trial), factor)
                 else:
                     self.open.append(trial)
             if trial.number == self._settled and trial.number in self.ended:
                 self._settled += 1
 
-    def _add(self, trial: FrozenTrial, key: Any) -> None:
+    def _add(self, trial: FrozenTrial, key: Any, factor: Callable[[FrozenTrial], float]) -> None:
         number = trial.number
         while number >= len(self._rows):
             self._grow()
@@ -96,7 +106,7 @@ class Record:
         self.keys.add(key)
         value = float(trial.values[0]) if trial.values else math.nan
         if trial.state == TrialState.COMPLETE and math.isfinite(value):
-            row["kind"], row["score"] = WHOLE, self.sign * value
+            row["kind"], row["score"], row["factor"] = WHOLE, self.sign * value, factor(trial)
             row["error"], row["loss"] = _measured(trial, ERROR, 0.0), _measured(trial, LOSS)
             if trial.params:
                 self._trained.add(key)
@@ -106,6 +116,7 @@ class Record:
             step = max(trial.intermediate_values)
             reached = self.sign * trial.intermediate_values[step]
             row["kind"], row["score"], row["step"] = CUT, reached, step
+            row["factor"] = factor(trial)
             if trial.params and math.isfinite(reached) and key not in self._trained:
                 _join(self._cut, key, number)
         for step, values in self._at.items():
@@ -136,11 +147,11 @@ class Record:
         )
 
     def _expected(self, cut: NDArray[np.intp]) -> tuple[Floats, Floats]:
-        """Add to a pruned trial's last report the gain of others from the same step on.
+        """Return the scores that pruned trials would have ended with, and their variances.
 
-        That is the mean gain of complete trials; its variance is that of the sum's error. Where too
-        few of them reported at the step, all reports at the step are laid over all final scores:
-        the medians are made equal, and the variance is the sum of both.
+        They are forecast from the complete trials: see `nas.pruners.curves`. Where too few of them
+        reported at the step, all reports at the step are laid over all final scores: the medians
+        are made equal, and the variance is the sum of both.
         """
         rows = self._rows
         scores, extra = rows["score"][cut], np.zeros(len(cut))
@@ -149,14 +160,24 @@ class Record:
         complete, pruned = rows["kind"] == WHOLE, rows["kind"] == CUT
         finals, last = rows["score"][complete], rows["score"][pruned]
         spread = float(np.var(np.append(finals, last[np.isfinite(last)])))
-        steps = rows["step"][cut]
+        factors, steps = rows["factor"], rows["step"][cut]
         for step in np.unique(steps).tolist():
-            at = self._reached(step)
-            gain, variance = _gain(finals, at[complete], at[pruned])
-            here = steps == step
-            scores[here] += gain
-            extra[here] = variance + 1e-6 * spread + 1e-12
-        return scores, extra
+            at, here = self._reached(step), steps == step
+            whole = complete & np.isfinite(at)
+            if whole.sum() >= GAINS:
+                reached = np.column_stack([at, self._reached(step - 1)])
+                known, own = factors[whole], factors[cut[here]]
+                told = forecast(
+                    reached[whole] / known[:, None],
+                    rows["score"][whole] / known,
+                    reached[cut[here]] / own[:, None],
+                )
+                ends, variances = told.values()
+                scores[here], extra[here] = ends * own, variances * own**2
+            else:
+                gain, extra[here] = _lift(finals, np.append(at[complete], at[pruned]))
+                scores[here] += gain
+        return scores, extra + 1e-6 * spread + 1e-12
 
     def _reached(self, step: int) -> Floats:
         """Return each trial's report at a step; NaN where there is none."""
@@ -180,16 +201,8 @@ def _join(spans: dict[Any, tuple[int, int]], result: Any, number: int) -> None:
     spans[result] = min(first, number), max(last, number)
 
 
-def _gain(finals: Floats, complete: Floats, pruned: Floats) -> tuple[float, float]:
-    """Return the gain after a step and its variance; see `_expected`.
-
-    `complete` and `pruned` are the reports at the step, `finals` the complete trials' last scores.
-    """
-    gains = finals - complete
-    gains = gains[np.isfinite(gains)]
-    if len(gains) >= GAINS:
-        return float(np.mean(gains)), float(np.var(gains))
-    reports = np.append(complete, pruned)
+def _lift(finals: Floats, reports: Floats) -> tuple[float, float]:
+    """Return the median of final scores less that of reports at a step, and its variance."""
     reports = reports[np.isfinite(reports)]
     if not len(finals):
         return 0.0, float(np.var(reports))

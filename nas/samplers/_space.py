@@ -112,3 +112,10 @@ class SpaceOracle:
         if stored is None:
             return self.look(trial.params).key
         return candidate_key(stored, self.subject.space.recipe_values(trial.params))
+
+    def factor(self, trial: FrozenTrial) -> float:
+        """Return what a trial's metric is multiplied by in its score."""
+        try:
+            return self.objective.factor(trial.user_attrs)
+        except KeyError:  # a trial that is not of the store
+            return self.look(trial.params).factor if trial.params else 1.0

@@ -116,7 +116,7 @@ class NasSampler(BaseSampler):
 
     def _propose(self, study: Study, trials: list[FrozenTrial], oracle: Oracle) -> Assignment:
         rng = random.Random(f"{self.seed}:{len(trials)}")
-        oracle.record.read(study, trials, oracle.identify)
+        oracle.record.read(study, trials, oracle.identify, oracle.factor)
         tried = oracle.record.keys | {oracle.identify(trial) for trial in oracle.record.open}
         observed = _observe(oracle, rng)
         is_opening = len(trials) < self.startup or len(observed) < 2
@@ -287,7 +287,8 @@ def expectations(study: Study, oracle: Oracle, rng: random.Random) -> dict[Any, 
     It is the network's score without the noise of a single training. Empty while there are too few
     results for a model.
     """
-    oracle.record.read(study, study.get_trials(deepcopy=False), oracle.identify)
+    trials = study.get_trials(deepcopy=False)
+    oracle.record.read(study, trials, oracle.identify, oracle.factor)
     observed = _observe(oracle, rng)
     encoder = Encoder(oracle.distributions)
     if len(observed) < STARTUP or not encoder.starts:

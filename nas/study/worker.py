@@ -67,11 +67,11 @@ class WorkOrder:
 
 
 class Pruned(Exception):
-    """The pruner stops the trial; carries the last epoch's metrics."""
+    """The pruner stops the trial; carries the last epoch's metrics and the pruner's reason."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, reason: str | None) -> None:
         super().__init__()
-        self.metrics = metrics
+        self.metrics, self.reason = metrics, reason
 
 
 @dataclass
@@ -84,6 +84,7 @@ class Worker:
     evaluator: Evaluator
     observers: Observers
     should_prune: Callable[[Lease], bool]
+    pruned_for: Callable[[], str | None]  # the reason that the pruner gives
     should_stop: Callable[[], bool]
 
     def run(self) -> None:
@@ -128,7 +129,7 @@ class Worker:
         except Pruned as stop:
             curve = self.trials.read(queries.curve, lease.evaluation_id)
             seconds = sum(point.seconds for point in curve)
-            self.finish(lease, "pruned", metrics=stop.metrics, seconds=seconds)
+            self.finish(lease, "pruned", metrics=stop.metrics, reason=stop.reason, seconds=seconds)
         except Interrupted as error:
             self.leave(lease, str(error))
         except TrialError as error:
@@ -154,7 +155,7 @@ class Worker:
             return
         self.observers.tell("epoch", lease, point, value)
         if point.epoch < lease.fidelity and self.should_prune(lease):
-            raise Pruned(point.metrics)
+            raise Pruned(point.metrics, self.pruned_for())
 
     def _recipe(self, lease: Lease) -> Recipe:
         """Return a trial's recipe: the study's, or one with another seed or with values found."""
@@ -222,7 +223,10 @@ def assemble(
         lease_seconds=order.lease,
         full=config.recipe.epochs,
     )
-    study = trials.optuna_study(pruner=pruners.get(config.pruner).make(config.recipe.epochs))
+    pruner = pruners.get(config.pruner).make(
+        config.recipe.epochs, lambda trial: config.objective.factor(trial.user_attrs)
+    )
+    study = trials.optuna_study(pruner=pruner)
     if observers is None:
         showcase = [Showcase(config, store, order.study)] if config.showcase else []
         parameters = partial(_parameters, trials)
@@ -243,6 +247,7 @@ def assemble(
         evaluator or Training(config, images, trials),
         observers,
         partial(trials.should_prune, study=study),
+        partial(pruners.reason, pruner),
         is_over,
     )
 

@@ -38,7 +38,7 @@ from benchmarks.recipe import DISTORTIONS, distorted
 from nas import network, search_space
 from nas.architecture import Architecture, Value
 from nas.data import DataSet, load
-from nas.data.dataset import content_hash, in_memory, share_of
+from nas.data.dataset import Images, content_hash, in_memory, share_of
 from nas.objective import Objective
 from nas.search_space.preflight import Subject, draw_near
 from nas.training.adaptation import GAP
@@ -354,15 +354,19 @@ def _whole(source: str, folder: Path) -> DataSet:
 def _packed(path: Path) -> DataSet:
     """Read the train split of a file that holds JPEGs, packed one after another."""
     with np.load(path, allow_pickle=False) as file:
-        packed, offsets = file["train_jpeg"].tobytes(), file["train_offsets"].tolist()
         labels, classes = file["train_labels"].astype(np.int64), file["classes"].tolist()
-    ends = itertools.pairwise(offsets)
-    images = np.stack(
-        [np.asarray(Image.open(io.BytesIO(packed[a:b])).convert("RGB")) for a, b in ends]
-    )
+    images = unpacked(path, "train", range(len(labels)))
     splits = {"train": in_memory(images, labels)}
     size = images.shape[1]
     return DataSet(path.stem, "", tuple(classes), 3, size, frozenset(), splits)
+
+
+def unpacked(path: Path, split: str, which: Sequence[int]) -> Images:
+    """Return images of a split of a file that holds JPEGs one after another."""
+    with np.load(path, allow_pickle=False) as file:
+        packed, offsets = file[f"{split}_jpeg"].tobytes(), file[f"{split}_offsets"].tolist()
+    files = (io.BytesIO(packed[offsets[each] : offsets[each + 1]]) for each in which)
+    return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
 
 
 def read() -> list[Row]:

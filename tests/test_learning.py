@@ -2,6 +2,9 @@
 
 import json
 import random
+import shutil
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ import pytest
 from optuna.trial import create_trial
 from search_kit import SPACE, arguments, nas_here, result
 
+from nas.config import Config
 from nas.cost import Limits
+from nas.errors import UserError
 from nas.objective import Objective
 from nas.samplers._lesson import Lesson
 from nas.samplers._space import SpaceOracle
@@ -18,7 +23,10 @@ from nas.samplers._transfer import OPENED, LessonModel, shared
 from nas.samplers.nas import NasSampler
 from nas.search_space import SearchSpace
 from nas.search_space.preflight import Subject
-from nas.store import queries
+from nas.store import queries, schema, searches, tokens
+from nas.store.searches import Wanted
+from nas.store.store import Store
+from nas.study.lessons import with_lessons
 
 WORTH = {"3": 0.0, "3.5": 0.1, 2: 0.0, 3: 0.02, 4: 0.05, 8: 0.0, 16: 0.2, 1: 0.0}
 DEEPER = 0.04
@@ -260,6 +268,26 @@ def test_a_study_that_teaches_nothing_is_refused(stored: Path, study: str, messa
     assert message in " ".join(ended.stderr.split())
     with queries.connect(f"sqlite:///{stored}/nas.db") as connection:
         assert not queries.exists(connection, "refused")
+
+
+def test_a_search_of_the_service_learns_from_its_owners_alone(stored: Path, tmp_path: Path) -> None:
+    """Another owner's study is no source, and not named as one; the operator learns from all."""
+    shutil.copy(stored / "nas.db", tmp_path)
+    url = f"sqlite:///{tmp_path}/nas.db"
+    with closing(Store.open(url)) as store, store.write() as connection:
+        for study, owner in (("teacher", "ann"), ("of-ann", "ann"), ("of-bob", "bob")):
+            token = tokens.create(connection, study, ["submit"], owner=owner)[0]
+            made, _ = searches.add(connection, token, Wanted(study, {}, {}))
+            named = schema.SEARCHES.c.id == made.id
+            connection.execute(schema.SEARCHES.update().where(named).values(id=study))
+    config = replace(Config.from_json(config_of(stored, "short")), sampler="nas", lessons=())
+    learnt = {name: with_lessons(config, url, name, None).lessons for name in ("of-ann", "of-bob")}
+    assert [[each.study for each in found] for found in learnt.values()] == [["teacher"], []]
+    asking = replace(config, learn_from=("teacher",))
+    assert with_lessons(asking, url, "operator", None).lessons[0].study == "teacher"
+    with pytest.raises(UserError, match="No study named 'teacher'") as refused:
+        with_lessons(asking, url, "of-bob", None)
+    assert "short" not in str(refused.value)
 
 
 def test_a_study_that_is_named_teaches(stored: Path) -> None:

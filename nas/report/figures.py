@@ -1,5 +1,6 @@
 """The figures of a study, one function each: facts in, a chart out, or None without facts."""
 
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from nas.quantities import short
@@ -300,24 +301,14 @@ def finalists(facts: Overview) -> Chart | None:
     if not shown:
         return None
     present = {network.trial for network in facts.networks}
-    series = []
+    series: list[Series] = []
     for row, each in enumerate(shown):
         color = "best" if "winner" in each.standing else "ink"
-        if each.interval:
-            low, high = each.interval
-            hint = f"trial {each.trial}: {low:.4f} to {high:.4f}"
-            ends = [Mark(low, row, hint), Mark(high, row, hint)]
-            series.append(Series(marks=ends, shape="line", color=color, width=2.4))
-        seeds = [Mark(value, row, f"trial {each.trial}, a seed: {value:.4f}")
-                 for value in each.values]  # fmt: skip
-        series.append(Series(marks=seeds, color=color, symbol="ring", size=3.6))
         trial = each.trial if each.trial in present else None
-        mean = [Mark(each.mean, row, f"trial {each.trial}: mean {each.mean:.4f}", trial)]
-        series.append(Series(marks=mean, color=color, symbol="bar", size=5))
+        series += standing(row, f"trial {each.trial}", each.values, each.interval, color, trial)
     values = [value for each in shown for value in (*each.values, *(each.interval or ()))]
     labels = [f"trial {each.trial}, {short(each.macs)}" for each in shown]
-    for label, symbol in (("a seed", "ring"), ("mean, 95 % interval", "bar")):
-        series.append(Series(label=label, marks=(), symbol=symbol))  # type: ignore[arg-type]
+    series += standing_legend()
     best = shown[0]
     return Chart(
         title="Finalists, trained in full",
@@ -325,6 +316,34 @@ def finalists(facts: Overview) -> Chart | None:
         x=axis(facts.trade_off.axis.partition(",")[0], values),
         y=names("", labels, down=True), series=series, height=_height(len(shown)),
     )  # fmt: skip
+
+
+def standing(
+    row: int,
+    name: str,
+    values: Sequence[float],
+    interval: tuple[float, float] | None,
+    color: str = "ink",
+    trial: int | None = None,
+) -> Iterator[Series]:
+    """Yield a row of a chart: a network's trainings, their mean and its 95 % interval."""
+    if interval:
+        hint = "{}: {:.4f} to {:.4f}".format(name, *interval)
+        ends = [Mark(end, row, hint) for end in interval]
+        yield Series(marks=ends, shape="line", color=color, width=2.4)
+    seeds = [Mark(value, row, f"{name}, a seed: {value:.4f}") for value in values]
+    yield Series(marks=seeds, color=color, symbol="ring", size=3.6)
+    mean = statistics.fmean(values)
+    yield Series(
+        marks=[Mark(mean, row, f"{name}: mean {mean:.4f}", trial)],
+        color=color, symbol="bar", size=5,
+    )  # fmt: skip
+
+
+def standing_legend(one: str = "a seed") -> list[Series]:
+    """Return the legend of such rows, where a ring is `one`."""
+    ring = Series(label=one, marks=(), symbol="ring")
+    return [ring, Series(label="mean, 95 % interval", marks=(), symbol="bar")]
 
 
 def confusion(facts: Overview) -> Chart | None:

@@ -763,6 +763,14 @@ def scored(connection: sa.Connection, study_id: int) -> list[ScoredTrial]:
     return [ScoredTrial(**row._mapping) for row in connection.execute(statement)]
 
 
+def owners(connection: sa.Connection) -> dict[str, str]:
+    """Return the owners of the service's searches, by the names of their studies."""
+    if not sa.inspect(connection).has_table(schema.SEARCHES.name):
+        return {}  # a store of before the service
+    searches = sa.select(schema.SEARCHES.c.id, schema.SEARCHES.c.owner)
+    return {row.id: row.owner for row in connection.execute(searches)}
+
+
 def tried(connection: sa.Connection, study_id: int, first: int) -> list[Tried]:
     """Return the study's trials from a number on."""
     rows = connection.execute(_TRIED, {"study": study_id, "first": first})

@@ -46,8 +46,7 @@ def with_lessons(config: Config, url: str, name: str, stored: StudyInfo | None) 
         return config
     try:
         with queries.connect(url) as connection:
-            others = [each for each in queries.studies(connection) if each.name != name]
-            sources = list(_sources(connection, others, config))
+            sources = list(_sources(connection, _others(connection, name), config))
             return replace(config, lessons=tuple(_lesson(connection, one) for one in sources))
     except StoreAway:
         raise
@@ -55,6 +54,17 @@ def with_lessons(config: Config, url: str, name: str, stored: StudyInfo | None) 
         if config.learn_from:
             raise
         return config  # there is no store yet
+
+
+def _others(connection: sa.Connection, name: str) -> list[StudyInfo]:
+    """Return the other studies; for a search of the service those of its owner's searches."""
+    owners = queries.owners(connection)
+    own = owners.get(name)
+    return [
+        each
+        for each in queries.studies(connection)
+        if each.name != name and (own is None or owners.get(each.name) == own)
+    ]
 
 
 def _sources(

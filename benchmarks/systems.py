@@ -1,0 +1,367 @@
+"""The five published systems, scaled down: their images, networks, commands, times and tables.
+
+    python -m benchmarks.systems data FILE.npz --train N --validation N --test N --out FILE.npz
+    python -m benchmarks.systems narrow MEMBER --width 0.25 --resolution 32 --out FILE.json
+    python -m benchmarks.systems time NETWORK... --resolution 56 --classes 100 --out FILE.json
+    python -m benchmarks.systems run FOLDER --data FOLDER
+    python -m benchmarks.systems table FOLDER --metrics accuracy,auroc
+
+`run` executes the commands of the block below `## Commands` in FOLDER/README.md, one after another
+in one process and in build/NAME of the repository, with DATA replaced by the folder of the data; a
+training whose result lies in FOLDER/results is not repeated, so the test split is looked at once.
+`table` prints these results as a table with Student's 95 % intervals over the seeds, the difference
+of each row from the first with Welch's, and draws FOLDER/results.png.
+"""
+
+import argparse
+import json
+import math
+import os
+import shlex
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks.recipe_tuning import unpacked
+from nas import cli, network, search_space
+from nas.architecture import Architecture
+from nas.commands.networks import architecture_of
+from nas.data.dataset import Images, share_of
+from nas.files import write_json
+from nas.quantities import short
+from nas.report.chart import Chart, Series, axis, names
+from nas.report.chart_files import save_together
+from nas.report.comparison import welch
+from nas.report.figures import LINE, standing, standing_legend
+from nas.search_space import Compound
+from nas.study.finalists import interval
+from nas.training.images import channels_last
+
+ROOT = Path(__file__).parent.parent
+MEASURED = "milliseconds_an_image"
+SPLITS = {"train": "train", "validation": "val", "test": "test"}
+Result = Mapping[str, Any]
+
+
+def make_data(
+    source: Path, counts: Mapping[str, int], out: Path, *, rest: bool = False, seed: int = 0
+) -> None:
+    """Write a part of a set as an .npz file, each class in proportion.
+
+    `counts` are the images of each split; 0 takes all. Validation images are taken out of train
+    where the set has none. With `rest`, class 0 stays and all others are class 1, "rest".
+    """
+    with np.load(source, allow_pickle=False) as file:
+        labels = {
+            split: file[f"{short_name}_labels"].reshape(-1).astype(np.int64)
+            for split, short_name in SPLITS.items()
+            if f"{short_name}_labels" in file
+        }
+    if rest:
+        labels = {split: np.minimum(own, 1) for split, own in labels.items()}
+    places = {split: (SPLITS[split], np.arange(len(own))) for split, own in labels.items()}
+    if "validation" not in labels:
+        whole = labels["train"]
+        held = share_of(whole, counts["validation"] / len(whole), seed + 1)
+        places["validation"] = "train", held
+        places["train"] = "train", np.setdiff1d(np.arange(len(whole)), held)
+        labels |= {split: whole[places[split][1]] for split in ("train", "validation")}
+    drawn = {}
+    for split, own in labels.items():
+        kept = share_of(own, min(1.0, (counts[split] or len(own)) / len(own)), seed)
+        of, at = places[split]
+        drawn[f"{SPLITS[split]}_images"] = _images(source, of, at[kept])
+        drawn[f"{SPLITS[split]}_labels"] = own[kept]
+        print(f"{split}: {np.bincount(own[kept]).tolist()} images of the classes")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(out, **drawn)  # type: ignore[arg-type]
+
+
+def _images(source: Path, split: str, which: NDArray[np.intp]) -> Images:
+    """Return images of a split, of an array or of packed JPEGs."""
+    with np.load(source, allow_pickle=False) as file:
+        if f"{split}_images" in file:
+            return np.asarray(file[f"{split}_images"][which])
+    return unpacked(source, split, which.tolist())
+
+
+def make_narrow(member: str, width: float, out: Path, *, resolution: int) -> None:
+    """Write a family member with its widths times `width`, to multiples of 8, as JSON."""
+    space = search_space.load(member)
+    scaling = Compound(beta=width, phi=1)
+    space = replace(space, resolution=resolution, scaling=scaling)
+    made = space.decode({}, in_channels=3, classes=10)  # the data's, once it is trained
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(out, made.to_json())
+    cost = network.cost(made)
+    print(f"{out}: {short(cost.macs)} macs, {short(cost.params)} parameters")
+
+
+def time_steps(
+    given: Sequence[str],
+    out: Path,
+    *,
+    batch: int,
+    turns: int,
+    inference: bool = False,
+    **images: int | None,
+) -> None:
+    """Measure training steps or inferences, network after network, in processor milliseconds.
+
+    A step is forward, backward and AdamW. `nas latency measure` ends by the clock; here each
+    network has as many turns on a core that others use too.
+    """
+    torch.set_num_threads(1)
+    make = _inference if inference else _step
+    steps = {name: make(_at(name, **images), batch) for name in given}
+    for step in steps.values():
+        step()
+    times: dict[str, list[float]] = {name: [] for name in given}
+    for _ in range(turns):
+        for name, step in steps.items():
+            begun = time.process_time()
+            step()
+            times[name].append(1000 * (time.process_time() - begun) / batch)
+            print(f"{name}: {times[name][-1]:.1f} ms an image", flush=True)
+    rows = {
+        name: {**network.cost(_at(name, **images))._asdict(), MEASURED: own}
+        for name, own in times.items()
+    }
+    timed = "inference" if inference else "training step"
+    write_json(out, {"timed": timed, "batch": batch, **images, "networks": rows})
+
+
+def _at(name: str, **images: int | None) -> Architecture:
+    return architecture_of(name).at(**images)
+
+
+def _built(made: Architecture, batch: int) -> tuple[nn.Module, Tensor]:
+    module = network.build(made).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.randn(batch, made.in_channels, made.resolution, made.resolution)
+    return module, channels_last(images)
+
+
+def _inference(made: Architecture, batch: int) -> Callable[[], None]:
+    module, images = _built(made, batch)
+    module.eval()
+
+    def infer() -> None:
+        with torch.inference_mode():
+            module(images)
+
+    return infer
+
+
+def _step(made: Architecture, batch: int) -> Callable[[], None]:
+    module, images = _built(made, batch)
+    optimiser = torch.optim.AdamW(module.train().parameters(), lr=1e-4)
+    labels = torch.arange(batch) % made.classes
+
+    def step() -> None:
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(module(images), labels).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+    return step
+
+
+def commands(readme: str) -> Iterator[list[str]]:
+    """Yield the words of each command of the block below `## Commands`."""
+    _, _, below = readme.partition("## Commands")
+    _, _, block = below.partition("```text\n")
+    lines = block.partition("```")[0].replace("\\\n", " ").splitlines()
+    yield from (shlex.split(line) for line in lines if line.strip())
+
+
+def run(folder: Path, data: Path) -> None:
+    """Execute a study's commands; the results of its trainings and times are kept in results/."""
+    results, here = (folder / "results").resolve(), ROOT / "build" / folder.resolve().name
+    listed, data = list(commands((folder / "README.md").read_text())), data.resolve()
+    here.mkdir(parents=True, exist_ok=True)
+    results.mkdir(exist_ok=True)
+    os.chdir(here)
+    for words in listed:
+        words = [word.replace("DATA", str(data)) for word in words]
+        out = Path(words[words.index("--out") + 1])
+        if (
+            out.is_file()
+            or (results / f"{out.stem if out.suffix == '.json' else out}.json").exists()
+        ):
+            continue
+        print("$", shlex.join(words), flush=True)
+        begun = time.process_time()
+        if words[0] == "python":
+            main(words[3:])
+        else:
+            cli.app(words[1:], standalone_mode=False)
+        print(f"{time.process_time() - begun:.0f} s of the processor", flush=True)
+        if words[:2] == ["nas", "train"]:
+            shutil.copy(out / "result.json", results / f"{out}.json")
+        elif "time" in words:
+            shutil.copy(out, results / out)
+
+
+def table(folder: Path, metrics: Sequence[str], order: Sequence[str]) -> str:
+    """Return the results as Markdown tables, rows in this order, and draw them."""
+    results = {
+        name: json.loads((folder / "results" / f"{name}.json").read_text()) for name in order
+    }
+    first: Result = next(iter(results.values()), {})
+    head = ["network", "macs", "parameters"]
+    for metric in metrics:
+        words = metric.replace("_", " ")
+        head += [f"{words}, validation", "difference from the first", f"{words}, test"]
+    rows = []
+    for name, result in results.items():
+        cells = [name, short(result["macs"]), short(result["params"])]
+        for metric in metrics:
+            values = by_seed(result, metric)
+            difference = "" if result is first else _difference(values, by_seed(first, metric))
+            cells += [_mean(values), difference, _of_test(result, metric)]
+        rows.append(cells)
+    tables = [_markdown(head, rows)] if rows else []
+    charts = [
+        _chart(f"{metric.replace('_', ' ')} on validation",
+               {name: by_seed(result, metric) for name, result in results.items()})
+        for metric in (metrics if results else ())
+    ]  # fmt: skip
+    times = folder / "results" / "times.json"
+    if times.exists():
+        timed = json.loads(times.read_text())["networks"]
+        ratios = _ratios(timed)
+        tables.append(_markdown(TIMED, _time_rows(timed, ratios)))
+        charts.append(_chart("times the first's processor time", ratios, "a turn"))
+    save_together(charts, folder.resolve().name, folder / "results.png")
+    return "\n\n".join(tables)
+
+
+TIMED = ["network", "macs", "parameters", "processor ms an image, median", "times the first"]
+
+
+def _ratios(timed: Mapping[str, Result]) -> dict[str, list[float]]:
+    """Return the times of each turn over those of the first network in it."""
+    first = next(iter(timed.values()))[MEASURED]
+    return {
+        name: [own / its for own, its in zip(each[MEASURED], first, strict=True)]
+        for name, each in timed.items()
+    }
+
+
+def _time_rows(
+    timed: Mapping[str, Result], ratios: Mapping[str, Sequence[float]]
+) -> list[list[str]]:
+    return [
+        [name, short(each["macs"]), short(each["params"]),
+         f"{statistics.median(each[MEASURED]):.1f}", _mean(ratios[name], 2)]
+        for name, each in timed.items()
+    ]  # fmt: skip
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def by_seed(result: Result, metric: str) -> list[float]:
+    """Return the validation metric of each training."""
+    return [training["metrics"][metric] for training in result["trainings"]]
+
+
+def _mean(values: Sequence[float], digits: int = 3) -> str:
+    ends = interval(values)
+    text = "" if ends is None else " ({:.{d}f} to {:.{d}f})".format(*ends, d=digits)
+    return f"{statistics.fmean(values):.{digits}f}{text}"
+
+
+def _difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    ends = welch(ours, theirs)
+    text = "" if ends is None else " ({:+.3f} to {:+.3f})".format(*ends)
+    return f"{statistics.fmean(ours) - statistics.fmean(theirs):+.3f}{text}"
+
+
+def _of_test(result: Result, metric: str) -> str:
+    """Write the mean on test, ± its standard deviation over the seeds."""
+    spread = result["test_spread"].get(metric, math.nan)
+    return f"{result['test'][metric]:.3f} ± {spread:.3f}"
+
+
+def _chart(title: str, shown: Mapping[str, Sequence[float]], one: str = "a seed") -> Chart:
+    rows: list[Series] = []
+    values: list[float] = []
+    for row, (name, own) in enumerate(shown.items()):
+        ends = interval(own)
+        values += [*own, *(ends or ())]
+        rows += standing(row, name, own, ends, "ink" if row else "best")
+    return Chart(
+        title=title[0].upper() + title[1:],
+        summary=f"{len(shown)} networks: each value, their means and 95 % intervals",
+        x=axis(title.partition(" on ")[0], values), y=names("", list(shown), down=True),
+        series=[*rows, *standing_legend(one)], height=90 + LINE * max(3, len(shown)),
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do one of the five."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.systems")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    data = verbs.add_parser("data")
+    data.add_argument("source", type=Path)
+    for split in SPLITS:
+        data.add_argument(f"--{split}", type=int, default=0, help="images; 0 takes all")
+    data.add_argument("--rest", action="store_true", help="class 0 against the rest")
+    narrow = verbs.add_parser("narrow")
+    narrow.add_argument("member")
+    narrow.add_argument("--width", type=float, required=True)
+    narrow.add_argument("--resolution", type=int, required=True)
+    timed = verbs.add_parser("time")
+    timed.add_argument("networks", nargs="+")
+    timed.add_argument("--inference", action="store_true", help="no training step")
+    for name, default in (("resolution", None), ("classes", None), ("batch", 16), ("turns", 5)):
+        timed.add_argument(f"--{name}", type=int, default=default)
+    for verb in (data, narrow, timed):
+        verb.add_argument("--out", type=Path, required=True)
+    tabulated, executed = verbs.add_parser("table"), verbs.add_parser("run")
+    for verb in (tabulated, executed):
+        verb.add_argument("folder", type=Path)
+    executed.add_argument("--data", type=Path, required=True)
+    tabulated.add_argument("--metrics", default="accuracy")
+    tabulated.add_argument("--rows", default="", help="results; they are compared with the first")
+    act(parser.parse_args(arguments))
+
+
+def act(given: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    if given.verb == "data":
+        counts = {split: getattr(given, split) for split in SPLITS}
+        make_data(given.source, counts, given.out, rest=given.rest)
+    elif given.verb == "narrow":
+        make_narrow(given.member, given.width, given.out, resolution=given.resolution)
+    elif given.verb == "time":
+        images = {"resolution": given.resolution, "classes": given.classes}
+        time_steps(
+            given.networks,
+            given.out,
+            batch=given.batch,
+            turns=given.turns,
+            inference=given.inference,
+            **images,
+        )
+    elif given.verb == "run":
+        run(given.folder, given.data)
+    else:
+        print(
+            table(given.folder, given.metrics.split(","), list(filter(None, given.rows.split(","))))
+        )
+
+
+if __name__ == "__main__":
+    main()

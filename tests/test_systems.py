@@ -1,0 +1,133 @@
+"""The module behind the studies of the five published systems."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import systems
+from nas import network
+from nas.commands.networks import architecture_of
+
+ROOT = Path(__file__).parent.parent
+NAMES = ("me-nest-ghost", "se-condconv")
+
+
+def jpeg(level: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return the bytes of a small picture of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (level, level, level)).save(file, "JPEG")
+    return np.frombuffer(file.getvalue(), np.uint8)
+
+
+def test_a_part_of_packed_images_keeps_the_classes_shares(tmp_path: Path) -> None:
+    """JPEGs are unpacked; validation comes out of train, no image twice; classes in proportion."""
+    packed: dict[str, Any] = {"classes": np.array(["a", "b", "c"])}
+    for split, count in (("train", 60), ("test", 30)):
+        files = [jpeg(4 * number) for number in range(count)]
+        packed[f"{split}_jpeg"] = np.concatenate(files)
+        packed[f"{split}_offsets"] = np.cumsum([0, *map(len, files)])
+        packed[f"{split}_labels"] = np.arange(count) % 3
+    np.savez(tmp_path / "all.npz", **packed)
+    counts = {"train": 30, "validation": 15, "test": 0}
+    systems.make_data(tmp_path / "all.npz", counts, tmp_path / "part.npz")
+    with np.load(tmp_path / "part.npz") as part:
+        assert np.bincount(part["train_labels"]).tolist() == [10, 10, 10]
+        assert np.bincount(part["val_labels"]).tolist() == [5, 5, 5]
+        assert np.bincount(part["test_labels"]).tolist() == [10, 10, 10]
+        seen = np.concatenate([part["train_images"], part["val_images"]])[:, 0, 0, 0]
+        assert len(set(seen.tolist())) == 45
+
+
+def test_one_class_against_the_rest(tmp_path: Path) -> None:
+    """Class 0 stays, all others are class 1; every image stays with its label."""
+    images = np.arange(12, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8)
+    labels = np.arange(12) % 4
+    arrays = {f"{split}_images": images for split in ("train", "val", "test")}
+    np.savez(tmp_path / "all.npz", **arrays, **{f"{s[:-7]}_labels": labels for s in arrays})
+    systems.make_data(tmp_path / "all.npz", dict.fromkeys(systems.SPLITS, 0),
+                      tmp_path / "two.npz", rest=True)  # fmt: skip
+    with np.load(tmp_path / "two.npz") as two:
+        expected = np.minimum(two["train_images"][:, 0, 0] % 4, 1)
+        assert two["train_labels"].tolist() == expected.tolist()
+
+
+def test_a_narrow_member_has_the_members_layers(tmp_path: Path) -> None:
+    """Widths shrink to multiples of 8, the layers, their kernels and strides stay."""
+    systems.make_narrow("mixnet_s_k5.7.9", 0.25, tmp_path / "n.json", resolution=32)
+    narrow, whole = architecture_of(str(tmp_path / "n.json")), architecture_of("mixnet_s_k5.7.9")
+    assert len(narrow.body) == len(whole.body)
+    assert [dict(each.options).get("kernels") for each in narrow.body] == [
+        dict(each.options).get("kernels") for each in whole.body
+    ]
+    assert all(each.out_channels % 8 == 0 for each in narrow.body)
+    assert sum(each.out_channels for each in narrow.body) < 0.4 * sum(
+        each.out_channels for each in whole.body
+    )
+
+
+def test_a_table_has_intervals_and_differences(tmp_path: Path) -> None:
+    """Means and Student's intervals over the seeds, Welch's of the difference, and a picture."""
+    (tmp_path / "results").mkdir()
+    for name, values in (("plain", (0.5, 0.6, 0.7)), ("other", (0.8, 0.9, 1.0))):
+        trainings = [{"metrics": {"accuracy": value}} for value in values]
+        result = {"macs": 2_000_000, "params": 1_000, "trainings": trainings,
+                  "test": {"accuracy": 0.55}, "test_spread": {"accuracy": 0.01}}  # fmt: skip
+        (tmp_path / "results" / f"{name}.json").write_text(json.dumps(result))
+    *_, plain, other = systems.table(tmp_path, ["accuracy"], ["plain", "other"]).splitlines()
+    # t(0.975, 2) = 4.303 times 0.1 / sqrt(3), and t(0.975, 4) = 2.776 times 0.1 x sqrt(2 / 3)
+    assert plain == "| plain | 2M | 1k | 0.600 (0.352 to 0.848) |  | 0.550 ± 0.010 |"
+    assert "+0.300 (+0.073 to +0.527)" in other
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_commands_of_a_page_are_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command of the page runs in a folder of its own; what has a result is not run again."""
+    monkeypatch.setattr(systems, "ROOT", tmp_path)
+    study = tmp_path / "studies" / "page"
+    study.mkdir(parents=True)
+    (study / "README.md").write_text(
+        "# A page\n\n## Commands\n\n```text\n"
+        "python -m benchmarks.systems narrow se_condconv_se --width 0.1 --resolution 8"
+        " --out n.json\n"
+        "nas train n.json --data digits --epochs 1 --set training.epoch_updates=1 --seeds 2"
+        " --workers 0 --no-showcase --out trained\n```\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    systems.run(study, tmp_path)
+    result = study / "results" / "trained.json"
+    assert len(json.loads(result.read_text())["trainings"]) == 2
+    written = result.stat().st_mtime_ns
+    (tmp_path / "build" / "page" / "trained" / "result.json").unlink()
+    systems.run(study, tmp_path)
+    assert result.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_has_the_table_of_its_results(name: str, tmp_path: Path) -> None:
+    """The table of a page follows from the results beside it, to the last digit."""
+    study = ROOT / "studies" / name
+    shutil.copytree(study / "results", tmp_path / "results")
+    assert systems.table(tmp_path, [], []) in (study / "README.md").read_text()
+
+
+def test_networks_take_turns(tmp_path: Path) -> None:
+    """Each network has its turns of processor time, beside its cost; as a step and as inference."""
+    given = ["se_condconv_standard", "se_condconv_se"]
+    for inference in (False, True):
+        out = tmp_path / "times.json"
+        systems.time_steps(
+            given, out, batch=2, turns=2, inference=inference, resolution=8, classes=3
+        )
+        found = json.loads(out.read_text())
+        assert list(found["networks"]) == given
+        for name, row in found["networks"].items():
+            cost = network.cost(architecture_of(name).at(resolution=8, classes=3))
+            assert row["macs"] == cost.macs
+            assert len(row[systems.MEASURED]) == 2
+            assert min(row[systems.MEASURED]) > 0

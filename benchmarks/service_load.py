@@ -186,7 +186,7 @@ def measure(server: Served, asked: argparse.Namespace) -> dict[str, Any]:
     """Measure a search alone, under load, and alone again."""
     small = server.client.search(space="mixconv", trials=6, epochs=1, **SMALL)
     small.best()
-    long = server.client.search(space="mixconv", trials=1, epochs=100_000, **SMALL)
+    long = server.client.search(space="mixconv", trials=1, epochs=50_000, **SMALL)
     until(lambda: _epochs_or_none(server, long.id) and len(server.epochs(long.id)) >= FIRST)
     base = f"{server.client.url}{ROOT}/searches"
     urls = [f"{base}/{small.id}{path}" for path in READS]

@@ -28,7 +28,11 @@ from nas.store.store import Store
 from nas.store.trials import Trials
 
 SERVER = "postgresql+psycopg://postgres@127.0.0.1:5432"
-CONFIG = {"space": {"stage3": {"kernels": ["3", "3.5"]}}, "objective": {"w": -0.07}}
+CONFIG = {
+    "space": {"stage3": {"kernels": ["3", "3.5"]}},
+    "objective": {"w": -0.07},
+    "recipe": {"metric": "accuracy"},
+}
 KERNELS = ("3", "5", "3.5")
 ARCHITECTURE = Architecture(
     in_channels=1,

@@ -264,10 +264,10 @@ def run_line(line: str, patch: pytest.MonkeyPatch) -> None:
             run_on_ray("search", *options)
         case ["nas", *rest] if "raspberrypi" in line:
             check_host(rest)
-        case ["nas", *rest] if endless(rest):
-            run_until_ctrl_c(rest)
         case ["nas", "--server", _, *rest]:
             check_on_server(rest)
+        case ["nas", *rest] if endless(rest):
+            run_until_ctrl_c(rest)
         case ["nas", "serve", *options]:
             reading(app, "serve", options)
         case ["nas", "dashboard", *_]:

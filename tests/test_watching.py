@@ -334,7 +334,7 @@ def test_watching_imports_neither_torch_nor_optuna() -> None:
 
 @contextmanager
 def closed(url: str) -> Iterator[None]:
-    """Take a store away for a while: a file elsewhere, a database that refuses all connections."""
+    """Take a store away for a while: a file elsewhere, a database that ends all connections."""
     if url.startswith("sqlite"):
         file = Path(url.removeprefix("sqlite:///"))
         file.rename(file.with_suffix(".away"))
@@ -345,6 +345,8 @@ def closed(url: str) -> Iterator[None]:
     admin = sa.create_engine(f"{SERVER}/postgres", isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(sa.text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+        connection.execute(sa.text(ended), {"name": name})
         yield
         connection.execute(sa.text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
     admin.dispose()

@@ -477,7 +477,7 @@ def test_a_study_keeps_its_meaning(stored: Path, inputs: Path) -> None:
 
 def known() -> list[dict[str, Any]]:
     """Return what `nas status` says of studies, but for what passes with time."""
-    passing = ("recent", "overall", "idle")
+    passing = ("recent", "overall", "idle", "now", "elapsed")
     found = json.loads(run("status", "--json").stdout)
     return [{name: one[name] for name in one if name not in passing} for one in found]
 
@@ -500,18 +500,20 @@ def test_quick_commands_import_no_torch(words: list[str], stored: Path) -> None:
 
 
 def test_help_is_quick() -> None:
-    """`nas --help` works for about half a second: the best of three runs is under one.
+    """`nas --help` works for less than half as long as Python takes to import torch, here and now.
 
     Counted in the processor's time, for what a busy machine adds is not ours.
     """
-    times = []
-    for _ in range(3):
-        begun = os.times()
-        subprocess.run(command("--help"), capture_output=True, check=True, timeout=60)
-        ended = os.times()
-        times.append(ended.children_user + ended.children_system)
-        times[-1] -= begun.children_user + begun.children_system
-    assert min(times) < 1.0
+    torch = seconds_of([sys.executable, "-c", "import torch"])
+    assert min(seconds_of(command("--help")) for _ in range(3)) < 0.5 * torch
+
+
+def seconds_of(words: list[str]) -> float:
+    """Run a command, and return the processor's seconds that it took."""
+    begun = os.times()
+    subprocess.run(words, capture_output=True, check=True, timeout=120)
+    ended = os.times()
+    return ended.children_user + ended.children_system - begun.children_user - begun.children_system
 
 
 @pytest.mark.parametrize(

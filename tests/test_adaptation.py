@@ -29,7 +29,7 @@ from nas.training.metrics.predictions import Predictions
 from nas.training.recipes import compose, default_recipe
 from nas.training.trainer import Control, EpochResult
 
-LOSSES = st.floats(0, 5)
+DIGITS, LOSSES = few_digits(), st.floats(0, 5)
 
 
 @given(loss=LOSSES, fit=LOSSES, share=st.floats(LEAST, 1), gap=st.floats(0.01, 1))
@@ -38,13 +38,13 @@ def test_the_share_falls_where_nothing_is_over_fitted(
 ) -> None:
     """It stays within its range, falls where the gap is small, and rises where it is large."""
     last = {"loss": loss, FIT: fit, SHARE: share}
-    following = next_share({GAP: gap}, 1.0, last)
+    following, gap = next_share({GAP: gap}, DIGITS, last), gap * no_skill_loss(DIGITS)
     assert LEAST <= following <= 1
     if loss - fit >= gap or fit <= 0.29 * loss:
         assert following == 1 or following > share
     elif loss - fit < 0.69 * loss:
         assert following == LEAST or following < share
-    assert next_share({}, 1.0, last) == next_share({GAP: gap}, 1.0, None) == 1
+    assert next_share({}, DIGITS, last) == next_share({GAP: gap}, DIGITS, None) == 1
 
 
 def test_only_strengths_become_weaker() -> None:
@@ -97,10 +97,9 @@ def test_a_training_adapts_and_resumes_as_if_it_had_not_stopped(
     resumed = trainer.train(TINY, few_digits(), adaptive, control=control)
     assert [each.metrics for each in parts] == [each.metrics for each in whole]
     assert all((resumed.state[name] == tensor).all() for name, tensor in straight.state.items())
-    no_skill = no_skill_loss(few_digits())
     assert whole[0].metrics[SHARE] == 1.0
     for before, after in itertools.pairwise(whole):
-        expected = next_share(adaptive.augmentation, no_skill, before.metrics)
+        expected = next_share(adaptive.augmentation, few_digits(), before.metrics)
         assert after.metrics[SHARE] == expected
     assert whole[-1].metrics[SHARE] < 1  # four epochs are too few to over-fit
 

@@ -223,7 +223,8 @@ def of_study(found: Found, names: Sequence[str], options: "ExportOptions", out: 
     from nas.store.store import Store as Writable
     from nas.study.data_facts import stored_or_loaded
     from nas.study.winner import facts_of, kept_weights, recipe_of, trained_weights
-    from nas.training.adaptation import SHARE, weakened
+    from nas.training.adaptation import weakened
+    from nas.training.metrics import SHARE
 
     config = Config.from_json(found.info.config)
     architecture, load = found.evaluation.architecture, cache(config.load_data)

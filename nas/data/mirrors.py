@@ -34,12 +34,14 @@ class Mirrored:
 def mirrored(data: DataSet) -> list[Mirrored]:
     """Return the pairs of classes that are each other's mirror images, by train images.
 
-    Of images with several labels there are none.
+    There are none of images with several labels, and of so many classes that each has few images.
     """
     if data.task != "classes":
         return []
     split, classes = data.splits["train"], len(data.classes)
-    rng, each = np.random.default_rng(0), max(FEWEST, min(EACH, ALL // classes))
+    rng, each = np.random.default_rng(0), min(EACH, ALL // classes)
+    if each < FEWEST:
+        return []
     members = [np.flatnonzero(split.labels == label) for label in range(classes)]
     chosen = [rng.permutation(own)[:each] for own in members if len(own) >= FEWEST]
     if len(chosen) < 2:
@@ -48,16 +50,17 @@ def mirrored(data: DataSet) -> list[Mirrored]:
     labels = split.labels[rows]
     images = _small(split.images(min(data.native_resolution, SIDE))[rows])
     plain, turned = (_nearest(view, images, labels) for view in (images, images[:, :, ::-1]))
-    found = []
-    for first in range(classes):
-        for second in range(first + 1, classes):
-            swapped = [_share(labels, turned, *pair) for pair in ((first, second), (second, first))]
-            kept = [_share(labels, plain, label, label) for label in (first, second)]
-            if min(*swapped, *kept) > MOST:
-                pair = np.isin(labels, (first, second))
-                count = int((pair & (turned == first + second - labels)).sum())
-                found.append(Mirrored(first, second, int(pair.sum()), count))
-    return found
+    images_of = np.bincount(labels, minlength=classes)
+    most = MOST * images_of
+    kept = np.bincount(labels[plain == labels], minlength=classes) > most
+    swaps = np.zeros((classes, classes), int)
+    np.add.at(swaps, (labels, turned), 1)
+    swapped = (swaps > most[:, None]) & kept[:, None] & kept
+    return [
+        Mirrored(a, b, int(images_of[a] + images_of[b]), int(swaps[a, b] + swaps[b, a]))
+        for a, b in np.argwhere(swapped & swapped.T).tolist()
+        if a < b
+    ]
 
 
 def _small(images: NDArray[np.uint8]) -> Floats:
@@ -77,9 +80,3 @@ def _nearest(views: Floats, images: Floats, labels: Labels) -> Labels:
     likeness = views.reshape(len(views), -1) @ images.reshape(len(images), -1).T
     np.fill_diagonal(likeness, -np.inf)
     return np.asarray(labels[likeness.argmax(axis=1)])
-
-
-def _share(labels: Labels, nearest: Labels, own: int, other: int) -> float:
-    """Return the share of a class's images whose most alike one is of another class."""
-    has = labels == own
-    return float((nearest[has] == other).mean()) if has.any() else 0.0

@@ -16,6 +16,7 @@ import torch
 from nas import blocks, network
 from nas.architecture import Architecture
 from nas.blocks.notation import notation
+from nas.training.metrics import OF_TRAINING
 
 WIDTH = 100
 TAGS = ("image-classification", "neural-architecture-search", "convnet", "safetensors")
@@ -169,7 +170,8 @@ def _use(facts: CardFacts) -> Iterator[str]:
 def _metrics(facts: CardFacts) -> Iterator[str]:
     """Yield a table: validation, test, the spread over seeds, the interval over images."""
     estimates = facts.tested.get("metrics", {})
-    names = list(dict.fromkeys([facts.metric, *facts.validation, *facts.test]))
+    known = dict.fromkeys([facts.metric, *facts.validation, *facts.test])
+    names = [name for name in known if name not in OF_TRAINING]
     yield f"Means over {len(facts.seeds) or 1} training(s), one for each seed."
     yield ""
     more = (" test, these weights |", " ---: |") if estimates else ("", "")

@@ -18,6 +18,7 @@ from nas.errors import NasError, UserError
 from nas.executors._processors import granted
 from nas.files import check_folder
 from nas.service.sockets import is_loopback, listening
+from nas.store import audit
 from nas.store import engine as engines
 from nas.study import options
 
@@ -52,7 +53,7 @@ class Serve:
     roots: Sequence[str] = ()
     folder: str = "studies/service"
     root_path: str = ""
-    audit_seconds: float = 365 * 86400.0
+    audit_seconds: float = audit.KEPT
     open_to_loopback: bool = False
     where: Mapping[str, Any] = field(default_factory=dict)
 

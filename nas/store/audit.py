@@ -11,6 +11,7 @@ from nas.errors import printable
 from nas.store.schema import AUDIT, utc_now
 
 COMMAND_LINE = "command line"
+KEPT = 365 * 86400.0  # seconds, by default
 
 
 def record(

@@ -53,7 +53,7 @@ def with_lessons(config: Config, url: str, name: str, stored: StudyInfo | None) 
     except StoreError:
         if config.learn_from:
             raise
-        return config  # there is no store yet
+        return config  # there is no store yet, or one that opening it will tell of
 
 
 def _others(connection: sa.Connection, name: str) -> list[StudyInfo]:
@@ -75,9 +75,9 @@ def _sources(
     found = {}
     for info in others:
         common = len(shared(parameters, info.config["parameters"]))
-        if common:
-            trials = queries.scored(connection, info.id)
-            found[info.name] = RelatedStudy(info, common, trials)
+        asked = info.name in config.learn_from
+        if common and (asked or _is_close(info, common, len(parameters), config)):
+            found[info.name] = RelatedStudy(info, common, queries.scored(connection, info.id))
     for study in config.learn_from:
         if study not in (names := [each.name for each in others]):
             raise UserError(unknown("study", study, names, listing="nas status"))
@@ -92,19 +92,18 @@ def _sources(
             )
         yield found[study]
     if not config.learn_from:
-        close = [each for each in found.values() if _teaches(each, config, len(parameters))]
+        close = [each for each in found.values() if len(each.trials) >= FEWEST]
         close.sort(key=lambda each: (-each.common, -len(each.trials), each.info.id))
         yield from close[:MOST_LESSONS]
 
 
-def _teaches(source: RelatedStudy, config: Config, parameters: int) -> bool:
-    """Tell whether a study is a lesson without being asked for.
+def _is_close(info: StudyInfo, common: int, parameters: int, config: Config) -> bool:
+    """Tell whether a study may be a lesson without being asked for.
 
     Finalists are too few, and what was trained under the same recipe is taken over as it is.
     """
-    known = config.warm_start and source.info.config["recipe_hash"] == config.recipe.hash
-    searched = not source.info.config.get("finalists") and not known
-    return searched and len(source.trials) >= FEWEST and source.common >= CLOSE * parameters
+    known = config.warm_start and info.config["recipe_hash"] == config.recipe.hash
+    return common >= CLOSE * parameters and not info.config.get("finalists") and not known
 
 
 def _lesson(connection: sa.Connection, source: RelatedStudy) -> Lesson:

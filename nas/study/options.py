@@ -353,8 +353,7 @@ class SearchOptions:
     learn_from: tuple[str, ...] = _option(
         (), "Study of the store that --sampler nas learns from, whatever its data and recipe, or "
         f"{NOTHING}; may be given again and again.", PROPOSE, unit="study", page="learning",
-        unset=f"the {MOST_LESSONS} closest", read=_teachers, repeats=True, fixes="learn_from",
-        local=True)
+        unset=f"the {MOST_LESSONS} closest", read=_teachers, repeats=True, fixes="learn_from")
     prefilter: str | None = _option(
         None, "Zero-cost proxy that ranks the first draws.", PROPOSE, page="proxies",
         kind="proxy", names=proxies.names, fixes="prefilter")

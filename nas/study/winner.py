@@ -33,6 +33,7 @@ from nas.study.finalists import Ranking, means, ranking, spreads
 from nas.study.guards import Evidence, warnings
 from nas.study.outcome import Outcome, front_of
 from nas.study.ranking import Front, spots
+from nas.training.metrics import OF_TRAINING
 from nas.training.recipe import Recipe
 from nas.training.targets import ClassTargets, LabelTargets
 
@@ -287,7 +288,11 @@ def facts_of(
     return export.Facts(
         score=trial.score,
         recipe=trial.recipe,
-        validation={name: v for name, v in trial.metrics.items() if v is not None},
+        validation={
+            name: value
+            for name, value in trial.metrics.items()
+            if value is not None and name not in OF_TRAINING
+        },
         test={name: v for name, v in test.items() if v is not None},
         data=data.name,
         class_names=data.class_names,

@@ -10,14 +10,13 @@ arXiv:2006.06676, steer the augmentation of a GAN by such a measure.)
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.special import entr
 
 from nas.data import DataSet
-from nas.data.dataset import members
 from nas.training.augmentations import OPERATIONS, Augmentation
+from nas.training.metrics import FIT, SHARE
 
 GAP = "overfitting"  # the augmentation's row: of the loss of no skill
-# Stored with an epoch: the loss on plain train images, and the share of the strengths in it.
-FIT, SHARE = "fit_loss", "augmentation_share"
 SEEN = 512  # train images that it is measured on, at most
 STEP = 1.25  # a factor of the strengths, from epoch to epoch
 LEAST = 0.1  # of the strengths
@@ -26,21 +25,19 @@ RELATIVE = 0.7  # of the validation loss: above it a network over-fits, however 
 
 def no_skill_loss(data: DataSet) -> float:
     """Return the log loss of answers that know the classes' frequencies and not the images."""
-    has = members(data.splits["train"].labels, len(data.classes))
-    shares = has.mean(0)[has.any(0)]
+    labels = data.splits["train"].labels
     if data.task == "labels":
-        shares = np.stack([shares, 1 - shares]).clip(1e-9)
-        return float(-(shares * np.log(shares)).sum(0).mean())
-    return float(-(shares * np.log(shares)).sum())
+        has = labels.mean(0)
+        return float(entr([has, 1 - has]).sum(0).mean())
+    return float(entr(np.bincount(labels) / len(labels)).sum())
 
 
-def next_share(strengths: Augmentation, no_skill: float, last: Mapping[str, float] | None) -> float:
+def next_share(strengths: Augmentation, data: DataSet, last: Mapping[str, float] | None) -> float:
     """Return the share of the strengths that an epoch has; `last` has the epoch's before."""
-    gap = strengths.get(GAP, 0.0)
-    if not gap or last is None:
+    if GAP not in strengths or last is None:
         return 1.0
     over = last["loss"] - last[FIT]
-    if over < min(gap * no_skill, RELATIVE * last["loss"]):
+    if over < min(strengths[GAP] * no_skill_loss(data), RELATIVE * last["loss"]):
         return max(LEAST, last[SHARE] / STEP)
     return min(1.0, last[SHARE] * STEP)
 

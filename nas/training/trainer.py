@@ -27,7 +27,7 @@ from nas.data import DataSet, Split
 from nas.data.folds import part
 from nas.errors import DiskFull, Diverged, Interrupted, OutOfMemory
 from nas.network import build
-from nas.training.adaptation import FIT, GAP, SEEN, SHARE, next_share, no_skill_loss, weakened
+from nas.training.adaptation import GAP, SEEN, next_share, weakened
 from nas.training.augmentations import augmenter, mixer
 from nas.training.batch_norm import refit_batch_norm
 from nas.training.changes import Statistics
@@ -54,7 +54,7 @@ from nas.training.methods import (
     MicroBatch,
     check_aids,
 )
-from nas.training.metrics import ERROR, FACTS, epoch_metrics, gain
+from nas.training.metrics import ERROR, FACTS, FIT, SHARE, epoch_metrics, gain
 from nas.training.metrics.predictions import Predictions, pooled
 from nas.training.optimisers import optimiser_of
 from nas.training.recipe import Recipe, check_fits
@@ -180,7 +180,6 @@ def train(
         )
         key = {"identity": architecture.id, "recipe": recipe.hash}
         history: list[EpochResult] = []
-        no_skill = no_skill_loss(data)
         if control.checkpoints is not None:
             history += _restore(networks, control.checkpoints, key)
         for earlier in history:
@@ -191,7 +190,7 @@ def train(
             pairs = list(zip(networks, materials(recipe.rung(epoch)), strict=True))
             scores = _scores(history, recipe)
             last = history[-1].metrics if history else None
-            share = next_share(recipe.augmentation, no_skill, last)
+            share = next_share(recipe.augmentation, data, last)
             result = _epoch(pairs, recipe, epoch, scores, share, should_stop=control.should_stop)
             history.append(result)
             _save(networks, history, control, key)

@@ -20,7 +20,6 @@ from nas.store.uploads import Upload
 from nas.study.options import SUFFIX
 
 ANOTHER = "another search"  # the origin of a trial that is not the asker's to know
-KEPT = 365 * 86400.0  # seconds that records of who did what are kept
 
 
 def endings() -> list[str]:
@@ -45,7 +44,7 @@ class Service:
     url: str
     folder: Path
     roots: tuple[Path, ...] = ()
-    audit_seconds: float = KEPT
+    audit_seconds: float = audit.KEPT
 
     def search(self, token: Token, search_id: str) -> Search:
         """Return a search that a token sees; raises NotFound."""

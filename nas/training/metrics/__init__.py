@@ -199,6 +199,12 @@ FACTS = {
 ERROR = "metric_error"
 """Stored after the last epoch: the standard error of the objective's metric, as it takes it."""
 
+FIT, SHARE = "fit_loss", "augmentation_share"
+"""Stored where augmentation adapts: the loss on plain train images, the share of the strengths."""
+
+OF_TRAINING = frozenset({ERROR, FIT, SHARE})
+"""Numbers among a trial's metrics that say how it was trained, not what its network is worth."""
+
 EPOCH = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
 """The metrics that are stored of each epoch, beside the objective's and the facts."""
 

@@ -74,7 +74,7 @@ def _sources(
     parameters = {p.name: p.choices for p in config.space.parameters() if len(p.choices) > 1}
     found = {}
     for info in others:
-        common = len(shared(parameters, info.config["parameters"]))
+        common = len(shared(parameters, info.config.get("parameters", {})))
         asked = info.name in config.learn_from
         if common and (asked or _is_close(info, common, len(parameters), config)):
             found[info.name] = RelatedStudy(info, common, queries.scored(connection, info.id))
@@ -102,7 +102,7 @@ def _is_close(info: StudyInfo, common: int, parameters: int, config: Config) -> 
 
     Finalists are too few, and what was trained under the same recipe is taken over as it is.
     """
-    known = config.warm_start and info.config["recipe_hash"] == config.recipe.hash
+    known = config.warm_start and info.config.get("recipe_hash") == config.recipe.hash
     return common >= CLOSE * parameters and not info.config.get("finalists") and not known
 
 

@@ -517,9 +517,9 @@ def test_ladders_of_data_and_resolution(kind: str, tmp_path: Path) -> None:
     again = searching.resume("tiny", store=store_of(tmp_path), trials=4, workers=0)
     assert again.counts.complete + again.counts.pruned == 4
     assert_whole(tmp_path)
-    (status,) = commands.status("tiny", store=store_of(tmp_path))
-    assert (status.info.config["fidelity"], status.info.config["reduction"]) == (kind, 2)
-    assert [rung["epochs"] for rung in status.info.config["recipe"]["ladder"]] == [1, 2, 3]
+    config = queries.find_study(store_of(tmp_path), "tiny").config
+    assert (config["fidelity"], config["reduction"]) == (kind, 2)
+    assert [rung["epochs"] for rung in config["recipe"]["ladder"]] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -156,18 +156,28 @@ def test_an_uneven_convolution_is_an_operator_of_its_own() -> None:
     assert summed(uneven, {("depthwise", "calls"): 2.0}) == 10.0
 
 
-def test_measuring_goes_on_as_long_as_there_is_time_for_some_rounds() -> None:
+def test_measuring_goes_on_as_long_as_there_is_time_for_some_rounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Networks that take long to prepare don't take the time of those that are there."""
-    cases = [measure.Case(partial(slow_identity, 0.02), 3, 8) for _ in range(40)]
+    clock = Clock()
+    monkeypatch.setattr(measure.time, "monotonic", lambda: clock.now)
+    cases = [measure.Case(partial(clock.slow_identity, 0.02), 3, 8) for _ in range(40)]
     measured = measure.measure(cases, setting(backend="torch"), seconds=0.4, rounds=5)
     assert 2 <= len(measured) < 40
     assert measured[0].runs == 9
 
 
-def slow_identity(seconds: float) -> nn.Module:
-    """Return a module that takes a while to be built."""
-    time.sleep(seconds)
-    return nn.Identity()
+@dataclass
+class Clock:
+    """A clock that only the building of modules moves, in seconds."""
+
+    now: float = 0.0
+
+    def slow_identity(self, seconds: float) -> nn.Module:
+        """Return a module that takes a while to be built."""
+        self.now += seconds
+        return nn.Identity()
 
 
 @pytest.mark.parametrize(

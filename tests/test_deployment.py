@@ -1,7 +1,7 @@
 """The files of `deploy/` name what exists: commands, options, folders, secrets; no image is built.
 
 What is Kubernetes' own is held to its published schema, strictly. Docker and a cluster are not
-asked: neither runs where the tests do.
+asked: neither runs where the tests do. docs/guides/deployment.md says what was run by hand.
 """
 
 import re
@@ -89,14 +89,35 @@ def test_nothing_runs_as_root_or_writes_outside_its_folders() -> None:
             assert service["tmpfs"] == ["/tmp"]
     for pod in pods().values():
         (container,) = pod["containers"]
-        user, closed = pod["securityContext"], container["securityContext"]
-        assert user["runAsNonRoot"]
-        assert user["runAsUser"] == 10001
-        assert closed["readOnlyRootFilesystem"]
-        assert not closed["allowPrivilegeEscalation"]
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["runAsUser"] == 10001
+        for closed in (
+            each["securityContext"] for each in (container, *pod.get("initContainers", []))
+        ):
+            assert closed["readOnlyRootFilesystem"]
+            assert not closed["allowPrivilegeEscalation"]
+            assert closed["capabilities"] == {"drop": ["ALL"]}
         assert {mount["name"] for mount in container["volumeMounts"]} == {
             volume["name"] for volume in pod["volumes"]
         }
+
+
+def test_a_new_volume_gets_the_data_root() -> None:
+    """The folder of `--data-root`, without which the server ends, is made where there is none."""
+    words = commands()["compose server"]
+    root = words[words.index("--data-root") + 1]
+    assert re.search(rf"install --directory .* {root}$", (DEPLOY / "Dockerfile").read_text(), re.M)
+    assert root in commands()["kubernetes nas-server"]
+    (before,) = pods()["nas-server"]["initContainers"]
+    assert before["command"] == ["mkdir", "--parents", root]
+    assert before["volumeMounts"] == [{"name": "shared", "mountPath": "/shared"}]
+
+
+def test_containers_end_when_they_are_asked_to() -> None:
+    """Process 1 ends at the signal it is sent, and a worker has time to let go of its search."""
+    assert "\nSTOPSIGNAL SIGINT\n" in (DEPLOY / "Dockerfile").read_text()
+    assert compose()["worker"]["stop_grace_period"] == "60s"
+    assert pods()["nas-worker"]["terminationGracePeriodSeconds"] == 60
 
 
 def test_no_password_is_written_down() -> None:
@@ -118,12 +139,15 @@ def test_only_a_proxy_reaches_the_ports() -> None:
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
-def test_the_image_copies_what_is_there() -> None:
-    """What the image is built of exists, and the extras that it installs are ours."""
+def test_the_image_copies_what_is_let_through() -> None:
+    """The image is built of the files that `.dockerignore` names, and installs extras of ours.
+
+    That these files suffice is told by the wheel that `tests/test_house.py` builds of them.
+    """
     text = (DEPLOY / "Dockerfile").read_text()
-    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.M)
-    assert copied
-    assert all((ROOT / name).exists() for line in copied for name in line.split())
+    copied = " ".join(re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.M)).split()
+    let_through = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.M)
+    assert sorted(copied) == sorted(let_through)
     extras = re.search(r"'\.\[(.*)\]'", text)
     declared = (ROOT / "pyproject.toml").read_text()
     assert extras

@@ -225,8 +225,8 @@ def run(folder: Path, data: Path) -> None:
         else:
             cli.app(words[1:], standalone_mode=False)
         print(f"{time.process_time() - begun:.0f} s of the processor", flush=True)
-        if words[:2] == ["nas", "train"]:
-            shutil.copy(out / "result.json", results / f"{out}.json")
+        if (result := out / "result.json").is_file():  # none of a training that diverged
+            shutil.copy(result, results / f"{out}.json")
         elif "time" in words:
             shutil.copy(out, results / out)
 

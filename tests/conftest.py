@@ -40,11 +40,11 @@ settings.load_profile("busy")
 def pytest_xdist_auto_num_workers() -> int:
     """Return the number of workers for `--numprocesses auto`.
 
-    One more than the cores this process may use: some tests wait for a server most of the time.
+    Two more than the cores this process may use: some tests wait for a server most of the time.
     """
     allowed = getattr(os, "sched_getaffinity", None)  # not on macOS
     cores = len(allowed(0)) if allowed else os.cpu_count() or 1
-    return min(MOST_WORKERS, cores + 1)
+    return min(MOST_WORKERS, cores + 2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

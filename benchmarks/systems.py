@@ -53,12 +53,21 @@ Result = Mapping[str, Any]
 
 
 def make_data(
-    source: Path, counts: Mapping[str, int], out: Path, *, rest: bool = False, seed: int = 0
+    source: Path,
+    counts: Mapping[str, int],
+    out: Path,
+    *,
+    rest: bool = False,
+    first: float = 0.0,
+    test: bool = True,
+    seed: int = 0,
 ) -> None:
     """Write a part of a set as an .npz file, each class in proportion.
 
     `counts` are the images of each split; 0 takes all. Validation images are taken out of train
-    where the set has none. With `rest`, class 0 stays and all others are class 1, "rest".
+    where the set has none. With `rest`, class 0 stays and all others are class 1, "rest". `first`
+    is the share of class 0 to reach by leaving out images of the others; 0 leaves out none. A set
+    without `test` images is for choices that must not see them.
     """
     with np.load(source, allow_pickle=False) as file:
         labels = {
@@ -77,13 +86,25 @@ def make_data(
         labels |= {split: whole[places[split][1]] for split in ("train", "validation")}
     drawn = {}
     for split, own in labels.items():
-        kept = share_of(own, min(1.0, (counts[split] or len(own)) / len(own)), seed)
+        if split == "test" and not test:
+            continue
         of, at = places[split]
+        if first:
+            at = at[few := _with_share_of_first(own, first, seed)]
+            own = own[few]
+        kept = share_of(own, min(1.0, (counts[split] or len(own)) / len(own)), seed)
         drawn[f"{SPLITS[split]}_images"] = _images(source, of, at[kept])
         drawn[f"{SPLITS[split]}_labels"] = own[kept]
         print(f"{split}: {np.bincount(own[kept]).tolist()} images of the classes")
     out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(out, **drawn)  # type: ignore[arg-type]
+
+
+def _with_share_of_first(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.intp]:
+    """Return all places of class 0 and so many of the others, in proportion, in order."""
+    (zeros,), (others,) = np.nonzero(labels == 0), np.nonzero(labels)
+    kept = len(zeros) * (1 / share - 1) / len(others)
+    return np.sort(np.concatenate([zeros, others[share_of(labels[others], kept, seed)]]))
 
 
 def _images(source: Path, split: str, which: NDArray[np.intp]) -> Images:
@@ -204,8 +225,8 @@ def run(folder: Path, data: Path) -> None:
         else:
             cli.app(words[1:], standalone_mode=False)
         print(f"{time.process_time() - begun:.0f} s of the processor", flush=True)
-        if words[:2] == ["nas", "train"]:
-            shutil.copy(out / "result.json", results / f"{out}.json")
+        if (result := out / "result.json").is_file():  # none of a training that diverged
+            shutil.copy(result, results / f"{out}.json")
         elif "time" in words:
             shutil.copy(out, results / out)
 
@@ -318,6 +339,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for split in SPLITS:
         data.add_argument(f"--{split}", type=int, default=0, help="images; 0 takes all")
     data.add_argument("--rest", action="store_true", help="class 0 against the rest")
+    data.add_argument("--no-test", action="store_true", help="leave the test split out")
+    data.add_argument("--first", type=float, default=0.0, help="share of class 0 to reach")
     narrow = verbs.add_parser("narrow")
     narrow.add_argument("member")
     narrow.add_argument("--width", type=float, required=True)
@@ -342,7 +365,8 @@ def act(given: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     if given.verb == "data":
         counts = {split: getattr(given, split) for split in SPLITS}
-        make_data(given.source, counts, given.out, rest=given.rest)
+        chosen = {"rest": given.rest, "first": given.first, "test": not given.no_test}
+        make_data(given.source, counts, given.out, **chosen)
     elif given.verb == "narrow":
         make_narrow(given.member, given.width, given.out, resolution=given.resolution)
     elif given.verb == "time":

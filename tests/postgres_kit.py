@@ -94,11 +94,14 @@ class Server:
 
 
 @contextmanager
-def started(password: str | None = None) -> Iterator[Server]:
-    """Run a server on a free port; skip the test if PostgreSQL's programs are missing."""
+def started(password: str | None = None, disk: Path | None = None) -> Iterator[Server]:
+    """Run a server on a free port; skip the test if PostgreSQL's programs are missing.
+
+    Its files lie on a disk that the user postgres reaches, by default that of temporary files.
+    """
     if INITDB is None:
         pytest.skip("PostgreSQL's initdb is not installed")
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True, dir=disk) as folder:
         os.chmod(folder, 0o755)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

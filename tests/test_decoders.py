@@ -251,12 +251,14 @@ def test_arrays_that_lie(tmp_path: Path) -> None:
 
 
 def test_photographs_of_phones(tmp_path: Path) -> None:
-    """HEIC is read in its colours; what is cut or damaged is refused by name."""
+    """HEIC is read in its colours, which stay when others are read; what is damaged is refused."""
     pytest.importorskip("pi_heif")
     path = tmp_path / "photo.HEIC"
     path.write_bytes(HEIC)
     pixels = read_image(path, 3, PixelReading())
     assert pixels.size == (24, 16)
+    many = [read_image(path, 3, PixelReading()).tobytes() for _ in range(50)]
+    assert set(many) == {pixels.tobytes()}
     for place, colour in (((12, 3), 0), ((3, 12), 1), ((20, 12), 2)):
         assert int(np.argmax(pixels.getpixel(place))) == colour
     for damaged in (HEIC[:-60], HEIC[:200], HEIC[:100] + bytes(40) + HEIC[140:]):

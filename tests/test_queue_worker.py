@@ -1,4 +1,8 @@
-"""Workers of the queue: searches that run, are stopped, killed, taken over, and deleted."""
+"""Workers of the queue: searches that run, are stopped, killed, taken over, and deleted.
+
+A test with processes, which take long to begin, runs on one kind of database: the statements are
+tested on each in `test_queue.py`, and a worker in this process on each here.
+"""
 
 import os
 import signal
@@ -71,7 +75,7 @@ def process(url: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 def here(store: Store, url: str, folder: Path) -> QueueWorker:
     """Return a worker inside this process."""
-    where = {"out": str(folder / "studies"), "workers": 1}
+    where = {"out": str(folder / "studies"), "workers": 0}
     return QueueWorker(store, url, where, threading.Event())
 
 
@@ -157,7 +161,9 @@ def test_a_worker_runs_a_search_to_its_end(
     assert not (folder.parent / worker.LOGS / f"{search}.log").exists()
 
 
-@pytest.mark.parametrize("victim", ["worker", "search"])
+@pytest.mark.parametrize(
+    ("url", "victim"), [("sqlite", "worker"), ("postgresql", "search")], indirect=["url"]
+)
 def test_a_killed_search_goes_on(
     store: Store, url: str, me: Token, tmp_path: Path, victim: str
 ) -> None:
@@ -180,6 +186,7 @@ def test_a_killed_search_goes_on(
     assert ended_whole(store, search)
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_search_is_paused_goes_on_and_is_cancelled(
     store: Store, url: str, me: Token, tmp_path: Path
 ) -> None:

@@ -53,7 +53,7 @@ def test_workers_are_given_what_they_ask_for(head: ray_kit.Cluster, tmp_path: Pa
     cpus = head.cpus + 1
     wide = (*head.words, "--cpus-per-trial", str(cpus), "--gpus-per-trial", "0")
     short = head.popen(*command(*search(late, epochs=1), *wide, "--time", "5s"))
-    process = head.popen(*command(*search(rest, epochs=1), *wide))
+    process = head.popen(*command(*search(rest, trials=1, epochs=1), *wide))
     assert process.stderr is not None
     said = read_until(process.stderr.fileno(), "ask for less")
     assert f"1 of 1 workers wait for Ray to find {cpus} CPU for each, and no node has that" in said
@@ -66,8 +66,8 @@ def test_workers_are_given_what_they_ask_for(head: ray_kit.Cluster, tmp_path: Pa
     assert process.returncode == 0, errors
     assert "CUDA devices: none\n" in log_of(rest)
     assert "CUDA devices: 0" not in log_of(rest)
-    assert_whole(rest, 3, 1)
-    words = [*search(halves, epochs=1), *head.words, "--gpus-per-trial", "0.5"]
+    assert_whole(rest, 1, 1)
+    words = [*search(halves, trials=2, epochs=1), *head.words, "--gpus-per-trial", "0.5"]
     ended = head.run(*command(*words, "--max-concurrent", "2"))
     assert ended.returncode == 0, ended.stderr
     assert log_of(halves).count("CUDA devices: 0\n") == 2

@@ -16,10 +16,11 @@ from store_kit import ready
 
 from nas.commands import search as verbs
 from nas.errors import UserError
-from nas.service.api import events, submission
+from nas.service.api import events, service, submission
 from nas.service.api.access import PUBLIC, Rate
 from nas.service.api.app import api
 from nas.service.api.events import Told
+from nas.service.api.service import Recent
 from nas.store import audit, queries, tokens
 from nas.study import options
 
@@ -344,6 +345,19 @@ def test_a_token_that_was_revoked_opens_nothing(server: Server) -> None:
         with server.store.write() as connection:
             tokens.revoke(connection, token["id"])
         problem(client.get("/token"), 401)
+
+
+def test_what_many_ask_for_is_read_once_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each search by itself; who reads anew reads for the others, and a failure is not kept."""
+    now, reads, recent = [100.0], iter(range(10)), Recent()
+    monkeypatch.setattr(service.time, "monotonic", lambda: now[0])
+    assert [recent.of(each, lambda: next(reads)) for each in "aabba"] == [0, 0, 1, 1, 0]
+    assert recent.of("a", lambda: next(reads), anew=True) == 2
+    assert recent.of("a", lambda: next(reads)) == 2
+    now[0] += service.FRESH
+    with pytest.raises(ZeroDivisionError):
+        recent.of("a", lambda: 1 / 0)
+    assert recent.of("a", lambda: next(reads)) == 3
 
 
 def test_results_are_those_of_the_verbs(searched: tuple[httpx.Client, str]) -> None:

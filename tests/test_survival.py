@@ -8,10 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import torch
+from postgres_kit import started
 from search_kit import arguments, command, nas_here, read_until, write_inputs
 from store_kit import opened, ready
 from test_scale import worker as untrained
@@ -21,9 +23,10 @@ from training_kit import few_digits
 
 from nas.commands import search as searching
 from nas.commands import studies as commands
-from nas.errors import DiskFull, StoreAway, UserError
+from nas.errors import DiskFull, Interrupted, StoreAway, UserError
 from nas.store import queries
 from nas.store.engine import patient
+from nas.study import evaluator
 from nas.study import worker as study
 from nas.study.options import read
 from nas.training import checkpoint, trainer
@@ -146,18 +149,33 @@ def test_a_trial_without_memory_is_tried_once_in_smaller_batches(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of half a megabyte; skip where that is not permitted."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)]
-    if (
-        shutil.which("mount") is None
-        or subprocess.run(words, capture_output=True, timeout=120).returncode
-    ):
-        pytest.skip("mounting a small disk is not permitted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True, timeout=120)
+def small_disk() -> Iterator[Path]:
+    """Mount a disk of half a megabyte for every user; skip where that is not permitted."""
+    with TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        words = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", place]
+        if (
+            shutil.which("mount") is None
+            or subprocess.run(words, capture_output=True, timeout=120).returncode
+        ):
+            pytest.skip("mounting a small disk is not permitted here")
+        yield Path(place)
+        subprocess.run(["umount", place], check=True, timeout=120)
+
+
+def test_a_worker_without_space_says_so_and_can_be_stopped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its log gets the line that the terminal of the search looks for."""
+    with pytest.raises(Interrupted):
+        evaluator._wait_for_space(DiskFull("No space is left in s3://bucket."), lambda: True)
+    assert caplog.messages == ["waiting for space: No space is left in s3://bucket."]
+
+
+def resize(disk: Path, size: str) -> None:
+    """Give a small disk another size."""
+    words = ["mount", "-o", f"remount,size={size}", str(disk)]
+    subprocess.run(words, check=True, timeout=120)
 
 
 def test_a_full_disk_pauses_a_training(recipe: Recipe, small_disk: Path) -> None:
@@ -182,16 +200,17 @@ def test_a_full_disk_pauses_a_training(recipe: Recipe, small_disk: Path) -> None
     assert epochs == [1, 2, 3]
 
 
-@pytest.mark.parametrize("full", ["checkpoints", "store"])
+@pytest.mark.parametrize("full", ["out", "store"])
 def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path, full: str) -> None:
     """The driver and nas status name the full disk; with space the same run goes on to its end."""
-    resized = ["mount", "-o", "remount,size={}", str(small_disk)]
-    given = {full: f"sqlite:///{small_disk}/nas.db" if full == "store" else small_disk}
-    epochs = 100 if full == "store" else 1  # long enough to be seen at work
-    words = arguments(tmp_path, trials=1, epochs=epochs, out=tmp_path / "out", **given)
+    if full == "store":  # a training that is long enough to be seen at work
+        given = {"store": f"sqlite:///{small_disk}/nas.db", "epochs": 100}
+    else:  # the worker's log would have no space either
+        given = {"out": small_disk, "workers": 0, "epochs": 1}
+    words = arguments(tmp_path, trials=1, **given)
     store = words[words.index("--store") + 1]
     if full == "store":  # tables need room, so that it fills up only when a trial has begun
-        subprocess.run([word.format("16m") for word in resized], check=True, timeout=120)
+        resize(small_disk, "16m")
     else:
         fill(small_disk)
     run = subprocess.Popen(
@@ -205,12 +224,41 @@ def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path,
         read_until(run.stderr.fileno(), "1 running")
         fill(small_disk)
     read_until(run.stderr.fileno(), "paused: ")
-    wait_for(lambda: commands.status("tiny", store=store)[0].disk)  # the worker has a trial
+    wait_for(lambda: commands.status("tiny", store=store)[0].waiting)  # the worker has a trial
     shown = nas_here("status", "--store", store).stdout
-    subprocess.run([word.format("64m") for word in resized], check=True, timeout=120)
+    resize(small_disk, "64m")
     rest = run.communicate(timeout=120)
-    assert f"B are left for {small_disk}: a worker without space waits" in shown
-    assert commands.status("tiny", store=store)[0].disk is None
+    assert {
+        "out": f"B are left for {small_disk / 'tiny'}: a worker without space waits",
+        "store": f"waiting for the database: Can't write the store {store}: database or disk is",
+    }[full] in shown
+    assert json.loads(rest[0].strip().splitlines()[-1])["trials"]["complete"] == 1
+
+
+def test_a_search_says_that_its_server_is_full_or_away(tmp_path: Path, small_disk: Path) -> None:
+    """The terminal says so and says when it goes on; the run that waited comes to its end."""
+    resize(small_disk, "96m")
+    with started(disk=small_disk) as server:
+        fill(small_disk)
+        words = arguments(tmp_path, trials=1, epochs=200, store=server.url)
+        run = subprocess.Popen(
+            command("search", *words, "--json"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert run.stderr is not None
+        read_until(run.stderr.fileno(), "waiting for the database: Can't read")
+        resize(small_disk, "128m")
+        read_until(run.stderr.fileno(), "1 running")
+        fill(small_disk)
+        read_until(run.stderr.fileno(), "paused: waiting for the database: Can't write")
+        resize(small_disk, "160m")
+        server.kill()
+        read_until(run.stderr.fileno(), "waiting for the database: Can't read")
+        server.control("start")
+        read_until(run.stderr.fileno(), "the database answers again")
+        rest = run.communicate(timeout=120)
     assert json.loads(rest[0].strip().splitlines()[-1])["trials"]["complete"] == 1
 
 

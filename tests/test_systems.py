@@ -45,7 +45,11 @@ def test_a_part_of_packed_images_keeps_the_classes_shares(tmp_path: Path) -> Non
 
 
 def test_one_class_against_the_rest(tmp_path: Path) -> None:
-    """Class 0 stays, all others are class 1; every image stays with its label."""
+    """Class 0 stays, all others are class 1; every image stays with its label.
+
+    Images of class 1 are left out until class 0 has the share that is asked for. Of two sets that
+    differ in their test images alone, the others are the same.
+    """
     images = np.arange(12, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8)
     labels = np.arange(12) % 4
     arrays = {f"{split}_images": images for split in ("train", "val", "test")}
@@ -55,6 +59,20 @@ def test_one_class_against_the_rest(tmp_path: Path) -> None:
     with np.load(tmp_path / "two.npz") as two:
         expected = np.minimum(two["train_images"][:, 0, 0] % 4, 1)
         assert two["train_labels"].tolist() == expected.tolist()
+    systems.make_data(tmp_path / "all.npz", dict.fromkeys(systems.SPLITS, 0),
+                      tmp_path / "most.npz", rest=True, first=0.5)  # fmt: skip
+    with np.load(tmp_path / "most.npz") as most:
+        assert np.bincount(most["test_labels"]).tolist() == [3, 3]
+        expected = np.minimum(most["train_images"][:, 0, 0] % 4, 1)
+        assert most["train_labels"].tolist() == expected.tolist()
+        seen = most["train_images"]
+    systems.make_data(tmp_path / "all.npz", dict.fromkeys(systems.SPLITS, 0),
+                      tmp_path / "no_test.npz", rest=True, first=0.5, test=False)  # fmt: skip
+    with np.load(tmp_path / "no_test.npz") as no_test:
+        assert set(no_test) == {
+            f"{s}_{what}" for s in ("train", "val") for what in ("images", "labels")
+        }
+        assert np.array_equal(no_test["train_images"], seen)
 
 
 def test_a_narrow_member_has_the_members_layers(tmp_path: Path) -> None:

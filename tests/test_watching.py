@@ -142,6 +142,26 @@ def test_the_attempt_of_a_trial_that_was_taken_over_is_told(store: Store) -> Non
     assert (holder.host, holder.attempt, holder.epoch) == ("other", 2, 1)
 
 
+def test_a_worker_that_waits_is_told_by_its_log(store: Store, tmp_path: Path) -> None:
+    """The last line of a log that was written just now gives the reason; a Ray cluster's is one."""
+    trials(store)
+    set_config(store, folder=str(tmp_path))
+    (tmp_path / "logs").mkdir()
+    other, log = tmp_path / "logs" / "ray.log", tmp_path / "logs" / "worker1.log"
+    waits = "2026-01-02 03:04:05,678 WARNING waiting for the database: it is locked\n"
+    log.write_text(f"begun\n{waits}")
+    assert look(store).waiting == "waiting for the database: it is locked"
+    log.write_text(f"{waits}2026-01-02 03:04:06,678 WARNING the database answers again\n")
+    other.write_text("no word\n" * 10_000)
+    assert look(store).waiting is None
+    with other.open("a") as more:
+        more.write(f"(NasWorker pid=3) {waits}")
+    shown = lines(look(store))
+    assert shown[-1] == "  waiting for the database: it is locked"
+    os.utime(other, (0, 0))  # of a worker that was killed long ago
+    assert look(store).waiting is None
+
+
 def test_the_pace_counts_trials_and_epochs(store: Store) -> None:
     """The pace is trials that ended and epochs that were stored, over the time they took."""
     mine = trials(store)

@@ -129,8 +129,8 @@ def summary_lines(status: Progress) -> Iterator[str]:
         yield f"  best {trial_line(status.best, status.metric)}"
     yield from (f"  {line}" for line in [*curve_lines(status), *_activity_lines(status)])
     yield from (f"  {warning}" for warning in status.warnings)
-    if status.disk:
-        yield f"  {status.disk}: a worker without space waits for it"
+    if status.waiting:
+        yield f"  {status.waiting}"
 
 
 def curve_lines(status: Progress) -> list[str]:
@@ -240,7 +240,7 @@ def search_page(console: Console) -> Iterator[Watch]:
 
     def show(status: Progress) -> None:
         nonlocal last
-        news = (status.counts, status.disk)
+        news = (status.counts, bool(status.waiting))
         if news != last[0] or time.monotonic() - last[1] > QUIET:
             last = (news, time.monotonic())
             _print(console, search_line(status))
@@ -261,8 +261,8 @@ def search_line(status: Progress) -> str:
         parts.append(rungs_line(status.fidelities))
     if status.remaining is not None:
         parts.append(f"about {duration(status.remaining)} left")
-    if status.disk:
-        parts.append(f"paused: {status.disk}")
+    if status.waiting:
+        parts.append(f"paused: {status.waiting}")
     if status.curves:
         parts.append(curve_lines(status)[-1])
     elif status.best:

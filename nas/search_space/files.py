@@ -75,15 +75,15 @@ def load(source: str | Path) -> SearchSpace:
     Raises SpaceError: for an unknown name with the known ones, for a file with the file, the line,
     the stage and the option.
     """
+    path = Path(source)
+    if path.suffix in (".py", ".json"):  # no shipped name ends so
+        shipped.check_file(path)
+        return _read_python(path) if path.suffix == ".py" else _read_json(path)
     if source in _stems() and "SPACE" in (exported := _shipped(str(source))):
         return cast(SearchSpace, exported["SPACE"])  # without running the other files
     if isinstance(source, str) and (found := members().get(source)):
         return found
-    path = Path(source)
-    if path.suffix not in (".py", ".json"):
-        raise shipped.no_such(str(source), names())
-    shipped.check_file(path)
-    return _read_python(path) if path.suffix == ".py" else _read_json(path)
+    raise shipped.no_such(str(source), names())
 
 
 def _read_json(path: Path) -> SearchSpace:

@@ -41,7 +41,9 @@ _PASSING_SIGNS = (
     *("connection refused", "could not connect", "failed to resolve", "timeout"),  # psycopg's
     *("timed out", "starting up", "shutting down", "not yet accepting", "server closed"),
     *("connection is lost", "too many", "no route to host"),
+    *("no space left on device", "could not write init file"),  # a full disk's first connection
 )
+WAITING, BACK = "waiting for", "the database answers again"  # logged by those that wait
 _EXAMPLES = "sqlite:///studies/nas.db or postgresql+psycopg://user@host/database"
 
 
@@ -199,13 +201,11 @@ def translated(url: sa.URL, doing: str) -> Iterator[None]:
     except (exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
         reason = _reason(error)
         kind = StoreAway if _is_passing(error) else StoreError
-        raise kind(
-            f"Can't {doing} the store {masked(url)}: {hidden(url, reason).rstrip('.')}. "
-            + (
-                dialects.of(url).how_to_create(url, reason)
-                or f"Name another with --store or NAS_STORE: {_EXAMPLES}."
-            )
-        ) from None
+        words = [f"Can't {doing} the store {masked(url)}: {hidden(url, reason).rstrip('.')}."]
+        if kind is not StoreAway:
+            another = f"Name another with --store or NAS_STORE: {_EXAMPLES}."
+            words.append(dialects.of(url).how_to_create(url, reason) or another)
+        raise kind(" ".join(words)) from None
 
 
 def _reason(error: BaseException) -> str:
@@ -240,14 +240,18 @@ def patient(step: Callable[P, T]) -> Callable[P, T]:
         pause, ends = FIRST_PAUSE, time.monotonic() + PATIENCE
         while True:
             try:
-                return step(*arguments, **named)
+                result = step(*arguments, **named)
             except StoreAway as error:
                 left = ends - time.monotonic()
                 if left <= 0:
                     raise
-                log.warning("waiting for the database: %s", error)
+                log.warning("%s the database: %s", WAITING, error)
                 time.sleep(min(left, pause * random.uniform(0.5, 1.5)))
                 pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                if pause > FIRST_PAUSE:
+                    log.warning(BACK)
+                return result
 
     return patiently
 

@@ -16,7 +16,7 @@ from nas.config import Config
 from nas.errors import NasError, StoreError, UserError
 from nas.executors import MISTAKE, Executor, Handle, Work
 from nas.store import queries
-from nas.store.engine import patient
+from nas.store.engine import BACK, WAITING, patient
 from nas.store.store import Store
 from nas.study import worker as study_worker
 from nas.study.progress import Progress, Run, Watch, progress
@@ -105,9 +105,11 @@ class Driver:
             now = self.read(began)
         except StoreError as error:  # it shows itself again a second later; workers wait for it
             if not self.is_away:
-                log.warning("waiting for the database: %s", error)
+                log.warning("%s the database: %s", WAITING, error)
             self.is_away = True
             return None
+        if self.is_away:
+            log.warning(BACK)
         self.is_away = False
         self.watch(now)
         return now.done

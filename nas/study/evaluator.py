@@ -16,6 +16,7 @@ from nas.config import Config
 from nas.data import DataSet
 from nas.errors import DiskFull, Interrupted, OutOfMemory
 from nas.store import queries
+from nas.store.engine import WAITING
 from nas.store.records import CurvePoint, Metrics
 from nas.store.trials import Trials
 from nas.study.aids import aids_of
@@ -200,7 +201,7 @@ class Training:
 
 def _wait_for_space(error: DiskFull, should_stop: Callable[[], bool]) -> None:
     """Hold the trial while the disk is full; raise Interrupted when somebody asks to stop."""
-    log.warning("paused: %s", error)
+    log.warning("%s space: %s", WAITING, error)
     ends = time.monotonic() + SPACE_WAIT
     while time.monotonic() < ends:
         if should_stop():

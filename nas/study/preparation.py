@@ -341,7 +341,7 @@ def open_study(prepared: Prepared) -> Store:
         try:
             stored = config.to_json() | {"trials": prepared.trials, "seconds": prepared.seconds}
             recipes = {config.recipe.hash: config.recipe.to_json()}  # others come with their trials
-            store.create_study(prepared.name, stored, fixed=fixed(), recipes=recipes)
+            patient(store.create_study)(prepared.name, stored, fixed=fixed(), recipes=recipes)
             _keep(prepared.sources, config)
             if config.latency is not None:
                 config.latency.write(Path(config.folder, TABLE))

@@ -10,8 +10,10 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,12 +21,14 @@ import sqlalchemy as sa
 from nas.quantities import from_here, number, short
 from nas.store import queries
 from nas.store.activity import Activity, activity, between
-from nas.store.engine import sqlite_file
+from nas.store.engine import WAITING
 from nas.store.records import GuardWarning
 
 ENOUGH_RECENT = 3  # ended trials, from which on the last quarter of an hour tells the pace
 ENOUGH = 0.5  # trained trials, from which on the whole search tells the pace
 LITTLE = 2**23  # bytes: the next checkpoint may find no space
+RECENT = 15.0  # seconds: a worker that waits says so more often
+LONGEST_LINE = 2**13  # bytes of a log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +53,8 @@ class Progress:
     now, `remaining` an estimate, None where nobody is at work or no limit is known. `idle` are the
     seconds without progress where nobody is at work, else None. `fidelities` counts the complete
     evaluations by their epochs. `curves` has the metric after each epoch of the trials of a study
-    that trains a given network. `disk` says how little space is left for the checkpoints of those
-    at work or for the store's file, on a full disk of this machine. `warnings` are those of the
-    study's guards.
+    that trains a given network. `waiting` says why a worker waits, where this machine has its log.
+    `warnings` are those of the study's guards.
     """
 
     study: str
@@ -68,7 +71,7 @@ class Progress:
     remaining: float | None
     idle: float | None
     is_done: bool
-    disk: str | None
+    waiting: str | None
     warnings: Sequence[GuardWarning] = ()
     curves: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
@@ -94,7 +97,7 @@ class Progress:
             "best": self.best.to_json() if self.best else None,
             "failures": self.failures,
             "warnings": [warning.to_json() for warning in self.warnings],
-            "disk": self.disk,
+            "waiting": self.waiting,
             "workers": [
                 dataclasses.asdict(each) | {"host": each.host, "lives": each.lives}
                 for each in now.holders
@@ -128,7 +131,7 @@ class Progress:
         Unknown keys are left out: a server may be newer.
         """
         same = ("study", "metric", "failures", "spent", "budget", "epoch_seconds", "elapsed")
-        also = ("remaining", "idle", "disk")
+        also = ("remaining", "idle", "waiting")
         return cls(
             **{name: plain[name] for name in (*same, *also)},
             counts=queries.Counts(**plain["trials"]),
@@ -155,9 +158,6 @@ def progress(
     seconds_left = _seconds_left(info.seconds, now, run)
     works = bool(now.working)
     limits = [seconds_left, _trials_take(now, unspent, run)]
-    database = sqlite_file(connection.engine.url)
-    places = [info.checkpoints or info.folder, str(database.parent) if database else None]
-    shortages = filter(None, map(little_space, filter(None, places)))
     return Progress(
         study=info.name,
         metric=info.metric,
@@ -176,7 +176,7 @@ def progress(
         else None,
         idle=None if works or now.last_progress is None else between(now.last_progress, now.now),
         is_done=not works and ((unspent == 0 and not now.holders) or seconds_left == 0.0),
-        disk=next(shortages, None) if works or run is not None else None,
+        waiting=info.folder and waiting(info.folder, is_run=works or run is not None),
         curves=_curves(connection, info) if info.is_given else {},
     )
 
@@ -217,13 +217,31 @@ def _trials_take(now: Activity, unspent: int | None, run: Run | None) -> float |
     return untrained * now.overall.seconds / trained if trained else None
 
 
-def little_space(folder: str) -> str | None:
-    """Say how little is left for a folder; None if it is enough, or for one that is not here."""
+def waiting(folder: str, *, is_run: bool) -> str | None:
+    """Return why a worker waits, by the workers' logs in a study's folder; None if none does.
+
+    A full disk can't take a line of a log either: where the study runs, one with little space for
+    its folder is told. A folder of another machine tells nothing.
+    """
+    for log in sorted(Path(folder, "logs").glob("*.log")):
+        with suppress(OSError):
+            if time.time() - log.stat().st_mtime < RECENT and (why := _why(log)):
+                return why
     try:
         free = shutil.disk_usage(folder).free
-    except OSError:  # another machine's, or a URL
+    except OSError:
         return None
-    return None if free >= LITTLE else f"{short(free)}B are left for {from_here(folder)}"
+    if not is_run or free >= LITTLE:
+        return None
+    return f"{short(free)}B are left for {from_here(folder)}: a worker without space waits for it"
+
+
+def _why(log: Path) -> str | None:
+    """Return why a worker waits if its log's last line says so."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LONGEST_LINE))
+        words = file.read().rstrip().rpartition(b"\n")[2].decode(errors="replace")
+    return f"{WAITING}{rest}" if (rest := words.partition(f" WARNING {WAITING}")[2]) else None
 
 
 def counts_line(counts: queries.Counts) -> str:

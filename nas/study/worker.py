@@ -30,6 +30,7 @@ from nas.observers.journal import Journal
 from nas.observers.showcase import Showcase
 from nas.observers.trackers import Tracking
 from nas.store import queries
+from nas.store.engine import WAITING
 from nas.store.records import CurvePoint, Lease, Metrics, Started
 from nas.store.store import Store
 from nas.store.trials import Final, Trials
@@ -269,7 +270,7 @@ def _heartbeat(trials: Trials, lease: Lease) -> Iterator[threading.Event]:
                 lost.set()
                 return
             except NasError as error:  # a busy database: the next beat may get through
-                log.warning("%s", error)
+                log.warning("%s the database: %s", WAITING, error)
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

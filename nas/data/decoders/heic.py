@@ -28,4 +28,4 @@ def levels(content: bytes) -> tuple[npt.NDArray[Any], int]:
     check_pixels((*file.size, 3))
     if file.mode not in ("L", "RGB"):
         raise DataError(f"HEIC is read in gray or RGB, not {file.mode}")
-    return np.asarray(file), min(len(file), 2)
+    return np.array(file), min(len(file), 2)  # a copy: the file's memory goes with the file

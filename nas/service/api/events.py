@@ -115,7 +115,7 @@ def look(server: Service, search_id: str, before: Look | None = None) -> Look:
     """Read a search, of its trials those that may have ended since; NotFound where it is gone."""
     with server.store.read() as connection:
         search = searches.get(connection, search_id)
-        progress = progress_of(connection, search_id)
+        progress = progress_of(connection, server, search_id, anew=True)
         if progress is None:  # no worker has begun it
             return Look(search)
         study, settled = queries.study(connection, search_id), before.settled if before else -1
@@ -124,12 +124,22 @@ def look(server: Service, search_id: str, before: Look | None = None) -> Look:
     return Look(search, progress, (*known, *(t for t in newer if t.state in ENDED)))
 
 
-def progress_of(connection: sa.Connection, search_id: str) -> dict[str, Any] | None:
-    """Return how far a search and its finalists are; None before a worker has begun it."""
-    status = status_of(connection, search_id)
-    if status is not None:
-        status["finalists"] = status_of(connection, search_id + SUFFIX)
-    return status
+def progress_of(
+    connection: sa.Connection, server: Service, search_id: str, *, anew: bool = False
+) -> dict[str, Any] | None:
+    """Return how far a search and its finalists are; None before a worker has begun it.
+
+    It is read anew, or as it was within the last second.
+    """
+
+    def read() -> dict[str, Any] | None:
+        status = status_of(connection, search_id)
+        if status is not None:
+            status["finalists"] = status_of(connection, search_id + SUFFIX)
+        return status
+
+    found: dict[str, Any] | None = server.recent.of(search_id, read, anew=anew)
+    return found
 
 
 def status_of(connection: sa.Connection, name: str) -> dict[str, Any] | None:

@@ -1,9 +1,11 @@
 """What the routes of one server share: its store, where it looks for data, where it keeps files."""
 
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any, cast
 
 import sqlalchemy as sa
@@ -19,6 +21,7 @@ from nas.store.tokens import Token
 from nas.store.uploads import Upload
 from nas.study.options import SUFFIX
 
+FRESH = 1.0  # seconds in which what many ask for is read once
 ANOTHER = "another search"  # the origin of a trial that is not the asker's to know
 
 
@@ -32,12 +35,29 @@ def ending(name: str) -> str:
     return max((each for each in endings() if name.lower().endswith(each)), key=len, default="")
 
 
+class Recent:
+    """What was read of each search within a second, for all who ask."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, tuple[float, Any]] = {}
+        self._lock = Lock()
+
+    def of(self, search_id: str, read: Callable[[], Any], *, anew: bool = False) -> Any:
+        """Return what was read of a search, or read it; `anew` reads it for the others, too."""
+        with self._lock:  # the others wait for the one that reads
+            now = time.monotonic()
+            self._read = {of: each for of, each in self._read.items() if now - each[0] < FRESH}
+            if anew or search_id not in self._read:
+                self._read[search_id] = now, read()
+            return self._read[search_id][1]
+
+
 @dataclass(frozen=True)
 class Service:
     """One server: `url` is its store's, `roots` the folders below which data may be named.
 
     `folder` holds uploads and downloads that were built. Records of who did what are kept for
-    `audit_seconds`.
+    `audit_seconds`. `recent` has the searches' progress, the dearest of what all their readers ask.
     """
 
     store: Store
@@ -45,6 +65,7 @@ class Service:
     folder: Path
     roots: tuple[Path, ...] = ()
     audit_seconds: float = audit.KEPT
+    recent: Recent = field(default_factory=Recent)
 
     def search(self, token: Token, search_id: str) -> Search:
         """Return a search that a token sees; raises NotFound."""

@@ -61,7 +61,7 @@ def _page(request: Request, server: Service, token: Token, mistake: str = "") ->
     may = token.may("submit")
     columns = ["name", "of a search's data", "#bytes", "#images", "#classes", "until, UTC"]
     rows = [_row(request, each, deletes=may) for each in found]
-    listed = report.table([*columns, *([""] if may else [])], rows, "The newest first")
+    listed = report.table([*columns, *(["Delete"] if may else [])], rows, "The newest first")
     return document(
         request,
         "Data",

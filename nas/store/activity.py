@@ -7,6 +7,7 @@ clock, the rows' times are the workers' own.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -164,42 +165,69 @@ def between(since: datetime, until: datetime) -> float:
     return max(0.0, (until - since).total_seconds())
 
 
+_MINE, _RUNNING = _e.study_id == sa.bindparam("study"), _e.state == "running"
+_EPOCH = sa.select(sa.func.max(_c.epoch)).where(_c.evaluation_id == _e.id).scalar_subquery()
+_HOLDERS = (
+    sa.select(_e.worker.label("name"), _e.number.label("trial"), _e.fidelity.label("epochs"))
+    .add_columns(_e.attempt, sa.func.coalesce(_EPOCH, 0).label("epoch"))
+    .add_columns(sa.func.coalesce(_e.expires_at - DatabaseSeconds(), 0.0).label("lease_left"))
+    .where(_MINE, _RUNNING)
+    .order_by(_e.number, _e.id)
+)
+_NEWEST = (
+    sa.select(_e.id, _e.state, _e.fidelity, _e.architecture_id, _e.recipe_hash)
+    .add_columns(_e.created, _e.finished)
+    .where(_MINE)
+    .order_by(_e.id.desc())
+    .limit(NEWEST)
+    .cte("newest")
+)
+_n = _NEWEST.c
+_STORED = (
+    sa.select(sa.func.max(_c.created))
+    .join_from(schema.EVALUATIONS, schema.CURVE_POINTS)
+    .where(_MINE, _RUNNING)
+    .scalar_subquery()
+)
+_SUMMARY = sa.select(
+    sa.func.count(_n.id).label("trainings"),
+    sa.func.min(_n.created).label("begun"),
+    sa.func.max(_n.finished).label("ended"),
+    _STORED.label("stored"),
+)
+
+
 def _holders(connection: sa.Connection, study_id: int) -> tuple[Holder, ...]:
-    epoch = sa.select(sa.func.max(_c.epoch)).where(_c.evaluation_id == _e.id).scalar_subquery()
-    lease_left = _e.expires_at - DatabaseSeconds()
-    statement = (
-        sa.select(_e.worker.label("name"), _e.number.label("trial"), _e.fidelity.label("epochs"))
-        .add_columns(_e.attempt, sa.func.coalesce(epoch, 0).label("epoch"))
-        .add_columns(sa.func.coalesce(lease_left, 0.0).label("lease_left"))
-        .where(_e.study_id == study_id, _e.state == "running")
-        .order_by(_e.number, _e.id)
-    )
-    return tuple(Holder(**row._mapping) for row in connection.execute(statement))
-
-
-def _newest(study_id: int) -> sa.CTE:
-    """Return the newest trainings of a study."""
-    columns = (_e.id, _e.state, _e.fidelity, _e.architecture_id, _e.recipe_hash)
-    mine = sa.select(*columns, _e.created, _e.finished).where(_e.study_id == study_id)
-    return mine.order_by(_e.id.desc()).limit(NEWEST).cte("newest")
+    rows = connection.execute(_HOLDERS, {"study": study_id})
+    return tuple(Holder(**row._mapping) for row in rows)
 
 
 def _summary(connection: sa.Connection, study_id: int) -> Any:
     """Count the newest trainings; say when the first began, the last ended and stored an epoch."""
-    newest = _newest(study_id).c
-    stored = (
-        sa.select(sa.func.max(_c.created))
-        .join_from(schema.EVALUATIONS, schema.CURVE_POINTS)
-        .where(_e.study_id == study_id, _e.state == "running")
-        .scalar_subquery()
+    return connection.execute(_SUMMARY, {"study": study_id}).one()
+
+
+_ENDED = sa.func.count().filter(_e.state != "running").label("trials")
+_TOTAL = sa.select(
+    _ENDED, sa.func.sum(_e.fidelity).filter(_e.state == "complete").label("epochs")
+).where(_MINE)
+_POINTS = (
+    sa.select(sa.func.count())
+    .join_from(schema.EVALUATIONS, schema.CURVE_POINTS)
+    .where(_MINE, _e.state != "complete")
+)
+_lower, _shorter = schema.TRIALS.alias("lower").c, schema.EVALUATIONS.alias("shorter").c
+_PROMOTED = (
+    sa.select(_ENDED, sa.func.sum(_shorter.fidelity).label("epochs"))
+    .join_from(schema.TRIALS, schema.EVALUATIONS)
+    .join(
+        _lower.number.table,
+        sa.and_(_lower.study_id == _t.study_id, _lower.number == _t.promoted_from),
     )
-    statement = sa.select(
-        sa.func.count(newest.id).label("trainings"),
-        sa.func.min(newest.created).label("begun"),
-        sa.func.max(newest.finished).label("ended"),
-        stored.label("stored"),
-    )
-    return connection.execute(statement).one()
+    .join(_shorter.id.table, _shorter.id == _lower.evaluation_id)
+    .where(_t.study_id == sa.bindparam("study"))
+    .where(_t.promoted_from.is_not(None), _t.reused_from.is_(None))
+)
 
 
 def _overall(connection: sa.Connection, study_id: int, seconds: float) -> Pace:
@@ -207,81 +235,69 @@ def _overall(connection: sa.Connection, study_id: int, seconds: float) -> Pace:
 
     A complete training has as many epochs as its fidelity says: their rows need no counting.
     """
-    mine, ended = _e.study_id == study_id, sa.func.count().filter(_e.state != "running")
-    trained = sa.func.sum(_e.fidelity).filter(_e.state == "complete")
-    total = connection.execute(
-        sa.select(ended.label("trials"), trained.label("epochs")).where(mine)
+    own, twice, points = (
+        connection.execute(statement, {"study": study_id}).one()
+        for statement in (_TOTAL, _PROMOTED, _POINTS)
     )
-    points = (
-        sa.select(sa.func.count())
-        .join_from(schema.EVALUATIONS, schema.CURVE_POINTS)
-        .where(mine, _e.state != "complete")
-    )
-    lower, shorter = schema.TRIALS.alias("lower").c, schema.EVALUATIONS.alias("shorter").c
-    promoted = (
-        sa.select(ended.label("trials"), sa.func.sum(shorter.fidelity).label("epochs"))
-        .join_from(schema.TRIALS, schema.EVALUATIONS)
-        .join(
-            lower.number.table,
-            sa.and_(lower.study_id == _t.study_id, lower.number == _t.promoted_from),
-        )
-        .join(shorter.id.table, shorter.id == lower.evaluation_id)
-        .where(_t.study_id == study_id, _t.promoted_from.is_not(None), _t.reused_from.is_(None))
-    )
-    own, twice = total.one(), connection.execute(promoted).one()
-    epochs = (own.epochs or 0) + connection.execute(points).scalar_one() - (twice.epochs or 0)
+    epochs = (own.epochs or 0) + points[0] - (twice.epochs or 0)
     return Pace(seconds=seconds, trials=own.trials - twice.trials, epochs=max(0, int(epochs)))
+
+
+_TOUCHED = sa.union_all(
+    sa.select(_NEWEST).where(_n.finished >= sa.bindparam("since")),
+    sa.select(*(_e[column.name] for column in _n)).where(_MINE, _RUNNING),
+).cte("touched")
+_of = _TOUCHED.c
+_AGAIN = sa.exists().where(  # it goes on from a shorter training of the same network
+    _shorter.architecture_id == _of.architecture_id,
+    _shorter.recipe_hash == _of.recipe_hash,
+    _shorter.fidelity < _of.fidelity,
+    _shorter.state == "complete",
+)
+_RECENT_TRIALS = sa.select(sa.func.count(_of.id)).where(
+    _of.state != "running", ~_AGAIN.where(_shorter.study_id == sa.bindparam("study"))
+)
+_RECENT_EPOCHS = (
+    sa.select(sa.func.count(_of.id))
+    .join_from(_TOUCHED, schema.CURVE_POINTS, _c.evaluation_id == _of.id)
+    .where(_c.created >= sa.bindparam("since"), ~_AGAIN.where(_shorter.fidelity >= _c.epoch))
+)
+_RECENT = sa.select(_RECENT_TRIALS.scalar_subquery(), _RECENT_EPOCHS.scalar_subquery())
 
 
 def _recent(connection: sa.Connection, study_id: int, since: datetime, now: datetime) -> Pace:
     """Return the pace since a time, from the newest trainings and those that run."""
-    newest = _newest(study_id)
-    columns = [_e[column.name] for column in newest.c]
-    touched = sa.union_all(
-        sa.select(newest).where(newest.c.finished >= since),
-        sa.select(*columns).where(_e.study_id == study_id, _e.state == "running"),
-    ).cte("touched")
-    of, shorter = touched.c, schema.EVALUATIONS.alias("shorter").c
-    again = sa.exists().where(  # it goes on from a shorter training of the same network
-        shorter.architecture_id == of.architecture_id,
-        shorter.recipe_hash == of.recipe_hash,
-        shorter.fidelity < of.fidelity,
-        shorter.state == "complete",
-    )
-    trials = sa.select(sa.func.count(of.id)).where(
-        of.state != "running", ~again.where(shorter.study_id == study_id)
-    )
-    epochs = (
-        sa.select(sa.func.count(of.id))
-        .join_from(touched, schema.CURVE_POINTS, _c.evaluation_id == of.id)
-        .where(_c.created >= since, ~again.where(shorter.fidelity >= _c.epoch))
-    )
-    counts = sa.select(trials.scalar_subquery(), epochs.scalar_subquery())
-    ended, trained = connection.execute(counts).one()
+    ended, trained = connection.execute(_RECENT, {"study": study_id, "since": since}).one()
     return Pace(seconds=between(since, now), trials=ended, epochs=trained)
 
 
-def _pauses(connection: sa.Connection, study_id: int) -> tuple[Pause, ...]:
-    """Return the times without any progress that were too long for an epoch."""
-    newest = _newest(study_id)
+@cache
+def _gaps(difference: str) -> sa.Select[Any]:
+    """Return the pauses, with the SQL of a `difference` of two times in seconds."""
     points = (
         sa.select(_c.created, _c.seconds)
-        .join_from(newest, schema.CURVE_POINTS, _c.evaluation_id == newest.c.id)
+        .join_from(_NEWEST, schema.CURVE_POINTS, _c.evaluation_id == _n.id)
         .cte("points")
     )
     moments = sa.union_all(
-        sa.select(newest.c.created.label("moment")),
-        sa.select(newest.c.finished).where(newest.c.finished.is_not(None)),
+        sa.select(_n.created.label("moment")),
+        sa.select(_n.finished).where(_n.finished.is_not(None)),
         sa.select(points.c.created),
     ).subquery("moments")
     moment = moments.c.moment
     begun = sa.func.lag(moment, type_=sa.DateTime()).over(order_by=moment)
     gaps = sa.select(begun.label("begun"), moment.label("ended")).subquery("gaps")
-    gap: sa.ColumnElement[float] = sa.literal_column(dialects.of(connection).gap, sa.Double())
+    gap: sa.ColumnElement[float] = sa.literal_column(difference, sa.Double())
     epoch = sa.select(sa.func.coalesce(sa.func.max(points.c.seconds), 0.0)).scalar_subquery()
-    statement = (
+    return (
         sa.select(gaps.c.begun.label("since"), gaps.c.ended.label("until"))
         .where(gap > SHORTEST_PAUSE, gap > LONG_EPOCHS * epoch)
         .order_by(gaps.c.ended)
     )
-    return tuple(Pause(**row._mapping) for row in connection.execute(statement))
+
+
+def _pauses(connection: sa.Connection, study_id: int) -> tuple[Pause, ...]:
+    """Return the times without any progress that were too long for an epoch."""
+    statement = _gaps(dialects.of(connection).gap)
+    rows = connection.execute(statement, {"study": study_id})
+    return tuple(Pause(**row._mapping) for row in rows)

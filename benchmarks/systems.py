@@ -101,9 +101,11 @@ def make_data(
 
 
 def _with_share_of_first(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.intp]:
-    """Return all places of class 0 and so many of the others, in proportion, in order."""
+    """Return all places of class 0, and as many of the others as give it its share, in order."""
     (zeros,), (others,) = np.nonzero(labels == 0), np.nonzero(labels)
-    kept = len(zeros) * (1 / share - 1) / len(others)
+    kept = len(zeros) * (1 / share - 1) / max(1, len(others))
+    if kept > 1:
+        raise SystemExit(f"class 0 has a larger share than {share:g} already")
     return np.sort(np.concatenate([zeros, others[share_of(labels[others], kept, seed)]]))
 
 
@@ -364,6 +366,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def act(given: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     if given.verb == "data":
+        if not 0 <= given.first < 1:
+            raise SystemExit(f"--first is a share from 0 to under 1, not {given.first:g}")
         counts = {split: getattr(given, split) for split in SPLITS}
         chosen = {"rest": given.rest, "first": given.first, "test": not given.no_test}
         make_data(given.source, counts, given.out, **chosen)

@@ -233,6 +233,7 @@ def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path,
         "store": f"waiting for the database: Can't write the store {store}: database or disk is",
     }[full] in shown
     assert json.loads(rest[0].strip().splitlines()[-1])["trials"]["complete"] == 1
+    assert commands.status("tiny", store=store)[0].waiting is None
 
 
 def test_a_search_says_that_its_server_is_full_or_away(tmp_path: Path, small_disk: Path) -> None:

@@ -200,12 +200,12 @@ def translated(url: sa.URL, doing: str) -> Iterator[None]:
         ) from error
     except (exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
         reason = _reason(error)
-        kind = StoreAway if _is_passing(error) else StoreError
-        words = [f"Can't {doing} the store {masked(url)}: {hidden(url, reason).rstrip('.')}."]
-        if kind is not StoreAway:
-            another = f"Name another with --store or NAS_STORE: {_EXAMPLES}."
-            words.append(dialects.of(url).how_to_create(url, reason) or another)
-        raise kind(" ".join(words)) from None
+        said = f"Can't {doing} the store {masked(url)}: {hidden(url, reason).rstrip('.')}."
+        hint = dialects.of(url).how_to_create(url, reason)
+        if _is_passing(error) and not hint:
+            raise StoreAway(said) from None
+        another = f"Name another with --store or NAS_STORE: {_EXAMPLES}."
+        raise StoreError(f"{said} {hint or another}") from None
 
 
 def _reason(error: BaseException) -> str:

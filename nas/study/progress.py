@@ -27,7 +27,7 @@ from nas.store.records import GuardWarning
 ENOUGH_RECENT = 3  # ended trials, from which on the last quarter of an hour tells the pace
 ENOUGH = 0.5  # trained trials, from which on the whole search tells the pace
 LITTLE = 2**23  # bytes: the next checkpoint may find no space
-RECENT = 15.0  # seconds: a worker that waits says so more often
+RECENT = 75.0  # seconds: a worker that waits says so more often; SQLite takes a minute for a lock
 LONGEST_LINE = 2**13  # bytes of a log
 
 
@@ -158,6 +158,8 @@ def progress(
     seconds_left = _seconds_left(info.seconds, now, run)
     works = bool(now.working)
     limits = [seconds_left, _trials_take(now, unspent, run)]
+    is_done = not works and ((unspent == 0 and not now.holders) or seconds_left == 0.0)
+    waits = None if is_done else waiting(info.folder, is_run=works or run is not None)
     return Progress(
         study=info.name,
         metric=info.metric,
@@ -175,8 +177,8 @@ def progress(
         if works or run is not None
         else None,
         idle=None if works or now.last_progress is None else between(now.last_progress, now.now),
-        is_done=not works and ((unspent == 0 and not now.holders) or seconds_left == 0.0),
-        waiting=info.folder and waiting(info.folder, is_run=works or run is not None),
+        is_done=is_done,
+        waiting=waits,
         curves=_curves(connection, info) if info.is_given else {},
     )
 
@@ -217,23 +219,22 @@ def _trials_take(now: Activity, unspent: int | None, run: Run | None) -> float |
     return untrained * now.overall.seconds / trained if trained else None
 
 
-def waiting(folder: str, *, is_run: bool) -> str | None:
+def waiting(folder: str | None, *, is_run: bool) -> str | None:
     """Return why a worker waits, by the workers' logs in a study's folder; None if none does.
 
     A full disk can't take a line of a log either: where the study runs, one with little space for
     its folder is told. A folder of another machine tells nothing.
     """
-    for log in sorted(Path(folder, "logs").glob("*.log")):
-        with suppress(OSError):
+    if not folder:
+        return None
+    with suppress(OSError):
+        for log in sorted(Path(folder, "logs").glob("*.log")):
             if time.time() - log.stat().st_mtime < RECENT and (why := _why(log)):
                 return why
-    try:
-        free = shutil.disk_usage(folder).free
-    except OSError:
-        return None
-    if not is_run or free >= LITTLE:
-        return None
-    return f"{short(free)}B are left for {from_here(folder)}: a worker without space waits for it"
+        if is_run and (free := shutil.disk_usage(folder).free) < LITTLE:
+            left = f"{short(free)}B are left for {from_here(folder)}"
+            return f"{left}: a worker without space waits for it"
+    return None
 
 
 def _why(log: Path) -> str | None:

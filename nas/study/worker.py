@@ -30,7 +30,7 @@ from nas.observers.journal import Journal
 from nas.observers.showcase import Showcase
 from nas.observers.trackers import Tracking
 from nas.store import queries
-from nas.store.engine import WAITING
+from nas.store.engine import BACK, WAITING
 from nas.store.records import CurvePoint, Lease, Metrics, Started
 from nas.store.store import Store
 from nas.store.trials import Final, Trials
@@ -263,6 +263,7 @@ def _heartbeat(trials: Trials, lease: Lease) -> Iterator[threading.Event]:
     over, lost = threading.Event(), threading.Event()
 
     def beat() -> None:
+        is_away = False
         while not over.wait(lease.seconds / 3):
             try:
                 trials.renew(lease)
@@ -271,6 +272,11 @@ def _heartbeat(trials: Trials, lease: Lease) -> Iterator[threading.Event]:
                 return
             except NasError as error:  # a busy database: the next beat may get through
                 log.warning("%s the database: %s", WAITING, error)
+                is_away = True
+            else:
+                if is_away:
+                    log.warning(BACK)
+                is_away = False
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

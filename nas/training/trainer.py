@@ -11,6 +11,7 @@ network.
 
 import copy
 import functools
+import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,6 +66,7 @@ from nas.training.sources import Source
 from nas.training.targets import targets_of
 from nas.training.transfer import freeze, transfer
 
+log = logging.getLogger("nas")
 _FINITE_EVERY = 8  # steps between two checks of the loss: each check waits for a GPU
 
 
@@ -528,11 +530,16 @@ def _save(
         for index, training in enumerate(networks)
         for name, tensor in _tensors(training)
     }
+    was_full = False
     while True:
         try:
-            return control.checkpoints.save(tensors, state, len(history))
+            control.checkpoints.save(tensors, state, len(history))
+            break
         except DiskFull as error:
+            was_full = True
             control.on_full(error)
+    if was_full:
+        log.warning("there is space again")
 
 
 def _restore(

@@ -115,31 +115,22 @@ def look(server: Service, search_id: str, before: Look | None = None) -> Look:
     """Read a search, of its trials those that may have ended since; NotFound where it is gone."""
     with server.store.read() as connection:
         search = searches.get(connection, search_id)
-        progress = progress_of(connection, server, search_id, anew=True)
+        progress = progress_of(connection, search_id)
         if progress is None:  # no worker has begun it
             return Look(search)
+        server.recent.keep(search_id, progress)
         study, settled = queries.study(connection, search_id), before.settled if before else -1
         newer = queries.trials(connection, study.id, after=settled)
     known = before.ended[: settled + 1] if before else ()
     return Look(search, progress, (*known, *(t for t in newer if t.state in ENDED)))
 
 
-def progress_of(
-    connection: sa.Connection, server: Service, search_id: str, *, anew: bool = False
-) -> dict[str, Any] | None:
-    """Return how far a search and its finalists are; None before a worker has begun it.
-
-    It is read anew, or as it was within the last second.
-    """
-
-    def read() -> dict[str, Any] | None:
-        status = status_of(connection, search_id)
-        if status is not None:
-            status["finalists"] = status_of(connection, search_id + SUFFIX)
-        return status
-
-    found: dict[str, Any] | None = server.recent.of(search_id, read, anew=anew)
-    return found
+def progress_of(connection: sa.Connection, search_id: str) -> dict[str, Any] | None:
+    """Return how far a search and its finalists are; None before a worker has begun it."""
+    status = status_of(connection, search_id)
+    if status is not None:
+        status["finalists"] = status_of(connection, search_id + SUFFIX)
+    return status
 
 
 def status_of(connection: sa.Connection, name: str) -> dict[str, Any] | None:
@@ -237,9 +228,9 @@ class Watcher:
                     return
             if isinstance(seen, NasError):  # it was deleted
                 return
-            for kind, data in self.news(seen) if seen else ():
+            for news in await run_sync(self.events, seen) if seen else ():
                 heard = now
-                yield event(kind, data, self.told)
+                yield news
             if seen is not None and seen.search.has_ended:
                 self.told = replace(self.told, end=seen.search.state)
                 yield event("end", shown(self.request, seen.search), self.told)
@@ -256,6 +247,10 @@ class Watcher:
                 return tokens.is_valid(connection, self.token.id)
         except StoreAway:  # nobody can tell now
             return True
+
+    def events(self, seen: Look) -> list[str]:
+        """Write the events of what the client was not told of, each with all that it says."""
+        return [event(kind, data, self.told) for kind, data in self.news(seen)]
 
     def news(self, seen: Look) -> Iterator[tuple[str, Any]]:
         """Yield what the client was not told of: the state, trials that ended, the progress."""

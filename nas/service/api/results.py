@@ -44,8 +44,12 @@ def _told(server: Service, token: Token, value: Value) -> Response:
 def progress(server: Server, token: Reader, search_id: SearchId) -> Response:
     """Return how far a search and its finalists are, how fast it goes, who works on it."""
     study = server.study(token, search_id)
-    with server.store.read() as connection:
-        return answer(visible(server, token, progress_of(connection, server, study)))
+
+    def read() -> Any:
+        with server.store.read() as connection:
+            return progress_of(connection, study)
+
+    return answer(visible(server, token, server.recent.of(study, read)))
 
 
 @router.get("/trials", name="trials", responses={200: told("A page.", page_of(OBJECT))})

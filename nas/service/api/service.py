@@ -1,5 +1,6 @@
 """What the routes of one server share: its store, where it looks for data, where it keeps files."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -42,14 +43,20 @@ class Recent:
         self._read: dict[str, tuple[float, Any]] = {}
         self._lock = Lock()
 
-    def of(self, search_id: str, read: Callable[[], Any], *, anew: bool = False) -> Any:
-        """Return what was read of a search, or read it; `anew` reads it for the others, too."""
+    def of(self, search_id: str, read: Callable[[], Any]) -> Any:
+        """Return what was read of a search, or read it and keep it."""
         with self._lock:  # the others wait for the one that reads
-            now = time.monotonic()
-            self._read = {of: each for of, each in self._read.items() if now - each[0] < FRESH}
-            if anew or search_id not in self._read:
-                self._read[search_id] = now, read()
-            return self._read[search_id][1]
+            at, found = self._read.get(search_id, (-math.inf, None))
+            if time.monotonic() - at >= FRESH:
+                found = read()
+                self.keep(search_id, found)
+            return found
+
+    def keep(self, search_id: str, found: Any) -> None:
+        """Keep what was just read of a search for those who ask next."""
+        now = time.monotonic()
+        fresh = {of: each for of, each in self._read.items() if now - each[0] < FRESH}
+        self._read = fresh | {search_id: (now, found)}
 
 
 @dataclass(frozen=True)

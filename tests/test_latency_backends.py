@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -161,7 +162,7 @@ def test_measuring_goes_on_as_long_as_there_is_time_for_some_rounds(
 ) -> None:
     """Networks that take long to prepare don't take the time of those that are there."""
     clock = Clock()
-    monkeypatch.setattr(measure.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(measure, "time", SimpleNamespace(monotonic=lambda: clock.now))
     cases = [measure.Case(partial(clock.slow_identity, 0.02), 3, 8) for _ in range(40)]
     measured = measure.measure(cases, setting(backend="torch"), seconds=0.4, rounds=5)
     assert 2 <= len(measured) < 40

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -200,6 +200,24 @@ def test_a_full_disk_pauses_a_training(recipe: Recipe, small_disk: Path) -> None
     assert epochs == [1, 2, 3]
 
 
+@contextmanager
+def searching_with(words: list[str]) -> "Iterator[tuple[subprocess.Popen[str], int]]":
+    """Run a search as a process, and end it with the block; its errors' file descriptor."""
+    run = subprocess.Popen(
+        command("search", *words, "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stderr is not None
+    try:
+        yield run, run.stderr.fileno()
+    finally:
+        if run.poll() is None:
+            run.kill()
+            run.communicate(timeout=60)
+
+
 @pytest.mark.parametrize("full", ["out", "store"])
 def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path, full: str) -> None:
     """The driver and nas status name the full disk; with space the same run goes on to its end."""
@@ -213,21 +231,15 @@ def test_a_search_says_that_it_waits_for_space(tmp_path: Path, small_disk: Path,
         resize(small_disk, "16m")
     else:
         fill(small_disk)
-    run = subprocess.Popen(
-        command("search", *words, "--json"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert run.stderr is not None
-    if full == "store":
-        read_until(run.stderr.fileno(), "1 running")
-        fill(small_disk)
-    read_until(run.stderr.fileno(), "paused: ")
-    wait_for(lambda: commands.status("tiny", store=store)[0].waiting)  # the worker has a trial
-    shown = nas_here("status", "--store", store).stdout
-    resize(small_disk, "64m")
-    rest = run.communicate(timeout=120)
+    with searching_with(words) as (run, said):
+        if full == "store":
+            read_until(said, "1 running")
+            fill(small_disk)
+        read_until(said, "paused: ")
+        wait_for(lambda: commands.status("tiny", store=store)[0].waiting)  # the worker has a trial
+        shown = nas_here("status", "--store", store).stdout
+        resize(small_disk, "64m")
+        rest = run.communicate(timeout=120)
     assert {
         "out": f"B are left for {small_disk / 'tiny'}: a worker without space waits",
         "store": f"waiting for the database: Can't write the store {store}: database or disk is",
@@ -242,24 +254,18 @@ def test_a_search_says_that_its_server_is_full_or_away(tmp_path: Path, small_dis
     with started(disk=small_disk) as server:
         fill(small_disk)
         words = arguments(tmp_path, trials=1, epochs=200, store=server.url)
-        run = subprocess.Popen(
-            command("search", *words, "--json"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert run.stderr is not None
-        read_until(run.stderr.fileno(), "waiting for the database: Can't read")
-        resize(small_disk, "128m")
-        read_until(run.stderr.fileno(), "1 running")
-        fill(small_disk)
-        read_until(run.stderr.fileno(), "paused: waiting for the database: Can't write")
-        resize(small_disk, "160m")
-        server.kill()
-        read_until(run.stderr.fileno(), "waiting for the database: Can't read")
-        server.control("start")
-        read_until(run.stderr.fileno(), "the database answers again")
-        rest = run.communicate(timeout=120)
+        with searching_with(words) as (run, said):
+            read_until(said, "waiting for the database: Can't read")
+            resize(small_disk, "128m")
+            read_until(said, "1 running")
+            fill(small_disk)
+            read_until(said, "paused: waiting for the database: Can't write")
+            resize(small_disk, "160m")
+            server.kill()
+            read_until(said, "waiting for the database: Can't read")
+            server.control("start")
+            read_until(said, "the database answers again")
+            rest = run.communicate(timeout=120)
     assert json.loads(rest[0].strip().splitlines()[-1])["trials"]["complete"] == 1
 
 

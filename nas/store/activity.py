@@ -182,7 +182,7 @@ _NEWEST = (
     .limit(NEWEST)
     .cte("newest")
 )
-_n = _NEWEST.c
+_newest = _NEWEST.c
 _STORED = (
     sa.select(sa.func.max(_c.created))
     .join_from(schema.EVALUATIONS, schema.CURVE_POINTS)
@@ -190,9 +190,9 @@ _STORED = (
     .scalar_subquery()
 )
 _SUMMARY = sa.select(
-    sa.func.count(_n.id).label("trainings"),
-    sa.func.min(_n.created).label("begun"),
-    sa.func.max(_n.finished).label("ended"),
+    sa.func.count(_newest.id).label("trainings"),
+    sa.func.min(_newest.created).label("begun"),
+    sa.func.max(_newest.finished).label("ended"),
     _STORED.label("stored"),
 )
 
@@ -244,22 +244,22 @@ def _overall(connection: sa.Connection, study_id: int, seconds: float) -> Pace:
 
 
 _TOUCHED = sa.union_all(
-    sa.select(_NEWEST).where(_n.finished >= sa.bindparam("since")),
-    sa.select(*(_e[column.name] for column in _n)).where(_MINE, _RUNNING),
+    sa.select(_NEWEST).where(_newest.finished >= sa.bindparam("since")),
+    sa.select(*(_e[column.name] for column in _newest)).where(_MINE, _RUNNING),
 ).cte("touched")
-_of = _TOUCHED.c
+_touched = _TOUCHED.c
 _AGAIN = sa.exists().where(  # it goes on from a shorter training of the same network
-    _shorter.architecture_id == _of.architecture_id,
-    _shorter.recipe_hash == _of.recipe_hash,
-    _shorter.fidelity < _of.fidelity,
+    _shorter.architecture_id == _touched.architecture_id,
+    _shorter.recipe_hash == _touched.recipe_hash,
+    _shorter.fidelity < _touched.fidelity,
     _shorter.state == "complete",
 )
-_RECENT_TRIALS = sa.select(sa.func.count(_of.id)).where(
-    _of.state != "running", ~_AGAIN.where(_shorter.study_id == sa.bindparam("study"))
+_RECENT_TRIALS = sa.select(sa.func.count(_touched.id)).where(
+    _touched.state != "running", ~_AGAIN.where(_shorter.study_id == sa.bindparam("study"))
 )
 _RECENT_EPOCHS = (
-    sa.select(sa.func.count(_of.id))
-    .join_from(_TOUCHED, schema.CURVE_POINTS, _c.evaluation_id == _of.id)
+    sa.select(sa.func.count(_touched.id))
+    .join_from(_TOUCHED, schema.CURVE_POINTS, _c.evaluation_id == _touched.id)
     .where(_c.created >= sa.bindparam("since"), ~_AGAIN.where(_shorter.fidelity >= _c.epoch))
 )
 _RECENT = sa.select(_RECENT_TRIALS.scalar_subquery(), _RECENT_EPOCHS.scalar_subquery())
@@ -276,12 +276,12 @@ def _gaps(difference: str) -> sa.Select[Any]:
     """Return the pauses, with the SQL of a `difference` of two times in seconds."""
     points = (
         sa.select(_c.created, _c.seconds)
-        .join_from(_NEWEST, schema.CURVE_POINTS, _c.evaluation_id == _n.id)
+        .join_from(_NEWEST, schema.CURVE_POINTS, _c.evaluation_id == _newest.id)
         .cte("points")
     )
     moments = sa.union_all(
-        sa.select(_n.created.label("moment")),
-        sa.select(_n.finished).where(_n.finished.is_not(None)),
+        sa.select(_newest.created.label("moment")),
+        sa.select(_newest.finished).where(_newest.finished.is_not(None)),
         sa.select(points.c.created),
     ).subquery("moments")
     moment = moments.c.moment

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import postgres_kit
 import pytest
 from search_kit import ROOT, command, nas, read_until, result, write_inputs
 from service_kit import ROOT as API
@@ -21,6 +23,7 @@ from service_kit import read_events
 from store_kit import ready
 
 GUIDE = ROOT / "docs/guides/service.md"
+TRIALS = 2  # of each search that is killed
 
 
 @dataclass
@@ -111,30 +114,52 @@ def options(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_nothing_is_lost_or_doubled_when_all_are_killed(kind: str, tmp_path: Path) -> None:
-    """Server and workers are killed; others go on with the search, and with a client's stream."""
+    """Server and workers are killed amid three searches; others go on, and a client's stream does.
+
+    PostgreSQL is killed as well, while clients watch all three: their streams outlive it.
+    """
     with ExitStack() as stack:
-        url = stack.enter_context(ready(kind, tmp_path))
-        text, asked = token(url), options(tmp_path)
+        server = stack.enter_context(postgres_kit.started()) if kind == "postgresql" else None
+        url = server.url if server else stack.enter_context(ready(kind, tmp_path))
+        text, asked = token(url), options(tmp_path) | {"trials": TRIALS}
         words = ("--workers", "1", "--data-root", str(tmp_path))
         first = stack.enter_context(started(url, tmp_path, *words))
         (client,) = clients(text, first)
+        sent = [
+            {"json": asked | {"seed": seed}, "headers": {"Idempotency-Key": f"mine-{seed}"}}
+            for seed in range(3)
+        ]
         with client:
-            key = {"Idempotency-Key": "mine"}
-            found = client.post("/searches", json=asked, headers=key).json()["id"]
-            seen = read_events(client, f"/searches/{found}/events", until="trial")
+            answers = [client.post("/searches", **each).json() for each in sent]
+            ids = [answer["id"] for answer in answers if "id" in answer]
+            assert len(ids) == len(sent), answers
+            begun = read_events(client, f"/searches/{ids[0]}/events", until="trial")
         first.kill()
         second = stack.enter_context(started(url, tmp_path, *words))
         (client,) = clients(text, second)
+        pool = stack.enter_context(ThreadPoolExecutor(len(ids)))
         with client:
-            again = client.post("/searches", json=asked, headers=key)
-            assert (again.status_code, again.json()["id"]) == (200, found)
-            seen += read_events(client, f"/searches/{found}/events", seen[-1][0], until="end")
-            last = client.get(f"/searches/{found}").json()
-            assert last["state"] == "succeeded", last
-            trials = client.get(f"/searches/{found}/trials").json()["items"]
-    told = [data["number"] for _, kind, data in seen if kind == "trial"]
-    assert sorted(told) == [each["number"] for each in trials] == [0, 1, 2, 3]
-    assert {each["state"] for each in trials} <= {"complete"}
+            for found, each in zip(ids, sent, strict=True):
+                again = client.post("/searches", **each)
+                assert (again.status_code, again.json()["id"]) == (200, found)
+            paths = [f"/searches/{found}/events" for found in ids]
+            last = [begun[-1][0], None, None]
+            streams = [
+                pool.submit(read_events, client, path, of, until="end")
+                for path, of in zip(paths, last, strict=True)
+            ]
+            if server:
+                read_events(client, paths[1], until="trial")  # one search is over, one goes on
+                server.kill()
+                server.control("start")
+            seen = [stream.result() for stream in streams]
+            for found, events in zip(ids, [begun + seen[0], *seen[1:]], strict=True):
+                state = client.get(f"/searches/{found}").json()
+                assert state["state"] == "succeeded", state
+                trials = client.get(f"/searches/{found}/trials").json()["items"]
+                told = [data["number"] for _, kind, data in events if kind == "trial"]
+                assert sorted(told) == [each["number"] for each in trials] == [*range(TRIALS)]
+                assert {each["state"] for each in trials} <= {"complete"}
 
 
 def test_ctrl_c_lets_go_of_the_search(tmp_path: Path) -> None:

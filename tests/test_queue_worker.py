@@ -285,5 +285,6 @@ def test_three_searches_outlive_a_worker_and_the_database(tmp_path: Path) -> Non
             server.kill()
             server.control("start")
             until(lambda: all(ended(store, each) for each in ids), lambda: said(tmp_path))
-        assert [get(store, each).state for each in ids] == ["succeeded"] * 3, said(tmp_path)
+        over = [get(store, each) for each in ids]
+        assert [each.state for each in over] == ["succeeded"] * 3, (over, said(tmp_path))
         assert all(ended_whole(store, each) for each in ids)

@@ -3,9 +3,12 @@
 import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -267,6 +270,30 @@ def test_a_search_says_that_its_server_is_full_or_away(tmp_path: Path, small_dis
             read_until(said, "the database answers again")
             rest = run.communicate(timeout=120)
     assert json.loads(rest[0].strip().splitlines()[-1])["trials"]["complete"] == 1
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "after its first packet"])
+@pytest.mark.parametrize("abruptly", [False, True], ids=["closed", "reset"])
+def test_a_connection_that_breaks_while_it_is_made_is_waited_out(
+    abruptly: bool, late: bool
+) -> None:
+    """A server that dies under a new connection is away, not wrong."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def serve() -> None:
+            connection = server.accept()[0]
+            if late:
+                connection.recv(1024)
+            if abruptly:
+                linger = struct.pack("ii", 1, 0)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            connection.close()
+
+        served = pool.submit(serve)
+        port = server.getsockname()[1]
+        with pytest.raises(StoreAway), queries.connect(f"postgresql://nas@127.0.0.1:{port}/nas"):
+            pass
+        served.result()
 
 
 def fill(disk: Path) -> None:

@@ -5,6 +5,7 @@ training that took minutes is not to be lost by it, so the worker waits.
 """
 
 import atexit
+import errno
 import logging
 import os
 import random
@@ -36,12 +37,19 @@ DEFAULT_URL = "sqlite:///studies/nas.db"
 _ENCODED = "postgresql://user:pass%40word@host:5432/database"
 # SQLSTATE: connection, transaction rollback, resources (a full disk too), operator's intervention.
 _PASSING_STATES = ("08", "40", "53", "57")
+# What the system says of a network that breaks, in whichever step of a connection.
+_BROKEN = (
+    *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT),
+    *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET),
+    *(errno.ENOSPC, errno.EAGAIN, errno.ENOBUFS),
+)
 _PASSING_SIGNS = (
+    *(os.strerror(number).lower() for number in _BROKEN),
     *("locked", "database or disk is full", "disk i/o error"),  # SQLite's words
-    *("connection refused", "could not connect", "failed to resolve", "timeout"),  # psycopg's
-    *("timed out", "starting up", "shutting down", "not yet accepting", "server closed"),
-    *("connection is lost", "too many", "no route to host"),
-    *("no space left on device", "could not write init file"),  # a full disk's first connection
+    *("could not connect", "failed to resolve", "timeout", "timed out"),  # psycopg's
+    *("server closed", "connection is lost", "eof detected", "unexpected eof"),
+    *("starting up", "shutting down", "recovery mode", "not yet accepting", "too many"),
+    "could not write init file",  # a full disk's first connection
 )
 WAITING, BACK = "waiting for", "the database answers again"  # logged by those that wait
 _EXAMPLES = "sqlite:///studies/nas.db or postgresql+psycopg://user@host/database"

@@ -43,6 +43,9 @@ class Handle(Protocol):
         return ""
 
 
+STARTING = 3.0  # seconds of a processor until a process is ready to train
+
+
 @dataclass(frozen=True)
 class Work:
     """What a worker does: its module reads `order`, which is JSON text.
@@ -75,6 +78,11 @@ class Executor(Protocol):
     def crowding(self) -> float:
         """How many times as long a training takes as alone: where workers share processors."""
         return 1.0
+
+    @property
+    def starting(self) -> float:
+        """Seconds until a worker that is started begins to train, about: torch is imported."""
+        return STARTING * self.crowding
 
     def start(self, work: Work) -> Handle:
         """Start a worker and return at once."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.config import Config
+from nas.executors import STARTING
 from nas.executors import _processors as processors
 from nas.study import lengths, preparation
 from nas.study.options import read
@@ -111,7 +112,11 @@ def test_another_recipe_is_not_taken_for_a_shorter_one(slow: Path) -> None:
 
 @pytest.mark.parametrize(
     ("executor", "workers", "seconds"),
-    [("local", 2, 3 + 2 * 900), ("local", 3, 1.5 * 3 + 900), ("in-process", None, 3 * 900)],
+    [
+        ("local", 2, STARTING + 2 * 900),
+        ("local", 3, 1.5 * STARTING + 900),
+        ("in-process", None, 3 * 900),
+    ],
 )
 def test_all_trials_take_their_turns_and_the_workers_start(
     slow: Path,

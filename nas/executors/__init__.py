@@ -43,7 +43,9 @@ class Handle(Protocol):
         return ""
 
 
-STARTING = 3.0  # seconds of a processor until a process is ready to train
+STARTING = (
+    5.0  # seconds of a processor until a worker trains, and from its last training to its end
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Executor(Protocol):
 
     @property
     def starting(self) -> float:
-        """Seconds until a worker that is started begins to train, about: torch is imported."""
+        """Seconds that a worker takes beside its trainings, about: to import torch, to end."""
         return STARTING * self.crowding
 
     def start(self, work: Work) -> Handle:

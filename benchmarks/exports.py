@@ -38,7 +38,7 @@ from nas.export import Exportable, Facts, get, names, proof, python
 from nas.export.graph import largest_difference, noise
 from nas.files import write_json
 from nas.search_space import load, members, spaces
-from tests import referee
+from tests import referee, timm_referee
 
 RESULT = Path(__file__).parent / "results" / "exports.json"
 RESOLUTION, CLASSES = 64, 10  # of members
@@ -78,6 +78,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # torch's own deprecations
+    timm_referee.timm()  # can be imported then
     stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     rows = stored.get("networks", {}) if stored.get("seed") == asked.seed else {}
     missing = (

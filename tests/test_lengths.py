@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.config import Config
+from nas.executors import STARTING
+from nas.executors import _processors as processors
 from nas.study import lengths, preparation
 from nas.study.options import read
 from nas.study.preparation import Prepared, open_study, prepare
@@ -106,3 +108,24 @@ def test_another_recipe_is_not_taken_for_a_shorter_one(slow: Path) -> None:
 
     assert stored().recipe == recipe
     assert stored(seed=1).recipe == before.recipe
+
+
+@pytest.mark.parametrize(
+    ("executor", "workers", "seconds"),
+    [
+        ("local", 2, STARTING + 2 * 900),
+        ("local", 3, 1.5 * STARTING + 900),
+        ("in-process", None, 3 * 900),
+    ],
+)
+def test_all_trials_take_their_turns_and_the_workers_start(
+    slow: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    executor: str,
+    workers: int | None,
+    seconds: float,
+) -> None:
+    """Three trials of 15 minutes: on two workers in two turns; processes take a while to begin."""
+    monkeypatch.setattr(processors, "granted", lambda: 2)
+    asked = prepared([], trials=3, time=None, executor=executor, workers=workers)
+    assert asked.expected == seconds

@@ -43,6 +43,11 @@ class Handle(Protocol):
         return ""
 
 
+STARTING = (
+    5.0  # seconds of a processor until a worker trains, and from its last training to its end
+)
+
+
 @dataclass(frozen=True)
 class Work:
     """What a worker does: its module reads `order`, which is JSON text.
@@ -75,6 +80,11 @@ class Executor(Protocol):
     def crowding(self) -> float:
         """How many times as long a training takes as alone: where workers share processors."""
         return 1.0
+
+    @property
+    def starting(self) -> float:
+        """Seconds that a worker takes beside its trainings, about: to import torch, to end."""
+        return STARTING * self.crowding
 
     def start(self, work: Work) -> Handle:
         """Start a worker and return at once."""

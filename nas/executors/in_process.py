@@ -19,7 +19,7 @@ def make(request: Request) -> "InProcess":
 class InProcess(Executor):
     """Runs one worker as a thread."""
 
-    workers = 1
+    workers, starting = 1, 0.0
 
     @property
     def threads(self) -> int:

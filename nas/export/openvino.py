@@ -31,10 +31,10 @@ def write(exportable: Exportable, folder: Path) -> Written:
     return Written(path)
 
 
-def load(path: Path) -> Callable[[Tensor], Tensor]:
+def load(path: Path, threads: int = 1) -> Callable[[Tensor], Tensor]:
     """Compile the model for the processor; it computes in float32 there, as torch does."""
     import openvino
 
-    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     compiled = openvino.Core().compile_model(path, "CPU", hints)
     return lambda images: torch.from_numpy(compiled(images.numpy())[0].copy())

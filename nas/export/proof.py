@@ -65,7 +65,7 @@ def prove(name: str, exportable: Exportable, out_dir: Path) -> Proof:
                 path, stated = exporter.write(exportable, Path(temporary))
                 run = exporter.load(path)
                 difference, real = _difference(exportable, run)
-                latency = _latency(run, graph.example(exportable, 1, 0))
+                latency = milliseconds(run, graph.example(exportable, 1, 0))
             if exporter.TOLERANCE is not None and difference > exporter.TOLERANCE:
                 raise NasError(
                     f"the outputs differ by {difference:.1e} of the largest from the trained"
@@ -112,7 +112,7 @@ def _difference(exportable: Exportable, run: Callable[[Tensor], Tensor]) -> tupl
     return largest, sum(map(len, real))
 
 
-def _latency(run: Callable[[Tensor], Tensor], images: Tensor) -> float:
+def milliseconds(run: Callable[[Tensor], Tensor], images: Tensor) -> float:
     """Return the median milliseconds of some runs; the outputs' proof has warmed the runtime up."""
     times: list[float] = []
     with torch.no_grad():

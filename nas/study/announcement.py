@@ -118,9 +118,9 @@ def _time_line(prepared: Prepared) -> str:
     workers = prepared.executor.workers
     if not prepared.estimate:
         return "time: a trial could not be measured, the example does not fit into memory"
-    if prepared.trials is not None:
-        whole = prepared.estimate * max(1.0, prepared.trials / workers)
-        parts.append(f"{prepared.trials} trials in about {quantities.duration(whole)} or less")
+    if prepared.expected is not None:
+        in_all = quantities.duration(prepared.expected)
+        parts.append(f"{prepared.trials} trials in about {in_all} or less")
     finals = prepared.config.finals
     if finals is not None:
         trainings = math.ceil(finals.networks * finals.seeds / workers)

@@ -160,7 +160,6 @@ def announce_given(prepared: Prepared) -> Iterator[str]:
     if (start := prepared.start) is not None:
         taken = transfer(network.build(trained), trained, start)
         yield f"weights: those of {start.name} ({start.architecture.id}) are {taken}"
-    if prepared.estimate:
-        turns = math.ceil(seeds / prepared.executor.workers)
-        whole = quantities.duration(prepared.estimate * turns)
+    if prepared.estimate and prepared.expected is not None:
+        whole = quantities.duration(prepared.expected)
         yield f"time: {seeds} training{'s' if seeds > 1 else ''} in about {whole} or less"

@@ -1,5 +1,6 @@
 """A search is checked and prepared before its study is made."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -66,6 +67,14 @@ class Prepared:
         """The weights that every training starts from, if any."""
         wanted = self.config.recipe.start
         return next((each for each in self.sources if each.digest == wanted), None)
+
+    @property
+    def expected(self) -> float | None:
+        """The seconds of all trials, about, if none is pruned; None without a number of them."""
+        if self.trials is None:
+            return None
+        turns = math.ceil(self.trials / self.executor.workers)
+        return self.executor.starting + self.estimate * turns
 
     @property
     def reserved(self) -> float:

@@ -41,7 +41,7 @@ from nas.data import DataSet, load
 from nas.data.dataset import Images, content_hash, in_memory, share_of
 from nas.objective import Objective
 from nas.search_space.preflight import Subject, draw_near
-from nas.training.adaptation import GAP
+from nas.training.adaptation import GAP, LEARNT
 from nas.training.augmentations import OPERATIONS, off
 from nas.training.images import normalisation
 from nas.training.metrics import epoch_metrics
@@ -148,15 +148,15 @@ def _mixed(recipe: Recipe) -> Recipe:
     return replace(recipe, augmentation={**recipe.augmentation, "mixup": 0.2})
 
 
-def _adapting(recipe: Recipe) -> Recipe:
-    """Return the change to `whole` as it is now: an epoch is short again, since each adapts."""
+def _adapting(recipe: Recipe, *names: str) -> Recipe:
+    """Return a change that adapts by these settings; an epoch is short again, since each adapts."""
     return replace(
         recipe,
         epochs=recipe.epochs * FEWER,
         epoch_updates=recipe.epoch_updates // FEWER,
         warmup_epochs=recipe.warmup_epochs * FEWER,
         label_smoothing=0.0,
-        augmentation={**recipe.augmentation, GAP: OPERATIONS[GAP].tuned},
+        augmentation={**recipe.augmentation, **{each: OPERATIONS[each].tuned for each in names}},
     )
 
 
@@ -175,7 +175,8 @@ CHANGES: dict[str, Change] = {  # the most informative first
     BASE: lambda recipe: recipe,
     NONE: lambda recipe: replace(recipe, seed=recipe.seed + 100),
     "no label smoothing": _set(label_smoothing=0.0),
-    "no label smoothing, adapting augmentation": _adapting,
+    "no label smoothing, adapting augmentation": lambda recipe: _adapting(recipe, GAP),
+    "the same until images are learnt": lambda recipe: _adapting(recipe, GAP, LEARNT),
     "augmentation x 1.5": _augmented(1.5),
     "half the learning rate": _times("learning_rate", 0.5),
     "EMA of 0.995": _set(ema_decay=0.995),

@@ -16,6 +16,7 @@ from nas.training import trainer
 from nas.training.adaptation import (
     FIT,
     GAP,
+    LEARNT,
     LEAST,
     SHARE,
     next_share,
@@ -45,6 +46,17 @@ def test_the_share_falls_where_nothing_is_over_fitted(
     elif loss - fit < 0.69 * loss:
         assert following == LEAST or following < share
     assert next_share({}, DIGITS, last) == next_share({GAP: gap}, DIGITS, None) == 1
+
+
+@given(fit=LOSSES, over=st.floats(-0.1, 0.1), share=st.floats(LEAST, 0.8))
+def test_a_network_that_has_learnt_its_images_is_given_more(
+    fit: float, over: float, share: float
+) -> None:
+    """With little loss on train images the share rises, however little the network over-fits."""
+    last = {"loss": fit + over, FIT: fit, SHARE: share}
+    strengths, learnt = {GAP: 0.15, LEARNT: 0.1}, fit < 0.1 * no_skill_loss(DIGITS)
+    following = next_share(strengths, DIGITS, last)
+    assert following > share if learnt else following == next_share({GAP: 0.15}, DIGITS, last)
 
 
 def test_only_strengths_become_weaker() -> None:

@@ -2,9 +2,11 @@
 
 Augmented images are harder. That helps a network that would learn its train images by heart, and
 holds back one that has not learnt them yet. Which of them a network is shows after each epoch: by
-how much its loss on validation images is above that on plain train images. While that is little,
-all strengths are made smaller by a step, else larger again, up to the recipe's. (Karras et al.,
-arXiv:2006.06676, steer the augmentation of a GAN by such a measure.)
+its loss on plain train images, and by how much that on validation images is above it. While it has
+not learnt the first and the second is little, all strengths are made smaller by a step, else larger
+again, up to the recipe's. So a network that knows its images ends at full strength, which is what
+helps on images from elsewhere. (Karras et al., arXiv:2006.06676, steer the augmentation of a GAN
+by such a measure.)
 """
 
 from collections.abc import Mapping
@@ -17,6 +19,7 @@ from nas.training.augmentations import OPERATIONS, Augmentation
 from nas.training.metrics import FIT, SHARE
 
 GAP = "overfitting"  # the augmentation's row: of the loss of no skill
+LEARNT = "learnt"  # its setting: below this share of the loss of no skill images are learnt
 SEEN = 512  # train images that it is measured on, at most
 STEP = 1.25  # a factor of the strengths, from epoch to epoch
 LEAST = 0.1  # of the strengths
@@ -36,8 +39,9 @@ def next_share(strengths: Augmentation, data: DataSet, last: Mapping[str, float]
     """Return the share of the strengths that an epoch has; `last` has the epoch's before."""
     if GAP not in strengths or last is None:
         return 1.0
-    over = last["loss"] - last[FIT]
-    if over < min(strengths[GAP] * no_skill_loss(data), RELATIVE * last["loss"]):
+    over, most = last["loss"] - last[FIT], no_skill_loss(data)
+    is_learnt = last[FIT] < strengths.get(LEARNT, 0.0) * most
+    if not is_learnt and over < min(strengths[GAP] * most, RELATIVE * last["loss"]):
         return max(LEAST, last[SHARE] / STEP)
     return min(1.0, last[SHARE] * STEP)
 

@@ -257,6 +257,9 @@ OPERATIONS = {
         high=10.0,
         tuned=0.15,
     ),
+    "learnt": Operation(
+        "and has a loss above {:.0%} of it on train images", None, tuned=0.1, of="overfitting"
+    ),
 }
 """The operations by name; a data set may forbid any of them."""
 

@@ -183,6 +183,27 @@ def test_a_file_that_is_not_equal_is_not_left(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(("factor", "equal"), [(1.001, True), (1.5, False)])
+def test_rounding_is_no_difference(
+    factor: float, equal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where float32 itself is less exact than the tolerance, that much is allowed, and no more."""
+    exact = exportable(SMALL)
+    state, shift = dict(exact.state), 1e4  # it cancels: what is left has few digits
+    state["head.0.norm.bias"] = state["head.0.norm.bias"] + shift
+    weight, bias = state["head.1.linear.weight"], state["head.1.linear.bias"]
+    state["head.1.linear.bias"] = bias - shift * weight.sum(1)
+    right = get("torch-export").load
+    monkeypatch.setattr(
+        get("torch-export"), "load", lambda path: lambda images: right(path)(images) * factor
+    )
+    proven = proof.prove("torch-export", replace(exact, state=state), tmp_path)
+    assert (proven.failure is None) == equal
+    if equal:
+        assert proven.tolerance is not None
+        assert 1e-3 < proven.tolerance < 0.1
+
+
 def test_outputs_that_are_no_numbers_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Augmentation adapts: weak while a network does not over-fit, up to the recipe's where it does."""
+"""Augmentation adapts: weak while images are not learnt and not over-fitted, else the recipe's."""
 
 import itertools
 import math

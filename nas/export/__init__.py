@@ -112,8 +112,9 @@ class Exporter(Protocol):
     `EXTRA` brings `PACKAGES`, by the names that Python imports; `RUNTIME` is the distribution whose
     version is stated as that which ran the file. `OPTIONS` are the fields of `ExportOptions` that
     the exporter heeds. `TOLERANCE` is the largest difference of an output from the built network's,
-    relative to the largest output; None where `write` itself decides what is near enough. With
-    `NEEDS_DATA` the exporter can't do without the data set.
+    relative to the largest output, where the network's own rounding is not more; None where `write`
+    itself decides what is near enough. With `NEEDS_DATA` the exporter can't do without the data
+    set.
     """
 
     EXTRA: str | None

@@ -91,7 +91,7 @@ DIFFERENCES: Mapping[str, Callable[[Any], str]] = {
 
 AS_LAST = (
     "Images are changed as much as in the last epoch of the training that was handed over; before,"
-    " that followed from how much the network over-fitted."
+    " that followed from what the network had learnt and how much it over-fitted."
 )
 
 OPERATION_CODE: Mapping[str, Callable[[Augmentation], list[str]]] = {

@@ -37,7 +37,7 @@ DEFAULT_URL = "sqlite:///studies/nas.db"
 _ENCODED = "postgresql://user:pass%40word@host:5432/database"
 # SQLSTATE: connection, transaction rollback, resources (a full disk too), operator's intervention.
 _PASSING_STATES = ("08", "40", "53", "57")
-# What the system says of a network that breaks, in whichever step of a connection.
+# What the system says of a network that breaks and of resources that are short for a while.
 _BROKEN = (
     *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT),
     *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET),

@@ -1,4 +1,4 @@
-"""Augmentation as strong as over-fitting asks for: it is weakened while a network does not.
+"""Augmentation that adapts: weakened while a network has neither learnt its images nor over-fits.
 
 Augmented images are harder. That helps a network that would learn its train images by heart, and
 holds back one that has not learnt them yet. Which of them a network is shows after each epoch: by

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -13,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.search_kit import is_gone
+from tests.search_kit import is_gone, kill_all
 
 PROGRAMS = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None)
 INITDB = shutil.which("initdb") or (str(PROGRAMS) if PROGRAMS else None)
@@ -84,8 +83,7 @@ class Server:
         words = ["pgrep", "-P", str(postmaster)]
         found = subprocess.run(words, capture_output=True, text=True, timeout=60)
         killed = [postmaster, *map(int, found.stdout.split())]
-        for pid in killed:
-            os.kill(pid, signal.SIGKILL)
+        kill_all(killed)
         end = time.monotonic() + 60
         while not all(map(is_gone, killed)):  # its memory is not free before
             assert time.monotonic() < end, "a killed server is still there"

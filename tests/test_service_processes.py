@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import postgres_kit
 import pytest
-from search_kit import ROOT, command, nas, read_until, result, write_inputs
+from search_kit import ROOT, command, kill_all, nas, read_until, result, write_inputs
 from service_kit import ROOT as API
 from service_kit import read_events
 from store_kit import ready
@@ -35,8 +35,7 @@ class Process:
 
     def kill(self) -> None:
         """Kill the server and its workers at once, as a power cut does."""
-        for pid in [*children(self.process.pid), self.process.pid]:
-            os.kill(pid, signal.SIGKILL)
+        kill_all([*children(self.process.pid), self.process.pid])
         self.process.wait(60)
 
 

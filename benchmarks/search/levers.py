@@ -154,7 +154,7 @@ def runs_of(lever: str, cache: Cache, seeds: range, evaluations: int) -> list[Ru
 def measured(goal: Goal, one: Run, budgets: Sequence[int]) -> dict[str, float]:
     """Return what a run lacks, smaller is better.
 
-    `untrained` is the regret of the best network that was trained, whatever its seen score.
+    `best trained` is the regret of the best network that was trained, whatever its seen score.
     """
     if goal.kind == "pareto":
         return {
@@ -162,7 +162,7 @@ def measured(goal: Goal, one: Run, budgets: Sequence[int]) -> dict[str, float]:
         }
     last, best = max(budgets), float(goal.true.max())
     result = {f"regret at {b}": measures.regret(goal, one, b) for b in budgets}
-    result |= {f"untrained at {b}": best - float(goal.true[one.rows[:b]].max()) for b in budgets}
+    result |= {f"best trained at {b}": best - float(goal.true[one.rows[:b]].max()) for b in budgets}
     took = measures.evaluations_to(goal, one, measures.top(goal), last)
     return result | {"to the best 0.5 %": min(took, last + 1)}
 

@@ -43,9 +43,7 @@ class Handle(Protocol):
         return ""
 
 
-STARTING = (
-    5.0  # seconds of a processor until a worker trains, and from its last training to its end
-)
+STARTING = 5.0  # seconds of a processor that a worker takes beside its trainings
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,10 @@ def _heeding(exportable: Exportable, options: Collection[str]) -> Exportable:
 
 def _difference(exportable: Exportable, run: Callable[[Tensor], Tensor]) -> tuple[float, int]:
     """Return the largest relative difference over noise and real images, and how many are real."""
-    built, largest, real = graph.rebuilt(exportable), 0.0, real_images(exportable)
-    for images in (*_noise(exportable), *real):
+    built, largest = graph.rebuilt(exportable), 0.0
+    batches = [graph.example(exportable, count, seed) for seed, count in enumerate(BATCHES)]
+    real = real_images(exportable)
+    for images in (*batches, *real):
         with torch.no_grad():
             expected = built(graph.standard(exportable, images))
             actual = run(images)
@@ -115,21 +117,17 @@ def _difference(exportable: Exportable, run: Callable[[Tensor], Tensor]) -> tupl
 
 
 def _rounding(exportable: Exportable) -> float:
-    """Return how far the network's own outputs are from those in 64 bits, on the same images.
+    """Return how far the network's own outputs are from those in 64 bits.
 
     In a very deep one the roundings of float32 add up to more than the tolerance, whoever sums.
     """
-    single, double = graph.rebuilt(exportable), graph.rebuilt(exportable).double()
-    largest = 0.0
-    for images in (*_noise(exportable), *real_images(exportable)):
-        x = graph.standard(exportable, images)
-        with torch.no_grad():
-            largest = max(largest, graph.largest_difference(double(x.double()), single(x)))
-    return largest
+    double = graph.rebuilt(exportable).double()
 
+    def exact(images: Tensor) -> Tensor:
+        logits: Tensor = double(graph.standard(exportable, images).double())
+        return logits
 
-def _noise(exportable: Exportable) -> list[Tensor]:
-    return [graph.example(exportable, count, seed) for seed, count in enumerate(BATCHES)]
+    return _difference(exportable, exact)[0]
 
 
 def milliseconds(run: Callable[[Tensor], Tensor], images: Tensor) -> float:

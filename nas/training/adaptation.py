@@ -4,9 +4,8 @@ Augmented images are harder. That helps a network that would learn its train ima
 holds back one that has not learnt them yet. Which of them a network is shows after each epoch: by
 its loss on plain train images, and by how much that on validation images is above it. While it has
 not learnt the first and the second is little, all strengths are made smaller by a step, else larger
-again, up to the recipe's. So a network that knows its images ends at full strength, which is what
-helps on images from elsewhere. (Karras et al., arXiv:2006.06676, steer the augmentation of a GAN
-by such a measure.)
+again, up to the recipe's. So a network that knows its images ends at full strength. (Karras et al.,
+arXiv:2006.06676, steer the augmentation of a GAN by such a measure.)
 """
 
 from collections.abc import Mapping

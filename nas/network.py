@@ -1,26 +1,14 @@
 """One walk over an architecture; folded one way it is the module, folded the other way the cost."""
 
 from collections.abc import Iterator
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from nas import blocks
 from nas.architecture import Architecture, Row
 from nas.cost import Cost
 
-
-class Network(nn.Module):
-    """A network as its parts in order: stem, stage1, stage2, ..., head."""
-
-    def __init__(self, parts: dict[str, nn.Module]) -> None:
-        super().__init__()
-        for name, part in parts.items():
-            self.add_module(name, part)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for part in self.children():
-            x = part(x)
-        return x  # (N, classes)
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def walk(architecture: Architecture) -> Iterator[tuple[Row, int, int]]:
@@ -32,8 +20,12 @@ def walk(architecture: Architecture) -> Iterator[tuple[Row, int, int]]:
         size = blocks.out_size(row, size)
 
 
-def build(architecture: Architecture) -> nn.Module:
+def build(architecture: Architecture) -> "nn.Module":
     """Build the module: (N, in_channels, resolution, resolution) in, (N, classes) logits out."""
+    from torch import nn
+
+    from nas.blocks.modules.network import Network
+
     steps = walk(architecture)
     parts: dict[str, nn.Module] = {}
     for name, rows in architecture.parts():

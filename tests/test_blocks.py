@@ -313,7 +313,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
-from nas.blocks.conv import ConvNormAct
+from nas.blocks.modules.conv import ConvNormAct
 from nas.cost import Tape
 
 

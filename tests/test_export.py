@@ -302,7 +302,7 @@ def test_definitions_come_with_what_they_refer_to(
     """Constants, helpers, decorators and imports come along, each before its use."""
     text = (
         "import math\nfrom functools import cache\nfrom torch.nn import functional as F\n"
-        "from nas.blocks.layer_scale import LayerScale\n"
+        "from nas.blocks.modules.layer_scale import LayerScale\n"
         "UNUSED = 1\nHALF: float = math.pi / 2  # noqa: E501\n"
         "@cache\ndef helper():\n    return HALF\n"
         "class Block(LayerScale):\n"

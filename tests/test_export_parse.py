@@ -1,6 +1,8 @@
 """An emitted file is read back to its architecture, without being run."""
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,19 @@ def test_a_named_member_comes_back() -> None:
     for name, member in members().items():
         architecture = member.decode({})
         assert back(architecture).id == architecture.id, name
+
+
+def test_a_file_is_read_by_a_process_that_built_nothing(tmp_path: Path) -> None:
+    """Classes that a network uses by name alone, such as a norm, are known from the start."""
+    architecture = members()["convnext_tiny"].decode({})
+    (tmp_path / "model.py").write_text(source(architecture, Facts()))
+    code = (
+        "import sys; from nas.export._parsing import parsed;"
+        "print(parsed(open(sys.argv[1]).read(), 'model.py').id)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "model.py")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert ended.stdout.split() == [architecture.id]
 
 
 def test_a_file_is_read_and_not_run(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nas import blocks, network, search_space
 from nas.architecture import Architecture, Row
 from nas.blocks import Place
-from nas.blocks.mixconv import MixConv2d
+from nas.blocks.modules.mixconv import MixConv2d
 from nas.search_space import SearchSpace, block, choice, stage
 from nas.search_space.preflight import Subject, survey
 

@@ -12,9 +12,11 @@ from torch import nn
 
 from nas import blocks, network
 from nas.architecture import Row, Value
-from nas.blocks.dense_mixconv import DenseMixConv2d, mix_conv
-from nas.blocks.split_attention import SplitAttention, read_attention, split_attention
-from nas.blocks.widening_mixconv import WideningMixConv2d
+from nas.blocks.classes import loaded
+from nas.blocks.dense_mixconv import MIXCONVS, mix_conv
+from nas.blocks.modules.split_attention import SplitAttention
+from nas.blocks.modules.widening_mixconv import WideningMixConv2d
+from nas.blocks.split_attention import read_attention, split_attention
 from nas.cost import Tape
 from nas.errors import SpaceError
 from nas.export import Facts
@@ -149,7 +151,7 @@ def test_split_attention_is_timms(
     )  # fmt: skip
     splits = {"cardinality": cardinality, "radix": radix}
     attention = read_attention(splits, in_channels, out_channels, kernel)
-    ours = SplitAttention(in_channels, out_channels, attention, stride)
+    ours = SplitAttention(in_channels, out_channels, loaded(attention), stride)
     images = torch.randn(4, in_channels, 9, 9)
     theirs(images)  # gives the norms a mean and a deviation
     names = {"conv": "conv", "bn0": "norm1", "fc1": "reduce", "bn1": "norm2", "fc2": "expand"}
@@ -168,7 +170,7 @@ def test_split_attention_counts_what_the_referees_count(
 ) -> None:
     """Other blocks count it by its helper: parameters, macs, activations and memory."""
     attention = read_attention({"cardinality": cardinality, "radix": radix}, 24, 48, 3)
-    built = SplitAttention(24, 48, attention, stride)
+    built = SplitAttention(24, 48, loaded(attention), stride)
     tape = Tape(24, 7)
     split_attention(tape, 48, attention, stride=stride)
     cost = tape.cost()
@@ -178,15 +180,13 @@ def test_split_attention_counts_what_the_referees_count(
 
 
 @pytest.mark.parametrize(
-    ("kind", "weights", "reads"), [(DenseMixConv2d, 164, 24), (WideningMixConv2d, 41, 6)]
+    ("mixconv", "weights", "reads"), [("dense", 164, 24), ("depthwise", 41, 6)]
 )
-def test_a_dense_mixconv_is_not_the_depthwise_one(
-    kind: type[nn.Module], weights: int, reads: int
-) -> None:
+def test_a_dense_mixconv_is_not_the_depthwise_one(mixconv: str, weights: int, reads: int) -> None:
     """With kernels 3, 5, 7, 9: weights per channel, and the input channels a branch reads."""
     tape, groups, kernels = Tape(24, 9), (6, 6, 6, 6), (3, 5, 7, 9)
-    mix_conv(tape, kind, groups, kernels)
-    built = kind(24, groups, kernels)
+    mix_conv(tape, MIXCONVS[mixconv], groups, kernels)
+    built = MIXCONVS[mixconv].load()(24, groups, kernels)
     assert tape.params == sum(parameter.numel() for parameter in built.parameters())
     assert tape.params == weights * 24
     image = torch.ones(1, 24, 9, 9, requires_grad=True)

@@ -9,6 +9,8 @@ import hashlib
 import json
 import random
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -127,6 +129,19 @@ def test_an_old_store_opens(old: list[str]) -> None:
     assert studies["interrupted"]["trials"]["complete"] == 2
     best = result(nas_here("top", "--study", "finished", "--json", *old))
     assert [trial["number"] for trial in best] == [1, 0, 2, 3]
+
+
+def test_an_old_store_is_checked_without_torch(old: list[str]) -> None:
+    """Ids, costs, recipes and scores are counted again, are right, and take no torch."""
+    assert nas_here("store", "upgrade", *old).returncode == 0
+    code = (
+        "import atexit, sys; from nas.cli import main;"
+        "atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr)); main()"
+    )
+    command = [sys.executable, "-c", code, "store", "check", "--json", *old]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "False\n")
+    assert json.loads(ended.stdout)["rows"]["nas_evaluations"] > 0
 
 
 def test_an_old_study_goes_on(old: list[str]) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 from training_kit import few_digits
 
 from nas import search_space
-from nas.blocks.stochastic_depth import StochasticDepth
+from nas.blocks.modules.stochastic_depth import StochasticDepth
 from nas.errors import DataError, Interrupted
 from nas.network import build
 from nas.training import trainer

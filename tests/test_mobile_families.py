@@ -11,7 +11,7 @@ import torch
 
 from nas import blocks, network
 from nas.architecture import Architecture, Row
-from nas.blocks.condconv import CondConv2d
+from nas.blocks.modules.condconv import CondConv2d
 from nas.search_space import load
 from nas.search_space.space import SearchSpace
 

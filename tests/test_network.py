@@ -97,7 +97,7 @@ def test_dropping_is_for_training_only() -> None:
 
 def test_stochastic_depth_keeps_the_mean() -> None:
     """What survives is scaled up by 1 / (1 - rate): the mean over many images stays."""
-    from nas.blocks.stochastic_depth import StochasticDepth
+    from nas.blocks.modules.stochastic_depth import StochasticDepth
 
     torch.manual_seed(0)
     kept = StochasticDepth(0.25)(torch.ones(20_000, 1, 1, 1))

@@ -3,10 +3,11 @@
 A folder named in the environment variable NAS_BLOCKS (several, separated as in PATH) is looked into
 as well, in every process: a block of your own is one file there.
 
-A block file holds an `nn.Module` that reads as the architecture does, the function `cost` that
-counts the same operators on a tape, and a `BLOCK` that declares its options and turns a row of data
-into the module's arguments. An exported file consists of the modules' source, so a module uses
-torch and other classes of this folder, nothing else.
+A block is an `nn.Module` that reads as the architecture does, in `nas/blocks/modules/`, the
+function `cost` that counts the same operators on a tape, and a `BLOCK` that declares its options
+and turns a row of data into the module's arguments. Only `build` and `module_arguments` import
+torch. An exported file consists of the modules' source, so a module uses torch and other modules,
+nothing else. A block of your own may have its module in its one file.
 """
 
 import os
@@ -17,20 +18,22 @@ from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from types import SimpleNamespace
-from typing import Any, NamedTuple
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nas.architecture import Architecture, Row, Value
+from nas.blocks.classes import Class, loaded
 from nas.cost import Cost, Tape, Transcript
 from nas.errors import SpaceError, unknown
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _GIVEN = os.environ.get("NAS_BLOCKS", "").split(os.pathsep)
 OWN_FOLDERS = [os.path.expanduser(path) for path in _GIVEN if path]
 __path__.extend(OWN_FOLDERS)
 
 Options = dict[str, Any]  # every option of a block, by name
-Arguments = dict[str, Any]  # literal keyword arguments of a module's constructor
+Arguments = dict[str, Any]  # keyword arguments of a module's constructor: literals, `classes`
 Args = SimpleNamespace  # the same as attributes
 
 
@@ -80,10 +83,11 @@ def ceil_size(size: int, stride: int, options: Options | None = None) -> int:  #
 class Block:
     """A block as the registry knows it.
 
-    `arguments(options, place)` gives the literal keyword arguments of the module's constructor,
-    which are also the attributes of `args` in `cost(tape, args)`; it raises SpaceError where the
-    widths do not allow the options. `canonical(options, place)` returns the name and the options of
-    the block that this one is at these widths: another one where a simpler block is the same.
+    `class_` is its module's: the class, or its name. `arguments(options, place)` gives the keyword
+    arguments of its constructor, as literals and names of classes; they are also the attributes of
+    `args` in `cost(tape, args)`. It raises SpaceError where the widths do not allow the options.
+    `canonical(options, place)` returns the name and the options of the block that this one is at
+    these widths: another one where a simpler block is the same.
     `out_size(size, stride, options)` is the height and width of the output.
     `options_of(arguments, place)` returns the options that an argument of this block alone was made
     of; `inverse` knows those of arguments that blocks share, and of options passed as they are.
@@ -92,7 +96,7 @@ class Block:
     """
 
     name: str
-    module: type[nn.Module]
+    class_: "Class | type[nn.Module]"
     options: Mapping[str, Option]
     arguments: Callable[[Options, Place], Arguments]
     cost: Callable[[Tape, Args], None]
@@ -100,6 +104,12 @@ class Block:
     out_size: Callable[[int, int, Options], int] = ceil_size
     options_of: Callable[[Arguments, Place], Options] | None = None
     joined: Callable[[Arguments], Options] | None = None
+
+    @cached_property
+    def module(self) -> "type[nn.Module]":
+        """The module's class, imported."""
+        module: type[nn.Module] = loaded(self.class_)
+        return module
 
     @cached_property
     def defaults(self) -> Options:
@@ -166,7 +176,7 @@ def get(name: str) -> Block:
 
 
 def arguments(row: Row, in_channels: int) -> Arguments:
-    """Return the literal arguments of a row's module (and of its cost)."""
+    """Return the arguments of a row's cost, and of its module where their classes are imported."""
     block = get(row.block)
     place = Place(in_channels, row.out_channels, row.stride)
     return block.arguments({**block.defaults, **dict(row.options)}, place)
@@ -182,9 +192,14 @@ def out_size(row: Row, size: int) -> int:
     return block.out_size(size, row.stride, block.complete(dict(row.options)))
 
 
-def build(row: Row, in_channels: int) -> nn.Module:
+def module_arguments(row: Row, in_channels: int) -> Arguments:
+    """Return the arguments of a row's module, with their classes imported."""
+    return {name: loaded(value) for name, value in arguments(row, in_channels).items()}
+
+
+def build(row: Row, in_channels: int) -> "nn.Module":
     """Build a row's module."""
-    return get(row.block).module(**arguments(row, in_channels))
+    return get(row.block).module(**module_arguments(row, in_channels))
 
 
 def cost(row: Row, in_channels: int, size: int) -> Cost:

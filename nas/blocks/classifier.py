@@ -2,38 +2,10 @@
 in MobileNetV3 (arXiv:1905.02244), or a layer norm as in ConvNeXt (arXiv:2201.03545).
 """
 
-from torch import Tensor, nn
-
 from nas.blocks import Args, Arguments, Block, Options, Place, options
+from nas.blocks.classes import Class
 from nas.cost import Tape
 from nas.errors import SpaceError
-
-
-class Classifier(nn.Module):
-    """Global average pool [+ layer norm] [+ linear, activation], dropout, linear."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        classes: int,
-        dropout: float = 0.0,
-        hidden_channels: int = 0,
-        activation: type[nn.Module] = nn.ReLU,
-        layer_norm: bool = False,
-    ) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(in_channels, eps=1e-6) if layer_norm else nn.Identity()
-        self.hidden = (
-            nn.Sequential(nn.Linear(in_channels, hidden_channels), activation())
-            if hidden_channels
-            else nn.Identity()
-        )
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden_channels or in_channels, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(x.mean((2, 3)))  # (N, C, H, W) -> (N, C)
-        return self.linear(self.dropout(self.hidden(x)))  # (N, classes)
 
 
 def cost(tape: Tape, args: Args) -> None:
@@ -54,9 +26,15 @@ def _arguments(values: Options, place: Place) -> Arguments:
         )
     if values["layer_norm"] and place.in_channels == 1:
         raise SpaceError("classifier.layer_norm needs more than 1 channel: of 1 it leaves nothing.")
-    given = options.plain_arguments(Classifier, values, place)
-    activation = given["activation"] if values["hidden_channels"] else nn.ReLU
-    return given | {"classes": place.out_channels, "activation": activation}
+    activation = values["activation"] if values["hidden_channels"] else "relu"
+    return {
+        "in_channels": place.in_channels,
+        "classes": place.out_channels,
+        "dropout": values["dropout"],
+        "hidden_channels": values["hidden_channels"],
+        "activation": options.ACTIVATIONS[activation],
+        "layer_norm": values["layer_norm"],
+    }
 
 
 OPTIONS = {
@@ -67,4 +45,4 @@ OPTIONS = {
     "activation": options.activation(),
     "layer_norm": options.flag(False, structural=True),
 }
-BLOCK = Block("classifier", Classifier, OPTIONS, _arguments, cost)
+BLOCK = Block("classifier", Class.own("classifier", "Classifier"), OPTIONS, _arguments, cost)

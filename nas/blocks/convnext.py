@@ -1,91 +1,24 @@
 """The block of ConvNeXt, arXiv:2201.03545, and what it was on the paper's way from ResNet's."""
 
-from typing import NamedTuple
-
-from torch import Tensor, nn
-
 from nas.blocks import Args, Arguments, Block, Options, Place, ceil_size, options
+from nas.blocks.classes import Class
 from nas.blocks.inverse import expansion, named
 from nas.blocks.layer_norm import NORMS, count_norm, named_norm
-from nas.blocks.layer_scale import LayerScale
-from nas.blocks.patchify import Patchify, count_patchify, floor_size
-from nas.blocks.projection import Projection, add_projection
-from nas.blocks.stochastic_depth import StochasticDepth
+from nas.blocks.patchify import count_patchify, floor_size
+from nas.blocks.projection import add_projection
 from nas.cost import Tape
 
 OFTEN = ("one", "every")
 DOWNSAMPLE = ("separate", "shortcut")
-
-
-class Layers(NamedTuple):
-    """The norm and the activation, and whether one follows every convolution as in ResNet."""
-
-    norm: type[nn.Module]
-    activation: type[nn.Module]
-    every_norm: bool = False
-    every_activation: bool = False
-
-
-class ConvNeXt(nn.Module):
-    """k x k depthwise, norm, 1x1 expand, activation, 1x1 project [, layer scale], + skip.
-
-    Smaller or wider, it begins with a norm and a convolution of patches ("separate"), or has a
-    strided depthwise convolution and a projection as its skip ("shortcut"). As in ResNet, a norm
-    may follow every convolution, and an activation the depthwise one and the sum.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        hidden_channels: int,
-        out_channels: int,
-        kernel: int,
-        layers: Layers,
-        stride: int = 1,
-        downsample: str = "none",
-        layer_scale: bool = True,
-        drop_path: float = 0.0,
-    ) -> None:
-        super().__init__()
-        norm, activation, every_norm, every_activation = layers
-        separate, shortcut = downsample == "separate", downsample == "shortcut"
-        width = out_channels if separate else in_channels
-        # A batch norm right after a convolution has a bias of its own.
-        bias = norm is not nn.BatchNorm2d
-        bias_1x1 = bias or not every_norm
-        self.downsample = (
-            Patchify(in_channels, out_channels, stride, norm, norm_first=True)
-            if separate
-            else nn.Identity()
-        )
-        step = stride if shortcut else 1
-        self.depthwise = nn.Conv2d(width, width, kernel, step, kernel // 2, groups=width, bias=bias)
-        self.norm1 = norm(width)
-        self.act1 = activation() if every_activation else nn.Identity()
-        self.expand = nn.Conv2d(width, hidden_channels, 1, bias=bias_1x1)
-        self.norm2 = norm(hidden_channels) if every_norm else nn.Identity()
-        self.act2 = activation()
-        self.project = nn.Conv2d(hidden_channels, out_channels, 1, bias=bias_1x1)
-        self.norm3 = norm(out_channels) if every_norm else nn.Identity()
-        self.scale = LayerScale(out_channels) if layer_scale else nn.Identity()
-        self.drop_path = StochasticDepth(drop_path) if drop_path else nn.Identity()
-        self.skip = (
-            Projection(in_channels, out_channels, stride, norm=norm) if shortcut else nn.Identity()
-        )
-        self.act3 = activation() if every_activation else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.downsample(x)
-        y = self.act1(self.norm1(self.depthwise(x)))  # (N, in or out, H / stride, W / stride)
-        y = self.act2(self.norm2(self.expand(y)))  # (N, hidden, H / stride, W / stride)
-        y = self.norm3(self.project(y))  # (N, out, H / stride, W / stride)
-        return self.act3(self.drop_path(self.scale(y)) + self.skip(x))
+LAYERS = Class.own("convnext", "Layers")
 
 
 def cost(tape: Tape, args: Args) -> None:
     """Count ConvNeXt."""
-    norm, _activation, every_norm, every_activation = args.layers
-    bias = norm is not nn.BatchNorm2d
+    norm, every_norm, every_activation = (
+        args.layers.norm, args.layers.every_norm, args.layers.every_activation,
+    )  # fmt: skip
+    bias = norm != NORMS["batch"]
     if args.downsample == "separate":
         count_patchify(tape, args.out_channels, args.stride, norm, norm_first=True)
     held = tape.hold()
@@ -110,13 +43,13 @@ def cost(tape: Tape, args: Args) -> None:
 
 def _arguments(values: Options, place: Place) -> Arguments:
     return {
-        **options.plain_arguments(ConvNeXt, values, place),
+        **options.plain_arguments(values, place, "kernel", "layer_scale", "drop_path"),
         "hidden_channels": int(values["expansion"] * place.out_channels),
-        "layers": Layers(
-            named_norm(values, place.in_channels, place.out_channels),
-            options.ACTIVATIONS[values["activation"]],
-            values["norms"] == "every",
-            values["activations"] == "every",
+        "layers": LAYERS(
+            norm=named_norm(values, place.in_channels, place.out_channels),
+            activation=options.ACTIVATIONS[values["activation"]],
+            every_norm=values["norms"] == "every",
+            every_activation=values["activations"] == "every",
         ),
         "downsample": values["downsample"] if place.changes else "none",
     }
@@ -152,5 +85,11 @@ OPTIONS = {
     "drop_path": options.rate(),
 }
 BLOCK = Block(
-    "convnext", ConvNeXt, OPTIONS, _arguments, cost, out_size=_out_size, options_of=_options_of
+    "convnext",
+    Class.own("convnext", "ConvNeXt"),
+    OPTIONS,
+    _arguments,
+    cost,
+    out_size=_out_size,
+    options_of=_options_of,
 )

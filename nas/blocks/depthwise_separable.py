@@ -1,42 +1,9 @@
 """Depthwise-separable convolution: MobileNets, arXiv:1704.04861; with MixConv and SE as options."""
 
-from torch import Tensor, nn
-
 from nas.blocks import Args, Arguments, Block, Options, Place, options
-from nas.blocks.mixconv import depthwise
-from nas.blocks.skip import Skip, SkipConnection, add_skip
-from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
+from nas.blocks.classes import Class
+from nas.blocks.skip import add_skip
 from nas.cost import Tape
-
-
-class DepthwiseSeparable(nn.Module):
-    """k x k depthwise (MixConv) [+ SE], 1x1 project [+ skip]."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        group_channels: tuple[int, ...],
-        kernels: tuple[int, ...],
-        stride: int = 1,
-        activation: type[nn.Module] = nn.ReLU,
-        project_groups: int = 1,
-        se: Squeeze | None = None,
-        skip: Skip | None = None,
-    ) -> None:
-        super().__init__()
-        self.depthwise = depthwise(group_channels, kernels, stride)
-        self.norm1 = nn.BatchNorm2d(in_channels)
-        self.act = activation()
-        self.se = SqueezeExcite(in_channels, se) if se else nn.Identity()
-        self.project = nn.Conv2d(in_channels, out_channels, 1, groups=project_groups, bias=False)
-        self.norm2 = nn.BatchNorm2d(out_channels)
-        self.skip = SkipConnection(skip, stride) if skip else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.act(self.norm1(self.depthwise(x)))
-        y = self.norm2(self.project(self.se(y)))
-        return y if self.skip is None else self.skip(x, y)
 
 
 def cost(tape: Tape, args: Args) -> None:
@@ -52,20 +19,20 @@ def cost(tape: Tape, args: Args) -> None:
         add_skip(tape, held, args.skip, args.stride)
 
 
-def separable_arguments(
-    module: type[nn.Module], values: Options, place: Place, hidden_channels: int
-) -> Arguments:
+def separable_arguments(values: Options, place: Place, hidden_channels: int) -> Arguments:
     """Return the arguments that a depthwise-separable block and MBConv have in common."""
     groups = values["project_groups"]
     options.check_groups("project_groups", groups, hidden_channels, place.out_channels)
     return {
         "group_channels": options.group_channels(values, hidden_channels),
-        **options.plain_arguments(module, values, place, hidden_channels),
+        **options.plain_arguments(values, place, "kernels", "activation", "skip"),
+        "se": options.read_squeeze(values, place.in_channels, hidden_channels),
     }
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    return separable_arguments(DepthwiseSeparable, values, place, place.in_channels)
+    shared = separable_arguments(values, place, place.in_channels)
+    return shared | {"project_groups": values["project_groups"]}
 
 
 OPTIONS = {
@@ -78,7 +45,7 @@ OPTIONS = {
 }
 BLOCK = Block(
     "depthwise_separable",
-    DepthwiseSeparable,
+    Class.own("depthwise_separable", "DepthwiseSeparable"),
     OPTIONS,
     _arguments,
     cost,

@@ -2,43 +2,10 @@
 convolution become in EfficientNetV2, arXiv:2104.00298.
 """
 
-from torch import Tensor, nn
-
 from nas.blocks import Args, Arguments, Block, Options, Place, options
-from nas.blocks.skip import Skip, SkipConnection, add_skip
-from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
+from nas.blocks.classes import Class
+from nas.blocks.skip import add_skip
 from nas.cost import Tape
-
-
-class FusedMBConv(nn.Module):
-    """k x k expand [+ SE], 1x1 project [+ skip]."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        hidden_channels: int,
-        out_channels: int,
-        kernel: int,
-        stride: int = 1,
-        activation: type[nn.Module] = nn.ReLU,
-        se: Squeeze | None = None,
-        skip: Skip | None = None,
-    ) -> None:
-        super().__init__()
-        self.expand = nn.Conv2d(
-            in_channels, hidden_channels, kernel, stride, kernel // 2, bias=False
-        )
-        self.norm1 = nn.BatchNorm2d(hidden_channels)
-        self.act = activation()
-        self.se = SqueezeExcite(hidden_channels, se) if se else nn.Identity()
-        self.project = nn.Conv2d(hidden_channels, out_channels, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(out_channels)
-        self.skip = SkipConnection(skip, stride) if skip else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.act(self.norm1(self.expand(x)))  # (N, hidden, H / stride, W / stride)
-        y = self.norm2(self.project(self.se(y)))  # (N, out, H / stride, W / stride)
-        return y if self.skip is None else self.skip(x, y)
 
 
 def cost(tape: Tape, args: Args) -> None:
@@ -58,7 +25,11 @@ def _arguments(values: Options, place: Place) -> Arguments:
     hidden_channels = options.hidden_channels(values, place)
     if _is_one_convolution(values, place):  # its squeeze has rules of its own
         options.read_squeeze(values, place.in_channels, place.out_channels)
-    return options.plain_arguments(FusedMBConv, values, place, hidden_channels)
+    return {
+        **options.plain_arguments(values, place, "kernel", "activation", "skip"),
+        "hidden_channels": hidden_channels,
+        "se": options.read_squeeze(values, place.in_channels, hidden_channels),
+    }
 
 
 def _canonical(values: Options, place: Place) -> tuple[str, Options]:
@@ -83,5 +54,11 @@ OPTIONS = {
     **options.residual(),
 }
 BLOCK = Block(
-    "fused_mbconv", FusedMBConv, OPTIONS, _arguments, cost, _canonical, options_of=_options_of
+    "fused_mbconv",
+    Class.own("fused_mbconv", "FusedMBConv"),
+    OPTIONS,
+    _arguments,
+    cost,
+    _canonical,
+    options_of=_options_of,
 )

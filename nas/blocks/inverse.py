@@ -6,6 +6,7 @@ from typing import Any
 from nas import blocks
 from nas.architecture import Row
 from nas.blocks import Arguments, Block, Options, Place, options
+from nas.blocks.classes import loaded
 from nas.blocks.layer_norm import NORMS
 from nas.errors import SpaceError
 
@@ -25,7 +26,7 @@ def row_of(block: Block, arguments: Arguments, in_channels: int) -> Row:
         try:
             for name, value in given:
                 block.check(name, value)
-            expected = blocks.arguments(row, in_channels)
+            expected = blocks.module_arguments(row, in_channels)
         except SpaceError as error:
             reasons.append(str(error))
             continue
@@ -62,8 +63,8 @@ def _candidates(block: Block, arguments: Arguments, place: Place) -> Iterator[Op
 
 
 def named(value: Any, table: Mapping[str, Any]) -> str:
-    """Return the name of a value in an option's table; else an empty one, which no option has."""
-    return next((name for name, known in table.items() if known is value), "")
+    """Return the name of a class in an option's table; else an empty one, which no option has."""
+    return next((name for name, known in table.items() if loaded(known) is value), "")
 
 
 def expansion(width: int, channels: int) -> float:

@@ -2,51 +2,12 @@
 MixConv and grouped 1x1 convolutions (arXiv:1907.09595) as options.
 """
 
-from torch import Tensor, nn
-
 from nas.blocks import Args, Arguments, Block, Options, Place, options
+from nas.blocks.classes import Class
 from nas.blocks.depthwise_separable import OPTIONS as SEPARABLE
 from nas.blocks.depthwise_separable import separable_arguments
-from nas.blocks.mixconv import depthwise
-from nas.blocks.skip import Skip, SkipConnection, add_skip
-from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
+from nas.blocks.skip import add_skip
 from nas.cost import Tape
-
-
-class MBConv(nn.Module):
-    """1x1 expand, k x k depthwise (MixConv) [+ SE], 1x1 project [+ skip]."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        group_channels: tuple[int, ...],
-        kernels: tuple[int, ...],
-        stride: int = 1,
-        activation: type[nn.Module] = nn.ReLU,
-        groups_1x1: tuple[int, int] = (1, 1),
-        se: Squeeze | None = None,
-        skip: Skip | None = None,
-    ) -> None:
-        super().__init__()
-        hidden_channels, (expand_groups, project_groups) = sum(group_channels), groups_1x1
-        self.expand = nn.Conv2d(in_channels, hidden_channels, 1, groups=expand_groups, bias=False)
-        self.norm1 = nn.BatchNorm2d(hidden_channels)
-        self.depthwise = depthwise(group_channels, kernels, stride)
-        self.norm2 = nn.BatchNorm2d(hidden_channels)
-        self.act = activation()
-        self.se = SqueezeExcite(hidden_channels, se) if se else nn.Identity()
-        self.project = nn.Conv2d(
-            hidden_channels, out_channels, 1, groups=project_groups, bias=False
-        )
-        self.norm3 = nn.BatchNorm2d(out_channels)
-        self.skip = SkipConnection(skip, stride) if skip else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.act(self.norm1(self.expand(x)))  # (N, hidden, H, W)
-        y = self.act(self.norm2(self.depthwise(y)))  # (N, hidden, H / stride, W / stride)
-        y = self.norm3(self.project(self.se(y)))  # (N, out, H / stride, W / stride)
-        return y if self.skip is None else self.skip(x, y)
 
 
 def cost(tape: Tape, args: Args) -> None:
@@ -68,7 +29,7 @@ def _arguments(values: Options, place: Place) -> Arguments:
     hidden_channels = options.hidden_channels(values, place)
     groups = values["expand_groups"]
     options.check_groups("mbconv.expand_groups", groups, place.in_channels, hidden_channels)
-    shared = separable_arguments(MBConv, values, place, hidden_channels)
+    shared = separable_arguments(values, place, hidden_channels)
     return shared | {"groups_1x1": (groups, values["project_groups"])}
 
 
@@ -90,6 +51,12 @@ OPTIONS = {
     "expand_groups": options.groups(),
 }
 BLOCK = Block(
-    "mbconv", MBConv, OPTIONS, _arguments, cost, _canonical, options_of=_options_of,
+    "mbconv",
+    Class.own("mbconv", "MBConv"),
+    OPTIONS,
+    _arguments,
+    cost,
+    _canonical,
+    options_of=_options_of,
     joined=options.joined_groups,
-)  # fmt: skip
+)

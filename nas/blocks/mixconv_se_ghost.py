@@ -2,57 +2,13 @@
 late block.
 """
 
-from torch import Tensor, nn
-
 from nas.blocks import Args, Arguments, Block, Options, Place, options
+from nas.blocks.classes import Class
 from nas.blocks.dense_mixconv import MIXCONV, MIXCONVS, mix_conv
-from nas.blocks.ghost import Ghost, GhostModule, count_ghost, options_of_ghost, ratio, read_ghost
+from nas.blocks.ghost import count_ghost, options_of_ghost, ratio, read_ghost
 from nas.blocks.inverse import named
-from nas.blocks.shuffled_skip import (
-    Shuffle,
-    ShuffledSkip,
-    add_shuffled_skip,
-    read_shuffle,
-    shuffle_options,
-)
-from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
+from nas.blocks.shuffled_skip import add_shuffled_skip, read_shuffle, shuffle_options
 from nas.cost import Tape
-
-
-class MixConvSEGhost(nn.Module):
-    """Mix-Ghost expand, MixConv [+ SE], Mix-Ghost project + skip [+ channel shuffle]."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        group_channels: tuple[int, ...],
-        kernels: tuple[int, ...],
-        ghost: Ghost,
-        shuffle: Shuffle,
-        stride: int = 1,
-        activation: type[nn.Module] = nn.Mish,
-        se: Squeeze | None = None,
-    ) -> None:
-        super().__init__()
-        hidden_channels, mixconv = sum(group_channels), ghost.cheap
-        self.expand = GhostModule(
-            in_channels, hidden_channels, ghost.hidden, ghost.kernels, activation, mixconv
-        )
-        self.mixconv = mixconv(hidden_channels, group_channels, kernels, stride)
-        self.norm = nn.BatchNorm2d(hidden_channels)
-        self.act = activation()
-        self.se = SqueezeExcite(hidden_channels, se) if se else nn.Identity()
-        self.project = GhostModule(
-            hidden_channels, out_channels, ghost.out, ghost.kernels, nn.Identity, mixconv
-        )
-        self.skip = ShuffledSkip(in_channels, out_channels, stride, shuffle)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.expand(x)  # (N, hidden, H, W)
-        y = self.act(self.norm(self.mixconv(y)))  # (N, hidden, H / stride, W / stride)
-        y = self.project(self.se(y))  # (N, out, H / stride, W / stride)
-        return self.skip(x, y)
 
 
 def cost(tape: Tape, args: Args) -> None:
@@ -74,7 +30,8 @@ def _arguments(values: Options, place: Place) -> Arguments:
         "group_channels": options.group_channels(values, hidden_channels),
         "ghost": read_ghost(values, hidden_channels, place.out_channels, mixconv),
         "shuffle": read_shuffle(values, place.out_channels),
-        **options.plain_arguments(MixConvSEGhost, values, place, hidden_channels),
+        **options.plain_arguments(values, place, "kernels", "activation"),
+        "se": options.read_squeeze(values, place.in_channels, hidden_channels),
     }
 
 
@@ -108,4 +65,11 @@ OPTIONS = {
     **options.squeeze_excite(),
     **shuffle_options(),
 }
-BLOCK = Block("mixconv_se_ghost", MixConvSEGhost, OPTIONS, _arguments, cost, options_of=_options_of)
+BLOCK = Block(
+    "mixconv_se_ghost",
+    Class.own("mixconv_se_ghost", "MixConvSEGhost"),
+    OPTIONS,
+    _arguments,
+    cost,
+    options_of=_options_of,
+)

@@ -1,49 +1,13 @@
 """MixConv and split attention (arXiv:1907.09595, arXiv:2004.08955): ME-NeSt-Ghost's early block."""
 
-from torch import Tensor, nn
-
 from nas.blocks import Args, Arguments, Block, Options, Place, options
+from nas.blocks.classes import Class
 from nas.blocks.dense_mixconv import MIXCONV, MIXCONVS, mix_conv
 from nas.blocks.inverse import named
-from nas.blocks.shuffled_skip import (
-    Shuffle,
-    ShuffledSkip,
-    add_shuffled_skip,
-    read_shuffle,
-    shuffle_options,
-)
-from nas.blocks.split_attention import Attention, SplitAttention, read_attention, split_attention
+from nas.blocks.shuffled_skip import add_shuffled_skip, read_shuffle, shuffle_options
+from nas.blocks.split_attention import read_attention, split_attention
 from nas.cost import Tape
 from nas.errors import SpaceError
-
-
-class MixConvSplitAttention(nn.Module):
-    """MixConv expand, k x k split attention + skip [+ channel shuffle]."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        mixconv: type[nn.Module],
-        group_channels: tuple[int, ...],
-        kernels: tuple[int, ...],
-        attention: Attention,
-        shuffle: Shuffle,
-        stride: int = 1,
-        activation: type[nn.Module] = nn.Mish,
-    ) -> None:
-        super().__init__()
-        hidden = sum(group_channels)
-        self.expand = mixconv(in_channels, group_channels, kernels)
-        self.norm = nn.BatchNorm2d(hidden)
-        self.act = activation()
-        self.attention = SplitAttention(hidden, out_channels, attention, stride, activation)
-        self.skip = ShuffledSkip(in_channels, out_channels, stride, shuffle)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.act(self.norm(self.expand(x)))  # (N, hidden, H, W)
-        y = self.attention(y)  # (N, out, H / stride, W / stride)
-        return self.skip(x, y)
 
 
 def cost(tape: Tape, args: Args) -> None:
@@ -73,7 +37,7 @@ def _arguments(values: Options, place: Place) -> Arguments:
     group_channels = _group_channels(values, place)
     kernel, width = int(values["attention_kernels"]), sum(group_channels)
     return {
-        **options.plain_arguments(MixConvSplitAttention, values, place),
+        **options.plain_arguments(values, place, "kernels", "activation"),
         "mixconv": MIXCONVS[values["mixconv"]],
         "group_channels": group_channels,
         "attention": read_attention(values, width, place.out_channels, kernel),
@@ -112,7 +76,7 @@ OPTIONS = {
 }
 BLOCK = Block(
     "mixconv_split_attention",
-    MixConvSplitAttention,
+    Class.own("mixconv_split_attention", "MixConvSplitAttention"),
     OPTIONS,
     _arguments,
     cost,

@@ -1,32 +1,30 @@
 """Options that several blocks share, and the arithmetic that turns ratios into widths."""
 
-import inspect
 import itertools
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from torch import nn
-
 from nas.architecture import Value
 from nas.blocks import Arguments, Option, Options, Place
+from nas.blocks.classes import Class, Instance
 from nas.blocks.mixconv import partition_channels
 from nas.blocks.rounding import round_channels
-from nas.blocks.skip import Skip
-from nas.blocks.squeeze_excite import Squeeze
+from nas.blocks.skip import SKIP
 from nas.errors import SpaceError
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "relu6": nn.ReLU6,
-    "silu": nn.SiLU,
-    "hard_swish": nn.Hardswish,
-    "gelu": nn.GELU,
-    "mish": nn.Mish,
+SQUEEZE = Class.own("squeeze_excite", "Squeeze")
+ACTIVATIONS = {
+    "relu": Class.torch("ReLU"),
+    "relu6": Class.torch("ReLU6"),
+    "silu": Class.torch("SiLU"),
+    "hard_swish": Class.torch("Hardswish"),
+    "gelu": Class.torch("GELU"),
+    "mish": Class.torch("Mish"),
 }
-GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
+GATES = {"sigmoid": Class.torch("Sigmoid"), "hard_sigmoid": Class.torch("Hardsigmoid")}
 PARTITIONS = ("equal", "exponential")
 SE_FROM = ("input", "expanded")
 SKIPS = ("identity", "pool", "none")
@@ -155,7 +153,7 @@ def squeeze_excite() -> dict[str, Option]:
     }
 
 
-def read_squeeze(values: Options, in_channels: int, hidden_channels: int) -> Squeeze | None:
+def read_squeeze(values: Options, in_channels: int, hidden_channels: int) -> Instance | None:
     """Return the squeeze of a module's constructor; raises SpaceError for one that is too wide."""
     ratio, divisor = values["se_ratio"], values["se_divisor"]
     if not ratio:
@@ -169,7 +167,7 @@ def read_squeeze(values: Options, in_channels: int, hidden_channels: int) -> Squ
         )
     named = values["se_activation"]
     activation = ACTIVATIONS[values["activation"] if named == "same" else named]
-    return Squeeze(channels, activation, GATES[values["se_gate"]])
+    return SQUEEZE(channels=channels, activation=activation, gate=GATES[values["se_gate"]])
 
 
 def _canonical_se_ratio(ratio: float, place: Place, arguments: Arguments) -> float:
@@ -189,15 +187,15 @@ def residual() -> dict[str, Option]:
     return {"skip": one_of("identity", SKIPS), "drop_path": rate()}
 
 
-def read_skip(values: Options, place: Place) -> Skip | None:
+def read_skip(values: Options, place: Place) -> Instance | None:
     """Return the skip of a module's constructor; None where the shapes do not allow one."""
     possible = ("identity", "pool") if place.stride == 1 else ("pool",)
     if place.in_channels != place.out_channels or values["skip"] not in possible:
         return None
-    return Skip(values["skip"], values["drop_path"])
+    return SKIP(kind=values["skip"], drop_path=values["drop_path"])
 
 
-# Arguments of a constructor that are not an option of the same name, or one as it is.
+# Arguments of a constructor that are read from an option; others are passed as they are.
 READ: dict[str, Callable[[Options, Place], Any]] = {
     "kernel": lambda values, _: int(values["kernels"]),
     "kernels": lambda values, _: kernel_sizes(values["kernels"]),
@@ -206,31 +204,15 @@ READ: dict[str, Callable[[Options, Place], Any]] = {
 }
 
 
-@cache
-def _readers(module: Callable[..., nn.Module]) -> tuple[tuple[str, Any], ...]:
-    """Return the arguments of a constructor, and what reads each: None where it is an option."""
-    return tuple((name, READ.get(name)) for name in inspect.signature(module).parameters)
+def plain_arguments(values: Options, place: Place, *names: str) -> Arguments:
+    """Return the widths, the stride, and the named arguments, each of which is one option.
 
-
-def plain_arguments(
-    module: Callable[..., nn.Module], values: Options, place: Place, hidden_channels: int = 0
-) -> Arguments:
-    """Return the arguments of a module that are a width, the stride, or one option.
-
-    An option is passed under its own name, as it is or as `READ` reads it. With `hidden_channels`,
-    the width that squeeze-and-excitation sees, that width and the squeeze are arguments too.
+    An option is passed under its own name, as it is or as `READ` reads it.
     """
-    width, out, stride = place
-    given = {**values, "in_channels": width, "out_channels": out, "stride": stride}
-    if hidden_channels:
-        given["hidden_channels"] = hidden_channels
-        given["se"] = read_squeeze(values, width, hidden_channels)
-    arguments = {}
-    for name, read in _readers(module):  # a loop: this is asked for every row that is counted
-        if read is not None:
-            arguments[name] = read(values, place)
-        elif name in given:
-            arguments[name] = given[name]
+    arguments = place.sizes()
+    for name in names:  # a loop: this is asked for every row that is counted
+        read = READ.get(name)
+        arguments[name] = values[name] if read is None else read(values, place)
     return arguments
 
 

@@ -2,36 +2,10 @@
 stage of EfficientNetV2, arXiv:2104.00298.
 """
 
-from torch import Tensor, nn
-
 from nas.blocks import Args, Arguments, Block, Options, Place, options
-from nas.blocks.conv import ConvNormAct
-from nas.blocks.skip import Skip, SkipConnection, add_skip
-from nas.blocks.squeeze_excite import Squeeze, SqueezeExcite
+from nas.blocks.classes import Class
+from nas.blocks.skip import add_skip
 from nas.cost import Tape
-
-
-class ResidualConv(nn.Module):
-    """k x k convolution, batch norm, activation [+ SE] [+ skip]."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int,
-        stride: int = 1,
-        activation: type[nn.Module] = nn.ReLU,
-        se: Squeeze | None = None,
-        skip: Skip | None = None,
-    ) -> None:
-        super().__init__()
-        self.conv = ConvNormAct(in_channels, out_channels, kernel, stride, activation=activation)
-        self.se = SqueezeExcite(out_channels, se) if se else nn.Identity()
-        self.skip = SkipConnection(skip, stride) if skip else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.se(self.conv(x))
-        return y if self.skip is None else self.skip(x, y)
 
 
 def cost(tape: Tape, args: Args) -> None:
@@ -46,7 +20,10 @@ def cost(tape: Tape, args: Args) -> None:
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    return options.plain_arguments(ResidualConv, values, place, place.out_channels)
+    return {
+        **options.plain_arguments(values, place, "kernel", "activation", "skip"),
+        "se": options.read_squeeze(values, place.in_channels, place.out_channels),
+    }
 
 
 def _canonical(values: Options, place: Place) -> tuple[str, Options]:
@@ -61,4 +38,11 @@ OPTIONS = {
     **options.squeeze_excite(),
     **options.residual(),
 }
-BLOCK = Block("residual_conv", ResidualConv, OPTIONS, _arguments, cost, _canonical)
+BLOCK = Block(
+    "residual_conv",
+    Class.own("residual_conv", "ResidualConv"),
+    OPTIONS,
+    _arguments,
+    cost,
+    _canonical,
+)

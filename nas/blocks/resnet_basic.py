@@ -1,40 +1,11 @@
 """Deep Residual Learning for Image Recognition, arXiv:1512.03385: the block of ResNet-18 and 34."""
 
-from torch import Tensor, nn
-
 from nas.blocks import Args, Arguments, Block, Options, Place, options
-from nas.blocks.conv import ConvNormAct
-from nas.blocks.projection import add_shortcut, shortcut
-from nas.blocks.stochastic_depth import StochasticDepth
+from nas.blocks.classes import Class
+from nas.blocks.projection import add_shortcut
 from nas.cost import Tape
 
 DOWNSAMPLE = ("conv", "pool_shortcut")
-
-
-class BasicBlock(nn.Module):
-    """3x3, 3x3, + the input as it is or projected, activation."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int = 1,
-        kernel: int = 3,
-        activation: type[nn.Module] = nn.ReLU,
-        downsample: str = "conv",
-        drop_path: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.conv1 = ConvNormAct(in_channels, out_channels, kernel, stride, activation=activation)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, kernel, 1, kernel // 2, bias=False)
-        self.norm2 = nn.BatchNorm2d(out_channels)
-        self.drop_path = StochasticDepth(drop_path) if drop_path else nn.Identity()
-        self.shortcut = shortcut(in_channels, out_channels, stride, downsample)
-        self.act = activation()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.norm2(self.conv2(self.conv1(x)))
-        return self.act(self.drop_path(y) + self.shortcut(x))
 
 
 def cost(tape: Tape, args: Args) -> None:
@@ -50,7 +21,8 @@ def cost(tape: Tape, args: Args) -> None:
 
 def _arguments(values: Options, place: Place) -> Arguments:
     downsample = values["downsample"] if place.stride > 1 else "conv"
-    return options.plain_arguments(BasicBlock, values, place) | {"downsample": downsample}
+    plain = options.plain_arguments(values, place, "kernel", "activation", "drop_path")
+    return plain | {"downsample": downsample}
 
 
 OPTIONS = {
@@ -59,4 +31,4 @@ OPTIONS = {
     "downsample": options.one_of("conv", DOWNSAMPLE),
     "drop_path": options.rate(),
 }
-BLOCK = Block("basic", BasicBlock, OPTIONS, _arguments, cost)
+BLOCK = Block("basic", Class.own("resnet_basic", "BasicBlock"), OPTIONS, _arguments, cost)

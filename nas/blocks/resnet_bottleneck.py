@@ -3,47 +3,12 @@
 A ratio over 1 inverts it: narrow outside, wide inside, the activation after the sum as before.
 """
 
-from torch import Tensor, nn
-
 from nas.blocks import Args, Arguments, Block, Option, Options, Place, options
-from nas.blocks.conv import ConvNormAct
-from nas.blocks.projection import add_shortcut, shortcut
-from nas.blocks.stochastic_depth import StochasticDepth
+from nas.blocks.classes import Class
+from nas.blocks.projection import add_shortcut
 from nas.cost import Held, Tape
 
 DOWNSAMPLE = ("conv", "pool_shortcut", "pool")
-
-
-class Bottleneck(nn.Module):
-    """1x1, k x k in groups [, average pool with the stride], 1x1, + shortcut, activation."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        mid_channels: int,
-        out_channels: int,
-        stride: int = 1,
-        kernel: int = 3,
-        groups: int = 1,
-        activation: type[nn.Module] = nn.ReLU,
-        downsample: str = "conv",
-        drop_path: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.conv1 = ConvNormAct(in_channels, mid_channels, 1, activation=activation)
-        step = 1 if downsample == "pool" else stride
-        self.conv2 = ConvNormAct(mid_channels, mid_channels, kernel, step, groups, activation)
-        self.pool = nn.AvgPool2d(3, stride, 1) if downsample == "pool" else nn.Identity()
-        self.conv3 = nn.Conv2d(mid_channels, out_channels, 1, bias=False)
-        self.norm3 = nn.BatchNorm2d(out_channels)
-        self.drop_path = StochasticDepth(drop_path) if drop_path else nn.Identity()
-        self.shortcut = shortcut(in_channels, out_channels, stride, downsample)
-        self.act = activation()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.pool(self.conv2(self.conv1(x)))  # (N, mid, H / stride, W / stride)
-        y = self.norm3(self.conv3(y))  # (N, out, H / stride, W / stride)
-        return self.act(self.drop_path(y) + self.shortcut(x))
 
 
 def cost(tape: Tape, args: Args) -> None:
@@ -88,12 +53,10 @@ def _canonical_ratio(ratio: float, place: Place, arguments: Arguments) -> float:
     return options.canonical_ratio(float(ratio), place.out_channels, arguments["mid_channels"])
 
 
-def bottleneck_arguments(
-    module: type[nn.Module], values: Options, place: Place, mid_channels: int
-) -> Arguments:
+def bottleneck_arguments(values: Options, place: Place, mid_channels: int) -> Arguments:
     """Return the arguments that all bottlenecks have in common."""
     return {
-        **options.plain_arguments(module, values, place),
+        **options.plain_arguments(values, place, "activation", "drop_path"),
         "mid_channels": mid_channels,
         "downsample": values["downsample"] if place.stride > 1 else "conv",
     }
@@ -103,7 +66,8 @@ def _arguments(values: Options, place: Place) -> Arguments:
     mid = width_inside(values, place.out_channels)
     groups = values["groups"] or mid
     options.check_groups("bottleneck.groups", groups, mid, mid)
-    return bottleneck_arguments(Bottleneck, values, place, mid) | {"groups": groups}
+    shared = bottleneck_arguments(values, place, mid)
+    return shared | {"kernel": int(values["kernels"]), "groups": groups}
 
 
 def _canonical_groups(_: int, __: Place, arguments: Arguments) -> int:
@@ -117,4 +81,4 @@ OPTIONS = {
     **bottleneck_options("conv"),
     "groups": GROUPS._replace(canonical=_canonical_groups),
 }
-BLOCK = Block("bottleneck", Bottleneck, OPTIONS, _arguments, cost)
+BLOCK = Block("bottleneck", Class.own("resnet_bottleneck", "Bottleneck"), OPTIONS, _arguments, cost)

@@ -6,14 +6,17 @@ understood.
 
 import ast
 import inspect
+import pkgutil
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 from torch import nn
 
 from nas import blocks
 from nas.architecture import Architecture, Row
+from nas.blocks import modules
 from nas.blocks.inverse import row_of
 from nas.errors import SpaceError
 from nas.files.reading import reading
@@ -152,7 +155,9 @@ class _Reader:
 
 
 def _classes() -> Iterator[tuple[str, type]]:
-    """Yield the classes that block files define: their modules and their named tuples."""
+    """Yield the classes that blocks use: their modules and the named tuples of these."""
+    for info in pkgutil.iter_modules(modules.__path__):
+        import_module(f"{modules.__name__}.{info.name}")
     for name, module in sorted(sys.modules.items()):
         if name.startswith(f"{blocks.__name__}."):
             for value in vars(module).values():

@@ -14,7 +14,7 @@ from torch.export import Dim, ExportedProgram
 from torch.nn import functional
 
 from nas import network
-from nas.blocks.condconv import CondConv2d
+from nas.blocks.modules.condconv import CondConv2d
 from nas.data.dataset import Images
 from nas.errors import NasError, UserError
 from nas.export import Exportable

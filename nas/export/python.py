@@ -460,7 +460,7 @@ def _network(architecture: Architecture, definitions: Definitions) -> str:
         calls = []
         for _, (row, channels, size) in zip(rows, steps):  # noqa: B905 - the part ends first
             module = blocks.get(row.block).module
-            arguments = blocks.arguments(row, channels)
+            arguments = blocks.module_arguments(row, channels)
             for used in (module, *_own_classes(arguments.values())):
                 definitions.add(sys.modules[used.__module__], used.__name__)
             calls.append(_call(module, arguments, INDENT * 3))

@@ -242,7 +242,7 @@ def _settings(architecture: Architecture) -> dict[str, str]:
         "stem_size": str(stem[0].out_channels),
         "stem_kernel_size": str(start.get("kernels", "3")),
         "num_features": str(head[0].out_channels if conv else 0),
-        "act_layer": f"nn.{ACTIVATIONS[used.pop()].__name__}",
+        "act_layer": f"nn.{ACTIVATIONS[used.pop()].name}",
         "se_layer": _squeeze(stages),
         "round_chs_fn": "int",
         "drop_rate": repr(last.get("dropout", 0.0)),
@@ -259,7 +259,7 @@ def _squeeze(stages: list[list[_Layer]]) -> str:
     if len(gates) > 1 or len(own) > 1:
         raise _refusal("blocks of different se_gate or se_activation")
     gate = "nn.Hardsigmoid" if gates == {"hard_sigmoid"} else "nn.Sigmoid"
-    forced = "" if own <= {"same"} else f", force_act_layer=nn.{ACTIVATIONS[own.pop()].__name__}"
+    forced = "" if own <= {"same"} else f", force_act_layer=nn.{ACTIVATIONS[own.pop()].name}"
     return f"partial(SqueezeExcite, gate_layer={gate}{forced})"
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, fields
 from importlib.metadata import version
 from typing import Any
 
-import torch
-
 from nas.errors import UserError
 from nas.latency import _session, backends, remote
 from nas.quantities import check_positive
@@ -80,6 +78,8 @@ def setting(
     Without a back end that is onnxruntime, if it is installed, else PyTorch. Raises UserError for a
     setting that can't be offered.
     """
+    import torch  # here, as tables of latency are also read by what measures nothing
+
     check_positive(batch_size=batch_size, threads=threads)
     if device not in DEVICES:
         raise UserError(f"--device is {' or '.join(DEVICES)}, not {device!r}.")
@@ -108,6 +108,8 @@ def _remote_setting(
     host: str, batch_size: int, threads: int, device: str, backend: str | None
 ) -> Setting:
     """Ask a machine which onnxruntime and which processor it has."""
+    import torch
+
     name = backend or backends.PREFERRED
     if (name, device) != (backends.PREFERRED, "cpu"):
         raise UserError(

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from nas import proxies
 from nas.architecture import Architecture
+from nas.blocks.modules.stochastic_depth import StochasticDepth
 from nas.blocks.options import ACTIVATIONS
-from nas.blocks.stochastic_depth import StochasticDepth
 from nas.data import DataSet
 from nas.network import build
 from nas.training.images import normalisation
 
 IMAGES = 64  # of the batch; fewer where they are large, so that it has about a million pixels
 PIXELS = 2**20
-ACTIVATION_TYPES = tuple(ACTIVATIONS.values())
+ACTIVATION_TYPES = tuple(each.load() for each in ACTIVATIONS.values())
 NORM_TYPES = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 CHANCE_TYPES = (nn.modules.dropout._DropoutNd, StochasticDepth)
 

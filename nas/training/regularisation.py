@@ -6,8 +6,8 @@ Parameters, buffers and their names stay too, so that weights fit the network wi
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nas.blocks.classifier import Classifier
-from nas.blocks.stochastic_depth import StochasticDepth
+from nas.blocks.modules.classifier import Classifier
+from nas.blocks.modules.stochastic_depth import StochasticDepth
 from nas.training.recipe import Recipe
 
 

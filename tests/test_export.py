@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -285,7 +286,7 @@ def test_a_name_for_two_things_is_refused() -> None:
     """A block's class that is called like something in the file itself is no silent mix-up."""
     definitions = Definitions(taken=["MBConv"])
     with pytest.raises(NasError, match="has a MBConv as well"):
-        definitions.add(sys.modules["nas.blocks.mbconv"], "MBConv")
+        definitions.add(import_module("nas.blocks.modules.mbconv"), "MBConv")
 
 
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> ModuleType:

@@ -205,7 +205,7 @@ def test_a_block_that_cannot_be_traced_still_gives_equal_shapes(
 
     parent = source(PARENT)
     with monkeypatch.context() as patch:
-        patch.setattr("nas.blocks.mbconv.MBConv.forward", forward)
+        patch.setattr("nas.blocks.modules.mbconv.MBConv.forward", forward)
         child, taken = moved(PARENT, parent)
         other, _ = moved(replace(PARENT, body=LARGER["channels"].body), parent)
     assert taken.params == taken.of

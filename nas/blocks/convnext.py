@@ -15,9 +15,7 @@ LAYERS = Class.own("convnext", "Layers")
 
 def cost(tape: Tape, args: Args) -> None:
     """Count ConvNeXt."""
-    norm, every_norm, every_activation = (
-        args.layers.norm, args.layers.every_norm, args.layers.every_activation,
-    )  # fmt: skip
+    layers, norm = args.layers, args.layers.norm
     bias = norm != NORMS["batch"]
     if args.downsample == "separate":
         count_patchify(tape, args.out_channels, args.stride, norm, norm_first=True)
@@ -25,11 +23,14 @@ def cost(tape: Tape, args: Args) -> None:
     step = args.stride if args.downsample == "shortcut" else 1
     tape.conv(tape.channels, args.kernel, stride=step, groups=tape.channels, bias=bias)
     count_norm(tape, norm)
-    for channels, active in ((args.hidden_channels, every_activation), (args.out_channels, True)):
+    for channels, active in (
+        (args.hidden_channels, layers.every_activation),
+        (args.out_channels, True),
+    ):
         if active:  # after the depthwise or the expanding convolution
             tape.act()
-        tape.conv(channels, 1, bias=bias or not every_norm)
-        if every_norm:
+        tape.conv(channels, 1, bias=bias or not layers.every_norm)
+        if layers.every_norm:
             count_norm(tape, norm)
     if args.layer_scale:
         tape.scale(args.out_channels)
@@ -37,7 +38,7 @@ def cost(tape: Tape, args: Args) -> None:
         add_projection(tape, held, args.stride, norm=norm)
     else:
         tape.add(held)
-    if every_activation:
+    if layers.every_activation:
         tape.act()
 
 

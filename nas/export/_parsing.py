@@ -1,6 +1,6 @@
 """An emitted file's text back to its architecture, from its literal constructor calls.
 
-Nothing of the file is run: only whole numbers, names and calls of the classes in `nas/blocks/` are
+Nothing of the file is run: only whole numbers, names and calls of the classes of blocks are
 understood.
 """
 

@@ -2,13 +2,15 @@
 
     python -m benchmarks.systems data FILE.npz --train N --validation N --test N --out FILE.npz
     python -m benchmarks.systems narrow MEMBER --width 0.25 --resolution 32 --out FILE.json
+    python -m benchmarks.systems road --macs 5M --resolution 48 --out FOLDER
     python -m benchmarks.systems time NETWORK... --resolution 56 --classes 100 --out FILE.json
     python -m benchmarks.systems run FOLDER --data FOLDER
     python -m benchmarks.systems table FOLDER --metrics accuracy,auroc
 
 `run` executes the commands of the block below `## Commands` in FOLDER/README.md, one after another
 in one process and in build/NAME of the repository, with DATA replaced by the folder of the data; a
-training whose result lies in FOLDER/results is not repeated, so the test split is looked at once.
+training whose result lies in FOLDER/results is not repeated, so the test split is looked at once;
+nor is a `nas evaluate`, whose JSON is kept there and whose picture beside the README.
 `table` prints these results as a table with Student's 95 % intervals over the seeds, the difference
 of each row from the first with Welch's, and draws FOLDER/results.png.
 """
@@ -22,6 +24,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,26 +32,44 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.recipe_tuning import unpacked
 from nas import cli, network, search_space
-from nas.architecture import Architecture
+from nas.architecture import Architecture, Value
 from nas.commands.networks import architecture_of
 from nas.data.dataset import Images, share_of
 from nas.files import write_json
-from nas.quantities import short
+from nas.quantities import count, short
 from nas.report.chart import Chart, Series, axis, names
 from nas.report.chart_files import save_together
 from nas.report.comparison import welch
 from nas.report.figures import LINE, standing, standing_legend
-from nas.search_space import Compound
+from nas.search_space import Compound, SearchSpace
 from nas.study.finalists import interval
 from nas.training.images import channels_last
 
 ROOT = Path(__file__).parent.parent
 MEASURED = "milliseconds_an_image"
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
+# From ResNet-50 to ConvNeXt-T, figure 2 of arXiv:2201.03545: what each step sets of the space. Its
+# greater width is no step here, where all networks are as wide as their macs allow.
+ROAD: Mapping[str, Mapping[str, Value]] = {
+    "resnet50": {},
+    "stage_ratio": {"stage_ratio": "3.3.9.3"},
+    "patchify": {"stem.block": "patchify"},
+    "depthwise": {"block": "depthwise", "kernels": "3"},
+    "inverted": {"block": "inverted"},
+    "depthwise_first": {"block": "convnext"},
+    "kernels": {"kernels": "7"},
+    "gelu": {"activation": "gelu"},
+    "fewer_activations": {"activations": "one"},
+    "fewer_norms": {"norms": "one"},
+    "layer_norm": {"norm": "layer"},
+    "downsampling": {"downsample": "separate"},
+    "convnext": {"layer_scale": True},
+}
 Result = Mapping[str, Any]
 
 
@@ -60,6 +81,7 @@ def make_data(
     rest: bool = False,
     first: float = 0.0,
     test: bool = True,
+    unlabelled: Path | None = None,
     seed: int = 0,
 ) -> None:
     """Write a part of a set as an .npz file, each class in proportion.
@@ -67,7 +89,8 @@ def make_data(
     `counts` are the images of each split; 0 takes all. Validation images are taken out of train
     where the set has none. With `rest`, class 0 stays and all others are class 1, "rest". `first`
     is the share of class 0 to reach by leaving out images of the others; 0 leaves out none. A set
-    without `test` images is for choices that must not see them.
+    without `test` images is for choices that must not see them. Train images that are left out go
+    to the folder `unlabelled` as PNG files.
     """
     with np.load(source, allow_pickle=False) as file:
         labels = {
@@ -95,6 +118,8 @@ def make_data(
         kept = share_of(own, min(1.0, (counts[split] or len(own)) / len(own)), seed)
         drawn[f"{SPLITS[split]}_images"] = _images(source, of, at[kept])
         drawn[f"{SPLITS[split]}_labels"] = own[kept]
+        if split == "train" and unlabelled is not None:
+            _write_pngs(_images(source, of, np.delete(at, kept)), unlabelled)
         print(f"{split}: {np.bincount(own[kept]).tolist()} images of the classes")
     out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(out, **drawn)  # type: ignore[arg-type]
@@ -107,6 +132,12 @@ def _with_share_of_first(labels: NDArray[np.int64], share: float, seed: int) -> 
     if kept > 1:
         raise SystemExit(f"class 0 has a larger share than {share:g} already")
     return np.sort(np.concatenate([zeros, others[share_of(labels[others], kept, seed)]]))
+
+
+def _write_pngs(images: Images, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number}.png")
 
 
 def _images(source: Path, split: str, which: NDArray[np.intp]) -> Images:
@@ -127,6 +158,29 @@ def make_narrow(member: str, width: float, out: Path, *, resolution: int) -> Non
     write_json(out, made.to_json())
     cost = network.cost(made)
     print(f"{out}: {short(cost.macs)} macs, {short(cost.params)} parameters")
+
+
+def make_road(macs: float, out: Path, *, resolution: int) -> None:
+    """Write the networks of `ROAD`, each as wide as `macs` allow, to multiples of 8, as JSON."""
+    space = search_space.load("convnext_resnet")
+    values = space.encode(search_space.load("resnet50").decode({}))
+    for number, (name, changed) in enumerate(ROAD.items()):
+        values = space.complete({**values, **changed})
+        widest = _widest(replace(space, resolution=resolution), values, macs)
+        write_json(out / f"{number}_{name}.json", widest.to_json())
+        cost = network.cost(widest)
+        print(f"{name}: {short(cost.macs)} macs, {short(cost.params)} parameters")
+
+
+def _widest(space: SearchSpace, values: Mapping[str, Value], macs: float) -> Architecture:
+    """Return the widest network of these values, in steps of 1 %, that keeps to the macs."""
+    given = {name: value for name, value in values.items() if name not in ("width", "resolution")}
+    for percent in range(100, 0, -1):
+        scaled = replace(space, scaling=Compound(beta=percent / 100, phi=1))
+        made = scaled.decode(given, in_channels=3, classes=10)  # the data's, once it is trained
+        if network.cost(made).macs <= macs:
+            return made
+    raise SystemExit(f"No network of these values keeps to {short(macs)} macs.")
 
 
 def time_steps(
@@ -215,15 +269,17 @@ def run(folder: Path, data: Path) -> None:
     for words in listed:
         words = [word.replace("DATA", str(data)) for word in words]
         out = Path(words[words.index("--out") + 1])
-        if (
-            out.is_file()
-            or (results / f"{out.stem if out.suffix == '.json' else out}.json").exists()
-        ):
+        name = out.stem if out.suffix in (".json", ".png") else str(out)
+        if out.is_file() or (results / f"{name}.json").exists():
             continue
         print("$", shlex.join(words), flush=True)
         begun = time.process_time()
         if words[0] == "python":
             main(words[3:])
+        elif words[1] == "evaluate":
+            with (results / f"{name}.json").open("w") as file, redirect_stdout(file):
+                cli.app([*words[1:], "--json"], standalone_mode=False)
+            shutil.copy(out, results.parent)
         else:
             cli.app(words[1:], standalone_mode=False)
         print(f"{time.process_time() - begun:.0f} s of the processor", flush=True)
@@ -333,7 +389,7 @@ def _chart(title: str, shown: Mapping[str, Sequence[float]], one: str = "a seed"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do one of the five."""
+    """Do one of the six."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.systems")
     verbs = parser.add_subparsers(dest="verb", required=True)
     data = verbs.add_parser("data")
@@ -342,17 +398,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         data.add_argument(f"--{split}", type=int, default=0, help="images; 0 takes all")
     data.add_argument("--rest", action="store_true", help="class 0 against the rest")
     data.add_argument("--no-test", action="store_true", help="leave the test split out")
+    data.add_argument("--unlabelled", type=Path, help="a folder for the other train images")
     data.add_argument("--first", type=float, default=0.0, help="share of class 0 to reach")
     narrow = verbs.add_parser("narrow")
     narrow.add_argument("member")
     narrow.add_argument("--width", type=float, required=True)
     narrow.add_argument("--resolution", type=int, required=True)
+    road = verbs.add_parser("road")
+    road.add_argument("--macs", required=True)
+    road.add_argument("--resolution", type=int, required=True)
     timed = verbs.add_parser("time")
     timed.add_argument("networks", nargs="+")
     timed.add_argument("--inference", action="store_true", help="no training step")
     for name, default in (("resolution", None), ("classes", None), ("batch", 16), ("turns", 5)):
         timed.add_argument(f"--{name}", type=int, default=default)
-    for verb in (data, narrow, timed):
+    for verb in (data, narrow, road, timed):
         verb.add_argument("--out", type=Path, required=True)
     tabulated, executed = verbs.add_parser("table"), verbs.add_parser("run")
     for verb in (tabulated, executed):
@@ -370,9 +430,11 @@ def act(given: argparse.Namespace) -> None:
             raise SystemExit(f"--first is a share from 0 to under 1, not {given.first:g}")
         counts = {split: getattr(given, split) for split in SPLITS}
         chosen = {"rest": given.rest, "first": given.first, "test": not given.no_test}
-        make_data(given.source, counts, given.out, **chosen)
+        make_data(given.source, counts, given.out, unlabelled=given.unlabelled, **chosen)
     elif given.verb == "narrow":
         make_narrow(given.member, given.width, given.out, resolution=given.resolution)
+    elif given.verb == "road":
+        make_road(count(given.macs, "--macs"), given.out, resolution=given.resolution)
     elif given.verb == "time":
         images = {"resolution": given.resolution, "classes": given.classes}
         time_steps(

@@ -94,6 +94,38 @@ def test_a_narrow_member_has_the_members_layers(tmp_path: Path) -> None:
     )
 
 
+def test_the_road_has_equal_macs(tmp_path: Path) -> None:
+    """From ResNet-50 to ConvNeXt-T each step is another network, near the macs and not above."""
+    systems.make_road(2_000_000, tmp_path, resolution=32)
+    steps = [architecture_of(str(path)) for path in tmp_path.glob("*.json")]
+    assert len({each.id for each in steps}) == len(systems.ROAD)
+    assert all(1_600_000 <= network.cost(each).macs <= 2_000_000 for each in steps)
+    ends = [
+        architecture_of(str(tmp_path / name)) for name in ("0_resnet50.json", "12_convnext.json")
+    ]
+    for end, member in zip(ends, ("resnet50", "convnext_tiny"), strict=True):
+        assert [each.block for each in end.rows] == [
+            each.block for each in architecture_of(member).rows
+        ]
+
+
+def test_images_left_out_go_to_a_folder(tmp_path: Path) -> None:
+    """Of ten train images six are drawn, and the other four are written without a label."""
+    images = np.arange(10, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8)
+    arrays = {f"{split}_images": images for split in ("train", "val", "test")}
+    labels = {f"{split}_labels": np.arange(10) % 2 for split in ("train", "val", "test")}
+    np.savez(tmp_path / "all.npz", **arrays, **labels)
+    counts = {"train": 6, "validation": 0, "test": 0}
+    systems.make_data(
+        tmp_path / "all.npz", counts, tmp_path / "part.npz", unlabelled=tmp_path / "others"
+    )
+    with np.load(tmp_path / "part.npz") as part:
+        drawn = part["train_images"][:, 0, 0].tolist()
+    others = [int(np.asarray(Image.open(path))[0, 0]) for path in (tmp_path / "others").iterdir()]
+    assert sorted(drawn + others) == list(range(10))
+    assert len(others) == 4
+
+
 def test_a_table_has_intervals_and_differences(tmp_path: Path) -> None:
     """Means and Student's intervals over the seeds, Welch's of the difference, and a picture."""
     (tmp_path / "results").mkdir()
@@ -119,12 +151,16 @@ def test_commands_of_a_page_are_run_once(tmp_path: Path, monkeypatch: pytest.Mon
         "python -m benchmarks.systems narrow se_condconv_se --width 0.1 --resolution 8"
         " --out n.json\n"
         "nas train n.json --data digits --epochs 1 --set training.epoch_updates=1 --seeds 2"
-        " --workers 0 --no-showcase --out trained\n```\n"
+        " --workers 0 --no-showcase --out trained\n"
+        "nas evaluate trained --data digits --out test_trained.png\n```\n"
     )
     monkeypatch.chdir(tmp_path)
     systems.run(study, tmp_path)
     result = study / "results" / "trained.json"
     assert len(json.loads(result.read_text())["trainings"]) == 2
+    evaluated = json.loads((study / "results" / "test_trained.json").read_text())
+    assert sum(map(sum, evaluated["confusion_matrix"])) > 0
+    assert (study / "test_trained.png").read_bytes().startswith(b"\x89PNG")
     written = result.stat().st_mtime_ns
     (tmp_path / "build" / "page" / "trained" / "result.json").unlink()
     systems.run(study, tmp_path)

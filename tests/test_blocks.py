@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import referee
@@ -18,8 +19,10 @@ from torch import Tensor, nn
 
 from nas import blocks, network
 from nas.architecture import Row
-from nas.blocks import options
+from nas.blocks import Place, options
+from nas.blocks.classes import loaded
 from nas.blocks.mixconv import partition_channels
+from nas.blocks.modules.skip import Skip
 from nas.cost import Tape
 from nas.errors import NasError, SpaceError
 from nas.export import Facts
@@ -304,6 +307,24 @@ def test_a_classifier_has_no_stride() -> None:
     """A stride that could have no effect is refused rather than made part of the id."""
     with pytest.raises(SpaceError, match="its stride is 1, not 2"):
         blocks.canonical_row(Row("classifier", 10, 2), 8)
+
+
+class Pair(NamedTuple):
+    """Two activations, as a block of one's own may have them."""
+
+    first: object
+    second: object
+
+
+def test_arguments_name_classes_until_a_module_is_built() -> None:
+    """Names of classes become classes, calls are made, also inside of tuples; the rest stays."""
+    relu = options.ACTIVATIONS["relu"]
+    skip = options.read_skip({"skip": "pool", "drop_path": 0.1}, Place(8, 8, 1))
+    assert loaded(relu) is nn.ReLU
+    assert loaded(Pair(relu, (3, relu))) == Pair(nn.ReLU, (3, nn.ReLU))
+    assert type(loaded(Pair(relu, None))) is Pair
+    assert loaded(skip) == Skip("pool", 0.1)
+    assert loaded("3.5") == "3.5"
 
 
 SCALED_CONV = '''

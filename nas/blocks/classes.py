@@ -50,4 +50,7 @@ def loaded(value: Any) -> Any:
     if isinstance(value, Instance):
         fields = {name: loaded(field) for name, field in vars(value).items()}
         return fields.pop("class_")(**fields)
+    if isinstance(value, tuple):
+        make = getattr(value, "_make", tuple)  # a named tuple's
+        return make(map(loaded, value))
     return value

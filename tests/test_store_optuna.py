@@ -10,6 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.testing.pytest_storages import StorageTestCase
@@ -17,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from store_kit import ready_file
 
 import nas
-from nas.store import history
+from nas.store import checking, history
 from nas.store.engine import parse
 from nas.store.optuna_storage import BatchedStorage
 
@@ -109,7 +110,8 @@ def test_changed_choices_under_a_name_are_refused(tmp_path: Path) -> None:
 def test_the_private_names_of_optuna_are_there() -> None:
     """Optuna's private names that the store leans on exist, and one file of nas imports them."""
     assert {"studies", "trials", "trial_params", "trial_values"} <= set(history.TABLES)
-    assert (history.MIGRATIONS / "versions").is_dir()
+    scripts = ScriptDirectory(str(history.MIGRATIONS))
+    assert checking.optuna_head() == scripts.get_current_head()
     assert history.value_of(*history.stored_value(math.inf)) == math.inf
     assert math.isnan(history.step_of(*history.stored_step(math.nan)))
     parameters = ["self", "study_id", "states", "included_trial_ids", "trial_id_greater_than"]

@@ -3,6 +3,8 @@
 Help lists the commands in the order in which they are added.
 """
 
+import atexit
+import gc
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -76,4 +78,5 @@ app.add_typer(verbs.tokens_of_service, name="token")
 
 def main() -> None:
     """Run the command line."""
+    atexit.register(gc.freeze)  # else the end waits while every imported object is looked at
     app()

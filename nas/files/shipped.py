@@ -1,7 +1,7 @@
 """The search spaces and networks that come with nas: where their files lie, and a list of them.
 
-The list is kept beside the files, because running them imports torch. It holds for the files that
-it was made of; `nas.search_space.files.write_listing` makes it anew.
+The list is kept beside the files, because running them all takes a while. It holds for the files
+that it was made of; `nas.search_space.files.write_listing` makes it anew.
 """
 
 import hashlib

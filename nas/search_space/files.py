@@ -36,9 +36,19 @@ def spaces() -> dict[str, SearchSpace]:
 
 def members() -> dict[str, SearchSpace]:
     """Return the shipped fixed architectures by name, each a space of one."""
-    return {
-        name: one for stem in _stems() for name, one in _shipped(stem).get("MEMBERS", {}).items()
-    }
+    return {name: one for stem in _stems() for name, one in _members(stem).items()}
+
+
+def _member(name: str) -> SearchSpace | None:
+    """Return a fixed architecture; where the list of the shipped files holds, by running one."""
+    listed = {each["name"]: each["file"] for each in shipped.listed() or ()}
+    stems = [listed[name]] if name in listed else _stems()
+    return next((own[name] for own in map(_members, stems) if name in own), None)
+
+
+def _members(stem: str) -> dict[str, SearchSpace]:
+    own: dict[str, SearchSpace] = _shipped(stem).get("MEMBERS", {})
+    return own
 
 
 def names() -> list[str]:
@@ -48,17 +58,20 @@ def names() -> list[str]:
 
 def table() -> list[dict[str, Any]]:
     """Return each shipped space and member by name, kind, size, parameters, values of a recipe."""
-    kinds = [("space", *item) for item in spaces().items()]
-    kinds += [("member", *item) for item in members().items()]
+    kinds = [("space", name, name, space) for name, space in spaces().items()]
+    kinds += [
+        ("member", stem, name, one) for stem in _stems() for name, one in _members(stem).items()
+    ]
     return [
         {
             "name": name,
             "kind": kind,
+            "file": stem,
             "size": space.size(),
             "parameters": len(space.parameters()),
             "recipe": sorted(space.recipe),
         }
-        for kind, name, space in kinds
+        for kind, stem, name, space in kinds
     ]
 
 
@@ -81,7 +94,7 @@ def load(source: str | Path) -> SearchSpace:
         return _read_python(path) if path.suffix == ".py" else _read_json(path)
     if source in _stems() and "SPACE" in (exported := _shipped(str(source))):
         return cast(SearchSpace, exported["SPACE"])  # without running the other files
-    if isinstance(source, str) and (found := members().get(source)):
+    if isinstance(source, str) and (found := _member(source)):
         return found
     raise shipped.no_such(str(source), names())
 

@@ -433,10 +433,12 @@ def _check_block_structure(path: str, spec: BlockSpec, seen: set[tuple[int, int,
     values = [given.get(name, (block.options[name].default,)) for name in structural]
     if prod(map(len, values)) * len(seen) > MAX_STRUCTURES:
         raise SpaceError(f"{path}: over {MAX_STRUCTURES:,} combinations of widths.", spec.line)
-    for place, *chosen in product(sorted(seen), *values):
-        options = block.complete(dict(zip(structural, chosen, strict=True)))
-        with within(path, spec.line):
-            block.arguments(options, blocks.Place(*place))
+    options = [
+        block.complete(dict(zip(structural, chosen, strict=True))) for chosen in product(*values)
+    ]
+    with within(path, spec.line):
+        for place, tried in product(sorted(seen), options):
+            block.arguments(tried, blocks.Place(*place))
 
 
 def names(values: Iterable[Any]) -> str:

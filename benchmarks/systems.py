@@ -12,7 +12,8 @@ in one process and in build/NAME of the repository, with DATA replaced by the fo
 training whose result lies in FOLDER/results is not repeated, so the test split is looked at once;
 nor is a `nas evaluate`, whose JSON is kept there and whose picture beside the README.
 `table` prints these results as a table with Student's 95 % intervals over the seeds, the difference
-of each row from the first with Welch's, and draws FOLDER/results.png.
+of each row from the first with Welch's, and draws FOLDER/results.png, or another picture there.
+What `nas evaluate` found of the rows is a table of each class's precision, recall, F1 and F2.
 """
 
 import argparse
@@ -289,7 +290,9 @@ def run(folder: Path, data: Path) -> None:
             shutil.copy(out, results / out)
 
 
-def table(folder: Path, metrics: Sequence[str], order: Sequence[str]) -> str:
+def table(
+    folder: Path, metrics: Sequence[str], order: Sequence[str], picture: str = "results.png"
+) -> str:
     """Return the results as Markdown tables, rows in this order, and draw them."""
     results = {
         name: json.loads((folder / "results" / f"{name}.json").read_text()) for name in order
@@ -313,16 +316,37 @@ def table(folder: Path, metrics: Sequence[str], order: Sequence[str]) -> str:
                {name: by_seed(result, metric) for name, result in results.items()})
         for metric in (metrics if results else ())
     ]  # fmt: skip
+    paths = {name: folder / "results" / f"test_{name}.json" for name in order}
+    evaluated = {
+        name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()
+    }
+    if evaluated:
+        tables.append(_evaluated(evaluated))
     times = folder / "results" / "times.json"
     if times.exists():
         timed = json.loads(times.read_text())["networks"]
         ratios = _ratios(timed)
         tables.append(_markdown(TIMED, _time_rows(timed, ratios)))
         charts.append(_chart("times the first's processor time", ratios, "a turn"))
-    save_together(charts, folder.resolve().name, folder / "results.png")
+    save_together(charts, folder.resolve().name, folder / picture)
     return "\n\n".join(tables)
 
 
+def _evaluated(results: Mapping[str, Result]) -> str:
+    """Return a table of the scores of each class, and the confusion matrix row by row."""
+    classes = next(iter(results.values()))["classes"]
+    head = ["network", "accuracy", *(f"class {name}: {', '.join(OF_CLASS)}" for name in classes)]
+    rows = [
+        [name, f"{result['metrics']['accuracy']:.3f}",
+         *(", ".join(f"{of['metrics'][each]:.2f}" for each in OF_CLASS)
+           for of in result["per_class"].values()),
+         "; ".join(" ".join(map(str, row)) for row in result["confusion_matrix"])]
+        for name, result in results.items()
+    ]  # fmt: skip
+    return _markdown([*head, "confusion matrix, a row a label"], rows)
+
+
+OF_CLASS = ("precision", "recall", "f1", "f2")
 TIMED = ["network", "macs", "parameters", "processor ms an image, median", "times the first"]
 
 
@@ -419,6 +443,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         verb.add_argument("folder", type=Path)
     executed.add_argument("--data", type=Path, required=True)
     tabulated.add_argument("--metrics", default="accuracy")
+    tabulated.add_argument("--picture", default="results.png")
     tabulated.add_argument("--rows", default="", help="results; they are compared with the first")
     act(parser.parse_args(arguments))
 
@@ -448,9 +473,8 @@ def act(given: argparse.Namespace) -> None:
     elif given.verb == "run":
         run(given.folder, given.data)
     else:
-        print(
-            table(given.folder, given.metrics.split(","), list(filter(None, given.rows.split(","))))
-        )
+        rows = list(filter(None, given.rows.split(",")))
+        print(table(given.folder, given.metrics.split(","), rows, given.picture))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,15 @@
 `run` executes the commands of the block below `## Commands` in FOLDER/README.md, one after another
 in one process and in build/NAME of the repository, with DATA replaced by the folder of the data; a
 training whose result lies in FOLDER/results is not repeated, so the test split is looked at once;
-nor is a `nas evaluate`, whose JSON is kept there and whose picture beside the README.
+nor is a `nas evaluate`, whose JSON is kept there and whose picture beside the README. Networks that
+later commands start from lie in build/ alone.
 `table` prints these results as a table with Student's 95 % intervals over the seeds, the difference
 of each row from the first with Welch's, and draws FOLDER/results.png, or another picture there.
 What `nas evaluate` found of the rows is a table of each class's precision, recall, F1 and F2.
 """
 
 import argparse
+import io
 import json
 import math
 import os
@@ -53,6 +55,7 @@ from nas.training.images import channels_last
 
 ROOT = Path(__file__).parent.parent
 MEASURED = "milliseconds_an_image"
+OF_CLASS = ("precision", "recall", "f1", "f2")
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 # From ResNet-50 to ConvNeXt-T, figure 2 of arXiv:2201.03545: what each step sets of the space. Its
 # greater width is no step here, where all networks are as wide as their macs allow.
@@ -90,8 +93,8 @@ def make_data(
     `counts` are the images of each split; 0 takes all. Validation images are taken out of train
     where the set has none. With `rest`, class 0 stays and all others are class 1, "rest". `first`
     is the share of class 0 to reach by leaving out images of the others; 0 leaves out none. A set
-    without `test` images is for choices that must not see them. Train images that are left out go
-    to the folder `unlabelled` as PNG files.
+    without `test` images is for choices that must not see them. Train images that are not
+    drawn go to the folder `unlabelled` as PNG files.
     """
     with np.load(source, allow_pickle=False) as file:
         labels = {
@@ -138,7 +141,7 @@ def _with_share_of_first(labels: NDArray[np.int64], share: float, seed: int) -> 
 def _write_pngs(images: Images, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{number}.png")
+        Image.fromarray(image.squeeze()).save(folder / f"{number}.png")
 
 
 def _images(source: Path, split: str, which: NDArray[np.intp]) -> Images:
@@ -278,16 +281,23 @@ def run(folder: Path, data: Path) -> None:
         if words[0] == "python":
             main(words[3:])
         elif words[1] == "evaluate":
-            with (results / f"{name}.json").open("w") as file, redirect_stdout(file):
-                cli.app([*words[1:], "--json"], standalone_mode=False)
+            with redirect_stdout(printed := io.StringIO()):
+                _nas(*words[1:], "--json")
             shutil.copy(out, results.parent)
+            (results / f"{name}.json").write_text(printed.getvalue())
         else:
-            cli.app(words[1:], standalone_mode=False)
+            _nas(*words[1:])
         print(f"{time.process_time() - begun:.0f} s of the processor", flush=True)
         if (result := out / "result.json").is_file():  # none of a training that diverged
             shutil.copy(result, results / f"{out}.json")
         elif "time" in words:
             shutil.copy(out, results / out)
+
+
+def _nas(*words: str) -> None:
+    """Run a command of nas; end where it does not succeed."""
+    if code := cli.app(list(words), standalone_mode=False):
+        raise SystemExit(code)
 
 
 def table(
@@ -346,7 +356,6 @@ def _evaluated(results: Mapping[str, Result]) -> str:
     return _markdown([*head, "confusion matrix, a row a label"], rows)
 
 
-OF_CLASS = ("precision", "recall", "f1", "f2")
 TIMED = ["network", "macs", "parameters", "processor ms an image, median", "times the first"]
 
 

@@ -1,5 +1,6 @@
 """One walk over an architecture; folded one way it is the module, folded the other way the cost."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -24,14 +25,12 @@ def build(architecture: Architecture) -> "nn.Module":
     """Build the module: (N, in_channels, resolution, resolution) in, (N, classes) logits out."""
     from torch import nn
 
-    from nas.blocks.modules.network import Network
-
     steps = walk(architecture)
     parts: dict[str, nn.Module] = {}
     for name, rows in architecture.parts():
         layers = (blocks.build(row, channels) for _, (row, channels, _) in zip(rows, steps))  # noqa: B905
         parts[name] = nn.Sequential(*layers)
-    return Network(parts)
+    return nn.Sequential(OrderedDict(parts))
 
 
 def cost(architecture: Architecture) -> Cost:

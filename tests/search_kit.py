@@ -84,6 +84,16 @@ def nas_here(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.CompletedProcess(words, ended.exit_code, ended.stdout, ended.stderr)
 
 
+def telling_of_torch(*words: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run a command in a process of its own, which prints last whether it imported torch."""
+    code = (
+        "import atexit, sys; from nas.cli import main;"
+        "atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr)); main()"
+    )
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
+
+
 def result(run: "subprocess.CompletedProcess[str]") -> Any:
     """Return the JSON that a run printed last; fail with its errors if it failed."""
     if run.returncode:

@@ -334,34 +334,60 @@ import torch
 from torch import Tensor, nn
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
+from nas.blocks.layer_norm import count_norm
 from nas.blocks.modules.conv import ConvNormAct
+from nas.blocks.modules.layer_norm import LayerNorm2d
+from nas.blocks.modules.skip import Skip, SkipConnection
+from nas.blocks.skip import add_skip
 from nas.cost import Tape
 
 
 class ScaledConv(nn.Module):
-    """k x k convolution, batch norm, activation, scale."""
+    """k x k convolution, batch norm, activation, norm, scale [+ skip]."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        norm: type[nn.Module],
+        stride: int = 1,
+        activation: type[nn.Module] = nn.ReLU,
+        skip: Skip | None = None,
+    ) -> None:
         super().__init__()
-        self.conv = ConvNormAct(in_channels, out_channels, kernel, stride)
+        self.conv = ConvNormAct(in_channels, out_channels, kernel, stride, activation=activation)
+        self.norm = norm(out_channels)
+        self.skip = SkipConnection(skip, stride) if skip else None
         self.scale = nn.Parameter(torch.ones(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x) * self.scale
+        y = self.norm(self.conv(x)) * self.scale
+        return y if self.skip is None else self.skip(x, y)
 
 
 def cost(tape: Tape, args: Args) -> None:
     """Count ScaledConv."""
+    held = tape.hold() if args.skip else None
     tape.conv(args.out_channels, args.kernel, stride=args.stride)
     tape.norm_act()
+    count_norm(tape, args.norm)
     tape.scale(1)
+    if held:
+        add_skip(tape, held, args.skip, args.stride)
 
 
 def _arguments(values: Options, place: Place) -> Arguments:
-    return {**place.sizes(), "kernel": int(values["kernels"])}
+    plain = options.plain_arguments(values, place, "kernel", "activation", "skip")
+    return plain | {"norm": LayerNorm2d if place.out_channels > 1 else nn.BatchNorm2d}
 
 
-BLOCK = Block("scaled_conv", ScaledConv, {"kernels": options.kernel()}, _arguments, cost)
+OPTIONS = {
+    "kernels": options.kernel(),
+    "activation": options.activation(),
+    **options.residual(),
+}
+BLOCK = Block("scaled_conv", ScaledConv, OPTIONS, _arguments, cost)
 '''
 
 

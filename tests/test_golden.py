@@ -9,15 +9,13 @@ import hashlib
 import json
 import random
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from search_kit import nas_here, result
+from search_kit import nas_here, result, telling_of_torch
 
 from nas import data, search_space
 from nas.training.recipes import compose
@@ -134,12 +132,7 @@ def test_an_old_store_opens(old: list[str]) -> None:
 def test_an_old_store_is_checked_without_torch(old: list[str]) -> None:
     """Ids, costs, recipes and scores are counted again, are right, and take no torch."""
     assert nas_here("store", "upgrade", *old).returncode == 0
-    code = (
-        "import atexit, sys; from nas.cli import main;"
-        "atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr)); main()"
-    )
-    command = [sys.executable, "-c", code, "store", "check", "--json", *old]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    ended = telling_of_torch("store", "check", "--json", *old)
     assert (ended.returncode, ended.stderr) == (0, "False\n")
     assert json.loads(ended.stdout)["rows"]["nas_evaluations"] > 0
 

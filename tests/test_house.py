@@ -111,6 +111,25 @@ def test_a_block_has_nine_arguments_at_most() -> None:
     assert wide == []
 
 
+def test_modules_of_networks_need_torch_alone() -> None:
+    """A file of `nas/blocks/modules/` imports torch, the standard library and its neighbours."""
+    folder = ROOT / "nas" / "blocks" / "modules"
+    imported = {
+        node.module if isinstance(node, ast.ImportFrom) else alias.name
+        for path in folder.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+    assert "nas.blocks.modules.skip" in imported
+    assert {
+        name
+        for name in map(str, imported)
+        if not name.startswith("nas.blocks.modules.")
+        and name.partition(".")[0] not in {"torch", *sys.stdlib_module_names}
+    } == set()
+
+
 def test_imports_only_go_down() -> None:
     """The floors of the house hold: import-linter keeps its contract."""
     code = "from importlinter.cli import lint_imports_command as lint; lint()"

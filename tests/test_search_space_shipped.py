@@ -164,6 +164,9 @@ def test_the_kernel_sweep_has_its_published_macs() -> None:
 def test_the_listing_says_what_the_files_say() -> None:
     """listing.json holds; after a change of a space `files.write_listing()` makes it anew."""
     assert shipped.listed() == files.table()
+    names = [each["name"] for each in files.table()]
+    assert len(set(names)) == len(names)
+    assert shipped.file_of("mixnet_s") == "mixnet"
 
 
 def test_a_listing_of_other_files_does_not_hold(

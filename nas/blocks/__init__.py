@@ -5,9 +5,9 @@ as well, in every process: a block of your own is one file there.
 
 A block is an `nn.Module` that reads as the architecture does, in `nas/blocks/modules/`, the
 function `cost` that counts the same operators on a tape, and a `BLOCK` that declares its options
-and turns a row of data into the module's arguments. Only `build` and `module_arguments` import
-torch. An exported file consists of the modules' source, so a module uses torch and other modules,
-nothing else. A block of your own may have its module in its one file.
+and turns a row of data into the module's arguments. Torch is imported where a module is asked for.
+An exported file consists of the modules' source, so a module uses torch, the standard library and
+other modules. A block of your own may have its module in its one file.
 """
 
 import os
@@ -33,7 +33,7 @@ OWN_FOLDERS = [os.path.expanduser(path) for path in _GIVEN if path]
 __path__.extend(OWN_FOLDERS)
 
 Options = dict[str, Any]  # every option of a block, by name
-Arguments = dict[str, Any]  # keyword arguments of a module's constructor: literals, `classes`
+Arguments = dict[str, Any]  # of a module's constructor: literals, and names of `classes`
 Args = SimpleNamespace  # the same as attributes
 
 

@@ -33,6 +33,10 @@ class Class:
         loaded: type = getattr(import_module(self.home), self.name)
         return loaded
 
+    def names(self, value: Any) -> bool:
+        """Tell whether a value is this name, or the class itself, as blocks of your own have it."""
+        return value == self or (isinstance(value, type) and value is self.load())
+
     def __call__(self, **arguments: Any) -> "Instance":
         return Instance(class_=self, **arguments)
 

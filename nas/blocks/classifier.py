@@ -1,6 +1,4 @@
-"""The end of a network: global average pool, dropout, fully connected layer; with a hidden layer as
-in MobileNetV3 (arXiv:1905.02244), or a layer norm as in ConvNeXt (arXiv:2201.03545).
-"""
+"""The end of a network: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.classes import Class

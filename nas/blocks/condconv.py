@@ -1,4 +1,4 @@
-"""CondConv: Conditionally Parameterized Convolutions for Efficient Inference, arXiv:1904.04971."""
+"""CondConv: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.classes import Class

@@ -1,4 +1,4 @@
-"""Plain convolution with batch norm and activation: stems, and the 1x1 convolution of heads."""
+"""A plain convolution: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.classes import Class

@@ -1,4 +1,4 @@
-"""The block of ConvNeXt, arXiv:2201.03545, and what it was on the paper's way from ResNet's."""
+"""The block of ConvNeXt: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, ceil_size, options
 from nas.blocks.classes import Class
@@ -16,7 +16,7 @@ LAYERS = Class.own("convnext", "Layers")
 def cost(tape: Tape, args: Args) -> None:
     """Count ConvNeXt."""
     layers, norm = args.layers, args.layers.norm
-    bias = norm != NORMS["batch"]
+    bias = not NORMS["batch"].names(norm)
     if args.downsample == "separate":
         count_patchify(tape, args.out_channels, args.stride, norm, norm_first=True)
     held = tape.hold()

@@ -1,9 +1,4 @@
-"""The dense "MixConv" of the ME-NeSt-Ghost report: not MixConv's depthwise convolution.
-
-Its branches have a kernel size each, as MixConv's (arXiv:1907.09595) have, but every branch reads
-all channels, in gcd(C_in, C_branch) groups. Four equal branches with kernels 3, 5, 7 and 9 on C
-channels have 164 C weights; a depthwise MixConv has 41 C.
-"""
+"""The two kinds of MixConv: options and cost."""
 
 from math import gcd
 
@@ -30,7 +25,7 @@ def mix_conv(
     """Count a MixConv of this kind; a depthwise one reads one channel per filter."""
     channels = tape.channels
     reads = tuple(
-        channels // gcd(channels, width) if mixconv == MIXCONVS["dense"] else 1
+        channels // gcd(channels, width) if MIXCONVS["dense"].names(mixconv) else 1
         for width in group_channels
     )
     tape.mix_conv(group_channels, kernels, stride=stride, reads=reads)

@@ -1,4 +1,4 @@
-"""Depthwise-separable convolution: MobileNets, arXiv:1704.04861; with MixConv and SE as options."""
+"""The depthwise-separable convolution: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.classes import Class

@@ -1,6 +1,4 @@
-"""Fused-MBConv: EfficientNet-EdgeTPU's block, which MBConv's 1x1 expansion and depthwise
-convolution become in EfficientNetV2, arXiv:2104.00298.
-"""
+"""Fused-MBConv: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.classes import Class

@@ -1,6 +1,4 @@
-"""GhostNet: More Features from Cheap Operations, arXiv:1911.11907; with MixConv as the cheap
-operation it is Mix-Ghost.
-"""
+"""The ghost bottleneck: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Option, Options, Place, options
 from nas.blocks.classes import Class, Instance

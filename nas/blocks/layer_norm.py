@@ -1,4 +1,4 @@
-"""Layer Normalization, arXiv:1607.06450, over the channels of each place of an image."""
+"""The norms of blocks: options and cost."""
 
 from nas.blocks import Options
 from nas.blocks.classes import Class
@@ -18,7 +18,7 @@ def named_norm(values: Options, *widths: int) -> Class:
 
 def count_norm(tape: Tape, norm: Class) -> None:
     """Count a layer norm over the channels, or a batch norm."""
-    if norm == NORMS["layer"]:
+    if NORMS["layer"].names(norm):
         tape.layer_norm()
     else:
         tape.norm()

@@ -1,6 +1,4 @@
-"""MBConv: MobileNetV2's inverted residual, arXiv:1801.04381, with SE (MnasNet, arXiv:1807.11626),
-MixConv and grouped 1x1 convolutions (arXiv:1907.09595) as options.
-"""
+"""MBConv: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.classes import Class

@@ -1,4 +1,4 @@
-"""MixConv: Mixed Depthwise Convolutional Kernels, arXiv:1907.09595."""
+"""How MixConv, arXiv:1907.09595, shares channels among its kernel groups."""
 
 from functools import lru_cache
 

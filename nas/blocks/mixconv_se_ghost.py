@@ -1,6 +1,4 @@
-"""MixConv, SE and Mix-Ghost (arXiv:1907.09595, arXiv:1709.01507, arXiv:1911.11907): ME-NeSt-Ghost's
-late block.
-"""
+"""ME-NeSt-Ghost's late block: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.classes import Class

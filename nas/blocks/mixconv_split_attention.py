@@ -1,4 +1,4 @@
-"""MixConv and split attention (arXiv:1907.09595, arXiv:2004.08955): ME-NeSt-Ghost's early block."""
+"""ME-NeSt-Ghost's early block: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.classes import Class

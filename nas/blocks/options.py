@@ -205,9 +205,9 @@ READ: dict[str, Callable[[Options, Place], Any]] = {
 
 
 def plain_arguments(values: Options, place: Place, *names: str) -> Arguments:
-    """Return the widths, the stride, and the named arguments, each of which is one option.
+    """Return the widths, the stride, and the named arguments.
 
-    An option is passed under its own name, as it is or as `READ` reads it.
+    `READ` says how an argument is read; one that it does not have is the option of its name.
     """
     arguments = place.sizes()
     for name in names:  # a loop: this is asked for every row that is counted

@@ -1,4 +1,4 @@
-"""Convolution of patches: the stem and the downsampling of ConvNeXt, arXiv:2201.03545."""
+"""The convolution of patches: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.classes import Class
@@ -12,7 +12,7 @@ def count_patchify(
     """Count Patchify."""
     if norm_first:
         count_norm(tape, norm)
-    tape.patch_conv(out_channels, patch, bias=norm_first or norm != NORMS["batch"])
+    tape.patch_conv(out_channels, patch, bias=norm_first or not NORMS["batch"].names(norm))
     if not norm_first:
         count_norm(tape, norm)
 

@@ -1,7 +1,4 @@
-"""The shortcut of a residual block whose input and output differ: ResNet, arXiv:1512.03385.
-
-With an average pool it is ResNet-D's, arXiv:1812.01187.
-"""
+"""The shortcut of a residual block: its cost."""
 
 from nas.blocks.classes import Class
 from nas.blocks.layer_norm import NORMS, count_norm

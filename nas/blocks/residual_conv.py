@@ -1,6 +1,4 @@
-"""Convolution with SE and a skip: an operation of MnasNet's space, arXiv:1807.11626, and the first
-stage of EfficientNetV2, arXiv:2104.00298.
-"""
+"""A convolution with SE and a skip: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.classes import Class

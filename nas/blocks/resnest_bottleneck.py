@@ -1,4 +1,4 @@
-"""The bottleneck of ResNeSt, arXiv:2004.08955: split attention between its 1x1 convolutions."""
+"""The bottleneck of ResNeSt: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.classes import Class

@@ -1,4 +1,4 @@
-"""Deep Residual Learning for Image Recognition, arXiv:1512.03385: the block of ResNet-18 and 34."""
+"""The basic block of ResNet: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.classes import Class

@@ -1,7 +1,4 @@
-"""The bottleneck of ResNet-50, arXiv:1512.03385, with groups as in ResNeXt, arXiv:1611.05431.
-
-A ratio over 1 inverts it: narrow outside, wide inside, the activation after the sum as before.
-"""
+"""The bottleneck of ResNet-50: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Option, Options, Place, options
 from nas.blocks.classes import Class

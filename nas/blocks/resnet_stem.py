@@ -1,4 +1,4 @@
-"""The stem of ResNet, arXiv:1512.03385; the deep one is ResNet-C's, arXiv:1812.01187."""
+"""The stem of ResNet: its options and its cost."""
 
 from nas.blocks import Args, Arguments, Block, Options, Place, options
 from nas.blocks.classes import Class

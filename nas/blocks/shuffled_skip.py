@@ -1,4 +1,4 @@
-"""The skip of ME-NeSt-Ghost, and ShuffleNet's channel shuffle, arXiv:1707.01083, after it."""
+"""The skip of ME-NeSt-Ghost: options and cost."""
 
 from nas.blocks import Option, Options, options
 from nas.blocks.classes import Class, Instance

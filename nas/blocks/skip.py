@@ -1,4 +1,4 @@
-"""The sum of a block's input and its output: MnasNet's skip operations, arXiv:1807.11626."""
+"""A block's skip: its cost."""
 
 from nas.blocks.classes import Class, Instance
 from nas.cost import Held, Tape

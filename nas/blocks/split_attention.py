@@ -1,4 +1,4 @@
-"""ResNeSt: Split-Attention Networks, arXiv:2004.08955."""
+"""Split attention: options and cost."""
 
 from nas.blocks import Options, options
 from nas.blocks.classes import Class, Instance

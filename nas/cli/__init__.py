@@ -78,5 +78,5 @@ app.add_typer(verbs.tokens_of_service, name="token")
 
 def main() -> None:
     """Run the command line."""
-    atexit.register(gc.freeze)  # else the end waits while every imported object is looked at
+    atexit.register(gc.freeze)  # else the collector visits every imported object
     app()

@@ -134,7 +134,7 @@ class _Reader:
         return dict(bound.arguments)
 
     def value(self, node: ast.expr) -> Any:
-        """Return the value of a literal, a class of a block file or of torch.nn, or a tuple."""
+        """Return the value of a literal, a block's class or one of torch.nn, or a tuple."""
         match node:
             case ast.Constant(bool() | int() | float() | str() | None as value):
                 return value

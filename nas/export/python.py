@@ -540,7 +540,7 @@ def _literal(value: Any) -> str:
 
 
 def _own_classes(values: Iterable[Any]) -> Iterator[type]:
-    """Yield the classes of block files among values, and those of their named tuples."""
+    """Yield the classes of blocks among values, and those of their named tuples."""
     for value in values:
         if _is_own(value):
             yield value
@@ -550,7 +550,7 @@ def _own_classes(values: Iterable[Any]) -> Iterator[type]:
 
 
 def _is_own(value: Any) -> bool:
-    """Tell whether a value is a class of a block file."""
+    """Tell whether a value is a class of a block."""
     return isinstance(value, type) and value.__module__.startswith(f"{blocks.__name__}.")
 
 

@@ -25,9 +25,20 @@ def folder() -> Path:
 
 def listed() -> list[dict[str, Any]] | None:
     """Return what `nas space list` shows; None where a file has changed since it was listed."""
+    return _kept().get("shipped")
+
+
+def file_of(member: str) -> str | None:
+    """Return the file that has a fixed architecture, without its ending; None where unlisted."""
+    members: dict[str, str] = _kept().get("members", {})
+    return members.get(member)
+
+
+def _kept() -> dict[str, Any]:
+    """Return the list; an empty one where a file has changed since."""
     path = folder() / FILE
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return kept["shipped"] if kept.get("digest") == digest() else None
+    return kept if kept.get("digest") == digest() else {}
 
 
 def digest() -> str:

@@ -78,7 +78,7 @@ def setting(
     Without a back end that is onnxruntime, if it is installed, else PyTorch. Raises UserError for a
     setting that can't be offered.
     """
-    import torch  # here, as tables of latency are also read by what measures nothing
+    import torch  # here: reading a stored table of latency needs none
 
     check_positive(batch_size=batch_size, threads=threads)
     if device not in DEVICES:

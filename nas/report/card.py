@@ -103,7 +103,7 @@ def code(content: str, language: str = "") -> Iterator[str]:
 def papers(architecture: Architecture) -> dict[str, str]:
     """Return the papers of the modules that a network is built of: arXiv number and idea.
 
-    A block's file names its idea and its paper in the first clause of its docstring.
+    The file of a module names its idea and its paper in the first clause of its docstring.
     """
     found: dict[str, str] = {}
     with torch.device("meta"):

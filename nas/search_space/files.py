@@ -41,8 +41,8 @@ def members() -> dict[str, SearchSpace]:
 
 def _member(name: str) -> SearchSpace | None:
     """Return a fixed architecture; where the list of the shipped files holds, by running one."""
-    listed = {each["name"]: each["file"] for each in shipped.listed() or ()}
-    stems = [listed[name]] if name in listed else _stems()
+    stem = shipped.file_of(name)
+    stems = _stems() if stem is None else [stem]
     return next((own[name] for own in map(_members, stems) if name in own), None)
 
 
@@ -58,27 +58,25 @@ def names() -> list[str]:
 
 def table() -> list[dict[str, Any]]:
     """Return each shipped space and member by name, kind, size, parameters, values of a recipe."""
-    kinds = [("space", name, name, space) for name, space in spaces().items()]
-    kinds += [
-        ("member", stem, name, one) for stem in _stems() for name, one in _members(stem).items()
-    ]
+    kinds = [("space", *item) for item in spaces().items()]
+    kinds += [("member", *item) for item in members().items()]
     return [
         {
             "name": name,
             "kind": kind,
-            "file": stem,
             "size": space.size(),
             "parameters": len(space.parameters()),
             "recipe": sorted(space.recipe),
         }
-        for kind, stem, name, space in kinds
+        for kind, name, space in kinds
     ]
 
 
 def write_listing() -> None:
     """Write the table beside the files, where it is read without running them."""
     rows = ",\n".join(json.dumps(row) for row in table())
-    text = f'{{"digest": "{shipped.digest()}", "shipped": [\n{rows}\n]}}\n'
+    files = json.dumps({name: stem for stem in _stems() for name in _members(stem)})
+    text = f'{{"digest": "{shipped.digest()}", "shipped": [\n{rows}\n],\n"members": {files}}}\n'
     (shipped.folder() / shipped.FILE).write_text(text, encoding="utf-8")
 
 
@@ -94,6 +92,7 @@ def load(source: str | Path) -> SearchSpace:
         return _read_python(path) if path.suffix == ".py" else _read_json(path)
     if source in _stems() and "SPACE" in (exported := _shipped(str(source))):
         return cast(SearchSpace, exported["SPACE"])  # without running the other files
+    shipped.check(str(source))
     if isinstance(source, str) and (found := _member(source)):
         return found
     raise shipped.no_such(str(source), names())

@@ -438,7 +438,7 @@ def _check_block_structure(path: str, spec: BlockSpec, seen: set[tuple[int, int,
     ]
     with within(path, spec.line):
         for place, tried in product(sorted(seen), options):
-            block.arguments(tried, blocks.Place(*place))
+            block.arguments(dict(tried), blocks.Place(*place))
 
 
 def names(values: Iterable[Any]) -> str:

@@ -287,7 +287,9 @@ def optuna_head() -> str:
 
     Importing alembic, which knows too, takes longer than checking a small store.
     """
-    texts = (path.read_text() for path in (history.MIGRATIONS / "versions").glob("*.py"))
+    texts = (
+        path.read_text(encoding="utf-8") for path in (history.MIGRATIONS / "versions").glob("*.py")
+    )
     stated = [each for text in texts for each in _REVISION.findall(text)]
     followed = {name for down, name in stated if down}
     (newest,) = {name for _, name in stated} - followed

@@ -1,4 +1,4 @@
 """The modules of networks, an idea a file: the source that an exported file is made of.
 
-They import torch and each other, nothing else.
+They import torch, the standard library and each other.
 """

@@ -16,11 +16,24 @@ from nas.commands.networks import architecture_of
 
 ROOT = Path(__file__).parent.parent
 KERNELS = ("3.5.7", "5.7.9", "7.9.11", "9.11.13", "11.13.15", "13.15.17", "15.17.19", "17.19.21")
-PAGES: dict[str, tuple[list[str], list[str]]] = {  # metrics and rows of their tables of trainings
-    "kernel-sweep": (["balanced_accuracy", "auroc"], [*(f"k{each}" for each in KERNELS), "own"]),
-    "me-nest-ghost": ([], []),
-    "se-condconv": ([], []),
-}
+RETINA = ["quadratic_kappa", "accuracy", "auroc"]
+PAGES: list[tuple[str, list[str], list[str]]] = [  # metrics and rows of tables of trainings
+    (
+        "kernel-sweep",
+        ["balanced_accuracy", "auroc"],
+        [*(f"k{each}" for each in KERNELS), "own"],
+    ),
+    (
+        "convnext-resnet",
+        ["f1:1", "accuracy", "auroc"],
+        ["scratch_resnet", "scratch_convnext", "transfer_resnet", "transfer_convnext"],
+    ),
+    ("convnext-resnet", ["f1:1", "auroc"], list(systems.ROAD)),
+    ("efficientnet-retina", RETINA, ["plain", "randaugment", "balanced", "both"]),
+    ("efficientnet-retina", RETINA, ["scratch", "transfer", "half", "student"]),
+    ("me-nest-ghost", [], []),
+    ("se-condconv", [], []),
+]
 
 
 def jpeg(level: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -173,12 +186,14 @@ def test_commands_of_a_page_are_run_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert result.stat().st_mtime_ns == written
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_has_the_table_of_its_results(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "metrics", "rows"), PAGES)
+def test_a_page_has_the_table_of_its_results(
+    name: str, metrics: list[str], rows: list[str], tmp_path: Path
+) -> None:
     """The table of a page follows from the results beside it, to the last digit."""
     study = ROOT / "studies" / name
     shutil.copytree(study / "results", tmp_path / "results")
-    assert systems.table(tmp_path, *PAGES[name]) in (study / "README.md").read_text()
+    assert systems.table(tmp_path, metrics, rows) in (study / "README.md").read_text()
 
 
 def test_networks_take_turns(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ later commands start from lie in build/ alone.
 `table` prints these results as a table with Student's 95 % intervals over the seeds, the difference
 of each row from the first with Welch's, and draws FOLDER/results.png, or another picture there.
 What `nas evaluate` found of the rows is a table of each class's precision, recall, F1 and F2.
+Without rows the table is of the times.
 """
 
 import argparse
@@ -333,7 +334,7 @@ def table(
     if evaluated:
         tables.append(_evaluated(evaluated))
     times = folder / "results" / "times.json"
-    if times.exists():
+    if times.exists() and not order:
         timed = json.loads(times.read_text())["networks"]
         ratios = _ratios(timed)
         tables.append(_markdown(TIMED, _time_rows(timed, ratios)))

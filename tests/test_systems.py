@@ -31,6 +31,11 @@ PAGES: list[tuple[str, list[str], list[str]]] = [  # metrics and rows of tables 
     ("convnext-resnet", ["f1:1", "auroc"], list(systems.ROAD)),
     ("efficientnet-retina", RETINA, ["plain", "randaugment", "balanced", "both"]),
     ("efficientnet-retina", RETINA, ["scratch", "transfer", "half", "student"]),
+    (
+        "me-nest-ghost",
+        ["accuracy"],
+        ["efficientnetv2_s", "me_nest_ghost_s", "me_nest_ghost_s_depthwise"],
+    ),
     ("me-nest-ghost", [], []),
     ("se-condconv", [], []),
 ]

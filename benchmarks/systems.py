@@ -75,6 +75,7 @@ ROAD: Mapping[str, Mapping[str, Value]] = {
     "downsampling": {"downsample": "separate"},
     "convnext": {"layer_scale": True},
 }
+KAPPA = "kappa"  # of two classes; the results have its parts
 Result = Mapping[str, Any]
 
 
@@ -386,7 +387,23 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def by_seed(result: Result, metric: str) -> list[float]:
     """Return the validation metric of each training."""
-    return [training["metrics"][metric] for training in result["trainings"]]
+    each = [training["metrics"] for training in result["trainings"]]
+    return [_kappa(own) if metric == KAPPA else own[metric] for own in each]
+
+
+def _kappa(metrics: Mapping[str, float]) -> float:
+    """Return Cohen's kappa of two classes that are not equally frequent.
+
+    Accuracy and balanced accuracy are two equations for the recalls of the two classes, and these
+    give the confusion matrix.
+    """
+    most, accuracy = metrics["majority_rate"], metrics["accuracy"]
+    recall = (accuracy - 2 * (1 - most) * metrics["balanced_accuracy"]) / (2 * most - 1)
+    answered = (
+        most * recall + (1 - most) - (accuracy - most * recall)
+    )  # with the more frequent class
+    by_chance = most * answered + (1 - most) * (1 - answered)
+    return (accuracy - by_chance) / (1 - by_chance)
 
 
 def _mean(values: Sequence[float], digits: int = 3) -> str:
@@ -402,7 +419,9 @@ def _difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
 
 
 def _of_test(result: Result, metric: str) -> str:
-    """Write the mean on test, ± its standard deviation over the seeds."""
+    """Write the mean on test, ± its standard deviation over the seeds, where it was kept."""
+    if metric not in result["test"]:
+        return ""
     spread = result["test_spread"].get(metric, math.nan)
     return f"{result['test'][metric]:.3f} ± {spread:.3f}"
 

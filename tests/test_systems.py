@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score
 
 from benchmarks import systems
 from nas import network
@@ -20,7 +21,7 @@ RETINA = ["quadratic_kappa", "accuracy", "auroc"]
 PAGES: list[tuple[str, list[str], list[str]]] = [  # metrics and rows of tables of trainings
     (
         "kernel-sweep",
-        ["balanced_accuracy", "auroc"],
+        ["balanced_accuracy", "kappa", "auroc"],
         [*(f"k{each}" for each in KERNELS), "own"],
     ),
     (
@@ -216,3 +217,19 @@ def test_networks_take_turns(tmp_path: Path) -> None:
             assert row["macs"] == cost.macs
             assert len(row[systems.MEASURED]) == 2
             assert min(row[systems.MEASURED]) > 0
+
+
+def test_kappa_follows_from_accuracy_and_balanced_accuracy() -> None:
+    """Of two classes it is scikit-learn's, whichever is the more frequent; one answer is 0."""
+    rng = np.random.default_rng(0)
+    for share in (0.2, 0.7):
+        labels = (rng.random(97) < share).astype(int)
+        for answers in (labels ^ (rng.random(97) < 0.3), np.zeros_like(labels)):
+            own = {
+                "accuracy": accuracy_score(labels, answers),
+                "balanced_accuracy": balanced_accuracy_score(labels, answers),
+                "majority_rate": max(labels.mean(), 1 - labels.mean()),
+            }
+            result = {"trainings": [{"metrics": own}]}
+            wanted = pytest.approx(cohen_kappa_score(labels, answers), abs=1e-9)
+            assert systems.by_seed(result, "kappa") == [wanted]

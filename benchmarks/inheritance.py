@@ -1,13 +1,14 @@
 """What inheritance saves: searches of equal time, with and without it, on two data sets.
 
-    python -m benchmarks.inheritance [--data NAME ...] [--seconds 600] [--seeds 5]
+    python -m benchmarks.inheritance [--data NAME ...] [--seconds 600] [--part 1] [--seeds 5]
 
 Each search is given the same time on the same workers, once with trials of the usual length, once
-with trials of half the updates, from random weights and from those of the nearest relative. The
-truth is the same for all: the best trial's network is trained in full from random weights, and
-looks at the test split once. A row is written after each search; the same command goes on with
-those that are missing. The table has means over the seeds with Student's 95 % interval, and of each
-the difference from the usual search with the same seed.
+with trials of half the updates, from random weights and from those of the nearest relative. Where
+time is short, `--part` shortens all trials alike, so that a search has enough of them. The truth is
+the same for all: the best trial's network is trained in full from random weights, and looks at the
+test split once. A row is written after each search; the same command goes on with those that are
+missing. The table has means over the seeds with Student's 95 % interval, and of each the difference
+from the usual search with the same seed.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from typing import Any
 import nas
 from nas.data import load
 from nas.files import write_json
-from nas.study.finalists import interval
+from nas.report.intervals import interval
 from nas.study.preparation import source_from_anywhere
 from nas.training.recipes import compose
 
@@ -53,8 +54,8 @@ def searched(data: str, arm: str, seed: int, given: argparse.Namespace) -> Row:
     with chdir(folder):  # both make their studies here
         found = nas.search(
             given.space, target_flops=given.target_flops, time=given.seconds, inherit=inherits,
-            set=[f"training.epoch_updates={max(1, round(part * updates))}"], no_finalists=True,
-            warm_start=False, study="search", **common,
+            set=[f"training.epoch_updates={max(1, round(part * given.part * updates))}"],
+            no_finalists=True, warm_start=False, study="search", **common,
         )  # fmt: skip
         best = found.best.trial
         network = f"search:{best.number}"
@@ -63,7 +64,7 @@ def searched(data: str, arm: str, seed: int, given: argparse.Namespace) -> Row:
         raise trained.failure
     metric = trained.study.best.metric
     return {
-        "data": data, "arm": arm, "seed": seed, "seconds": given.seconds,
+        "data": data, "arm": arm, "seed": seed, "seconds": given.seconds, "part": given.part,
         "trials": found.counts.complete, "score": best.score,
         "validation": trained.standing.validation[metric], "test": trained.study.best.test[metric],
     }  # fmt: skip
@@ -105,6 +106,7 @@ def main() -> None:
     parser.add_argument("--space", default="mixconv")
     parser.add_argument("--target-flops", default="2M")
     parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--part", type=float, default=1.0, help="of the usual updates of a trial")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=None)
     parser.add_argument("--updates", type=int, help="of an epoch, for a quick try")
@@ -114,11 +116,11 @@ def main() -> None:
     rows: list[Row] = (
         json.loads(given.results.read_text())["rows"] if given.results.exists() else []
     )
-    done = {(row["data"], row["arm"], row["seed"], row["seconds"]) for row in rows}
+    done = {(row["data"], row["arm"], row["seed"], row["seconds"], row["part"]) for row in rows}
     for seed in range(given.seeds):
         for data in given.data:
             for arm in ARMS:
-                if (data, arm, seed, given.seconds) in done:
+                if (data, arm, seed, given.seconds, given.part) in done:
                     continue
                 rows.append(searched(data, arm, seed, given))
                 write_json(given.results, {"rows": rows})

@@ -48,10 +48,9 @@ from nas.files import write_json
 from nas.quantities import count, short
 from nas.report.chart import Chart, Series, axis, names
 from nas.report.chart_files import save_together
-from nas.report.comparison import welch
 from nas.report.figures import LINE, standing, standing_legend
+from nas.report.intervals import interval, welch
 from nas.search_space import Compound, SearchSpace
-from nas.study.finalists import interval
 from nas.training.images import channels_last
 
 ROOT = Path(__file__).parent.parent

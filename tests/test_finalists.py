@@ -222,6 +222,24 @@ def test_what_a_cheaper_winner_gave_up_is_said() -> None:
     assert Ranking([dear, cheap], objective(10_000)).sentence() is None
 
 
+def test_finalists_that_are_not_told_apart_are_named() -> None:
+    """Those whose Welch interval of the difference from the winner has 0, and the cheapest."""
+    winner, near = standing(1, [0.90, 0.92, 0.91], macs=9_700), standing(2, [0.90, 0.91, 0.92])
+    far = standing(3, [0.80, 0.81, 0.82], macs=100)
+    field = Ranking([winner, near, far], objective(10_000))
+    assert field.alike == [near]
+    assert field.doubt() == (
+        "3 seeds do not tell trial 2 from the winner; the cheapest of them, trial 2, has 100 FLOPs"
+    )
+    assert [*field.lines()][-1] == field.doubt()
+    dearer = standing(2, [0.90, 0.91, 0.92], macs=9_900)
+    said = Ranking([winner, far, dearer], objective(10_000)).doubt()
+    assert said == "3 seeds do not tell trial 2 from the winner, the cheapest of them"
+    assert Ranking([winner, far], objective(10_000)).doubt() is None
+    single = Ranking([standing(1, [0.9]), standing(2, [0.9])], objective(10_000))
+    assert (single.alike, single.doubt()) == ([], None)
+
+
 def test_the_knee_stands_beside_the_winner(capsys: pytest.CaptureFixture[str]) -> None:
     """Of three finalists the one above the line between the others; any may be picked."""
     cheap, dear = standing(1, [0.80], macs=100), standing(3, [0.95], macs=10_000)

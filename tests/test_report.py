@@ -30,9 +30,9 @@ from nas.commands.report import compare, plot, report_study
 from nas.commands.search import search
 from nas.errors import StoreError, UserError
 from nas.report import chart, chart_files, figures
-from nas.report.comparison import welch
 from nas.report.effects import effects
 from nas.report.facts import Overview, Scored
+from nas.report.intervals import welch
 from nas.report.markup import Markup, data, element
 from nas.report.page import report_page
 from nas.store import queries

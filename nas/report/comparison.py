@@ -1,7 +1,5 @@
 """Studies side by side: their winners, the differences of these, and figures on the same axes."""
 
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,11 +8,11 @@ from nas.quantities import short
 from nas.report import figures
 from nas.report.chart import Chart
 from nas.report.facts import Finalist, Overview, TrialEnd
+from nas.report.intervals import welch
 from nas.report.markup import Markup, element
 from nas.report.page import figures_of, page, table
 from nas.report.tradeoff import words
 
-LEVEL = 0.95
 COLUMNS = (
     "study", "#trial", "#seeds", "#{metric}", "95 % interval", "#score", "#FLOPs", "#params",
     "#difference", "95 % interval of it",
@@ -64,26 +62,6 @@ def _remark(each: Overview, first: Overview) -> str:
     if each.trade_off.cost != first.trade_off.cost:
         faults.append(f"its cost is {each.trade_off.cost}, not {first.trade_off.cost}")
     return "; ".join(faults) and f"{'; '.join(faults)}: the difference says little"
-
-
-def welch(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95 % interval of the difference of two means; None of a single value.
-
-    Source: Welch, "The generalization of 'Student's' problem", Biometrika 34 (1947).
-    """
-    from scipy.special import stdtrit
-
-    if min(len(ours), len(theirs)) < 2:
-        return None
-    parts = [statistics.variance(values) / len(values) for values in (ours, theirs)]
-    difference, squared = statistics.fmean(ours) - statistics.fmean(theirs), sum(parts)
-    if not squared:
-        return difference, difference
-    degrees = squared**2 / sum(
-        part**2 / (len(values) - 1) for part, values in zip(parts, (ours, theirs), strict=True)
-    )
-    half = math.sqrt(squared) * float(stdtrit(degrees, (1 + LEVEL) / 2))
-    return difference - half, difference + half
 
 
 def rows(shown: Sequence[Difference]) -> list[list[str]]:

@@ -5,15 +5,15 @@ right answers.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
+from nas.report.intervals import LEVEL
+
 Counts = npt.NDArray[np.intp]
 JUDGED = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")  # metrics with a score of no skill
-CONFIDENCE = 0.95
 
 
 def standard_error(metric: str, gain: float, images: Counts) -> float:
@@ -56,9 +56,4 @@ def best_of(networks: int) -> float:
 
     Source: Šidák's correction for several comparisons (1967).
     """
-    return float(ndtri(CONFIDENCE ** (1 / max(1, networks))))
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean of at least two values, and its standard error."""
-    return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values)))
+    return float(ndtri(LEVEL ** (1 / max(1, networks))))

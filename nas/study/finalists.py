@@ -16,7 +16,6 @@ from itertools import zip_longest
 from typing import Any
 
 import sqlalchemy as sa
-from scipy.special import stdtrit
 
 from nas import pareto, quantities
 from nas.architecture import CandidateKey
@@ -24,13 +23,13 @@ from nas.config import Config, Finals
 from nas.errors import NotStored, StoreError, UserError, unknown
 from nas.objective import Objective
 from nas.report import tables, tradeoff
+from nas.report.intervals import interval, mean_and_error, welch
 from nas.samplers._space import SpaceOracle
 from nas.samplers.nas import expectations
 from nas.store import queries
 from nas.store.queries import TrialInfo
 from nas.store.store import Store
 from nas.store.trials import Trials
-from nas.study.chance import CONFIDENCE, mean_and_error
 from nas.study.options import FINAL_SEEDS, FINALISTS, SUFFIX, SearchOptions
 from nas.training.metrics import gain
 from nas.training.recipe import Recipe
@@ -68,7 +67,12 @@ class Standing:
     @property
     def score(self) -> float:
         """The mean of the objective over the seeds."""
-        return statistics.fmean(t.score or 0.0 for t in self.trainings)
+        return statistics.fmean(self.scores)
+
+    @property
+    def scores(self) -> list[float]:
+        """The objective on validation after each training."""
+        return [training.score or 0.0 for training in self.trainings]
 
     @property
     def error(self) -> float | None:
@@ -83,7 +87,7 @@ class Standing:
     @property
     def score_interval(self) -> tuple[float, float] | None:
         """Student's 95 % interval of the score over seeds; None for a single seed."""
-        return interval([t.score or 0.0 for t in self.trainings])
+        return interval(self.scores)
 
     @property
     def validation(self) -> dict[str, float]:
@@ -150,6 +154,15 @@ class Ranking:
         return self.standings[pareto.knee(points)]
 
     @property
+    def alike(self) -> list[Standing]:
+        """The finalists whose mean score is not told apart from the winner's, by Welch's interval.
+
+        None where they have a single seed, which says nothing of chance.
+        """
+        ends = ((each, welch(self.winner.scores, each.scores)) for each in self.finalists[1:])
+        return [each for each, end in ends if end is not None and end[0] <= 0]
+
+    @property
     def finalists(self) -> Sequence[Standing]:
         """The finalists; none where the search had none."""
         return self.standings if self.is_final else ()
@@ -161,11 +174,10 @@ class Ranking:
         return {"accurate": self.accurate, "knee": self.knee}.get(pick or "", self.winner)
 
     def lines(self) -> tables.Lines:
-        """Show the finalists, and say what a winner that is not the most accurate gave up."""
+        """Show the finalists; say what the winner gave up, and what may be as good as it is."""
         if (table := self.table()) is not None:
             yield table
-        if (sentence := self.sentence()) is not None:
-            yield sentence
+        yield from filter(None, (self.sentence(), self.doubt()))
 
     def standing_of(self, standing: Standing) -> str:
         """Say what a network is best at: winner, most accurate, knee; empty for another."""
@@ -208,6 +220,18 @@ class Ranking:
             f"trial {accurate.trial.number}, the most accurate, at {dearer}"
         )
 
+    def doubt(self) -> str | None:
+        """Name those that are not told apart from the winner and the cheapest; None without any."""
+        if not (alike := self.alike):
+            return None
+        trials = " and ".join(f"trial {each.trial.number}" for each in alike)
+        said = f"{len(self.winner.trainings)} seeds do not tell {trials} from the winner"
+        cheapest = min((self.winner, *alike), key=lambda each: self._amount(each.trial)).trial
+        if cheapest is self.winner.trial:
+            return f"{said}, the cheapest of them"
+        cost = self._written(self._amount(cheapest))
+        return f"{said}; the cheapest of them, trial {cheapest.number}, has {cost}"
+
     def _amount(self, trial: TrialInfo) -> float:
         timed = self.objective.target_latency_ms is not None
         return (trial.latency_ms or 0.0) if timed else trial.cost.macs
@@ -217,15 +241,6 @@ class Ranking:
         if self.objective.target_latency_ms is not None:
             return self.objective.write(amount)
         return f"{quantities.short(amount)} FLOPs"
-
-
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return Student's 95 % interval of the mean of values; None of a single one."""
-    if len(values) < 2:
-        return None
-    mean, error = mean_and_error(values)
-    half = error * float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-    return mean - half, mean + half
 
 
 def spreads(rows: Sequence[Mapping[str, float | None]]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from nas.data.duplicates import Tally, duplicates
 from nas.data.mirrors import mirrored
 from nas.data.sameness import sameness
 from nas.quantities import short
+from nas.report.intervals import mean_and_error
 from nas.report.tradeoff import words
 from nas.search_space.parameters import Assignment, Parameter
 from nas.store.queries import TrialInfo
@@ -234,7 +235,7 @@ def _at_edge(
             scores[float(chosen)].append(trial.score)
     if min(map(len, scores.values())) < FEWEST_TRIALS:
         return None
-    (here, error), (there, other) = map(chance.mean_and_error, scores.values())
+    (here, error), (there, other) = map(mean_and_error, scores.values())
     freedom = sum(map(len, scores.values())) - 2
     if here - there <= stdtrit(freedom, 1 - SIGNIFICANCE / tries) * math.hypot(error, other):
         return None

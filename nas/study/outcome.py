@@ -57,11 +57,12 @@ class Outcome:
         }
 
     def beside(self) -> dict[str, Any]:
-        """Return plain data on other networks: finalists, most accurate, knee, front."""
+        """Return plain data on others: finalists, most accurate, knee, those alike, front."""
         result: dict[str, Any] = {
             "finalists": [standing.to_json() for standing in self.ranking.finalists],
             "accurate": self.ranking.accurate.result(),
             "knee": self.ranking.knee.result(),
+            "alike": [standing.trial.number for standing in self.ranking.alike],
         }
         if self.front:
             result["front"] = [trial.summary() for trial in self.front.trials]

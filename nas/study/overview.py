@@ -119,6 +119,9 @@ def _answer(ended: Ended, config: Config, tested: Tested | None) -> Iterator[Sta
         value = _with_interval(accurate.mean, accurate.interval)
         about, trial_of = "Most accurate within the limits", f"trial {accurate.trial.number}"
         yield Statement(about, f"{trial_of}: {value}", sentence)
+    if (doubt := ranking.doubt()) is not None:
+        trials = ", ".join(str(each.trial.number) for each in ranking.alike)
+        yield Statement("Not told apart from the winner", f"trials: {trials}", doubt)
 
 
 def _with_interval(value: float, interval: tuple[float, float] | None) -> str:

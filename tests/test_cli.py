@@ -371,6 +371,7 @@ JSON_KEYS: dict[str, set[str]] = {
     "cost mixnet_s_k9.11.13 --resolution 64 --classes 2 --in-channels 1": {"macs", "params"},
     "space list": {"name", "kind", "size", "parameters"},
     "space show mixnet_s --target-flops 239M": {"size", "macs", "params", "near_target"},
+    "space show mixconv --data digits": {"fitted", "networks"},
     "space sample mixconv --n 2 --seed 0": {"stages", "resolution", "classes"},
     "space validate mixnet_s": {"name", "stages"},
     "space diagram mixnet_s": {"files"},

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from nas.architecture import Architecture, Row
 from nas.blocks import Place
 from nas.blocks.modules.mixconv import MixConv2d
 from nas.search_space import SearchSpace, block, choice, stage
-from nas.search_space.preflight import Subject, survey
+from nas.search_space.preflight import Subject, different_networks, survey
 
 SMALL = 16  # pixels: the last maps of every shipped space have one pixel or a few
 
@@ -146,3 +147,19 @@ def test_assignments_that_fall_together_are_one_network() -> None:
     assert len({space.fitting().decode(each).id for each in values}) == 1
     assert survey(Subject(space, 3, 10)).fitted == 0
     assert survey(Subject(space.fitting(), 3, 10)).fitted == pytest.approx(0.8, abs=0.05)
+
+
+def test_different_networks_are_counted() -> None:
+    """As many as a whole space has ids, where the draws are of all its assignments' kinds."""
+    rows = [
+        stage(block("mbconv", kernels=choice("3", "5", "7", "9", "3.5.7.9.11")), width=16),
+        stage(block("mbconv", kernels=choice("3", "5")), width=choice(16, 24), stride=2),
+    ]
+    space = SearchSpace(name="tiny", resolution=4, stages=rows)
+    for each in (space, space.fitting()):
+        subject = Subject(each, 3, 10)
+        names = [parameter.name for parameter in each.parameters()]
+        every = product(*(parameter.choices for parameter in each.parameters()))
+        ids = {subject.decode(dict(zip(names, values, strict=True))).id for values in every}
+        assert different_networks(subject) == pytest.approx(len(ids), rel=0.15)
+    assert len(ids) < space.size() == 20

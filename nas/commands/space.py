@@ -40,16 +40,18 @@ def spaces() -> Several[dict[str, Any]]:
 
 
 class Surveyed(NamedTuple):
-    """A search space and its pre-flight."""
+    """A search space and its pre-flight; how many `networks` it has, where kernels are cut."""
 
     space: "SearchSpace"
     flight: "Preflight"
+    networks: int | None = None
     device: "DeviceSheet | None" = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the pre-flight as plain data, with the device whose limits were asked for."""
+        networks = {} if self.networks is None else {"networks": self.networks}
         device = {} if self.device is None else {"device": self.device.to_json()}
-        return self.flight.to_json() | device
+        return self.flight.to_json() | networks | device
 
     def lines(self) -> Lines:
         """Say what the parameters are, how large the space is, and what its networks cost."""
@@ -66,8 +68,8 @@ class Surveyed(NamedTuple):
         if flight.near_target is not None:
             yield f"{flight.near_target:.1%} within 10 % of the target"
         yield f"{flight.within_limits:.1%} within the limits"
-        if flight.fitted:
-            yield flight.fitted_line
+        if self.networks is not None:
+            yield f"{flight.fitted_line}; about {self.networks:.1g} different networks are left"
         if self.device is not None:
             yield f"  of {self.device.name}, {self.device.core} ({self.device.source}), as int8:"
         for name, share in flight.within.items():
@@ -87,6 +89,9 @@ def space_preflight(
         str | float | None, Help("Of activations in float32, such as 1.5MB.")
     ] = None,
     target_device: Annotated[str | None, Help("Keep a device's limits, such as stm32f746.")] = None,
+    data: Annotated[
+        str | None, Help("A data set: the space as a search of its images has it.")
+    ] = None,
     **images: Unpack[Images],
 ) -> Surveyed:
     """Show a space: its parameters, size, cost range, what is near a target, fits on a device."""
@@ -102,8 +107,8 @@ def space_preflight(
     }
     limits = options.read(given).limited().limits
     target = None if target_flops is None else quantities.count(target_flops, "--target-flops")
-    subject = subject_of(name, **images)
-    from nas.search_space.preflight import survey
+    subject = subject_of(name, data, **images)
+    from nas.search_space.preflight import different_networks, survey
 
     flight = survey(
         subject,
@@ -111,7 +116,8 @@ def space_preflight(
         limits=limits,
     )
     device = None if target_device is None else devices.get(target_device)
-    return Surveyed(subject.space, flight, device)
+    networks = different_networks(subject) if flight.fitted else None
+    return Surveyed(subject.space, flight, networks, device)
 
 
 class Sample(NamedTuple):

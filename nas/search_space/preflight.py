@@ -4,6 +4,7 @@ Everything here is bounded: a fixed number of samples, and descents of a fixed n
 """
 
 import random
+import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -20,6 +21,7 @@ SAMPLES = 1000
 NEAR = 0.1  # a cost is near the target within 10 %
 MAX_STEPS = 200
 OPENING_DRAWS = 16
+COUNTED = 20  # draws whose equals are counted; each takes a hundred decodings
 Number = TypeVar("Number", int, float)
 
 
@@ -154,6 +156,25 @@ def survey(
         example_notation=notation(example),
         example_macs=network.cost(example).macs,
     )
+
+
+def different_networks(subject: Subject, *, seed: int = 0) -> int:
+    """Estimate how many different networks the assignments give.
+
+    That number is the sum, over all assignments, of one over how many give the same network. For
+    each of a few draws these are counted parameter by parameter: the product of the numbers of
+    values that leave the network as it is.
+    """
+    space, rng, shares = subject.space, random.Random(seed), []
+    for _ in range(COUNTED):
+        values = space.draw(rng)
+        architecture, equals = subject.decode(values), 1
+        for parameter in space.parameters():
+            if parameter.name in values:
+                others = (space.complete({**values, parameter.name: v}) for v in parameter.choices)
+                equals *= sum(subject.decode(other) == architecture for other in others)
+        shares.append(1 / equals)
+    return round(space.size() * statistics.fmean(shares))
 
 
 def draw_near(subject: Subject, objective: Objective, rng: random.Random) -> dict[str, Value]:

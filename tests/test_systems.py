@@ -38,6 +38,11 @@ PAGES: list[tuple[str, list[str], list[str]]] = [  # metrics and rows of tables 
         ["efficientnetv2_s", "me_nest_ghost_s", "me_nest_ghost_s_depthwise"],
     ),
     ("me-nest-ghost", [], []),
+    (
+        "se-condconv",
+        ["accuracy"],
+        ["standard", "se", "cond_per_conv", "cond_per_block"],
+    ),
     ("se-condconv", [], []),
 ]
 

@@ -125,7 +125,8 @@ def main() -> None:
                 rows.append(searched(data, arm, seed, given))
                 write_json(given.results, {"rows": rows})
                 print(json.dumps(rows[-1]), flush=True)
-    print(table(rows))
+    same = (given.seconds, given.part)
+    print(table([row for row in rows if (row["seconds"], row["part"]) == same]))
 
 
 if __name__ == "__main__":

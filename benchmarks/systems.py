@@ -74,7 +74,7 @@ ROAD: Mapping[str, Mapping[str, Value]] = {
     "downsampling": {"downsample": "separate"},
     "convnext": {"layer_scale": True},
 }
-KAPPA = "kappa"  # of two classes; the results have its parts
+KAPPA = "kappa"  # of two classes it follows from accuracy and balanced accuracy
 Result = Mapping[str, Any]
 
 
@@ -309,17 +309,20 @@ def table(
         name: json.loads((folder / "results" / f"{name}.json").read_text()) for name in order
     }
     first: Result = next(iter(results.values()), {})
+    tested = [metric for metric in metrics if metric in first.get("test", {})]
     head = ["network", "macs", "parameters"]
     for metric in metrics:
         words = metric.replace("_", " ")
-        head += [f"{words}, validation", "difference from the first", f"{words}, test"]
+        head += [f"{words}, validation", "difference from the first"]
+        head += [f"{words}, test"] if metric in tested else []
     rows = []
     for name, result in results.items():
         cells = [name, short(result["macs"]), short(result["params"])]
         for metric in metrics:
             values = by_seed(result, metric)
             difference = "" if result is first else _difference(values, by_seed(first, metric))
-            cells += [_mean(values), difference, _of_test(result, metric)]
+            cells += [_mean(values), difference]
+            cells += [_of_test(result, metric)] if metric in tested else []
         rows.append(cells)
     tables = [_markdown(head, rows)] if rows else []
     charts = [
@@ -385,9 +388,9 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def by_seed(result: Result, metric: str) -> list[float]:
-    """Return the validation metric of each training."""
+    """Return the validation metric of each training; kappa, where it was not kept, of its parts."""
     each = [training["metrics"] for training in result["trainings"]]
-    return [_kappa(own) if metric == KAPPA else own[metric] for own in each]
+    return [_kappa(own) if metric not in own and metric == KAPPA else own[metric] for own in each]
 
 
 def _kappa(metrics: Mapping[str, float]) -> float:
@@ -398,9 +401,7 @@ def _kappa(metrics: Mapping[str, float]) -> float:
     """
     most, accuracy = metrics["majority_rate"], metrics["accuracy"]
     recall = (accuracy - 2 * (1 - most) * metrics["balanced_accuracy"]) / (2 * most - 1)
-    answered = (
-        most * recall + (1 - most) - (accuracy - most * recall)
-    )  # with the more frequent class
+    answered = 1 - most - accuracy + 2 * most * recall  # the share with the more frequent class
     by_chance = most * answered + (1 - most) * (1 - answered)
     return (accuracy - by_chance) / (1 - by_chance)
 
@@ -418,9 +419,7 @@ def _difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
 
 
 def _of_test(result: Result, metric: str) -> str:
-    """Write the mean on test, ± its standard deviation over the seeds, where it was kept."""
-    if metric not in result["test"]:
-        return ""
+    """Write the mean on test, ± its standard deviation over the seeds."""
     spread = result["test_spread"].get(metric, math.nan)
     return f"{result['test'][metric]:.3f} ± {spread:.3f}"
 

@@ -111,6 +111,10 @@ def test_the_result_shows_means_and_intervals(
     assert found["accurate"]["value"] == max(each["mean"] for each in finalists)
     assert found["knee"].keys() == found["accurate"].keys()
     assert found["knee"]["trial"] in {each["trial"] for each in finalists}
+    assert {*found["alike"], found["best"]["trial"]} <= {each["trial"] for each in finalists}
+    assert found["best"]["trial"] not in found["alike"]
+    page = (folder / "studies/tiny/report.html").read_text()
+    assert ("Not told apart from the winner" in page) is bool(found["alike"])
     written = json.loads((folder / "studies/tiny/result.json").read_text())
     assert written["finalists"] == finalists
 

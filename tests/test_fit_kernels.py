@@ -13,7 +13,7 @@ from nas import blocks, network, search_space
 from nas.architecture import Architecture, Row
 from nas.blocks import Place
 from nas.blocks.modules.mixconv import MixConv2d
-from nas.search_space import SearchSpace, block, choice, stage
+from nas.search_space import SearchSpace, block, choice, per_layer, stage
 from nas.search_space.preflight import Subject, different_networks, survey
 
 SMALL = 16  # pixels: the last maps of every shipped space have one pixel or a few
@@ -163,3 +163,13 @@ def test_different_networks_are_counted() -> None:
         ids = {subject.decode(dict(zip(names, values, strict=True))).id for values in every}
         assert different_networks(subject) == pytest.approx(len(ids), rel=0.15)
     assert len(ids) < space.size() == 20
+
+
+def test_different_networks_are_counted_where_choices_depend_on_others() -> None:
+    """On one pixel all kernels are one: of 4 + 4^3 assignments the two depths are left."""
+    kernels = per_layer(choice("3", "5", "7", "9"))
+    layers = stage(block("mbconv", kernels=kernels), width=16, depth=choice(1, 3))
+    space = SearchSpace(name="layers", resolution=1, stages=[layers])
+    assert space.size() == 68
+    assert different_networks(Subject(space, 3, 10)) == pytest.approx(68, rel=0.5)
+    assert different_networks(Subject(space.fitting(), 3, 10)) == 2

@@ -40,7 +40,7 @@ def spaces() -> Several[dict[str, Any]]:
 
 
 class Surveyed(NamedTuple):
-    """A search space and its pre-flight; how many `networks` it has, where kernels are cut."""
+    """A search space and its pre-flight; how many `networks` it has, where that was counted."""
 
     space: "SearchSpace"
     flight: "Preflight"
@@ -68,8 +68,11 @@ class Surveyed(NamedTuple):
         if flight.near_target is not None:
             yield f"{flight.near_target:.1%} within 10 % of the target"
         yield f"{flight.within_limits:.1%} within the limits"
-        if self.networks is not None:
-            yield f"{flight.fitted_line}; about {self.networks:.1g} different networks are left"
+        if flight.fitted:
+            left = (
+                "" if self.networks is None else f"; roughly {self.networks:.1g} networks are left"
+            )
+            yield flight.fitted_line + left
         if self.device is not None:
             yield f"  of {self.device.name}, {self.device.core} ({self.device.source}), as int8:"
         for name, share in flight.within.items():
@@ -116,7 +119,7 @@ def space_preflight(
         limits=limits,
     )
     device = None if target_device is None else devices.get(target_device)
-    networks = different_networks(subject) if flight.fitted else None
+    networks = different_networks(subject) if data is not None and flight.fitted else None
     return Surveyed(subject.space, flight, networks, device)
 
 

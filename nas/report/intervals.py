@@ -30,15 +30,13 @@ def welch(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]
     """
     if min(len(ours), len(theirs)) < 2:
         return None
-    parts = [statistics.variance(values) / len(values) for values in (ours, theirs)]
-    difference, squared = statistics.fmean(ours) - statistics.fmean(theirs), sum(parts)
+    (here, error), (there, other) = mean_and_error(ours), mean_and_error(theirs)
+    squared = error**2 + other**2
     if not squared:
-        return difference, difference
-    degrees = squared**2 / sum(
-        part**2 / (len(values) - 1) for part, values in zip(parts, (ours, theirs), strict=True)
-    )
-    half = math.sqrt(squared) * _times(degrees)
-    return difference - half, difference + half
+        return here - there, here - there
+    parts = error**4 / (len(ours) - 1) + other**4 / (len(theirs) - 1)
+    half = math.sqrt(squared) * _times(squared**2 / parts)
+    return here - there - half, here - there + half
 
 
 def _times(degrees: float) -> float:

@@ -21,7 +21,7 @@ SAMPLES = 1000
 NEAR = 0.1  # a cost is near the target within 10 %
 MAX_STEPS = 200
 OPENING_DRAWS = 16
-COUNTED = 20  # draws whose equals are counted; each takes a hundred decodings
+COUNTED = 20  # draws whose equals are counted; each takes as many decodings as there are choices
 Number = TypeVar("Number", int, float)
 
 
@@ -163,18 +163,19 @@ def different_networks(subject: Subject, *, seed: int = 0) -> int:
 
     That number is the sum, over all assignments, of one over how many give the same network. For
     each of a few draws these are counted parameter by parameter: the product of the numbers of
-    values that leave the network as it is.
+    values that leave the network as it is. A draw counts by one over its probability.
     """
-    space, rng, shares = subject.space, random.Random(seed), []
+    space, rng, parts = subject.space, random.Random(seed), []
     for _ in range(COUNTED):
         values = space.draw(rng)
-        architecture, equals = subject.decode(values), 1
+        architecture, ways, equals = subject.decode(values), 1, 1
         for parameter in space.parameters():
             if parameter.name in values:
                 others = (space.complete({**values, parameter.name: v}) for v in parameter.choices)
+                ways *= len(parameter.choices)
                 equals *= sum(subject.decode(other) == architecture for other in others)
-        shares.append(1 / equals)
-    return round(space.size() * statistics.fmean(shares))
+        parts.append(ways / equals)
+    return round(statistics.fmean(parts))
 
 
 def draw_near(subject: Subject, objective: Objective, rng: random.Random) -> dict[str, Value]:

@@ -157,7 +157,7 @@ class Ranking:
     def alike(self) -> list[Standing]:
         """The finalists whose mean score is not told apart from the winner's, by Welch's interval.
 
-        None where they have a single seed, which says nothing of chance.
+        Empty where they have a single seed, which says nothing of chance.
         """
         ends = ((each, welch(self.winner.scores, each.scores)) for each in self.finalists[1:])
         return [each for each, end in ends if end is not None and end[0] <= 0]
@@ -221,10 +221,11 @@ class Ranking:
         )
 
     def doubt(self) -> str | None:
-        """Name those that are not told apart from the winner and the cheapest; None without any."""
+        """Name the finalists that are not told apart from the winner, and the cheapest of all."""
         if not (alike := self.alike):
             return None
-        trials = " and ".join(f"trial {each.trial.number}" for each in alike)
+        *others, last = (f"trial {each.trial.number}" for each in alike)
+        trials = f"{', '.join(others)} and {last}" if others else last
         said = f"{len(self.winner.trainings)} seeds do not tell {trials} from the winner"
         cheapest = min((self.winner, *alike), key=lambda each: self._amount(each.trial)).trial
         if cheapest is self.winner.trial:

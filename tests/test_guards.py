@@ -103,6 +103,19 @@ def test_one_class() -> None:
     assert "all 400 validation images in 1 of its 3 trainings" in found["one_class"]
 
 
+def test_one_class_of_a_network_that_ranks() -> None:
+    """Where its AUROC is above chance, batch norm that is not refitted is named."""
+    texts = []
+    for auroc, images in ((0.5, 0), (0.8, 0), (0.8, 512)):
+        config = replace(CONFIG, recipe=replace(CONFIG.recipe, batch_norm_images=images))
+        ranking = finalists([trial(0, 0.9, auroc, classes=1)])
+        of = evidence(data(), config=config, ranking=ranking)
+        texts.append(guards(of)["one_class"])
+    assert ["it has learnt nothing" in text for text in texts] == [True, False, False]
+    assert ["AUROC of 0.800 is above chance" in text for text in texts] == [False, True, True]
+    assert ["batch_norm_images=512" in text for text in texts] == [False, True, False]
+
+
 def test_twelve_validation_images_are_too_few() -> None:
     """They are too few before a network is there, and too few to rank the best ones."""
     early = guards(Evidence(config=CONFIG, data=data(12)))

@@ -32,6 +32,7 @@ PAGES: list[tuple[str, list[str], list[str]]] = [  # metrics and rows of tables 
     ("convnext-resnet", ["f1:1", "auroc"], list(systems.ROAD)),
     ("efficientnet-retina", RETINA, ["plain", "randaugment", "balanced", "both"]),
     ("efficientnet-retina", RETINA, ["scratch", "transfer", "half", "student"]),
+    ("efficientnet-retina", RETINA, ["half_refitted", "student_refitted"]),
     (
         "me-nest-ghost",
         ["accuracy"],

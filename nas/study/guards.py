@@ -113,10 +113,29 @@ def _one_class(evidence: Evidence) -> Finding:
     if not blind:
         return None
     which = "" if len(trainings) == 1 else f" in {blind} of its {len(trainings)} trainings"
+    told = f"the winner gives the same answer for all {evidence.scored_on}{which}"
+    auroc = evidence.winner.validation.get("auroc", 0.0) if evidence.winner else 0.0
+    if len(evidence.images) > 1 and auroc > _by_luck("auroc", evidence):
+        refit = (
+            "give batch norm the statistics of its last weights (--set "
+            "regularisation.batch_norm_images=512), or "
+        )
+        return blind, (
+            f"{told}, though its AUROC of {auroc:.3f} is above chance: it ranks them. To make it "
+            f"answer, {'' if evidence.config.recipe.batch_norm_images else refit}weigh the classes "
+            "(--set loss.class_weights)."
+        )
     return blind, (
-        f"the winner gives the same answer for all {evidence.scored_on}{which}"
-        ": it has learnt nothing. Train longer, or weigh the classes (--set loss.class_weights)."
+        f"{told}: it has learnt nothing. Train longer, or weigh the classes "
+        "(--set loss.class_weights)."
     )
+
+
+def _by_luck(name: str, evidence: Evidence) -> float:
+    """Return what the best of all networks reaches by luck in a metric, 19 in 20."""
+    none = chance.no_skill(name, evidence.images)
+    error = chance.standard_error(name, none, evidence.images)
+    return none + chance.best_of(len(evidence.networks)) * error
 
 
 def _majority(evidence: Evidence) -> Finding:
@@ -124,16 +143,11 @@ def _majority(evidence: Evidence) -> Finding:
         return None
     images, values = evidence.images, evidence.winner.validation
     has_chance = evidence.metric in chance.JUDGED and evidence.data.task == "classes"
-    judged = [evidence.metric if has_chance else "auroc", "auroc"]
-    tries = len(evidence.networks)
-    limits = {}
-    for name in judged:
-        none = chance.no_skill(name, images)
-        limits[name] = none + chance.best_of(tries) * chance.standard_error(name, none, images)
-    name = judged[0]
-    if values.get(name, math.inf) > limits[name]:
+    name = evidence.metric if has_chance else "auroc"
+    tries, limit = len(evidence.networks), _by_luck(name, evidence)
+    if values.get(name, math.inf) > limit:
         return None
-    ranks = name != "auroc" and values.get("auroc", 0.0) > limits["auroc"]
+    ranks = name != "auroc" and values.get("auroc", 0.0) > _by_luck("auroc", evidence)
     advice = (
         f" Its AUROC of {values['auroc']:.3f} is above chance: it ranks images, but its answers are"
         " no better than one answer for all; --metric auroc or balanced_accuracy asks for more."
@@ -143,7 +157,7 @@ def _majority(evidence: Evidence) -> Finding:
     return int(images.sum()), (
         f"the winner's {words(name)} of {values[name]:.3f} on {evidence.scored_on} is "
         f"within chance of {chance.no_skill(name, images):.3f}, which always giving the most "
-        f"frequent class has: by luck the best of {tries} networks reaches {limits[name]:.3f}."
+        f"frequent class has: by luck the best of {tries} networks reaches {limit:.3f}."
         f"{advice}"
     )
 

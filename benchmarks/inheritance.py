@@ -33,7 +33,7 @@ ARMS: dict[str, tuple[bool, float]] = {  # whether it inherits, and the part of 
     "inherited": (True, 1.0),
     "inherited, half as long": (True, 0.5),
 }
-DATA = ["digits", "../shared/data/cifar10_jpeg"]
+DATA = ["digits", "../shared/data/retinamnist/retinamnist.npz"]
 USUAL = "random weights"
 NUMBERS = ("trials", "score", "validation", "test")
 Row = dict[str, Any]
@@ -77,10 +77,11 @@ def table(rows: Sequence[Row]) -> str:
         "difference |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for data in dict.fromkeys(row["data"] for row in rows):
-        usual = {row["seed"]: row for row in rows if (row["data"], row["arm"]) == (data, USUAL)}
+    for setting in dict.fromkeys(map(_setting, rows)):
+        alike = [row for row in rows if _setting(row) == setting]
+        usual = {row["seed"]: row for row in alike if row["arm"] == USUAL}
         for arm in ARMS:
-            mine = [row for row in rows if (row["data"], row["arm"]) == (data, arm)]
+            mine = [row for row in alike if row["arm"] == arm]
             if not mine:
                 continue
             means = [_words([row[name] for row in mine]) for name in NUMBERS]
@@ -88,9 +89,14 @@ def table(rows: Sequence[Row]) -> str:
                 row["test"] - usual[row["seed"]]["test"] for row in mine if row["seed"] in usual
             ]
             difference = "" if arm == USUAL or not pairs else _words(pairs)
-            cells = [data, arm, str(len(mine)), *means, difference]
+            cells = [setting, arm, str(len(mine)), *means, difference]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _setting(row: Row) -> str:
+    part = "" if row["part"] == 1 else f", {row['part']:g} of the updates"
+    return f"{Path(row['data']).stem}, {row['seconds']:g} s{part}"
 
 
 def _words(values: Sequence[float]) -> str:
@@ -125,8 +131,7 @@ def main() -> None:
                 rows.append(searched(data, arm, seed, given))
                 write_json(given.results, {"rows": rows})
                 print(json.dumps(rows[-1]), flush=True)
-    same = (given.seconds, given.part)
-    print(table([row for row in rows if (row["seconds"], row["part"]) == same]))
+    print(table(rows))
 
 
 if __name__ == "__main__":

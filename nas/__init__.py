@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nas.commands.family import scale
     from nas.commands.networks import cost_of, latency_of, latency_table
     from nas.commands.predict import predict
+    from nas.commands.priors import priors
     from nas.commands.proxies import compare_proxies
     from nas.commands.publish import publish
     from nas.commands.recipe import recipe_diff, recipe_show, recipes
@@ -40,9 +41,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "compare", "compare_proxies", "cost_of", "data_show", "evaluate", "export_model", "front",
-    "latency_of", "latency_table", "plot", "predict", "publish", "recipe_diff", "recipe_show",
-    "recipes", "report_study", "rescore", "resume", "scale", "search", "show", "space_diagram",
-    "space_preflight", "space_sample", "space_validate", "spaces", "status", "top", "train",
+    "latency_of", "latency_table", "plot", "predict", "priors", "publish", "recipe_diff",
+    "recipe_show", "recipes", "report_study", "rescore", "resume", "scale", "search", "show",
+    "space_diagram", "space_preflight", "space_sample", "space_validate", "spaces", "status", "top",
+    "train",
 ]  # fmt: skip
 
 _MODULES = {  # where the verbs are
@@ -52,6 +54,7 @@ _MODULES = {  # where the verbs are
     "export": ("export_model",),
     "networks": ("cost_of", "latency_of", "latency_table"),
     "predict": ("predict",),
+    "priors": ("priors",),
     "proxies": ("compare_proxies",),
     "publish": ("publish",),
     "report": ("compare", "plot", "report_study"),

@@ -369,6 +369,7 @@ JSON_KEYS: dict[str, set[str]] = {
     "cost mixnet_s mixnet_m": {"name", "macs", "blocks", "stages"},
     "cost mixnet_s --blocks": {"macs", "blocks"},
     "cost mixnet_s_k9.11.13 --resolution 64 --classes 2 --in-channels 1": {"macs", "params"},
+    "priors list": {"name", "space", "networks", "about"},
     "space list": {"name", "kind", "size", "parameters"},
     "space show mixnet_s --target-flops 239M": {"size", "macs", "params", "near_target"},
     "space show mixconv --data digits": {"fitted", "networks"},

@@ -13,6 +13,8 @@ import pytest
 from optuna.trial import create_trial
 from search_kit import SPACE, arguments, nas_here, result
 
+from benchmarks.priors import made, merged, ranked
+from nas import search_space
 from nas.config import Config
 from nas.cost import Limits
 from nas.errors import UserError
@@ -26,7 +28,8 @@ from nas.search_space.preflight import Subject
 from nas.store import queries, schema, searches, tokens
 from nas.store.searches import Wanted
 from nas.store.store import Store
-from nas.study.lessons import with_lessons
+from nas.study import priors
+from nas.study.lessons import CLOSE, FEWEST, lesson_of, with_lessons
 
 WORTH = {"3": 0.0, "3.5": 0.1, 2: 0.0, 3: 0.02, 4: 0.05, 8: 0.0, 16: 0.2, 1: 0.0}
 DEEPER = 0.04
@@ -298,3 +301,89 @@ def test_a_study_that_is_named_teaches(stored: Path) -> None:
     again = asked(stored, "named", "--learn-from", "pupil")
     assert again.returncode != 0
     assert "learn_from" in again.stderr
+
+
+def test_a_prior_teaches_a_first_search(tmp_path: Path) -> None:
+    """Where there is no store yet: a named prior is kept with the study, and the trials show it."""
+    ended = asked(tmp_path, "first", "--learn-from", "prior:cifar10")
+    assert ended.returncode == 0, ended.stderr
+    (kept,) = config_of(tmp_path, "first")["lessons"]
+    assert kept == json.loads(json.dumps(priors.get("prior:cifar10").lesson.to_json()))
+    assert f"learning: from prior:cifar10, {len(kept['metrics'])} networks; 1 of 4" in ended.stderr
+    assert trials_of(tmp_path, "first")[0].user_attrs["learnt_from"] == {"prior:cifar10": 1.0}
+    assert asked(tmp_path, "first", "--learn-from", "prior:cifar10", trials=6).returncode == 0
+
+
+def test_priors_and_studies_teach_together(stored: Path) -> None:
+    """Both that are named, and no other study."""
+    named = ("--learn-from", "prior:cifar10", "--learn-from", "teacher")
+    assert asked(stored, "both", *named).returncode == 0
+    taught = [each["study"] for each in config_of(stored, "both")["lessons"]]
+    assert taught == ["prior:cifar10", "teacher"]
+
+
+def test_a_prior_without_a_file_is_refused(tmp_path: Path) -> None:
+    """It ends with status 2 and names those there are; nothing is made."""
+    ended = asked(tmp_path, "refused", "--learn-from", "prior:cifar")
+    assert ended.returncode == 2
+    assert "No prior named 'prior:cifar'. Did you mean 'prior:cifar10'?" in ended.stderr
+    assert not (tmp_path / "nas.db").exists()
+
+
+def test_a_prior_that_shares_nothing_is_refused(stored: Path) -> None:
+    """The rule is named before a store is looked into."""
+    space = tiny(SPACE.replace('"3", "3.5"', '"13", "15"'))
+    config = replace(Config.from_json(config_of(stored, "short")), sampler="nas", lessons=())
+    config = replace(config, space=space, learn_from=("prior:cifar10",))
+    with pytest.raises(UserError, match="prior:cifar10: none of the 4 parameters"):
+        with_lessons(config, "sqlite:///nowhere.db", "s", None)
+
+
+@pytest.mark.parametrize("name", priors.names())
+def test_priors_are_of_shipped_spaces(name: str) -> None:
+    """Each teaches at least half of its space's parameters, by enough networks of the space."""
+    prior = priors.get(name)
+    space = search_space.load(prior.space)
+    own = {each.name: each.choices for each in space.parameters() if len(each.choices) > 1}
+    assert len(shared(own, prior.lesson.parameters)) >= CLOSE * len(own)
+    assert len(prior.lesson.metrics) >= FEWEST
+    assert all(0 < metric < 1 for metric in prior.lesson.metrics)
+    for values in prior.lesson.assignments():
+        space.decode(space.complete(values), in_channels=1, classes=2)
+
+
+def test_a_prior_is_made_of_studies(stored: Path) -> None:
+    """Its networks are the studies'; studies of other recipes are refused."""
+    sources = [f"{stored}/nas.db:{name}" for name in ("teacher", "short")]
+    prior = made("one", "words", sources[:1])
+    with queries.connect(f"sqlite:///{stored}/nas.db") as connection:
+        info = queries.study(connection, "teacher")
+        taught = lesson_of(connection, info, queries.scored(connection, info.id))
+    assert prior.lesson.assignments() == taught.assignments()
+    assert prior.lesson.metrics == taught.metrics
+    assert prior.space == info.config["space"]["name"]
+    with pytest.raises(SystemExit, match="differ"):
+        made("two", "words", sources)
+
+
+def test_a_network_of_two_lessons_counts_once() -> None:
+    """With its mean metric; the others as they are."""
+    parameters = {"kernels": ["3", "5", "7"]}
+    first = Lesson.of("a", 1, parameters, [({"kernels": "3"}, 0.2), ({"kernels": "5"}, 0.5)])
+    second = Lesson.of("b", 1, parameters, [({"kernels": "7"}, 0.9), ({"kernels": "3"}, 0.4)])
+    both = merged("prior:both", [first, second])
+    assert [values["kernels"] for values in both.assignments()] == ["3", "5", "7"]
+    assert both.metrics == pytest.approx([0.3, 0.5, 0.9])
+    assert (both.study, both.last) == ("prior:both", 2)
+
+
+def test_a_prior_is_compared_with_other_networks() -> None:
+    """A lesson of the same space ranks them well, its reverse badly; what it has is left out."""
+    taught, other = lesson("first", trials=10), lesson("second", trials=60)
+    known = [*map(dict, taught.assignments())]
+    found = ranked(taught, other)
+    assert found["networks"] == sum(values not in known for values in other.assignments()) > 3
+    assert found["rank_correlation"] > 0.7
+    assert ranked(lesson("first", sign=-1, trials=10), other)["rank_correlation"] < -0.7
+    low, high = found["interval"]
+    assert low <= found["rank_correlation"] <= high

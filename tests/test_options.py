@@ -70,7 +70,7 @@ BAD: dict[str, list[tuple[Any, dict[str, Any]]]] = {
     "cpus_per_trial": [(0, {"executor": "ray"}), (1, {"executor": "local"})],
     "gpus_per_trial": [(1.5, {"executor": "ray"}), (float("nan"), {"executor": "ray"})],
     "max_concurrent": [(0, {"executor": "ray"})],
-    "study": [("a/b", {}), ("", {})],
+    "study": [("a/b", {}), ("", {}), ("prior:cifar10", {})],
     "store": [("nas.db", {}), ("oracle://u:secret@h/d", {})],
     "out": [("s3://bucket/out", {})],
     "checkpoints": [("s3://key:secret@bucket", {}), ("nowhere://bucket", {})],

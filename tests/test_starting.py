@@ -301,15 +301,16 @@ def test_a_killed_search_goes_on_with_what_it_inherited(tmp_path: Path) -> None:
 
 def test_the_table_of_the_benchmark_pairs_seeds() -> None:
     """Differences from the usual search are of the same seed; an arm without rows is left out."""
-    numbers = {"seconds": 1.0, "trials": 4, "score": 0.5, "validation": 0.5, "data": "digits"}
+    numbers = {"seconds": 9.0, "trials": 4, "score": 0.5, "validation": 0.5, "data": "digits"}
     rows = [
-        {**numbers, "arm": arm, "seed": seed, "test": test}
+        {**numbers, "part": 1.0, "arm": arm, "seed": seed, "test": test}
         for arm, seed, test in (
             ("random weights", 0, 0.5), ("random weights", 1, 0.75),
             ("inherited", 0, 0.625), ("inherited", 1, 0.875), ("inherited", 2, 0.75),
         )
     ]  # fmt: skip
-    *_, inherited = inheritance.table(rows).splitlines()
+    shorter = [{**row, "part": 0.25, "test": 0.0} for row in rows]  # another setting
+    inherited = inheritance.table([*rows, *shorter]).splitlines()[3]
     cells = [cell.strip() for cell in inherited.strip("|").split("|")]
-    assert cells[:4] == ["digits", "inherited", "3", "4 ± 0"]
+    assert cells[:4] == ["digits, 9 s", "inherited", "3", "4 ± 0"]
     assert cells[-1] == "0.125 ± 0"

@@ -25,8 +25,8 @@ from nas.training import recipes
 WIDTHS = (60, 80, 200)
 NUMBER = re.compile(r"(?<!\S)-?\d[\d.,]*\S*")
 STORE = "sqlite:///nas.db"
-STORELESS = ("cost", "cost of several", "space list", "recipe list", "recipe diff", "data show",
-    "latency measure")  # fmt: skip
+STORELESS = ("cost", "cost of several", "space list", "priors list", "recipe list", "recipe diff",
+    "data show", "latency measure")  # fmt: skip
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -111,6 +111,7 @@ VERBS = {
     "cost": "cost mixnet_s --blocks",
     "cost of several": "cost mixnet_s efficientnet_b0",
     "space list": "space list",
+    "priors list": "priors list",
     "recipe list": "recipe list",
     "recipe diff": "recipe diff short whole",
     "data show": "data show digits",

@@ -14,6 +14,7 @@ from nas.commands import (
     logs,
     networks,
     predict,
+    priors,
     proxies,
     publish,
     recipe,
@@ -42,6 +43,9 @@ spaces = typer.Typer(help="Look at, sample and check search spaces.", no_args_is
 recipes = typer.Typer(
     help="List recipes, the ways of training a network; look into one, compare two.",
     no_args_is_help=True,
+)
+lessons = typer.Typer(
+    help="List priors, what earlier searches found, for --learn-from.", no_args_is_help=True
 )
 datasets = typer.Typer(help="Look at a data set before a search.", no_args_is_help=True)
 latency = typer.Typer(help="Measure latency here; make tables of it.", no_args_is_help=True)
@@ -102,6 +106,7 @@ add(spaces, "validate", space.space_validate)
 add(recipes, "list", recipe.recipes)
 add(recipes, "show", recipe.recipe_show)
 add(recipes, "diff", recipe.recipe_diff)
+add(lessons, "list", priors.priors)
 add(datasets, "show", data.data_show)
 add(latency, "measure", networks.latency_of)
 add(latency, "table", networks.latency_table)

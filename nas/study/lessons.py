@@ -1,4 +1,4 @@
-"""The other studies of the store that a study learns from: which, and which of their trials.
+"""What a study learns from: other studies of its store, and which of their trials; priors.
 
 They are chosen when the study begins, and kept with it: so a study that is resumed proposes as if
 it had not been interrupted, whatever became of the others.
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import sqlalchemy as sa
 
+from nas.architecture import Value
 from nas.config import Config
 from nas.errors import StoreAway, StoreError, UserError, unknown
 from nas.samplers._acquisition import capped
@@ -19,6 +20,7 @@ from nas.samplers._lesson import Lesson
 from nas.samplers._transfer import shared
 from nas.store import queries
 from nas.store.queries import StudyInfo
+from nas.study import priors
 from nas.study.options import MOST_LESSONS, NOTHING
 from nas.training.metrics import gain
 
@@ -44,10 +46,15 @@ def with_lessons(config: Config, url: str, name: str, stored: StudyInfo | None) 
         return replace(config, lessons=Config.from_json(stored.config).lessons)
     if config.sampler != "nas" or config.learn_from == (NOTHING,):
         return config
+    shipped = tuple(_priors(config))
+    asked = [each for each in config.learn_from if not each.startswith(priors.PREFIX)]
+    if shipped and not asked:
+        return replace(config, lessons=shipped)
     try:
         with queries.connect(url) as connection:
-            sources = list(_sources(connection, _others(connection, name), config))
-            return replace(config, lessons=tuple(_lesson(connection, one) for one in sources))
+            sources = list(_sources(connection, _others(connection, name), asked, config))
+            studied = [lesson_of(connection, one.info, one.trials) for one in sources]
+            return replace(config, lessons=(*shipped, *studied))
     except StoreAway:
         raise
     except StoreError:
@@ -67,31 +74,49 @@ def _others(connection: sa.Connection, name: str) -> list[StudyInfo]:
     ]
 
 
+def _choices(config: Config) -> dict[str, tuple[Value, ...]]:
+    """Return the space's parameters that have a choice, with their values."""
+    return {p.name: p.choices for p in config.space.parameters() if len(p.choices) > 1}
+
+
+def _priors(config: Config) -> Iterator[Lesson]:
+    """Yield the priors that were asked for."""
+    own = _choices(config)
+    for name in config.learn_from:
+        if name.startswith(priors.PREFIX):
+            lesson = priors.get(name).lesson
+            if not shared(own, lesson.parameters):
+                raise _nothing_shared(name, config)
+            yield lesson
+
+
+def _nothing_shared(source: str, config: Config) -> UserError:
+    return UserError(
+        f"--learn-from {source}: none of the {len(_choices(config))} parameters of "
+        f"{config.space.name} has the same name and values there."
+    )
+
+
 def _sources(
-    connection: sa.Connection, others: Sequence[StudyInfo], config: Config
+    connection: sa.Connection, others: Sequence[StudyInfo], asked: Sequence[str], config: Config
 ) -> Iterator[RelatedStudy]:
     """Yield the studies that were asked for, else the closest: most parameters, then trials."""
-    parameters = {p.name: p.choices for p in config.space.parameters() if len(p.choices) > 1}
-    found = {}
+    parameters, found = _choices(config), {}
     for info in others:
         common = len(shared(parameters, info.config.get("parameters", {})))
-        asked = info.name in config.learn_from
-        if common and (asked or _is_close(info, common, len(parameters), config)):
+        if common and (info.name in asked or _is_close(info, common, len(parameters), config)):
             found[info.name] = RelatedStudy(info, common, queries.scored(connection, info.id))
-    for study in config.learn_from:
+    for study in asked:
         if study not in (names := [each.name for each in others]):
             raise UserError(unknown("study", study, names, listing="nas status"))
         if study not in found:
-            raise UserError(
-                f"--learn-from {study}: none of the {len(parameters)} parameters of "
-                f"{config.space.name} has the same name and values there."
-            )
+            raise _nothing_shared(study, config)
         if (count := len(found[study].trials)) < FEWEST:
             raise UserError(
                 f"--learn-from {study}: it has {count} complete trials; at least {FEWEST} teach."
             )
         yield found[study]
-    if not config.learn_from:
+    if not asked:
         close = [each for each in found.values() if len(each.trials) >= FEWEST]
         close.sort(key=lambda each: (-each.common, -len(each.trials), each.info.id))
         yield from close[:MOST_LESSONS]
@@ -106,13 +131,14 @@ def _is_close(info: StudyInfo, common: int, parameters: int, config: Config) -> 
     return common >= CLOSE * parameters and not info.config.get("finalists") and not known
 
 
-def _lesson(connection: sa.Connection, source: RelatedStudy) -> Lesson:
-    """Read a study's trials: the best, and some others where there are very many."""
+def lesson_of(
+    connection: sa.Connection, info: StudyInfo, trials: Sequence[queries.ScoredTrial]
+) -> Lesson:
+    """Read a study's complete trials: the best, and some others where there are very many."""
     from optuna.trial import TrialState
 
     from nas.store import history
 
-    info, trials = source.info, source.trials
     scores = np.array([trial.score for trial in trials])
     chosen = capped(scores, (KEPT // 2, 0, KEPT // 2), random.Random(info.name))
     ids = [trials[index].trial_id for index in chosen]
@@ -128,10 +154,10 @@ def _lesson(connection: sa.Connection, source: RelatedStudy) -> Lesson:
 
 def announced(lessons: Sequence[Lesson], config: Config) -> Iterator[str]:
     """Say what is taken from where."""
-    own = {p.name: p.choices for p in config.space.parameters() if len(p.choices) > 1}
+    own = _choices(config)
     for lesson in lessons:
-        common = len(shared(own, lesson.parameters))
-        yield (
-            f"learning: from study {lesson.study}, {len(lesson.metrics)} networks up to trial "
-            f"{lesson.last}; {common} of {len(own)} parameters are its own too"
-        )
+        common, count = len(shared(own, lesson.parameters)), f"{len(lesson.metrics)} networks"
+        source = f"study {lesson.study}, {count} up to trial {lesson.last}"
+        if lesson.study.startswith(priors.PREFIX):
+            source = f"{lesson.study}, {count}"
+        yield f"learning: from {source}; {common} of {len(own)} parameters are its own too"

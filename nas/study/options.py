@@ -24,6 +24,7 @@ from nas.latency.backends import PREFERRED
 from nas.objective import DEFAULT, DEFAULT_WEIGHT, Objective, latency_objective, objective
 from nas.observers import trackers
 from nas.pruners import ladder
+from nas.study import priors
 from nas.training import augmentations, metrics, recipe_file, recipes
 
 if TYPE_CHECKING:
@@ -126,15 +127,21 @@ def _proxies(value: Any, flag: str) -> tuple[str, ...]:
 
 
 def _teachers(value: Any, flag: str) -> tuple[str, ...]:
-    """Read names of studies, or the one word that stands for no study."""
+    """Read names of studies and priors, or the one word that stands for none."""
     names = tuple(value) if isinstance(value, list | tuple) else (value,)
     if not names or not all(isinstance(name, str) and name for name in names):
-        raise UserError(f"{flag} is the name of a study, or {NOTHING}, not {value!r}.")
+        raise UserError(
+            f"{flag} is the name of a study or of a prior (nas priors list), or {NOTHING}, not "
+            f"{value!r}."
+        )
     if len(names) > MOST_LESSONS or (NOTHING in names and len(names) > 1):
         raise UserError(
-            f"{flag} names at most {MOST_LESSONS} studies, or {NOTHING} alone, not "
+            f"{flag} names at most {MOST_LESSONS} studies and priors, or {NOTHING} alone, not "
             f"{', '.join(names)}."
         )
+    for name in names:
+        if name.startswith(priors.PREFIX):
+            priors.check(name)
     return tuple(dict.fromkeys(names))
 
 
@@ -237,6 +244,8 @@ def check_study(name: str, flag: str = "--study") -> str:
     """
     if not name or name.startswith(".") or "/" in name or "\\" in name or not name.isprintable():
         raise UserError(f"A study's name is the name of a folder, not {name!r} ({flag}).")
+    if name.startswith(priors.PREFIX):
+        raise UserError(f"A study's name does not begin with {priors.PREFIX}: {name!r} ({flag}).")
     if (size := len(name.encode())) > LONGEST_NAME:
         raise UserError(
             f"A study's name is the name of a folder, of at most {LONGEST_NAME} bytes, not of "
@@ -351,8 +360,9 @@ class SearchOptions:
         "with random, with grid or on a ladder of rungs.", PROPOSE, page="../how-it-works/engine",
         fixes="warm_start")
     learn_from: tuple[str, ...] = _option(
-        (), "Study of the store that --sampler nas learns from, whatever its data and recipe, or "
-        f"{NOTHING}; may be given again and again.", PROPOSE, unit="study", page="learning",
+        (), "Study of the store that --sampler nas learns from, whatever its data and recipe, a "
+        f"prior of nas priors list, or {NOTHING}; may be given again and again.", PROPOSE,
+        unit="study", page="learning",
         unset=f"the {MOST_LESSONS} closest", read=_teachers, repeats=True, fixes="learn_from")
     prefilter: str | None = _option(
         None, "Zero-cost proxy that ranks the first draws.", PROPOSE, page="proxies",

@@ -1,5 +1,6 @@
 """Trainings that start from trained weights: frozen, layer by layer, in a search, inherited."""
 
+import json
 import re
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from search_kit import arguments, command, nas_here, result
+from search_kit import ROOT, arguments, command, nas_here, result
 from training_kit import few_digits
 
 import nas
@@ -297,6 +298,12 @@ def test_a_killed_search_goes_on_with_what_it_inherited(tmp_path: Path) -> None:
     after = recipes_of(tmp_path, "heirs")
     assert after[: len(before)] == before
     assert nas_here("store", "check", "--store", url).returncode == 0
+
+
+def test_the_guide_has_the_table_of_the_results() -> None:
+    """It follows from the committed rows, to the last digit."""
+    kept = json.loads((ROOT / "benchmarks/results/inheritance.json").read_text())
+    assert inheritance.table(kept["rows"]) in (ROOT / "docs/guides/transfer.md").read_text()
 
 
 def test_the_table_of_the_benchmark_pairs_seeds() -> None:

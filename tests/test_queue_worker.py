@@ -191,7 +191,7 @@ def test_a_search_is_paused_goes_on_and_is_cancelled(
     store: Store, url: str, me: Token, tmp_path: Path
 ) -> None:
     """Its process stops, its trials stay, and the worker lets go at SIGTERM without a death."""
-    search = submit(store, me, tmp_path, epochs=40)
+    search = submit(store, me, tmp_path, epochs=400)
     with process(url, tmp_path) as running:
         until(lambda: begun(store, search), lambda: said(tmp_path))
         with store.write() as connection:

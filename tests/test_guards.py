@@ -13,7 +13,7 @@ from search_kit import arguments, nas_here, result
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from benchmarks.scale.load import config as synthetic
-from nas.config import Config
+from nas.config import Config, Finals
 from nas.cost import Cost
 from nas.data import DataSet
 from nas.data.dataset import in_memory
@@ -104,11 +104,15 @@ def test_one_class() -> None:
 
 
 def test_one_class_of_a_network_that_ranks() -> None:
-    """Where its AUROC is above chance, batch norm that is not refitted is named."""
+    """Where its AUROC is above chance, batch norm that its recipe does not refit is named.
+
+    AUROC and recipe are those of the trainings that give one answer, finalists here.
+    """
     texts = []
     for auroc, images in ((0.5, 0), (0.8, 0), (0.8, 512)):
-        config = replace(CONFIG, recipe=replace(CONFIG.recipe, batch_norm_images=images))
-        ranking = finalists([trial(0, 0.9, auroc, classes=1)])
+        whole = replace(CONFIG.recipe, batch_norm_images=images)
+        config = replace(CONFIG, finals=Finals(1, 2, whole))
+        ranking = finalists([trial(0, 0.9, auroc, classes=1), trial(1, 0.9, 0.95)])
         of = evidence(data(), config=config, ranking=ranking)
         texts.append(guards(of)["one_class"])
     assert ["it has learnt nothing" in text for text in texts] == [True, False, False]

@@ -27,6 +27,7 @@ from nas.store.records import GuardWarning
 from nas.study import chance
 from nas.study.finalists import Ranking, Standing
 from nas.training.metrics import gain
+from nas.training.recipe import Recipe
 
 Finding = tuple[int, str] | None  # a count and the text; None where there is nothing to say
 ASSUMED = 0.9  # the metric, for as long as no network has one, and where it is above
@@ -73,6 +74,13 @@ class Evidence:
         return validation + _by_class(self.data, "train") if self.has_folds else validation
 
     @property
+    def trained_by(self) -> Recipe:
+        """The recipe of the trainings that the winner is chosen by: the finalists', if any."""
+        is_final = self.ranking is not None and self.ranking.is_final
+        finals = self.config.finals if is_final else None
+        return self.config.recipe if finals is None else finals.recipe
+
+    @property
     def has_folds(self) -> bool:
         """Whether a network is scored on folds of the train and validation images."""
         return self.config.recipe.folds > 1
@@ -109,12 +117,12 @@ def warnings(evidence: Evidence) -> list[GuardWarning]:
 
 def _one_class(evidence: Evidence) -> Finding:
     trainings = evidence.winner.trainings if evidence.winner else ()
-    blind = sum(training.one_class for training in trainings)
-    if not blind:
+    aurocs = [training.metrics.get("auroc") or 0.0 for training in trainings if training.one_class]
+    if not (blind := len(aurocs)):
         return None
     which = "" if len(trainings) == 1 else f" in {blind} of its {len(trainings)} trainings"
     told = f"the winner gives the same answer for all {evidence.scored_on}{which}"
-    auroc = evidence.winner.validation.get("auroc", 0.0) if evidence.winner else 0.0
+    auroc = min(aurocs)
     if len(evidence.images) > 1 and auroc > _by_luck("auroc", evidence):
         refit = (
             "give batch norm the statistics of its last weights (--set "
@@ -122,7 +130,7 @@ def _one_class(evidence: Evidence) -> Finding:
         )
         return blind, (
             f"{told}, though its AUROC of {auroc:.3f} is above chance: it ranks them. To make it "
-            f"answer, {'' if evidence.config.recipe.batch_norm_images else refit}weigh the classes "
+            f"answer, {'' if evidence.trained_by.batch_norm_images else refit}weigh the classes "
             "(--set loss.class_weights)."
         )
     return blind, (

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from nas.architecture import Value
@@ -22,7 +23,7 @@ class Choice:
     name: str | None = None
     written: tuple[Value, ...] | None = None
 
-    @property
+    @cached_property
     def labels(self) -> tuple[Value, ...]:
         """The options as a study stores them."""
         if self.written is not None:
@@ -30,6 +31,15 @@ class Choice:
         return tuple(
             option.name if isinstance(option, BlockSpec) else option for option in self.options
         )
+
+    @cached_property
+    def _labelled(self) -> dict[tuple[bool, Value], Any]:
+        pairs = zip(self.labels, self.options, strict=True)
+        return {(isinstance(label, bool), label): option for label, option in pairs}
+
+    def option(self, label: Value) -> Any:
+        """Return the option of a label; raises KeyError where there is none. True is not 1."""
+        return self._labelled[isinstance(label, bool), label]
 
     def labels_of(self, wanted: Callable[[Any], bool]) -> frozenset[Value]:
         """Return the labels of the options that are wanted."""

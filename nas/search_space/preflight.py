@@ -115,7 +115,8 @@ def survey(
     limits = (limits or Limits()).tightest(subject.space.limits)
     rng = random.Random(seed)
     free = [subject.space.draw(rng) for _ in range(SAMPLES)]
-    costs = [subject.cost(values) for values in free]
+    architectures = [subject.decode(values) for values in free]
+    costs = [subject.price(architecture) for architecture in architectures]
     macs = _ends(subject, free, costs, lambda cost: cost.macs)
     params = _ends(subject, free, costs, lambda cost: cost.params)
     latency = None
@@ -130,9 +131,10 @@ def survey(
         gaps = [abs(objective.amount(cost) / objective.target - 1) for cost in costs]
         near = min(wanted, key=lambda i: gaps[i])
         share = sum(gap <= NEAR for gap in gaps) / len(gaps)
-    example = subject.decode(free[near])
+    example = architectures[near]
     printed = replace(subject, space=replace(subject.space, fit_kernels=False))
-    fitted = sum(subject.decode(values) != printed.decode(values) for values in free)
+    pairs = zip(architectures, map(printed.decode, free), strict=True)
+    fitted = sum(ours != theirs for ours, theirs in pairs)
     binding = {name: limit for name, limit in limits.to_json().items() if limit is not None}
     return Preflight(
         space=subject.space.name,
@@ -233,13 +235,19 @@ def _ends(
 def _descend(
     subject: Subject, values: dict[str, Value], height: Callable[[AnyCost], float]
 ) -> dict[str, Value]:
-    lowest = height(subject.cost(values))
+    """Give one parameter after the other its lowest value, until none can be lower alone."""
+    space, lowest = subject.space, height(subject.cost(values))
     for _ in range(MAX_STEPS):
-        neighbours = [(height(subject.cost(n)), n) for n in subject.space.neighbours(values)]
-        best = min(neighbours, key=lambda pair: pair[0], default=None)
-        if best is None or best[0] >= lowest:
+        before = lowest
+        for parameter in space.parameters():
+            if parameter.name not in values:
+                continue
+            for other in parameter.choices:
+                changed = space.complete({**values, parameter.name: other})
+                if (found := height(subject.cost(changed))) < lowest:
+                    lowest, values = found, changed
+        if lowest == before:
             return values
-        lowest, values = best
     return values
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from math import prod
 from operator import eq
@@ -214,8 +214,9 @@ def check(space: Description) -> None:
         _check_stage(path, stage, space)
         channels = _check_structure(path, stage, channels, space)
     ending = BlockSpec("classifier", tuple(sorted(space.ending().items())))
-    last = {(width, space.classes, 1) for scaled in channels for width in scaled}
-    _check_block_structure("classifier", ending, last)
+    last = frozenset((width, space.classes, 1) for scaled in channels for width in scaled)
+    with within("classifier"):
+        _check_block_structure(ending, last)
     if prod(len(parameter.choices) for parameter in declare(space)) > MAX_SIZE:
         raise SpaceError("A space has at most 10^300 assignments, this one more.")
 
@@ -421,24 +422,25 @@ def _check_structure(
     if max_depth(stage.depth, space) > 1:
         seen |= {(width, width, 1) for scaled in own for width in scaled}
     for spec in stage.blocks():
-        _check_block_structure(path, spec, seen)
+        with within(path, spec.line):
+            _check_block_structure(spec, frozenset(seen))
     return own
 
 
-def _check_block_structure(path: str, spec: BlockSpec, seen: set[tuple[int, int, int]]) -> None:
+@lru_cache(maxsize=4096)  # a command makes a space anew for its images and its kernels
+def _check_block_structure(spec: BlockSpec, seen: frozenset[tuple[int, int, int]]) -> None:
     """Try a block's structural options at every input width, output width and stride it may see."""
     block = blocks.get(spec.name)
     given = {name: literals(value) for name, value in spec.options}
     structural = [name for name, option in block.options.items() if option.structural]
     values = [given.get(name, (block.options[name].default,)) for name in structural]
     if prod(map(len, values)) * len(seen) > MAX_STRUCTURES:
-        raise SpaceError(f"{path}: over {MAX_STRUCTURES:,} combinations of widths.", spec.line)
+        raise SpaceError(f"over {MAX_STRUCTURES:,} combinations of widths.")
     options = [
         block.complete(dict(zip(structural, chosen, strict=True))) for chosen in product(*values)
     ]
-    with within(path, spec.line):
-        for place, tried in product(sorted(seen), options):
-            block.arguments(dict(tried), blocks.Place(*place))
+    for place, tried in product(sorted(seen), options):
+        block.arguments(dict(tried), blocks.Place(*place))
 
 
 def names(values: Iterable[Any]) -> str:

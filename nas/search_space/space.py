@@ -263,8 +263,8 @@ class SearchSpace(Description):
             yield part, (width, stride)
             layer, layers = 1, 1
             while layer <= layers:
-                row = _layer_row(stage, path, layer, ask)
-                row = replace(row, out_channels=width, stride=stride if layer == 1 else 1)
+                block, options = _layer(stage, path, layer, ask)
+                row = Row(block, width, stride if layer == 1 else 1, options)
                 row = _placed(row, channels, path, size)
                 yield part, row
                 channels, size = width, size and blocks.out_size(row, size)
@@ -358,11 +358,11 @@ def _reader(values: Assignment, asked: set[str] | None = None) -> Ask:
             asked.add(name)
         if name not in values:
             raise _Unset(name, chosen)
-        value = values[name]
-        for option, label in zip(chosen.options, chosen.labels, strict=True):
-            if label == value and isinstance(label, bool) == isinstance(value, bool):
-                return option
-        raise SpaceError(f"Parameter {name} is one of {rules.names(chosen.labels)}, not {value!r}.")
+        try:
+            return chosen.option(values[name])
+        except (KeyError, TypeError):  # a list, say, is no key
+            known = rules.names(chosen.labels)
+            raise SpaceError(f"Parameter {name} is one of {known}, not {values[name]!r}.") from None
 
     return ask
 
@@ -378,8 +378,10 @@ def _width(width: Any, path: str, ask: Ask) -> int:
     return int(_value(width, f"{path}.width", ask))
 
 
-def _layer_row(stage: Stage, path: str, layer: int, ask: Ask) -> Row:
-    """Return the row of one layer, without its width and stride."""
+def _layer(
+    stage: Stage, path: str, layer: int, ask: Ask
+) -> tuple[str, tuple[tuple[str, Value], ...]]:
+    """Return the block of one layer and its options."""
     layer_path = f"{path}.layer{layer}"
     block = stage.block
     if isinstance(block, PerLayer):
@@ -392,7 +394,7 @@ def _layer_row(stage: Stage, path: str, layer: int, ask: Ask) -> Row:
         else (name, _value(value, f"{own}.{name}", ask))
         for name, value in spec.options
     )
-    return Row(spec.name, 1, 1, tuple(options))
+    return spec.name, tuple(options)
 
 
 def _alternatives(values: Iterable[Value]) -> str:

@@ -6,6 +6,7 @@ import re
 import signal
 import statistics
 import subprocess
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,20 @@ from search_kit import arguments, command, nas_here, result
 from typer.testing import CliRunner
 
 from nas.cli import _shared, app
-from nas.config import Finals
+from nas.config import Config, Finals
 from nas.cost import Cost
 from nas.errors import UserError
 from nas.objective import objective
 from nas.store import queries
 from nas.store.queries import TrialInfo
+from nas.store.store import Store
+from nas.study import finalists, preparation
 from nas.study.finalists import (
     PICKS,
     Ranking,
     Standing,
     affordable,
+    pace,
     ranking,
     reserved,
 )
@@ -92,14 +96,14 @@ def test_the_result_shows_means_and_intervals(
 ) -> None:
     """The winner has the highest mean of the objective; test metrics are means with a spread."""
     folder, _, found = searched
-    finalists = found["finalists"]
-    assert [each["seeds"] for each in finalists] == [2, 2]
-    assert finalists[0]["score"] >= finalists[1]["score"]
+    trained = found["finalists"]
+    assert [each["seeds"] for each in trained] == [2, 2]
+    assert trained[0]["score"] >= trained[1]["score"]
     best = found["best"]
-    assert best["architecture_id"] == finalists[0]["architecture_id"]
-    assert best["value"] == pytest.approx(finalists[0]["mean"])
-    low, high = finalists[0]["interval"]
-    assert low <= finalists[0]["mean"] <= high
+    assert best["architecture_id"] == trained[0]["architecture_id"]
+    assert best["value"] == pytest.approx(trained[0]["mean"])
+    low, high = trained[0]["interval"]
+    assert low <= trained[0]["mean"] <= high
     looks = [
         json.loads(str(m))["accuracy"]
         for (m,) in rows(folder, "SELECT metrics FROM nas_test_looks")
@@ -108,15 +112,15 @@ def test_the_result_shows_means_and_intervals(
     assert best["test"]["accuracy"] == pytest.approx(statistics.fmean(looks))
     assert best["test_spread"]["accuracy"] == pytest.approx(statistics.stdev(looks))
     assert best["test_looks"] == 1
-    assert found["accurate"]["value"] == max(each["mean"] for each in finalists)
+    assert found["accurate"]["value"] == max(each["mean"] for each in trained)
     assert found["knee"].keys() == found["accurate"].keys()
-    assert found["knee"]["trial"] in {each["trial"] for each in finalists}
-    assert {*found["alike"], found["best"]["trial"]} <= {each["trial"] for each in finalists}
+    assert found["knee"]["trial"] in {each["trial"] for each in trained}
+    assert {*found["alike"], found["best"]["trial"]} <= {each["trial"] for each in trained}
     assert found["best"]["trial"] not in found["alike"]
     page = (folder / "studies/tiny/report.html").read_text()
     assert ("Not told apart from the winner" in page) is bool(found["alike"])
     written = json.loads((folder / "studies/tiny/result.json").read_text())
-    assert written["finalists"] == finalists
+    assert written["finalists"] == trained
 
 
 def test_the_same_command_trains_and_looks_no_more(
@@ -268,9 +272,37 @@ def test_time_is_kept_for_the_finalists_and_they_fit_into_it() -> None:
     assert reserved(finals, 10.0, 2, None) == reserved(None, 10.0, 2, 600.0) == 0.0
     sizes = [
         (each.networks, each.seeds)
-        for each in (affordable(finals, 10.0, 2, left) for left in (600.0, 45.0, 15.0, 1.0))
+        for each in (affordable(finals, trainings) for trainings in (120, 12, 8, 7, 2, 0))
     ]
-    assert sizes == [(4, 3), (4, 2), (2, 1), (1, 1)]
+    assert sizes == [(4, 3), (4, 3), (4, 2), (4, 1), (2, 1), (1, 1)]
+
+
+def test_as_many_finalists_are_trained_as_their_measured_pace_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pre-flight that was far too careful costs no finalist and no seed."""
+    monkeypatch.setattr(preparation, "_estimate", lambda *_: 1000.0)
+    words = arguments(tmp_path, trials=2, epochs=1, workers=0, finalists=2, final_seeds=2)
+    found = result(nas_here("search", *words, "--time", "5m", "--json"))
+    assert [each["seeds"] for each in found["finalists"]] == [2, 2]
+
+
+def test_the_pace_is_the_searches_and_then_the_finalists_own(
+    searched: tuple[Path, list[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seconds of the finalists' trials times a factor, once one is trained in full its own."""
+    folder, _, _ = searched
+    of = "SELECT avg(seconds) FROM nas_evaluations WHERE fidelity {} 1"
+    [(short,)], [(full,)] = (rows(folder, of.format(sign)) for sign in ("=", ">"))
+    with closing(Store.open(f"sqlite:///{folder}/nas.db")) as store:
+        with store.read() as connection:
+            config = Config.from_json(queries.study(connection, "tiny" + SUFFIX).config)
+        assert pace(store, "tiny", config, 8.0) == (4, pytest.approx(full))
+        monkeypatch.setattr(finalists, "SUFFIX", "-none")
+        found = pace(store, "tiny", config, 8.0)
+        assert found is not None
+        assert found.done == 0
+        assert 0 < found.seconds <= 8 * 3 * float(str(short))  # of two of three trials
 
 
 def test_a_configuration_with_finals_is_read_back() -> None:

@@ -193,7 +193,11 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch", *, hand_over: bool
         completed = _drive(prepared, searching, watch)
         if completed and deadline is not None and not _has_ended(prepared, store):
             completed = _drive(prepared, deadline, watch)  # no finalist can need the time kept
-        if completed and (finals := _finals(prepared, store, deadline)) is not None:
+        planned: int | None = 0
+        while completed and (finals := _finals(prepared, store, deadline)) is not None:
+            if finals.trials == planned:  # no further one fits into the time
+                break
+            planned = finals.trials
             open_study(finals).close()
             completed = _drive(finals, deadline, watch)
         winner = _conclude(prepared, store) if completed and hand_over else None
@@ -254,16 +258,20 @@ def _drive(prepared: "Prepared", deadline: float | None, watch: "Watch") -> bool
 
 def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Prepared | None":
     """Return the study of finalists, as large as the time left allows; None without finalists."""
-    from nas.study.finalists import affordable, final_config, trainings_in_all
+    from nas.study.finalists import Pace, affordable, final_config, pace, trainings_in_all
 
-    finals = prepared.config.finals
-    if finals is None:
+    if (finals := prepared.config.finals) is None:
         return None
-    left = None if deadline is None else max(0.0, deadline - time.monotonic())
-    finals = affordable(finals, prepared.final_estimate, prepared.executor.workers, left)
     config = final_config(store, prepared.name, prepared.config, finals)
     if config is None:
         return None
+    times = prepared.final_estimate / prepared.estimate if prepared.estimate else 1.0
+    own = pace(store, prepared.name, config, times) or Pace(0, prepared.final_estimate)
+    if deadline is not None and own.seconds:
+        turns = int(max(0.0, deadline - time.monotonic()) / own.seconds)
+        finals = affordable(finals, own.done + turns * prepared.executor.workers)
+        few = config.finalists[: finals.networks]
+        config = replace(config, finalists=few, seeds=finals.seeds)
     name = prepared.name + options.SUFFIX
     sources: tuple[Source, ...] = ()
     if config.recipe.sources:
@@ -277,5 +285,5 @@ def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Pr
         config=config,
         sources=sources,
         trials=trainings_in_all(store, name, config),
-        estimate=prepared.final_estimate,
+        estimate=own.seconds,
     )

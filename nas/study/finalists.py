@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -278,13 +278,36 @@ def reserved(finals: Finals | None, each: float, workers: int, seconds: float | 
     return min(math.ceil(finals.networks * finals.seeds / workers) * each, RESERVED * seconds)
 
 
-def affordable(finals: Finals, each: float, workers: int, seconds: float | None) -> Finals:
-    """Return the finals with as many seeds, then networks, as there is time for: at least one."""
-    if seconds is None or each <= 0:
-        return finals
-    trainings = max(1, int(seconds / each) * workers)
+def affordable(finals: Finals, trainings: int) -> Finals:
+    """Return the finals with as many networks, then seeds, as so many trainings: at least one."""
+    trainings = max(1, trainings)
     networks = min(finals.networks, trainings)
     return replace(finals, networks=networks, seeds=min(finals.seeds, trainings // networks))
+
+
+class Pace(NamedTuple):
+    """How many of the finalists' trainings are complete, and the seconds that one takes."""
+
+    done: int
+    seconds: float
+
+
+def pace(store: Store, study: str, config: Config, times: float) -> Pace | None:
+    """Return the pace of finalists as measured; None where nothing was.
+
+    Before one of them was trained in full it is that of their trials in the search, each of which
+    a training in full takes as long as `times`.
+    """
+    keys = {config.subject.key(values) for values in config.finalists}
+    with store.read() as connection:
+        full = _trainings(connection, study + SUFFIX)
+        trained = [each for key in keys & full.keys() for each in full[key]]
+        searched = _complete(connection, queries.study(connection, study).id)
+    for trials, factor in ((trained, 1.0), ([searched[key] for key in keys], times)):
+        seconds = [each.seconds for each in trials if each.seconds and each.reused_from is None]
+        if seconds:
+            return Pace(len(trained), factor * statistics.fmean(seconds))
+    return None
 
 
 def _complete(connection: sa.Connection, study_id: int) -> dict[CandidateKey, TrialInfo]:

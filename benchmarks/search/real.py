@@ -77,7 +77,7 @@ class Plan:
             return found
         drawn: dict[str, tuple[dict[str, Value], Architecture]] = {}
         for _ in range(DRAWS * self.sample):
-            values = self.space.draw(rng)
+            values = self.space.sample(rng)
             architecture = decode(values)
             drawn.setdefault(architecture.id, (values, architecture))
             if len(drawn) == self.sample:

@@ -1,0 +1,198 @@
+"""Does a one-shot supernet know which networks are good, and does a search gain by it?
+
+    python -m benchmarks.supernet FOLDER --data DATA [--parts 0.5,1,2] [--seeds 3] [--out FILE]
+
+FOLDER holds a table of `benchmarks.search.real`: its space, its recipe and its networks, each
+trained alone. A supernet is trained for a part of the updates of such a training, and scores the
+networks by its weights. Written as JSON, for each part and seed:
+
+- what it costs, in trainings of a network alone, by processor time in the same run;
+- Spearman's rank correlation of its scores with the table's `test_score`, and that of one training
+  (`search_score`), with 95 % intervals from a bootstrap over the networks;
+- the regret of a search after so many trainings: `ranked` trains the best by the supernet, `taught`
+  is the sampler `nas` with the supernet as its lesson, `alone` without, after as many trainings and
+  after as many more as the supernet costs. Each is a mean over the sampler's seeds and its error.
+"""
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import bootstrap, spearmanr
+
+from benchmarks.search import run as searches
+from benchmarks.search import table as tables
+from benchmarks.search.goal import Goal
+from benchmarks.search.measures import regret
+from benchmarks.search.real import SOURCE, TABLE
+from nas.architecture import Value
+from nas.data import DataSet, load
+from nas.files import write_json
+from nas.report.intervals import mean_and_error
+from nas.samplers._lesson import Lesson
+from nas.search_space import SearchSpace
+from nas.training.metrics import gain
+from nas.training.recipe import Recipe
+from nas.training.supernet import Child, Course
+from nas.training.trainer import train
+
+TIMED = 6  # networks whose training alone is timed
+POOL = 100  # networks of a large space that share the weights, beside the table's
+BUDGETS = (6, 12, 25)  # trainings of single networks
+RUNS = 20  # of the sampler
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """A table and the course of a supernet of its networks, which come first."""
+
+    table: tables.Table
+    course: Course
+
+    @property
+    def children(self) -> Sequence[Child]:
+        """The table's networks."""
+        return self.course.children[: len(self.table)]
+
+    @cached_property
+    def alone(self) -> float:
+        """The mean processor seconds of training a network of the table alone."""
+        seconds = []
+        for child in random.Random(0).sample(self.children, TIMED):
+            clock = time.process_time()
+            train(child.architecture, self.course.data, self.course.recipe)
+            seconds.append(time.process_time() - clock)
+        return fmean(seconds)
+
+
+def read(folder: Path, data: DataSet) -> Experiment:
+    """Read a table; of a sample's space more networks are drawn."""
+    source = json.loads((folder / SOURCE).read_text())
+    space, recipe = SearchSpace.from_json(source["space"]), Recipe.from_json(source["recipe"])
+    table = tables.read(folder / TABLE)
+    rows = [_assignment(space, table.assignment(row)) for row in range(len(table))]
+    if table.is_pool:
+        rng = random.Random(0)
+        rows += [space.sample(rng) for _ in range(POOL)]
+    channels, classes = data.in_channels, len(data.classes)
+    children = [Child(space.decode(each, in_channels=channels, classes=classes)) for each in rows]
+    return Experiment(table, Course(children, data, recipe))
+
+
+def _assignment(space: SearchSpace, cells: Mapping[str, object]) -> dict[str, Value]:
+    """Return a row's choices as the space has them; `-` marks one that does not exist."""
+    choices = {parameter.name: parameter.choices for parameter in space.parameters()}
+    return {
+        name: next(choice for choice in choices[name] if cell in (choice, str(choice)))
+        for name, cell in cells.items()
+        if cell != "-"
+    }
+
+
+def rank_correlation(scores: Sequence[float], truth: Sequence[float]) -> list[float]:
+    """Return Spearman's, and the ends of its 95 % interval over the networks."""
+    ends = bootstrap(
+        (scores, truth), lambda a, b: spearmanr(a, b).statistic, paired=True,
+        vectorized=False, n_resamples=2000, method="percentile", rng=0,
+    ).confidence_interval  # fmt: skip
+    numbers = (spearmanr(scores, truth).statistic, ends.low, ends.high)
+    return [round(float(each), 3) for each in numbers]
+
+
+def compared(experiment: Experiment, part: float, seed: int) -> dict[str, Any]:
+    """Train a supernet, score the table's networks by it, and search with it."""
+    table, alone = experiment.table, experiment.alone
+    course = replace(experiment.course, recipe=replace(experiment.course.recipe, seed=seed))
+    updates = max(1, round(part * experiment.course.updates))
+    clock = time.process_time()
+    net = course.train(updates)
+    middle = time.process_time()
+    scores = [course.score(net, child) for child in experiment.children]
+    end = time.process_time()
+    metric = course.recipe.metric
+    gains = [gain(metric, each[metric]) for each in scores]
+    results = [(table.assignment(row), each) for row, each in enumerate(gains)]
+    lesson = Lesson.of("supernet", len(table) - 1, table.choices, results)
+    return {
+        "updates": updates,
+        "seed": seed,
+        "trainings_worth": {
+            "training": round((middle - clock) / alone, 1),
+            "scoring": round((end - middle) / alone, 1),
+        },
+        "best": max(gains),
+        "spearman": rank_correlation(gains, table.test.tolist()),
+        "spearman_loss": rank_correlation([-s["loss"] for s in scores], table.test.tolist()),
+        "regret": regrets(Goal(table), lesson, round((end - clock) / alone)),
+    }
+
+
+def regrets(goal: Goal, lesson: Lesson, spent: int) -> dict[str, Any]:
+    """Return the regrets after each budget; `spent` trainings are what the lesson cost."""
+    most = max(BUDGETS)
+    taught = [searches.run(goal, "nas", seed, most, lesson=lesson) for seed in range(RUNS)]
+    alone = [searches.run(goal, "nas", seed, most + spent) for seed in range(RUNS)]
+    order = np.argsort(-np.array(lesson.metrics), kind="stable").tolist()
+    ranked = [searches.Run(order, 0, 0, 0, 0.0, stuck=False)] * 2
+
+    def after(runs: Sequence[searches.Run], trainings: int) -> list[float]:
+        pair = mean_and_error([regret(goal, run, trainings) for run in runs])
+        return [round(each, 3) for each in pair]
+
+    return {
+        str(budget): {
+            "ranked": after(ranked, budget)[0],
+            "taught": after(taught, budget),
+            "alone": after(alone, budget),
+            "alone_as_long": after(alone, budget + spent),
+        }
+        for budget in BUDGETS
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare, and print or write."""
+    import optuna
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.supernet")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--parts", default="0.5,1,2", help="of the updates of a training alone")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    torch.set_num_threads(1)
+    experiment = read(asked.folder, load(asked.data))
+    truth = experiment.table.test.tolist()
+    result: dict[str, Any] = {
+        "table": experiment.table.name,
+        "networks": len(experiment.table),
+        "updates_alone": experiment.course.updates,
+        "seconds_alone": round(experiment.alone, 2),
+        "spearman_one_training": rank_correlation(experiment.table.search.tolist(), truth),
+        "spearman_macs": rank_correlation(experiment.table.macs.tolist(), truth),
+        "supernets": [],
+    }
+    for part in map(float, asked.parts.split(",")):
+        for seed in range(asked.seeds):
+            result["supernets"].append(compared(experiment, part, seed))
+            print(json.dumps(result["supernets"][-1]), file=sys.stderr, flush=True)
+            if asked.out:
+                write_json(asked.out, result)
+    if not asked.out:
+        print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

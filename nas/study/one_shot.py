@@ -20,7 +20,7 @@ NETWORKS = 100  # that share the weights and are scored, near the target
 DRAWS = 20  # for each of them, at most
 FEWEST = 20  # of the networks, and of the updates, that teach
 SHARE = 0.2  # of a time limit that the supernet may take
-TIMED = 3  # updates that are timed first
+TIMED = 4  # updates that are timed first
 EVERY = 10.0  # seconds between two words about the progress
 Say = Callable[[str], None]
 
@@ -68,11 +68,12 @@ def _drawn(config: Config) -> list[tuple[dict[str, Value], Architecture]]:
 
 def _affordable(course: Course, seconds: float) -> tuple[int, int]:
     """Return how many updates, and scores of networks, so many seconds allow: half for each."""
-    clock = time.perf_counter()
-    net = course.train(TIMED)
-    middle = time.perf_counter()
+    clock, ends = time.perf_counter(), list[float]()
+    net = course.train(TIMED, step=lambda _: ends.append(time.perf_counter()))
     course.score(net, course.ends[0])
-    update, score = (middle - clock) / TIMED, time.perf_counter() - middle
+    now = time.perf_counter()
+    update, score = (ends[-1] - ends[0]) / (TIMED - 1), now - ends[-1]
+    seconds -= now - clock
     scores = min(len(course.children), int(seconds / 2 / score))
     updates = min(course.updates, int((seconds - scores * score) / update))
     least = min(FEWEST, course.updates)

@@ -15,6 +15,7 @@ networks by its weights. Written as JSON, for each part and seed:
 """
 
 import argparse
+import csv
 import json
 import random
 import sys
@@ -80,7 +81,8 @@ def read(folder: Path, data: DataSet) -> Experiment:
     source = json.loads((folder / SOURCE).read_text())
     space, recipe = SearchSpace.from_json(source["space"]), Recipe.from_json(source["recipe"])
     table = tables.read(folder / TABLE)
-    rows = [_assignment(space, table.assignment(row)) for row in range(len(table))]
+    with (folder / TABLE).open(newline="") as file:
+        rows = [_assignment(space, row) for row in csv.DictReader(file)]
     if table.is_pool:
         rng = random.Random(0)
         rows += [space.sample(rng) for _ in range(POOL)]
@@ -89,14 +91,10 @@ def read(folder: Path, data: DataSet) -> Experiment:
     return Experiment(table, Course(children, data, recipe))
 
 
-def _assignment(space: SearchSpace, cells: Mapping[str, object]) -> dict[str, Value]:
-    """Return a row's choices as the space has them; `-` marks one that does not exist."""
-    choices = {parameter.name: parameter.choices for parameter in space.parameters()}
-    return {
-        name: next(choice for choice in choices[name] if cell in (choice, str(choice)))
-        for name, cell in cells.items()
-        if cell != "-"
-    }
+def _assignment(space: SearchSpace, row: Mapping[str, str]) -> dict[str, Value]:
+    """Return a row's choices as the space has them; one that does not exist is left out."""
+    cells = ((p, row[tables.PREFIX + p.name]) for p in space.parameters())
+    return {p.name: choice for p, cell in cells for choice in p.choices if str(choice) == cell}
 
 
 def rank_correlation(scores: Sequence[float], truth: Sequence[float]) -> list[float]:

@@ -1,15 +1,14 @@
-"""What inheritance or a supernet saves: searches of equal time, with and without it.
+"""What inheritance saves: searches of equal time, with and without it, on two data sets.
 
     python -m benchmarks.inheritance [--data NAME ...] [--seconds 600] [--part 1] [--seeds 5]
-    python -m benchmarks.inheritance --arms "random weights" "a supernet's lesson" ...
 
 Each search is given the same time on the same workers, once with trials of the usual length, once
-with trials of half the updates, from random weights and from those of the nearest relative; with a
-supernet's lesson its making is part of the time. Where time is short, `--part` shortens all trials
-alike, so that a search has enough of them. The truth is the same for all: the best trial's network
-is trained in full from random weights, and looks at the test split once. A row is written after
-each search; the same command goes on with those that are missing. The table has means over the
-seeds with Student's 95 % interval, and of each the difference from the usual search with its seed.
+with trials of half the updates, from random weights and from those of the nearest relative. Where
+time is short, `--part` shortens all trials alike, so that a search has enough of them. The truth is
+the same for all: the best trial's network is trained in full from random weights, and looks at the
+test split once. A row is written after each search; the same command goes on with those that are
+missing. The table has means over the seeds with Student's 95 % interval, and of each the difference
+from the usual search with the same seed.
 """
 
 import argparse
@@ -19,31 +18,20 @@ import statistics
 from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import nas
 from nas.data import load
 from nas.files import write_json
 from nas.report.intervals import interval
-from nas.study import options
 from nas.study.preparation import source_from_anywhere
 from nas.training.recipes import compose
 
-
-class Arm(NamedTuple):
-    """How a search differs: does it inherit, the part of the usual updates, what teaches it."""
-
-    inherits: bool = False
-    part: float = 1.0
-    learns: str = options.NOTHING
-
-
-ARMS = {
-    "random weights": Arm(),
-    "random weights, half as long": Arm(part=0.5),
-    "inherited": Arm(inherits=True),
-    "inherited, half as long": Arm(inherits=True, part=0.5),
-    "a supernet's lesson": Arm(learns=options.ONE_SHOT),
+ARMS: dict[str, tuple[bool, float]] = {  # whether it inherits, and the part of the usual updates
+    "random weights": (False, 1.0),
+    "random weights, half as long": (False, 0.5),
+    "inherited": (True, 1.0),
+    "inherited, half as long": (True, 0.5),
 }
 DATA = ["digits", "../shared/data/retinamnist/retinamnist.npz"]
 USUAL = "random weights"
@@ -56,7 +44,7 @@ def searched(data: str, arm: str, seed: int, given: argparse.Namespace) -> Row:
     folder = Path(given.folder, Path(data).name, arm.replace(", ", "-"), str(seed)).absolute()
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped: time counts anew
     folder.mkdir(parents=True)
-    images, how = load(data), ARMS[arm]
+    images, (inherits, part) = load(data), ARMS[arm]
     updates = given.updates or compose(images, words=["training.folds=1"]).epoch_updates
     quick = [f"training.epoch_updates={given.updates}"] if given.updates else []
     common: dict[str, Any] = {
@@ -65,9 +53,9 @@ def searched(data: str, arm: str, seed: int, given: argparse.Namespace) -> Row:
     }  # fmt: skip
     with chdir(folder):  # both make their studies here
         found = nas.search(
-            given.space, target_flops=given.target_flops, time=given.seconds, inherit=how.inherits,
-            set=[f"training.epoch_updates={max(1, round(how.part * given.part * updates))}"],
-            no_finalists=True, warm_start=False, study="search", learn_from=[how.learns], **common,
+            given.space, target_flops=given.target_flops, time=given.seconds, inherit=inherits,
+            set=[f"training.epoch_updates={max(1, round(part * given.part * updates))}"],
+            no_finalists=True, warm_start=False, study="search", **common,
         )  # fmt: skip
         best = found.best.trial
         network = f"search:{best.number}"
@@ -121,7 +109,6 @@ def main() -> None:
     """Run the searches that have no row yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", nargs="+", default=DATA)
-    parser.add_argument("--arms", nargs="+", default=list(ARMS)[:4], choices=list(ARMS))
     parser.add_argument("--space", default="mixconv")
     parser.add_argument("--target-flops", default="2M")
     parser.add_argument("--seconds", type=float, default=600.0)
@@ -138,7 +125,7 @@ def main() -> None:
     done = {(row["data"], row["arm"], row["seed"], row["seconds"], row["part"]) for row in rows}
     for seed in range(given.seeds):
         for data in given.data:
-            for arm in given.arms:
+            for arm in ARMS:
                 if (data, arm, seed, given.seconds, given.part) in done:
                     continue
                 rows.append(searched(data, arm, seed, given))

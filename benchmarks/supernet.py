@@ -1,10 +1,10 @@
 """Does a one-shot supernet know which networks are good, and does a search gain by it?
 
-    python -m benchmarks.supernet FOLDER --data DATA [--parts 0.5,1,2] [--seeds 3] [--out FILE]
+    python -m benchmarks.supernet FOLDER --data DATA [--parts 0.5,1,2] [--seeds 3]
 
 FOLDER holds a table of `benchmarks.search.real`: its space, its recipe and its networks, each
 trained alone. A supernet is trained for a part of the updates of such a training, and scores the
-networks by its weights. Written as JSON, for each part and seed:
+networks by its weights. Added to benchmarks/results/supernet.json, for each part and seed:
 
 - what it costs, in trainings of a network alone, by processor time in the same run;
 - Spearman's rank correlation of its scores with the table's `test_score`, and that of one training
@@ -18,7 +18,6 @@ import argparse
 import csv
 import json
 import random
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +35,7 @@ from benchmarks.search import table as tables
 from benchmarks.search.goal import Goal
 from benchmarks.search.measures import regret
 from benchmarks.search.real import SOURCE, TABLE
+from benchmarks.shared_weights import Child, Course
 from nas.architecture import Value
 from nas.data import DataSet, load
 from nas.files import write_json
@@ -44,13 +44,13 @@ from nas.samplers._lesson import Lesson
 from nas.search_space import SearchSpace
 from nas.training.metrics import gain
 from nas.training.recipe import Recipe
-from nas.training.supernet import Child, Course
 from nas.training.trainer import train
 
 TIMED = 6  # networks whose training alone is timed
 POOL = 100  # networks of a large space that share the weights, beside the table's
 BUDGETS = (6, 12, 25)  # trainings of single networks
 RUNS = 20  # of the sampler
+RESULTS = Path(__file__).parent / "results" / "supernet.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +158,32 @@ def regrets(goal: Goal, lesson: Lesson, spent: int) -> dict[str, Any]:
     }
 
 
+def table(kept: Mapping[str, Any]) -> str:
+    """Return the rank correlations as Markdown, a line for each length of a supernet."""
+    lines = [
+        "| networks | updates, alone | cost, in trainings | Spearman's, by seed | of one training "
+        "| of macs |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, result in kept.items():
+        others = (_interval(result[key]) for key in ("spearman_one_training", "spearman_macs"))
+        end = " | ".join(others)
+        for updates in dict.fromkeys(each["updates"] for each in result["supernets"]):
+            rows = [each for each in result["supernets"] if each["updates"] == updates]
+            spent = (sum(each["trainings_worth"].values()) for each in rows)
+            found = ", ".join(f"{each['spearman'][0]:.2f}" for each in rows)
+            length = f"{updates}, {result['updates_alone']}"
+            count = f"{result['networks']} of {name}"
+            lines.append(f"| {count} | {length} | {fmean(spent):.0f} | {found} | {end} |")
+    return "\n".join(lines)
+
+
+def _interval(numbers: Sequence[float]) -> str:
+    return f"{numbers[0]:.2f} ({numbers[1]:.2f} to {numbers[2]:.2f})"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Compare, and print or write."""
+    """Compare, and add to the results."""
     import optuna
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.supernet")
@@ -167,29 +191,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--parts", default="0.5,1,2", help="of the updates of a training alone")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
     experiment = read(asked.folder, load(asked.data))
     truth = experiment.table.test.tolist()
-    result: dict[str, Any] = {
-        "table": experiment.table.name,
-        "networks": len(experiment.table),
-        "updates_alone": experiment.course.updates,
-        "seconds_alone": round(experiment.alone, 2),
-        "spearman_one_training": rank_correlation(experiment.table.search.tolist(), truth),
-        "spearman_macs": rank_correlation(experiment.table.macs.tolist(), truth),
-        "supernets": [],
-    }
+    kept: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.exists() else {}
+    result = kept.setdefault(
+        experiment.table.name,
+        {
+            "networks": len(experiment.table),
+            "updates_alone": experiment.course.updates,
+            "spearman_one_training": rank_correlation(experiment.table.search.tolist(), truth),
+            "spearman_macs": rank_correlation(experiment.table.macs.tolist(), truth),
+            "supernets": [],
+        },
+    )
     for part in map(float, asked.parts.split(",")):
         for seed in range(asked.seeds):
             result["supernets"].append(compared(experiment, part, seed))
-            print(json.dumps(result["supernets"][-1]), file=sys.stderr, flush=True)
-            if asked.out:
-                write_json(asked.out, result)
-    if not asked.out:
-        print(json.dumps(result, indent=1))
+            write_json(asked.out, kept)
+            print(json.dumps(result["supernets"][-1]), flush=True)
+    print(table(kept))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ seconds:
   imported once. With `--executor ray` a search gets `--max-concurrent 1` and a Ray head, if Ray can
   start here.
 - `nas latency table` gets `--seconds 1`. "digits" has a quarter of its images for training. A
-  pre-flight draws 100 networks instead of 1,000, `--prefilter` ranks 10 instead of 100, a supernet
-  has 20. The length of a training is not measured beforehand: a second is assumed.
+  pre-flight draws 100 networks instead of 1,000, and `--prefilter` ranks 10 instead of 100. The
+  length of a training is not measured beforehand: a second is assumed.
 - A command that runs until Ctrl-C (`--watch`, `--follow`, `nas metrics serve`) gets it after its
   first line. Files at s3:// lie in memory.
 
@@ -55,7 +55,7 @@ from nas.latency import remote
 from nas.search_space import preflight
 from nas.service.remote import VERBS
 from nas.store import queries
-from nas.study import one_shot, preparation, proposer
+from nas.study import preparation, proposer
 from tests import ray_kit
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -133,7 +133,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr("nas.data._named", lambda _: few)
         patch.setattr(preflight, "SAMPLES", 100)
         patch.setattr(networks, "MEASURING", 0.5)
-        patch.setattr(one_shot, "NETWORKS", 20)
         patch.setattr(proposer, "RANKED", 10)
         patch.setattr(preparation, "_estimate", lambda *_: 1.0)
         patch.delenv("NAS_STORE", raising=False)

@@ -44,11 +44,6 @@ def tiny(text: str = SPACE) -> SearchSpace:
     return space
 
 
-def no_supernet(_: Config) -> Lesson:
-    """Fail: nobody asked for a supernet."""
-    raise AssertionError
-
-
 def metric(values: Any) -> float:
     """Return a metric that every choice adds to."""
     deep = DEEPER if values["stage1.depth"] == 2 else 0.0
@@ -289,15 +284,12 @@ def test_a_search_of_the_service_learns_from_its_owners_alone(stored: Path, tmp_
             named = schema.SEARCHES.c.id == made.id
             connection.execute(schema.SEARCHES.update().where(named).values(id=study))
     config = replace(Config.from_json(config_of(stored, "short")), sampler="nas", lessons=())
-    learnt = {
-        name: with_lessons(config, url, name, None, no_supernet).lessons
-        for name in ("of-ann", "of-bob")
-    }
+    learnt = {name: with_lessons(config, url, name, None).lessons for name in ("of-ann", "of-bob")}
     assert [[each.study for each in found] for found in learnt.values()] == [["teacher"], []]
     asking = replace(config, learn_from=("teacher",))
-    assert with_lessons(asking, url, "operator", None, no_supernet).lessons[0].study == "teacher"
+    assert with_lessons(asking, url, "operator", None).lessons[0].study == "teacher"
     with pytest.raises(UserError, match="No study named 'teacher'") as refused:
-        with_lessons(asking, url, "of-bob", None, no_supernet)
+        with_lessons(asking, url, "of-bob", None)
     assert "short" not in str(refused.value)
 
 
@@ -344,7 +336,7 @@ def test_a_prior_that_shares_nothing_is_refused(stored: Path) -> None:
     config = replace(Config.from_json(config_of(stored, "short")), sampler="nas", lessons=())
     config = replace(config, space=space, learn_from=("prior:cifar10",))
     with pytest.raises(UserError, match="prior:cifar10: none of the 4 parameters"):
-        with_lessons(config, "sqlite:///nowhere.db", "s", None, no_supernet)
+        with_lessons(config, "sqlite:///nowhere.db", "s", None)
 
 
 @pytest.mark.parametrize("name", priors.names())

@@ -1,11 +1,11 @@
-"""What a study learns from: priors, other studies and which of their trials, its own supernet.
+"""What a study learns from: other studies of its store, and which of their trials; priors.
 
 They are chosen when the study begins, and kept with it: so a study that is resumed proposes as if
 it had not been interrupted, whatever became of the others.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from nas.samplers._transfer import shared
 from nas.store import queries
 from nas.store.queries import StudyInfo
 from nas.study import priors
-from nas.study.options import MOST_LESSONS, NOTHING, ONE_SHOT
+from nas.study.options import MOST_LESSONS, NOTHING
 from nas.training.metrics import gain
 
 FEWEST = 8  # complete trials that make a lesson
@@ -37,43 +37,30 @@ class RelatedStudy(NamedTuple):
     trials: Sequence[queries.ScoredTrial]
 
 
-def with_lessons(
-    config: Config,
-    url: str,
-    name: str,
-    stored: StudyInfo | None,
-    one_shot: Callable[[Config], Lesson],
-) -> Config:
+def with_lessons(config: Config, url: str, name: str, stored: StudyInfo | None) -> Config:
     """Return the configuration of the study `name` with the lessons that it has, or begins with.
 
-    `one_shot` makes that of a supernet, where it is asked for. Raises UserError where a study that
-    was asked for teaches nothing.
+    Raises UserError where a study that was asked for teaches nothing.
     """
     if stored is not None:
         return replace(config, lessons=Config.from_json(stored.config).lessons)
     if config.sampler != "nas" or config.learn_from == (NOTHING,):
         return config
-    lessons = list(_priors(config))
-    asked = [each for each in config.learn_from if each != ONE_SHOT and not _is_prior(each)]
-    if asked or not config.learn_from:
-        lessons += _studied(config, url, name, asked)
-    if ONE_SHOT in config.learn_from:
-        lessons.append(one_shot(config))
-    return replace(config, lessons=tuple(lessons))
-
-
-def _studied(config: Config, url: str, name: str, asked: Sequence[str]) -> list[Lesson]:
-    """Return the lessons of the studies that are asked for, else of the closest."""
+    shipped = tuple(_priors(config))
+    asked = [each for each in config.learn_from if not each.startswith(priors.PREFIX)]
+    if shipped and not asked:
+        return replace(config, lessons=shipped)
     try:
         with queries.connect(url) as connection:
             sources = list(_sources(connection, _others(connection, name), asked, config))
-            return [lesson_of(connection, one.info, one.trials) for one in sources]
+            studied = [lesson_of(connection, one.info, one.trials) for one in sources]
+            return replace(config, lessons=(*shipped, *studied))
     except StoreAway:
         raise
     except StoreError:
-        if asked:
+        if config.learn_from:
             raise
-        return []  # there is no store yet, or one that opening it will tell of
+        return config  # there is no store yet, or one that opening it will tell of
 
 
 def _others(connection: sa.Connection, name: str) -> list[StudyInfo]:
@@ -92,15 +79,11 @@ def _choices(config: Config) -> dict[str, tuple[Value, ...]]:
     return {p.name: p.choices for p in config.space.parameters() if len(p.choices) > 1}
 
 
-def _is_prior(name: str) -> bool:
-    return name.startswith(priors.PREFIX)
-
-
 def _priors(config: Config) -> Iterator[Lesson]:
     """Yield the priors that were asked for."""
     own = _choices(config)
     for name in config.learn_from:
-        if _is_prior(name):
+        if name.startswith(priors.PREFIX):
             lesson = priors.get(name).lesson
             if not shared(own, lesson.parameters):
                 raise _nothing_shared(name, config)
@@ -175,6 +158,6 @@ def announced(lessons: Sequence[Lesson], config: Config) -> Iterator[str]:
     for lesson in lessons:
         common, count = len(shared(own, lesson.parameters)), f"{len(lesson.metrics)} networks"
         source = f"study {lesson.study}, {count} up to trial {lesson.last}"
-        if lesson.study == ONE_SHOT or _is_prior(lesson.study):
+        if lesson.study.startswith(priors.PREFIX):
             source = f"{lesson.study}, {count}"
         yield f"learning: from {source}; {common} of {len(own)} parameters are its own too"

@@ -36,7 +36,6 @@ OVER_TARGET = 1.5  # times the target: the hard limit on its cost where none is 
 DEFAULT_BUDGET = 24, 1800.0  # trials and seconds, where neither is given
 FINALISTS, FINAL_SEEDS = 4, 3
 MOST_LESSONS, NOTHING = 5, "none"  # studies to learn from; the word for no study
-ONE_SHOT = "supernet"  # the word for a supernet of the study's own
 SUFFIX = "-finalists"  # of the name of a study of finalists
 LONGEST_NAME = 255 - len(SUFFIX)  # bytes: file systems allow 255
 # How the table of a search is measured, where none is given.
@@ -128,12 +127,12 @@ def _proxies(value: Any, flag: str) -> tuple[str, ...]:
 
 
 def _teachers(value: Any, flag: str) -> tuple[str, ...]:
-    """Read names of studies and priors, and the words for a supernet and for none."""
+    """Read names of studies and priors, or the one word that stands for none."""
     names = tuple(value) if isinstance(value, list | tuple) else (value,)
     if not names or not all(isinstance(name, str) and name for name in names):
         raise UserError(
-            f"{flag} is the name of a study or of a prior (nas priors list), {ONE_SHOT} or "
-            f"{NOTHING}, not {value!r}."
+            f"{flag} is the name of a study or of a prior (nas priors list), or {NOTHING}, not "
+            f"{value!r}."
         )
     if len(names) > MOST_LESSONS or (NOTHING in names and len(names) > 1):
         raise UserError(
@@ -247,8 +246,6 @@ def check_study(name: str, flag: str = "--study") -> str:
         raise UserError(f"A study's name is the name of a folder, not {name!r} ({flag}).")
     if name.startswith(priors.PREFIX):
         raise UserError(f"A study's name does not begin with {priors.PREFIX}: {name!r} ({flag}).")
-    if name == ONE_SHOT:
-        raise UserError(f"{name!r} is what --learn-from calls a supernet, no study ({flag}).")
     if (size := len(name.encode())) > LONGEST_NAME:
         raise UserError(
             f"A study's name is the name of a folder, of at most {LONGEST_NAME} bytes, not of "
@@ -364,8 +361,7 @@ class SearchOptions:
         fixes="warm_start")
     learn_from: tuple[str, ...] = _option(
         (), "Study of the store that --sampler nas learns from, whatever its data and recipe, a "
-        f"prior of nas priors list, {ONE_SHOT} or {NOTHING}; may be given again and again.",
-        PROPOSE,
+        f"prior of nas priors list, or {NOTHING}; may be given again and again.", PROPOSE,
         unit="study", page="learning",
         unset=f"the {MOST_LESSONS} closest", read=_teachers, repeats=True, fixes="learn_from")
     prefilter: str | None = _option(

@@ -2,7 +2,6 @@
 
 import math
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -27,20 +26,12 @@ from nas.store import dashboard, queries
 from nas.store.engine import masked, patient, resolve
 from nas.store.queries import find_study
 from nas.store.store import Store
-from nas.study import lengths, one_shot
+from nas.study import lengths
 from nas.study.aids import GivenAids, given_aids
 from nas.study.finalists import finals_of, reserved
 from nas.study.latency_table import TABLE, table_for
 from nas.study.lessons import with_lessons
-from nas.study.options import (
-    ONE_SHOT,
-    OVER_TARGET,
-    SearchOptions,
-    check,
-    check_study,
-    declared,
-    fixed,
-)
+from nas.study.options import OVER_TARGET, SearchOptions, check, check_study, declared, fixed
 from nas.training import recipe_choices, recipe_file
 from nas.training.estimate import training_seconds
 from nas.training.methods import Aids
@@ -148,14 +139,9 @@ def prepare(
         if (shorter := lengths.shortened(config, *parts)) != config:
             say(lengths.sentence(config, shorter, options.time))
             config, estimate, final = shorter, estimate * parts[0], final * parts[1]
-    clock, seconds = time.monotonic(), options.time
-    config = with_lessons(
-        config, url, name, study, lambda config: one_shot.lesson(config, data, options.time, say)
-    )
-    if seconds is not None and ONE_SHOT in config.learn_from:
-        seconds -= time.monotonic() - clock  # a supernet's are the search's
+    config = with_lessons(config, url, name, study)
     return Prepared(
-        name, url, config, options.trials, seconds, executor, estimate, preflight, left_out,
+        name, url, config, options.trials, options.time, executor, estimate, preflight, left_out,
         own, final, data, sources)  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from nas.cost import Limits
 
 SPACE = replace(
     search_space.load("mixconv"),
-    name="mixconv-supernet",
+    name="mixconv-photographs-40",
     resolution=32,
     limits=Limits(macs=3_000_000),
 ).fitting()

@@ -200,6 +200,8 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch", *, hand_over: bool
             planned = finals.trials
             open_study(finals).close()
             completed = _drive(finals, deadline, watch)
+            if deadline is None:  # then all were planned at once
+                break
         winner = _conclude(prepared, store) if completed and hand_over else None
         with store.read() as connection:
             info = queries.study(connection, prepared.name)

@@ -303,7 +303,10 @@ def pace(store: Store, study: str, config: Config, times: float) -> Pace | None:
         full = _trainings(connection, study + SUFFIX)
         trained = [each for key in keys & full.keys() for each in full[key]]
         searched = _complete(connection, queries.study(connection, study).id)
-    for trials, factor in ((trained, 1.0), ([searched[key] for key in keys], times)):
+    for trials, factor in (
+        (trained, 1.0),
+        ([searched[key] for key in keys & searched.keys()], times),
+    ):
         seconds = [each.seconds for each in trials if each.seconds and each.reused_from is None]
         if seconds:
             return Pace(len(trained), factor * statistics.fmean(seconds))

@@ -260,7 +260,7 @@ def _drive(prepared: "Prepared", deadline: float | None, watch: "Watch") -> bool
 
 def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Prepared | None":
     """Return the study of finalists, as large as the time left allows; None without finalists."""
-    from nas.study.finalists import Pace, affordable, final_config, pace, trainings_in_all
+    from nas.study.finalists import FinalsPace, affordable, final_config, pace, trainings_in_all
 
     if (finals := prepared.config.finals) is None:
         return None
@@ -268,7 +268,7 @@ def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Pr
     if config is None:
         return None
     times = prepared.final_estimate / prepared.estimate if prepared.estimate else 1.0
-    own = pace(store, prepared.name, config, times) or Pace(0, prepared.final_estimate)
+    own = pace(store, prepared.name, config, times) or FinalsPace(0, prepared.final_estimate)
     if deadline is not None and own.seconds:
         turns = int(max(0.0, deadline - time.monotonic()) / own.seconds)
         finals = affordable(finals, own.done + turns * prepared.executor.workers)

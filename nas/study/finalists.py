@@ -285,14 +285,14 @@ def affordable(finals: Finals, trainings: int) -> Finals:
     return replace(finals, networks=networks, seeds=min(finals.seeds, trainings // networks))
 
 
-class Pace(NamedTuple):
+class FinalsPace(NamedTuple):
     """How many of the finalists' trainings are complete, and the seconds that one takes."""
 
     done: int
     seconds: float
 
 
-def pace(store: Store, study: str, config: Config, times: float) -> Pace | None:
+def pace(store: Store, study: str, config: Config, times: float) -> FinalsPace | None:
     """Return the pace of finalists as measured; None where nothing was.
 
     Before one of them was trained in full it is that of their trials in the search, each of which
@@ -309,7 +309,7 @@ def pace(store: Store, study: str, config: Config, times: float) -> Pace | None:
     ):
         seconds = [each.seconds for each in trials if each.seconds and each.reused_from is None]
         if seconds:
-            return Pace(len(trained), factor * statistics.fmean(seconds))
+            return FinalsPace(len(trained), factor * statistics.fmean(seconds))
     return None
 
 

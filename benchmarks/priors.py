@@ -21,8 +21,8 @@ from statistics import fmean
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution
-from scipy.stats import bootstrap, spearmanr
 
+from benchmarks.search.measures import rank_correlation
 from nas.config import Config
 from nas.files import write_json
 from nas.samplers._lesson import Lesson
@@ -72,14 +72,10 @@ def ranked(source: Lesson, target: Lesson) -> dict[str, Any]:
     ]
     expected = LessonModel(source, own).expect([values for values, _ in pairs])
     reached = [metric for _, metric in pairs]
-    ends = bootstrap(
-        (expected, reached), lambda a, b: spearmanr(a, b).statistic, paired=True,
-        vectorized=False, n_resamples=2000, method="percentile", rng=0,
-    ).confidence_interval  # fmt: skip
+    correlation, *ends = rank_correlation(expected.tolist(), reached)
     return {
         "prior": source.study, "networks": len(pairs),
-        "rank_correlation": round(float(spearmanr(expected, reached).statistic), 3),
-        "interval": [round(float(end), 3) for end in ends],
+        "rank_correlation": correlation, "interval": ends,
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ network is scored by the moving average of the weights, with statistics of batch
 import copy
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -169,44 +169,33 @@ class Course:
             for size in {child.resolution for child in self.children}
         }
 
-    def train(self, updates: int, *, step: Callable[[int], None] = lambda _: None) -> Supernet:
-        """Train a supernet; return the moving average of its weights.
-
-        `step` is called after each update, with their number so far; its exceptions pass through.
-        """
+    def train(self, updates: int) -> Supernet:
+        """Train a supernet; return the moving average of its weights."""
+        recipe, rng = replace(self.recipe, epochs=1), np.random.default_rng(self.recipe.seed)
         with torch.random.fork_rng(range(torch.cuda.device_count())):
-            torch.manual_seed(self.recipe.seed)
-            return self._trained(updates, step)
-
-    def _trained(self, updates: int, step: Callable[[int], None]) -> Supernet:
-        rng = np.random.default_rng(self.recipe.seed)
-        net = Supernet(self.children).to(self.device)
-        average = copy.deepcopy(net).requires_grad_(False)
-        recipe = replace(self.recipe, epochs=1)
-        optimiser = optimiser_of(net, recipe)
-        for index, members in enumerate(self._batches(updates)):
-            drawn = [self.children[i] for i in rng.integers(len(self.children), size=DRAWN)]
-            rate = learning_rate(recipe, index, updates)
-            for group in optimiser.param_groups:
-                group["lr"] = rate * group.get("share", 1.0)
-            optimiser.zero_grad()
-            self._backward(net, [*self.ends, *drawn], members)
-            if recipe.clip_norm:
-                nn.utils.clip_grad_norm_(net.parameters(), recipe.clip_norm)
-            optimiser.step()
-            update_ema(average, net, min(recipe.ema_decay, (1 + index) / (10 + index)))
-            step(index + 1)
+            torch.manual_seed(recipe.seed)
+            net = Supernet(self.children).to(self.device)
+            average = copy.deepcopy(net).requires_grad_(False)
+            optimiser = optimiser_of(net, recipe)
+            for step, members in enumerate(self._batches(updates)):
+                drawn = [self.children[i] for i in rng.integers(len(self.children), size=DRAWN)]
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate(recipe, step, updates)
+                optimiser.zero_grad()
+                self._backward(net, [*self.ends, *drawn], members)
+                if recipe.clip_norm:
+                    nn.utils.clip_grad_norm_(net.parameters(), recipe.clip_norm)
+                optimiser.step()
+                update_ema(average, net, min(recipe.ema_decay, (1 + step) / (10 + step)))
         return average
 
-    def _batches(self, updates: int) -> Iterator[Indices]:
-        """Yield the members of the train images in each update."""
-        material = self.materials[self.ends[0].resolution]
+    def _batches(self, updates: int) -> list[Indices]:
+        """Return the members of the train images in each update."""
+        material, recipe = self.materials[self.ends[0].resolution], self.recipe
         labels = material.train.labels[material.members]
-        recipe = self.recipe
-        for batch in shuffled(
-            labels, recipe.batch_size, updates=updates, balance=recipe.balanced_sampling
-        ):
-            yield material.members[batch]
+        size, balance = recipe.batch_size, recipe.balanced_sampling
+        batches = shuffled(labels, size, updates=updates, balance=balance)
+        return [material.members[batch] for batch in batches]
 
     def _images(self, child: Child, members: Indices) -> Tensor:
         """Return train images for a network, each changed at random."""

@@ -28,12 +28,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import bootstrap, spearmanr
 
 from benchmarks.search import run as searches
 from benchmarks.search import table as tables
 from benchmarks.search.goal import Goal
-from benchmarks.search.measures import regret
+from benchmarks.search.measures import rank_correlation, regret
 from benchmarks.search.real import SOURCE, TABLE
 from benchmarks.shared_weights import Child, Course
 from nas.architecture import Value
@@ -95,16 +94,6 @@ def _assignment(space: SearchSpace, row: Mapping[str, str]) -> dict[str, Value]:
     """Return a row's choices as the space has them; one that does not exist is left out."""
     cells = ((p, row[tables.PREFIX + p.name]) for p in space.parameters())
     return {p.name: choice for p, cell in cells for choice in p.choices if str(choice) == cell}
-
-
-def rank_correlation(scores: Sequence[float], truth: Sequence[float]) -> list[float]:
-    """Return Spearman's, and the ends of its 95 % interval over the networks."""
-    ends = bootstrap(
-        (scores, truth), lambda a, b: spearmanr(a, b).statistic, paired=True,
-        vectorized=False, n_resamples=2000, method="percentile", rng=0,
-    ).confidence_interval  # fmt: skip
-    numbers = (spearmanr(scores, truth).statistic, ends.low, ends.high)
-    return [round(float(each), 3) for each in numbers]
 
 
 def compared(experiment: Experiment, part: float, seed: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import bootstrap, spearmanr
 
 from benchmarks.search.goal import Goal
 from benchmarks.search.run import Run
@@ -86,3 +87,13 @@ def interval(values: Sequence[float], statistic: Statistic) -> list[float] | Non
     drawn = np.array(values)[rng.integers(len(values), size=(RESAMPLES, len(values)))]
     ends = np.quantile(statistic(drawn), (0.025, 0.975), method="inverted_cdf")
     return [float(end) for end in ends]
+
+
+def rank_correlation(scores: Sequence[float], truth: Sequence[float]) -> list[float]:
+    """Return Spearman's, and the ends of its 95 % interval from a bootstrap over the networks."""
+    ends = bootstrap(
+        (scores, truth), lambda a, b: spearmanr(a, b).statistic, paired=True,
+        vectorized=False, n_resamples=RESAMPLES, method="percentile", rng=0,
+    ).confidence_interval  # fmt: skip
+    numbers = (spearmanr(scores, truth).statistic, ends.low, ends.high)
+    return [round(float(each), 3) for each in numbers]

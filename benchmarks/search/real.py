@@ -3,13 +3,14 @@
     python -m benchmarks.search.real --space FILE --data DATA --epochs N --out FOLDER [--seeds 4] \
         [--sample N] [--train-images N] [--no-augmentation] [--set KEY=VALUE]...
 
-Each architecture is trained with seeds 0, 1, ...; `search_score` is the validation accuracy of seed
-0 in percent, `test_score` the mean test accuracy of the other seeds, with one seed `search_score`
-again. FOLDER/trainings.csv has a row for each training, with the validation accuracy after each of
-its epochs; it is written after each training, and the same command goes on from it.
-FOLDER/table.csv has a row for each architecture of which all trainings are done; they come in a
-drawn order, so that an unfinished table is a fair sample. With --train-images the others of the
-train split are scored together with the validation images. One thread is used.
+A sample is drawn within the space's limits. Each architecture is trained with seeds 0, 1, ...;
+`search_score` is the validation accuracy of seed 0 in percent, `test_score` the mean test accuracy
+of the other seeds, with one seed `search_score` again. FOLDER/trainings.csv has a row for each
+training, with the validation accuracy after each of its epochs; it is written after each training,
+and the same command goes on from it. FOLDER/table.csv has a row for each architecture of which all
+trainings are done; they come in a drawn order, so that an unfinished table is a fair sample. With
+--train-images the others of the train split are scored together with the validation images. One
+thread is used.
 """
 
 import argparse

@@ -40,7 +40,8 @@ SERVER.set_forkserver_preload(["torch", "nas.study.driver", "nas.store.migrate",
 class Table:
     """An evaluator: metrics follow from the architecture's id and the epoch; it keeps checkpoints.
 
-    Each evaluated epoch adds a line to the file `epochs`.
+    Each evaluated epoch adds a line to the file `epochs`. While there is a file `granted` in a
+    folder above, no more epochs are evaluated than it says.
     """
 
     def get_ready(self) -> None:
@@ -56,11 +57,36 @@ class Table:
                 raise Interrupted("asked to stop")
             if epoch > done:
                 time.sleep(EPOCH)
+                while not is_granted(log.parent):
+                    if control.should_stop():
+                        raise Interrupted("asked to stop")
+                    time.sleep(EPOCH)
                 with log.open("a") as file:
                     file.write(f"{epoch}\n")
             metrics = table(architecture.id, epoch)
             control.report(CurvePoint(epoch=epoch, metrics=metrics, seconds=EPOCH), epoch <= done)
         return Result(metrics=metrics, seconds=EPOCH * fidelity)
+
+
+def evaluated(folder: Path) -> int:
+    """Count the epochs that were evaluated by studies below a folder."""
+    return sum(len(log.read_text().splitlines()) for log in folder.rglob("epochs"))
+
+
+def grant(folder: Path, epochs: int) -> None:
+    """Let so many more epochs be evaluated below a folder, and then none."""
+    new = folder / "granted.new"
+    new.write_text(str(evaluated(folder) + epochs))
+    new.replace(folder / "granted")
+
+
+def is_granted(folder: Path) -> bool:
+    """Tell whether one more epoch may be evaluated; any may where nothing was granted."""
+    for above in folder.parents:
+        granted = above / "granted"
+        if granted.exists():
+            return evaluated(above) < int(granted.read_text())
+    return True
 
 
 def table(architecture_id: str, epoch: int) -> dict[str, float]:

@@ -33,6 +33,7 @@ from nas.search_space.preflight import Subject, draw_near
 
 PILOTS = 12  # networks drawn at random, from which it is learnt where the target is
 NETWORKS = 60  # every third is held out
+FEWEST = 3  # networks that are measured however long it takes: one of them is held out
 MOST_PARAMS = 150_000_000  # of networks held in memory at once
 MOST_BLOCKS = 600
 TRIES = 20  # draws for each network, where a space is so small that they repeat
@@ -116,7 +117,9 @@ def _distinct(draw: Draw, count: int) -> list[Architecture]:
     return list(networks.values())
 
 
-def _times(cases: Sequence[Case], kind: str, how: Setting, seconds: float, say: Say) -> list[float]:
+def _times(
+    cases: Sequence[Case], kind: str, how: Setting, seconds: float, say: Say, fewest: int = 1
+) -> list[float]:
     """Measure networks or blocks; return the milliseconds of those that the time was enough for."""
     say(f"latency: measuring {len(cases)} {kind}, for about {seconds:.0f} s")
     printed = time.monotonic()
@@ -127,14 +130,15 @@ def _times(cases: Sequence[Case], kind: str, how: Setting, seconds: float, say: 
             printed = time.monotonic()
             say(f"latency: {kind} measured to {share:.0%}")
 
-    return [each.median_ms for each in measure(cases, how, seconds=seconds, progress=progress)]
+    times = measure(cases, how, seconds=seconds, fewest=fewest, progress=progress)
+    return [each.median_ms for each in times]
 
 
 def _measured(
     architectures: Sequence[Architecture], how: Setting, seconds: float, kind: str, say: Say
 ) -> list[Timing]:
     cases = [Case(partial(network.build, a), a.in_channels, a.resolution) for a in architectures]
-    times = _times(cases, kind, how, seconds, say)
+    times = _times(cases, kind, how, seconds, say, FEWEST)
     return [Timing(tuple(network.walk(a)), ms) for a, ms in zip(architectures, times, strict=False)]
 
 

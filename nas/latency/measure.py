@@ -60,14 +60,15 @@ def measure(
     *,
     seconds: float = math.inf,
     rounds: int = MOST_ROUNDS,
+    fewest: int = 1,
     every: bool = False,
     progress: Callable[[float], None] = lambda _: None,
 ) -> list[RunTimes]:
     """Measure modules in turns; return the latency of each that was reached.
 
     In the first round they are built one after the other as long as the time, in seconds, is enough
-    for `FEWEST_ROUNDS` more of those that are there; the rest is left out. One is measured at
-    least, whatever it takes. Where `every` one is wanted, the time begins after the first round.
+    for `FEWEST_ROUNDS` more of those that are there; the rest is left out. The `fewest` first are
+    measured, whatever it takes. Where `every` one is wanted, the time begins after the first round.
     After each round `progress` is told the share of the work that is done.
     """
     began = time.monotonic()
@@ -78,7 +79,7 @@ def measure(
         for case in cases:
             ready = time.monotonic()
             needed = longest + FEWEST_ROUNDS * round_seconds
-            if runs and not every and ready + needed > began + seconds:
+            if len(runs) >= fewest and not every and ready + needed > began + seconds:
                 break
             run = prepare(case)
             for _ in range(how.warm_up):

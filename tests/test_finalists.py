@@ -17,6 +17,7 @@ from search_kit import arguments, command, nas_here, result
 from typer.testing import CliRunner
 
 from nas.cli import _shared, app
+from nas.commands import search
 from nas.config import Config, Finals
 from nas.cost import Cost
 from nas.errors import UserError
@@ -277,19 +278,36 @@ def test_time_is_kept_for_the_finalists_and_they_fit_into_it() -> None:
     assert sizes == [(4, 3), (4, 3), (4, 2), (4, 1), (2, 1), (1, 1)]
 
 
-@pytest.mark.parametrize(("guess", "value"), [("_estimate", 1000.0), ("_times", 1e6)])
 def test_as_many_finalists_are_trained_as_their_measured_pace_allows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guess: str, value: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A guess that was far too careful costs no finalist and no seed.
-
-    Of the seconds of a trial: then the trials tell. Of how much longer a training in full takes:
-    then the first one tells, and the others follow.
-    """
-    monkeypatch.setattr(preparation, guess, lambda *_: value)
+    """A guess of a trial's seconds that was far too careful costs no finalist and no seed."""
+    monkeypatch.setattr(preparation, "_estimate", lambda *_: 1000.0)
     words = arguments(tmp_path, trials=2, epochs=1, workers=0, finalists=2, final_seeds=2)
     found = result(nas_here("search", *words, "--time", "5m", "--json"))
     assert [each["seeds"] for each in found["finalists"]] == [2, 2]
+
+
+def test_a_search_goes_on_where_no_finalist_can_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is begun to be cut off: the time kept for them gives trials, and the winner's weights.
+
+    On folds these are trained once more, within the limit.
+    """
+    monkeypatch.setattr(preparation, "_times", lambda *_: 1e6)
+    ends: list[float] = []
+    drive = search._drive
+
+    def noting(prepared: Any, deadline: float, watch: Any) -> bool:
+        ends.append(deadline)
+        return drive(prepared, deadline, watch)
+
+    monkeypatch.setattr(search, "_drive", noting)
+    words = arguments(tmp_path, trials=100_000, epochs=1, workers=0, finalists=2, folds=3)
+    found = result(nas_here("search", *words, "--time", "16s", "--json"))
+    assert (found["finalists"], found["best"]["seeds"]) == ([], 1)
+    assert 0 < ends[1] - ends[0] < 8  # half of the limit was kept
 
 
 def test_the_pace_is_the_searches_and_then_the_finalists_own(

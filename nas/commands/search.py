@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nas.training.sources import Source
 
 log = logging.getLogger("nas")
+PATIENCE = 1.25  # a finalist is begun where it may take so many times the time that is left
 
 
 @dataclass(frozen=True)
@@ -185,14 +186,17 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch", *, hand_over: bool
     One that does not `hand_over` its winner does not look at the test split.
     """
     from nas.store import queries
+    from nas.study.finalists import once_more
     from nas.study.preparation import open_study
 
     deadline = None if prepared.seconds is None else time.monotonic() + prepared.seconds
     searching = None if deadline is None else deadline - prepared.reserved
     try:
         completed = _drive(prepared, searching, watch)
-        if completed and deadline is not None and not _has_ended(prepared, store):
-            completed = _drive(prepared, deadline, watch)  # no finalist can need the time kept
+        if completed and deadline is not None and prepared.reserved:
+            until = deadline - once_more(store, prepared.name)
+            if until > time.monotonic() and _finals(prepared, store, deadline) is None:
+                completed = _drive(prepared, until, watch)  # no finalist can need the time kept
         planned: int | None = 0
         while completed and (finals := _finals(prepared, store, deadline)) is not None:
             if finals.trials == planned:  # no further one fits into the time
@@ -233,15 +237,6 @@ def _conclude(prepared: "Prepared", store: "Store") -> "Best | None":
         return winner
 
 
-def _has_ended(prepared: "Prepared", store: "Store") -> bool:
-    """Tell whether a trial is complete."""
-    from nas.store import queries
-
-    with store.read() as connection:
-        info = queries.study(connection, prepared.name)
-        return queries.counts(connection, info.id).complete > 0
-
-
 def _drive(prepared: "Prepared", deadline: float | None, watch: "Watch") -> bool:
     """Run a study's workers; return False where a person stopped them."""
     from nas.study.driver import Driver
@@ -259,7 +254,7 @@ def _drive(prepared: "Prepared", deadline: float | None, watch: "Watch") -> bool
 
 
 def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Prepared | None":
-    """Return the study of finalists, as large as the time left allows; None without finalists."""
+    """Return the study of finalists, as large as the time left allows; None where none can end."""
     from nas.study.finalists import FinalsPace, affordable, final_config, pace, trainings_in_all
 
     if (finals := prepared.config.finals) is None:
@@ -268,9 +263,13 @@ def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Pr
     if config is None:
         return None
     times = prepared.final_estimate / prepared.estimate if prepared.estimate else 1.0
-    own = pace(store, prepared.name, config, times) or FinalsPace(0, prepared.final_estimate)
+    measured = pace(store, prepared.name, config, times)
+    own = measured or FinalsPace(0, prepared.final_estimate)
     if deadline is not None and own.seconds:
-        turns = int(max(0.0, deadline - time.monotonic()) / own.seconds)
+        left = max(0.0, deadline - time.monotonic())
+        if measured and not own.done and own.seconds > PATIENCE * left:
+            return None  # it would be cut off
+        turns = int(left / own.seconds)
         finals = affordable(finals, own.done + turns * prepared.executor.workers)
         few = config.finalists[: finals.networks]
         config = replace(config, finalists=few, seeds=finals.seeds)

@@ -37,6 +37,19 @@ def test_folder_without_splits(tmp_path: Path) -> None:
     assert counts == [[12, 6], [4, 2], [4, 2]]
 
 
+def test_grades_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """Folders and text in an array alike: 10 comes after 2, which ordinal losses rely on."""
+    root = write_images(tmp_path / "set", {"1": 10, "10": 10, "2": 10})
+    assert data.load(root, cache_dir=tmp_path / "c").classes == ("1", "2", "10")
+    labels = np.array(["10", "1", "2"] * 10)
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "text.npz", images=images, labels=labels)
+    found = data.load(tmp_path / "text.npz")
+    assert found.classes == ("1", "2", "10")
+    named = [found.classes[label] for split in found.splits.values() for label in split.labels]
+    assert sorted(named) == sorted(labels.tolist())
+
+
 @pytest.mark.parametrize("validation", ["val", "valid", "validation"])
 def test_folder_with_splits(tmp_path: Path, validation: str) -> None:
     """Split folders are taken as they are, under the names they usually have."""

@@ -12,7 +12,7 @@ from search_kit import arguments, nas_here, result
 
 from nas import data
 from nas.config import Config
-from nas.data.dataset import SPLITS, DataSet
+from nas.data.dataset import SPLITS, DataSet, fill_splits
 from nas.data.groups import divide, numbered, of_names
 from nas.errors import DataError
 from nas.store import queries
@@ -260,3 +260,17 @@ def test_a_search_without_groups_stores_none(tmp_path: Path) -> None:
     result(nas_here("search", *arguments(tmp_path, trials=1, epochs=1, workers=0), "--json"))
     with queries.connect(f"sqlite:///{tmp_path}/nas.db") as connection:
         assert "groups" not in queries.study(connection, "tiny").config
+
+
+def test_rare_labels_are_in_every_split() -> None:
+    """Of several labels, those too rare to be divided one by one are divided together."""
+    labels = np.zeros((60, 8), np.int64)
+    labels[:48, 0] = 1
+    labels[np.arange(48, 60), 2 + np.arange(12) // 2] = 1  # six labels of two images each
+    parts = fill_splits({"train": np.arange(60)}, labels, list("abcdefgh"), np.arange(60))
+    rare = [int(labels[part, 2:].sum()) for part in parts.values()]
+    assert sum(rare) == 12
+    assert min(rare) >= 2
+    together = np.where(np.arange(60) < 48, np.arange(60), 60)  # all rare ones of one patient
+    parts = fill_splits({"train": np.arange(60)}, labels, list("abcdefgh"), together)
+    assert sorted(int(labels[part, 2:].sum()) for part in parts.values()) == [0, 0, 12]

@@ -162,6 +162,7 @@ def test_early_stopping() -> None:
     scores = [each.metrics["accuracy"] for each in results]
     assert len(results) == scores.index(max(scores)) + 3 < 30
     assert result.metrics == results[-1].metrics
+    assert ["metric_error" in each.metrics for each in results].index(True) == len(results) - 1
 
 
 @pytest.mark.parametrize("space", sorted(search_space.spaces()))

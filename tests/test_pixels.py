@@ -14,7 +14,7 @@ from nas import data
 from nas.data.dataset import DataSet
 from nas.data.image_list import read_image
 from nas.data.inspection import describe
-from nas.data.pixels import FilePixels, PixelReading, decode, reading_of
+from nas.data.pixels import FilePixels, PixelReading, decode, reading_of, reading_of_array
 from nas.errors import DataError, UnreadableImage
 from nas.export import Facts, python
 
@@ -276,3 +276,21 @@ def test_a_network_reads_files_as_its_own_data(tmp_path: Path) -> None:
     assert np.asarray(read_image(file, 1, own.reading)).max() == 255
     with pytest.raises(UnreadableImage, match=r"00\.png is not: more than 8 bits"):
         read_image(file, 1, PixelReading())
+
+
+@pytest.mark.parametrize(
+    ("images", "own", "read"),
+    [
+        (np.full((4, 2, 2, 1), 200, np.uint16), PixelReading((0, 4000)), PixelReading((0, 4000))),
+        (np.full((4, 2, 2, 1), 0.2), PixelReading((0.0, 1.0)), PixelReading((0.0, 1.0))),
+        (np.full((4, 2, 2, 1), 40.0), PixelReading(), PixelReading()),
+        (np.full((4, 2, 2, 1), 4000.0), PixelReading(), PixelReading((3999.0, 4000.0))),
+        (np.full((4, 2, 2, 1), 40.0), None, PixelReading((39.0, 40.0))),
+    ],
+    ids=["deep", "shares", "8 bits", "beyond 8 bits", "no network"],
+)
+def test_a_network_reads_dim_arrays_as_its_own_data(
+    images: Any, own: PixelReading | None, read: PixelReading
+) -> None:
+    """Images darker than those it was trained on stay dark; what 8 bits can't hold is stretched."""
+    assert reading_of_array(images, np.arange(4), "x.npz", own) == read

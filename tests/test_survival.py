@@ -110,7 +110,7 @@ def test_a_url_that_nothing_opens_is_refused() -> None:
 def test_accumulated_gradients_are_the_batchs(recipe: Recipe) -> None:
     """Micro-batches give the gradients of the whole batch, class weights included."""
     moved = []
-    for accumulation_steps in (1, 2, 3):
+    for accumulation_steps in (1, 2, 3, 8):
         torch.manual_seed(0)
         module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 10))
         training = trainer.begin(module, recipe, accumulation_steps)
@@ -122,6 +122,16 @@ def test_accumulated_gradients_are_the_batchs(recipe: Recipe) -> None:
         assert torch.allclose(loss, moved[0][0], rtol=1e-5)
         for ours, whole in zip(gradients, moved[0][1], strict=True):
             assert torch.allclose(ours, whole, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("images", [2, 5, 7, 97])
+def test_no_micro_batch_has_a_single_image(images: int, recipe: Recipe) -> None:
+    """Batch norm of a map of one pixel needs two; a small batch has fewer parts."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10))
+    training = trainer.begin(module, recipe, accumulation_steps=32)
+    classes = Classes(torch.ones(10), torch.zeros(10))
+    x, labels = torch.randn(images, 1, 8, 8), torch.arange(images) % 10
+    assert trainer.train_step(training, x, [(labels, 1.0)], classes, recipe, 0).isfinite()
 
 
 @pytest.mark.parametrize(("fits", "state"), [(50, "complete"), (1, "failed")])

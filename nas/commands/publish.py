@@ -138,6 +138,7 @@ def _facts(
     found: Found, exported: Exported, recipe: "Recipe", data: "DataFacts | None"
 ) -> "CardFacts":
     """Collect what the card says, of the store alone."""
+    from nas.data import is_name
     from nas.latency._session import processor
     from nas.report.card import CardFacts, reproduction
     from nas.store import queries
@@ -187,7 +188,8 @@ def _facts(
         formats=_formats(exported),
         processor=processor(),
         warnings=warnings,
-        commands=reproduction(recipe.data),
+        commands=reproduction(recipe.data if is_name(recipe.data) else None),
+        levels=data.reading.levels if data else None,
         versions={name: version(name) for name in ("nas", "torch")},
         date=datetime.now(UTC).date().isoformat(),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nas.data.dataset import Origin
 from nas.data.image_list import ImageFile, ImageList
-from nas.data.labels import ONE_HOT
+from nas.data.labels import ONE_HOT, in_order
 from nas.data.layout import split_of
 from nas.errors import DataError
 
@@ -127,13 +127,6 @@ def image_list(table: ImageTable, source: Path, root: Path, name: str) -> ImageL
         name, root, source, files, table.several and not one_hot,
         table.classes or in_order(names), origin,
     )  # fmt: skip
-
-
-def in_order(names: set[str]) -> tuple[str, ...]:
-    """Sort names; whole numbers, such as grades, by their value."""
-    if all(name.isdecimal() for name in names):
-        return tuple(sorted(names, key=int))
-    return tuple(sorted(names))
 
 
 def _below(root: Path, path: str) -> str:

@@ -212,8 +212,12 @@ def fill_splits(
     if groups is None:
         parts = stratified(labels[train], shares, names=names)
     else:
-        keys, names = strata(labels[train], len(shares)), [*names, "without a label"]
-        parts = divide(keys, groups[train], shares, names=names)
+        keys, own = strata(labels[train], len(shares)), groups[train]
+        rare = keys == len(names) + 1
+        if len(np.unique(own[rare])) < len(shares):
+            keys = np.where(rare, np.bincount(keys).argmax(), keys)
+        of_labels = ["without a label", "with a rare label"]
+        parts = divide(keys, own, shares, names=[*names, *of_labels])
     carved = {name: train[part] for name, part in zip(["train", *missing], parts, strict=True)}
     return {name: carved.get(name, given.get(name, train)) for name in SPLITS}
 

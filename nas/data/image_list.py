@@ -36,6 +36,7 @@ from nas.data.dataset import (
 from nas.data.decoders import check_packages
 from nas.data.groups import Groups, check_apart, numbered
 from nas.data.image_files import content_of, state_of
+from nas.data.labels import in_order
 from nas.data.pixels import FilePixels, PixelReading, decode, reading_of
 from nas.data.request import DataRequest
 from nas.errors import DataError, UnreadableImage
@@ -69,7 +70,7 @@ class ImageList:
 
     `source` is the folder or the file that tells them; the manifest is kept by it. `several` says
     that an image has any number of labels instead of one class. `classes` are all names in their
-    order; without them they are those of the files, sorted.
+    order; without them they are those of the files, sorted, numbers by their value.
     """
 
     name: str
@@ -92,7 +93,7 @@ def load_images(listed: ImageList, request: DataRequest) -> DataSet:
     if unreadable and not request.skip_unreadable:
         raise unreadable_error(listed.root, unreadable, len(listed.files))
     names = {name for file in files for name in file.labels}
-    classes = listed.classes or tuple(sorted(names))
+    classes = listed.classes or in_order(names)
     labels = _numbered(files, classes, several=listed.several)
     given = {
         name: np.array(

@@ -3,7 +3,7 @@
 Whole numbers, text, floats that are whole and truth values are read; numbers below 0 are no class.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,13 @@ def without_one_hot(raw: Mapping[str, Raw], where: object) -> tuple[dict[str, Ra
     return {key: split.argmax(1) for key, split in raw.items()}, [ONE_HOT]
 
 
+def in_order(names: Collection[str]) -> tuple[str, ...]:
+    """Sort names; whole numbers, such as grades, by their value."""
+    if all(name.isdecimal() for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    return tuple(sorted(names))
+
+
 def numbered_classes(
     raw: Mapping[str, Raw], names: Sequence[str] | None, where: object
 ) -> tuple[tuple[str, ...], dict[str, Labels]]:
@@ -83,15 +90,17 @@ def numbered_classes(
     if first.ndim == 2:
         return _names_of_labels(names, first.shape[1], where), _whole(raw)
     values = np.unique(np.concatenate(list(raw.values())))
-    if names is None or first.dtype.kind == "U":
+    is_text = first.dtype.kind == "U"
+    if names is None or is_text:
         known = tuple(map(str, values.tolist()))
         if names is not None and (unknown := sorted(set(known) - set(names))):
             raise DataError(
                 f"'classes' needs the name of every label; {where} lacks "
                 f"{', '.join(map(repr, unknown))}."
             )
-        order = np.array([list(names or known).index(name) for name in known])
-        return tuple(names or known), {
+        classes = tuple(names or (in_order(known) if is_text else known))
+        order = np.array([classes.index(name) for name in known])
+        return classes, {
             key: order[np.searchsorted(values, split)].astype(np.int64)
             for key, split in raw.items()
         }

@@ -116,8 +116,9 @@ def reading_of_array(
 ) -> PixelReading:
     """Choose how an array of images, (N, H, W, C), is read, by its train images.
 
-    Whole numbers that fill most of 0 to 255 are as they are, truth values and floats that fill most
-    of 0 to 1 are shares of it, others have levels of their own or, if it has them, a network's.
+    Truth values and floats that fill most of 0 to 1 are shares of it. A network's reading, which is
+    `given`, comes next. Without it numbers that fill most of 0 to 255 are as they are, and others
+    have levels of their own, as those have that are beyond what a network of 8 bits reads.
     """
     if images.dtype == np.uint8:
         return PixelReading()
@@ -126,10 +127,12 @@ def reading_of_array(
     low, high = images.min(), images.max()
     if images.dtype.kind == "b" or (images.dtype.kind == "f" and low >= 0 and 0.25 < high <= 1):
         return PixelReading(UNIT)
-    if low >= 0 and 64 <= high <= 255:
-        return PixelReading()
     if given is not None and given.levels not in (None, UNIT):
         return PixelReading(given.levels)
+    if given is not None and low >= 0 and images.dtype.kind == "f" and high <= 1:
+        return PixelReading(UNIT)
+    if low >= 0 and (64 if given is None else 0) <= high <= 255:
+        return PixelReading()
     return PixelReading(_joined([range_of(images[index]) for index in train]))
 
 

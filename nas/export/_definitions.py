@@ -203,3 +203,9 @@ def _from(module: str, names: list[str]) -> str:
     if len(line) <= WIDTH:
         return line
     return f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
+
+
+def docstring_text(text: str) -> str:
+    """Return text that can stand in a docstring: one line, no quotes or backslashes."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(printable.replace("\\", "/").replace('"', "'").split())

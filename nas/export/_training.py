@@ -15,11 +15,12 @@ from typing import Any
 
 from nas.errors import UserError
 from nas.export import _plain_changes as plain_changes
-from nas.export._definitions import Definitions
+from nas.export._definitions import Definitions, docstring_text
 from nas.pruners.ladder import Rung
 from nas.training import (
     batch_norm,
     changes,
+    images,
     losses,
     optimisers,
     policies,
@@ -29,6 +30,7 @@ from nas.training import (
 )
 from nas.training.adaptation import GAP
 from nas.training.augmentations import OPERATIONS, Augmentation
+from nas.training.metrics import words
 from nas.training.recipe import Recipe, declared
 
 WIDTH = 100
@@ -69,7 +71,7 @@ OF_METHODS = frozenset(
 DIFFERENCES: Mapping[str, Callable[[Any], str]] = {
     "metric": lambda name: (
         f"After each epoch it prints the accuracy on the validation images; the search chose by "
-        f"{name.replace('_', ' ')}."
+        f"{words(name)}."
     ),
     "folds": lambda count: (
         f"The search scored {count} more networks, each on a fold of the images; this script trains"
@@ -144,6 +146,7 @@ _HOMES = {
     **dict.fromkeys(
         ("affine", "mirrored", "square", "saturated", "hued", "grayed", "blurred"), plain_changes
     ),
+    "most_at_once": images,
 }
 _FOR_KORNIA = dict.fromkeys(("_gray", "_posterized", "_sharpened", "_equalized"), plain_changes)
 
@@ -238,11 +241,14 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 def read_folder(folder: Path) -> tuple[Tensor, Tensor]:
     """Read the image files of a folder that has a folder for each class, with Pillow."""
-    images, labels = [], []
+    from PIL import Image
+
+    known, images, labels = Image.registered_extensions(), [], []
     for index, name in enumerate(CLASS_NAMES):
-        for path in sorted((folder / name).glob("*")):
-            images.append(read_image(str(path)))
-            labels.append(index)
+        for path in sorted((folder / name).rglob("*")):
+            if path.suffix.lower() in known and not path.name.startswith("."):
+                images.append(read_image(str(path)))
+                labels.append(index)
     if len(images) < 2:
         raise SystemExit(f"{{folder}} has no images of {{', '.join(CLASS_NAMES)}}")
     return torch.cat(images), torch.tensor(labels)
@@ -306,7 +312,8 @@ REGULARISE = """
     regularise(network, recipe)"""
 REFIT = """
         some = images[:: -(-len(images) // max(2, recipe.batch_norm_images))]
-        refit_batch_norm(ema, (normalise(each.to(device)) for each in some.split(256)))"""
+        parts = some.tensor_split(-(-len(some) // most_at_once(RESOLUTION)))
+        refit_batch_norm(ema, (normalise(each.to(device)) for each in parts))"""
 PLAIN = "targets = [(wanted, 1.0)]"
 MIXED = """\
 x, others, share = mix(x, {mixup}, {cutmix})
@@ -494,13 +501,13 @@ def _docstring(recipe: Recipe, package: str) -> str:
             WIDTH,
         ),
         "",
-        *textwrap.wrap(f"The recipe: {recipe.describe()}", WIDTH),
+        *textwrap.wrap(f"The recipe: {docstring_text(recipe.describe())}", WIDTH),
         "",
         "What differs from the training in the search:",
         "",
     ]
     for sentence in differences(recipe):
-        lines += textwrap.wrap(f"- {sentence}", WIDTH, subsequent_indent="  ")
+        lines += textwrap.wrap(f"- {docstring_text(sentence)}", WIDTH, subsequent_indent="  ")
     return "\n".join([*lines, '"""', ""])
 
 

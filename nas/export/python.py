@@ -25,7 +25,7 @@ from nas.blocks.notation import notation
 from nas.data.pixels import UNIT, WHITE, PixelReading
 from nas.errors import NasError, SpaceError, UserError
 from nas.export import Exportable, Facts, Written
-from nas.export._definitions import Definitions
+from nas.export._definitions import Definitions, docstring_text
 from nas.export._parsing import parsed
 from nas.files.reading import read_text
 from nas.training.targets import ClassTargets, Targets, targets_named
@@ -592,8 +592,8 @@ def _constants(architecture: Architecture, facts: Facts) -> list[str]:
 def _docstring(architecture: Architecture, facts: Facts) -> str:
     cost = network.cost(architecture)
     size = f"{architecture.resolution} x {architecture.resolution}"
-    on = f", trained on {_plain(facts.data)}" if facts.data else ""
-    when = f" ({_plain(facts.date)})" if facts.date else ""
+    on = f", trained on {docstring_text(facts.data)}" if facts.data else ""
+    when = f" ({docstring_text(facts.date)})" if facts.date else ""
     title = f'"""A ConvNet for {architecture.classes} classes and images of {size}{on}{when}.'
     lines = [*textwrap.wrap(title, WIDTH), ""]
     lines += [f"score   {facts.score:.4f}"] if facts.score is not None else []
@@ -623,21 +623,15 @@ def _metrics(facts: Facts) -> list[str]:
     for name in names:
         values = (metrics.get(name, "") for metrics in columns.values())
         cells = (f"{value:.4f}" if isinstance(value, float) else value for value in values)
-        lines.append(f"{_plain(name):{width}}" + "".join(f"{cell:>12}" for cell in cells))
+        lines.append(f"{docstring_text(name):{width}}" + "".join(f"{cell:>12}" for cell in cells))
     return [line.rstrip() for line in lines] + [""]
 
 
 def _recipe(facts: Facts) -> list[str]:
     """Return the values of the recipe that the search found, a line each."""
     width = max(map(len, facts.recipe), default=0)
-    lines = [_plain(f"{key:{width}}  {value}") for key, value in facts.recipe.items()]
+    lines = [docstring_text(f"{key:{width}}  {value}") for key, value in facts.recipe.items()]
     return ["the recipe's values that the search found:", *lines, ""] if lines else []
-
-
-def _plain(text: str) -> str:
-    """Return text that can stand in a docstring: one line, no quotes or backslashes."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(printable.replace("\\", "/").replace('"', "'").split())
 
 
 def _plain_tensor(tensor: Tensor) -> Tensor:

@@ -13,10 +13,10 @@ from nas.credentials import hidden
 from nas.quantities import duration, short
 from nas.report.stages import stages
 from nas.report.tables import Table
-from nas.report.tradeoff import TradeOff, words
+from nas.report.tradeoff import TradeOff
 from nas.store.queries import Counts, StudyInfo, TrialInfo
 from nas.store.records import CurvePoint, Evaluation, GuardWarning
-from nas.training.metrics import EPOCH, gain
+from nas.training.metrics import EPOCH, gain, words
 
 CURVE = 12  # values of a curve that stand in its line
 MORE = (*EPOCH[1:], "majority_rate", "loss")

@@ -20,6 +20,7 @@ from nas.training.metrics import OF_TRAINING
 
 WIDTH = 100
 TAGS = ("image-classification", "neural-architecture-search", "convnet", "safetensors")
+OWN_DATA = "DATA"  # in a command, for data that has no name of its own
 OF_CLASSES = ("recall", "precision", "specificity", "auroc")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
 _PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
@@ -33,7 +34,8 @@ class CardFacts:
     the standard deviation of test metrics over seeds. `recipe` is the recipe in words.
     `tested` is the report of the weights' own answers on the test split, as plain data, where it
     was kept. `formats` has a file, a remark and the milliseconds of one image on the `processor`
-    for each exported format; `commands` is how it is made again.
+    for each exported format; `commands` is how it is made again. `levels` are those that become 0
+    and 255 where the images have more than 8 bits.
     """
 
     name: str
@@ -58,6 +60,7 @@ class CardFacts:
     commands: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     date: str = ""
+    levels: tuple[float, float] | None = None
 
 
 def card(facts: CardFacts) -> str:
@@ -72,7 +75,7 @@ def card(facts: CardFacts) -> str:
         "Data": _data(facts),
         "Training": _training(facts),
         "Limits": _limits(facts),
-        "Made again": [*code("\n".join(facts.commands), "sh")] if facts.commands else [],
+        "Made again": _again(facts),
         "Papers of the ideas used": _papers(facts.architecture),
     }
     lines = [*_header(facts), "", f"# {text(facts.name)}", "", *_summary(facts)]
@@ -152,6 +155,7 @@ def _summary(facts: CardFacts) -> Iterator[str]:
 
 
 def _use(facts: CardFacts) -> Iterator[str]:
+    pixels = "uint8" if facts.levels is None else "levels as in the files"
     yield "`model.py` needs torch alone, and Pillow to read image files."
     yield ""
     yield from code("python model.py image.png", "sh")
@@ -159,7 +163,7 @@ def _use(facts: CardFacts) -> Iterator[str]:
     yield from code(
         "from model import CLASS_NAMES, answers, load, preprocess, probabilities_of\n\n"
         "network = load()\n"
-        "logits = network(preprocess(images))  # uint8, (N, "
+        f"logits = network(preprocess(images))  # {pixels}, (N, "
         f"{facts.architecture.in_channels}, H, W)\n"
         "probabilities = probabilities_of(logits)\n"
         "predicted = answers(probabilities)",
@@ -286,10 +290,24 @@ def _papers(architecture: Architecture) -> list[str]:
     ]
 
 
-def reproduction(data: str) -> list[str]:
-    """Return the commands that train the network again from the files beside the card."""
+def _again(facts: CardFacts) -> Iterator[str]:
+    if facts.commands:
+        yield from code("\n".join(facts.commands), "sh")
+        if any(OWN_DATA in command.split() for command in facts.commands):
+            yield ""
+            yield (
+                f"{OWN_DATA} is where the data set lies, with the options that it was searched"
+                " with. Its images are the same where its fingerprint is."
+            )
+
+
+def reproduction(data: str | None) -> list[str]:
+    """Return the commands that train the network again from the files beside the card.
+
+    `data` is the name of a data set that `nas` knows; others lie where only their owner knows.
+    """
+    source = OWN_DATA if data is None else shlex.quote(plain(data))
     return [
-        "nas train architecture.json"
-        f" --data {shlex.quote(plain(data))} --recipe recipe.toml --out again",
-        f"nas evaluate again --data {shlex.quote(plain(data))}",
+        f"nas train architecture.json --data {source} --recipe recipe.toml --out again",
+        f"nas evaluate again --data {source}",
     ]

@@ -11,7 +11,7 @@ from nas.report.facts import Finalist, Overview, TrialEnd
 from nas.report.intervals import welch
 from nas.report.markup import Markup, element
 from nas.report.page import figures_of, page, table
-from nas.report.tradeoff import words
+from nas.training.metrics import words
 
 COLUMNS = (
     "study", "#trial", "#seeds", "#{metric}", "95 % interval", "#score", "#FLOPs", "#params",

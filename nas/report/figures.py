@@ -9,7 +9,8 @@ from nas.report.chart import HEIGHT, Chart, Mark, Series, Symbol, axis, names
 from nas.report.chart_files import CATEGORIES
 from nas.report.effects import Effect, effects, ordered
 from nas.report.facts import LearningCurve, Overview, ShownTrial, TrialEnd
-from nas.report.tradeoff import Spot, TradeOff, words
+from nas.report.tradeoff import Spot, TradeOff
+from nas.training.metrics import words
 
 UNITS = ((7200, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))  # from, size, name
 MOST_BARS = 16  # parameters, the most important

@@ -15,7 +15,7 @@ from nas.report.chart_files import STYLE, colours, svg
 from nas.report.facts import Overview, Statement, Tested
 from nas.report.markup import Markup, data, element, joined, own
 from nas.report.stages import stages
-from nas.report.tradeoff import words
+from nas.training.metrics import words
 
 SHOWN_METRICS = ("recall", "precision", "specificity", "auroc")  # of each class
 MOST_CLASSES = 60  # in the table

@@ -9,6 +9,7 @@ from nas.proxies._comparison import Comparison, Interval
 from nas.quantities import short
 from nas.report import tables
 from nas.report.tradeoff import BEST, INK, PALE
+from nas.training.metrics import words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +48,7 @@ class ProxyReport(NamedTuple):
             for proxy in self.comparisons
         ]
         columns = ["proxy", "#Spearman", "#Kendall", "#over the baseline", "#n", "#s/network"]
-        title = f"rank correlation with {self.metric.replace('_', ' ')} (95 % interval)"
+        title = f"rank correlation with {words(self.metric)} (95 % interval)"
         yield tables.Table([*columns, "verdict"], rows, title)
         yield (
             "helps: Spearman's interval lies above 0, and so does that of what it has over the"
@@ -92,7 +93,7 @@ def draw_proxies(report: ProxyReport, path: Path) -> None:
         bar.ax.tick_params(which="both", labelsize=8)
         bar.outline.set_visible(False)
     figure.supxlabel("rank by the proxy, the most promising at the right", color=INK, fontsize=10)
-    figure.supylabel(f"validation {report.metric.replace('_', ' ')}", color=INK, fontsize=10)
+    figure.supylabel(f"validation {words(report.metric)}", color=INK, fontsize=10)
     title = f"{report.study}: what proxies promised of {len(report.metrics)} trained networks"
     figure.suptitle(title, color=INK)
     figure.savefig(path)

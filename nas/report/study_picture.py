@@ -9,7 +9,8 @@ from nas.report import figures
 from nas.report.chart import Chart, Mark, Series, axis
 from nas.report.chart_files import save_together
 from nas.report.facts import LearningCurve
-from nas.report.tradeoff import BEST, INK, MACS, PALE, TradeOff, words
+from nas.report.tradeoff import BEST, INK, MACS, PALE, TradeOff
+from nas.training.metrics import words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

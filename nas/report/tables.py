@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.errors import printable
 from nas.quantities import number, short
+from nas.training.metrics import words
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -212,7 +213,7 @@ def trained_family_table(members: Iterable[Mapping[str, Any]]) -> Table:
         reached = (_spread(training, training["metric"], *names) for names in both)
         rows.append([f"{network['phi']:g}", *counted, *reached, training["seeds"]])
     columns = ["#phi", "#macs", "#params", "#validation", "#test", "#seeds"]
-    return Table(columns, rows, trained[0]["metric"].replace("_", " "))
+    return Table(columns, rows, words(trained[0]["metric"]))
 
 
 def _spread(training: Mapping[str, Any], metric: str, means: str, spreads: str) -> str:

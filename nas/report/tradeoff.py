@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from nas import pareto
 from nas.quantities import short
-from nas.training.metrics import gain, is_gained
+from nas.training.metrics import gain, is_gained, words
 
 INK, BEST, PALE = "#334155", "#d1495b", "#94a3b8"
 Color = Literal["ink", "best", "pale"]  # a page has its own hues of them
@@ -169,11 +169,6 @@ def longest(trainings: Iterable[T]) -> list[T]:
         if training.fidelity > found.setdefault(key, training).fidelity:
             found[key] = training
     return list(found.values())
-
-
-def words(name: str) -> str:
-    """Return a metric's name as words."""
-    return name.replace("_", " ")
 
 
 def to_plotly(figure: TradeOff) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from nas.architecture import CandidateKey
 from nas.config import Config, Finals
 from nas.errors import NotStored, StoreError, UserError, unknown
 from nas.objective import Objective
-from nas.report import tables, tradeoff
+from nas.report import tables
 from nas.report.intervals import interval, mean_and_error, welch
 from nas.samplers._space import SpaceOracle
 from nas.samplers.nas import expectations
@@ -31,7 +31,7 @@ from nas.store.queries import TrialInfo
 from nas.store.store import Store
 from nas.store.trials import Trials
 from nas.study.options import FINAL_SEEDS, FINALISTS, SUFFIX, SearchOptions
-from nas.training.metrics import gain
+from nas.training.metrics import gain, words
 from nas.training.recipe import Recipe
 
 PICKS = ("winner", "accurate", "knee")
@@ -216,7 +216,7 @@ class Ranking:
         share, cost, dearer = amounts[0] / self.objective.target, *map(self._written, amounts)
         return (
             f"the winner's {cost} are {quantities.share(share)} the target; its "
-            f"{tradeoff.words(winner.metric)} is {points:.1f}{spread} points worse than that of "
+            f"{words(winner.metric)} is {points:.1f}{spread} points worse than that of "
             f"trial {accurate.trial.number}, the most accurate, at {dearer}"
         )
 

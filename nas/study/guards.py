@@ -20,13 +20,12 @@ from nas.data.mirrors import mirrored
 from nas.data.sameness import sameness
 from nas.quantities import short
 from nas.report.intervals import mean_and_error
-from nas.report.tradeoff import words
 from nas.search_space.parameters import Assignment, Parameter
 from nas.store.queries import TrialInfo
 from nas.store.records import GuardWarning
 from nas.study import chance
 from nas.study.finalists import Ranking, Standing
-from nas.training.metrics import gain
+from nas.training.metrics import gain, words
 from nas.training.recipe import Recipe
 
 Finding = tuple[int, str] | None  # a count and the text; None where there is nothing to say

@@ -28,7 +28,7 @@ from nas.report.facts import (
     TrialEnd,
 )
 from nas.report.page import report_page
-from nas.report.tradeoff import TradeOff, words
+from nas.report.tradeoff import TradeOff
 from nas.store import queries
 from nas.store.queries import StudyInfo, TrialInfo
 from nas.store.store import Store
@@ -37,6 +37,7 @@ from nas.study.progress import counts_line
 from nas.study.ranking import spots
 from nas.study.tested import read_tested
 from nas.study.winner import Ended, read_end
+from nas.training.metrics import words
 
 log = logging.getLogger("nas")
 REPORT = "report.html"  # in a study's folder

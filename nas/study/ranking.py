@@ -18,10 +18,10 @@ from nas.objective import Objective, objective
 from nas.quantities import duration, number, short
 from nas.report import tables
 from nas.report.study_picture import Growth, draw_front
-from nas.report.tradeoff import MACS, Spot, TradeOff, longest, trade_off, words
+from nas.report.tradeoff import MACS, Spot, TradeOff, longest, trade_off
 from nas.store import queries
 from nas.store.queries import StudyInfo, TrialInfo
-from nas.training.metrics import gain
+from nas.training.metrics import gain, words
 
 COSTS = {"macs": MACS, "params": "parameters"}  # by their names, the words of their axes
 KINDS = ("soft", "hard")  # of a new rank; a pareto objective scores as a soft one does

@@ -314,7 +314,7 @@ class Recipe:
             f"{schedule}{_regularised(self)}. Each image is changed at random every time: "
             f"{augmentations.describe(self.augmentation)}. {loss}{_balance(self)}; "
             f"gradients {clipped}. {_by_method(self)}{_less(self.ladder)}"
-            f"Scored by {self.metric.replace('_', ' ')} of {weights}{_on_folds(self.folds)}"
+            f"Scored by {metrics.words(self.metric)} of {weights}{_on_folds(self.folds)}"
             f"{_answered(self.answer)}, "
             f"seed {self.seed}."
         )

@@ -187,7 +187,7 @@ def train(
         for earlier in history:
             control.on_epoch(replace(earlier, restored=True))
         for epoch in range(len(history) + 1, recipe.epochs + 1):
-            if _stopped_early(history, recipe):
+            if _stopped_early(_scores(history, recipe), recipe):
                 break
             pairs = list(zip(networks, materials(recipe.rung(epoch)), strict=True))
             scores = _scores(history, recipe)
@@ -214,9 +214,8 @@ def _built(architecture: Architecture, start: Source | None) -> nn.Module:
     return module
 
 
-def _stopped_early(history: Sequence[EpochResult], recipe: Recipe) -> bool:
-    """Tell whether the best epoch is the recipe's patience ago."""
-    scores = _scores(history, recipe)
+def _stopped_early(scores: Sequence[float], recipe: Recipe) -> bool:
+    """Tell whether the best of the epochs' scores is the recipe's patience ago."""
     best = scores.index(max(scores)) + 1 if scores else 0
     return 0 < recipe.early_stopping <= len(scores) - best
 
@@ -312,7 +311,8 @@ def _epoch(
     metrics = epoch_metrics(scored, recipe.metric)
     if fits:
         metrics |= {FIT: statistics.fmean(fits), SHARE: share}
-    if epoch == recipe.epochs:
+    ends_early = _stopped_early([*scores, gain(recipe.metric, metrics[recipe.metric])], recipe)
+    if epoch == recipe.epochs or ends_early:
         metrics[ERROR] = gain_error(scored, recipe.metric)
     return EpochResult(
         epoch=epoch,
@@ -434,9 +434,9 @@ def _micro_batches(
 ) -> Iterator[MicroBatch]:
     """Yield the parts of a batch that the network sees at once, with their part of its loss."""
     weights = [share / total_weights(labels, classes) for labels, share in targets]
-    micro_batches = training.accumulation_steps
-    chunks = zip(*(labels.chunk(micro_batches) for labels, _ in targets), strict=True)
-    for images, answers in zip(x.chunk(micro_batches), chunks, strict=True):
+    parts = max(1, min(training.accumulation_steps, len(x) // 2))  # one image has no spread
+    chunks = zip(*(labels.tensor_split(parts) for labels, _ in targets), strict=True)
+    for images, answers in zip(x.tensor_split(parts), chunks, strict=True):
 
         def loss(logits: Tensor, answers: tuple[Tensor, ...] = answers) -> Tensor:
             total = torch.zeros((), device=logits.device)

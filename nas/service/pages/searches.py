@@ -17,7 +17,6 @@ from nas.quantities import number, short
 from nas.report import page as report
 from nas.report.facts import Statement
 from nas.report.markup import Markup, data, element, joined
-from nas.report.tradeoff import words
 from nas.service.api import downloads, events
 from nas.service.api import searches as api
 from nas.service.api.exchange import Route
@@ -31,6 +30,7 @@ from nas.store.searches import Search
 from nas.store.tokens import Token
 from nas.study.options import SUFFIX
 from nas.study.progress import Progress, counts_line
+from nas.training.metrics import words
 
 router = APIRouter(route_class=Route)
 PAGE, BEST = 25, 10  # searches and trials of a page; the best trials beside a search

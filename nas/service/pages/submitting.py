@@ -20,7 +20,6 @@ from nas.quantities import duration, short
 from nas.report import page as report
 from nas.report.facts import Statement
 from nas.report.markup import Markup, element
-from nas.report.tradeoff import words
 from nas.search_space.preflight import Preflight
 from nas.service.api import searches as api
 from nas.service.api import submission
@@ -33,6 +32,7 @@ from nas.store import queries, searches, uploads
 from nas.store.tokens import Token
 from nas.study import options
 from nas.study.options import Declared
+from nas.training.metrics import words
 
 router = APIRouter(prefix="/new", route_class=Route)
 FIRST = ("study", "space", "data", "target_flops", "objective", "recipe", "trials", "time")

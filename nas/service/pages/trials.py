@@ -11,7 +11,6 @@ from nas.report import page as report
 from nas.report.facts import LearningCurve
 from nas.report.markup import element
 from nas.report.tables import Table, curve_table
-from nas.report.tradeoff import words
 from nas.service.api import downloads, results
 from nas.service.api.exchange import Route
 from nas.service.api.searches import SearchId
@@ -20,6 +19,7 @@ from nas.service.pages.forms import here
 from nas.service.pages.layout import document, link
 from nas.service.pages.searches import download_links
 from nas.study.progress import trial_line
+from nas.training.metrics import words
 
 router = APIRouter(prefix="/searches/{search_id}", route_class=Route)
 Trial = Annotated[int | None, Query(ge=0, lt=2**31)]

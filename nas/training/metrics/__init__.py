@@ -209,6 +209,12 @@ EPOCH = ("accuracy", "balanced_accuracy", "macro_f1", "auroc")
 """The metrics that are stored of each epoch, beside the objective's and the facts."""
 
 
+def words(name: str) -> str:
+    """Return a metric's name in words; a class in it keeps its own name."""
+    metric, colon, of_class = name.partition(":")
+    return metric.replace("_", " ") + colon + of_class
+
+
 def names(classes: Sequence[str] = (), task: "Task" = "classes") -> list[str]:
     """Return the names of all metrics, those of one class for each class, or as recall:CLASS.
 

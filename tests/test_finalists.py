@@ -70,6 +70,11 @@ def finals_of(folder: Path, study: str = "tiny") -> list[tuple[Any, ...]]:
     )
 
 
+def resumed(folder: Path) -> list[str]:
+    """Return the words that resume the tiny search of a folder, in this process."""
+    return ["--study", "tiny", "--store", f"sqlite:///{folder}/nas.db", "--workers", "0", "--json"]
+
+
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], dict[str, Any]]:
     """Return the folder, the words and the result of a search with two finalists of two seeds."""
@@ -186,19 +191,54 @@ def test_a_resumed_search_may_have_other_finalists(tmp_path: Path) -> None:
     """More trials, one more seed: what is trained stays, what is missing is added."""
     words = arguments(tmp_path, finalists=1, final_seeds=1, trials=2, epochs=1, workers=0)
     result(nas_here("search", *words, "--json"))
-    more = (
-        "--study",
-        "tiny",
-        "--store",
-        f"sqlite:///{tmp_path}/nas.db",
-        "--workers",
-        "0",
-        "--json",
-    )
     changed = ("--trials", "4", "--finalists", "3", "--final-seeds", "2")
-    found = result(nas_here("resume", *more, *changed))
+    found = result(nas_here("resume", *resumed(tmp_path), *changed))
     assert [each["seeds"] for each in found["finalists"]] == [2, 2, 2]
     assert len(finals_of(tmp_path)) == 6
+
+
+def test_seeds_that_are_not_wanted_any_more_cost_no_finalist(tmp_path: Path) -> None:
+    """One finalist with two seeds, then two with one: the second is trained all the same."""
+    words = arguments(tmp_path, finalists=1, final_seeds=2, trials=2, epochs=1, workers=0)
+    result(nas_here("search", *words, "--json"))
+    changed = ("--finalists", "2", "--final-seeds", "1")
+    found = result(nas_here("resume", *resumed(tmp_path), *changed))
+    assert sorted(each["seeds"] for each in found["finalists"]) == [1, 2]
+
+
+def test_a_resumed_search_keeps_time_for_its_finalists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the seconds of its own trials, and how much longer a training in full is."""
+    words = arguments(tmp_path, trials=1, epochs=1, workers=0)
+    result(nas_here("search", *words, "--json"))
+    asked: list[Any] = []
+    monkeypatch.setattr(search, "run", lambda prepared, *_: asked.append(prepared) or 1 / 0)
+    for limit in ("1h", "2s"):
+        with pytest.raises(ZeroDivisionError):
+            nas_here("resume", *resumed(tmp_path), "--finalists", "2", "--time", limit)
+    long, short = asked
+    assert long.final_times == pytest.approx(2.0)
+    assert long.reserved == pytest.approx(6 * long.estimate * 2.0)
+    assert 0 < long.estimate < 60
+    assert short.reserved == pytest.approx(min(1.0, long.reserved))
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("tiny-finalists", "tiny-finalists has the finalists of tiny: resume that study."),
+        ("tiny --no-finalists --finalists 3", "--finalists is for a search without --no-final"),
+    ],
+)
+def test_what_cannot_be_resumed_is_refused(
+    searched: tuple[Path, list[str], dict[str, Any]], line: str, told: str
+) -> None:
+    """A study of finalists belongs to its search; there are finalists or there are none."""
+    folder, _, _ = searched
+    ended = nas_here("resume", "--store", f"sqlite:///{folder}/nas.db", "--study", *line.split())
+    assert ended.returncode == 2
+    assert told in ended.stderr
 
 
 def test_no_finalists_and_their_number_exclude_each_other(tmp_path: Path) -> None:
@@ -295,7 +335,7 @@ def test_a_search_goes_on_where_no_finalist_can_end(
 
     On folds these are trained once more, within the limit.
     """
-    monkeypatch.setattr(preparation, "_times", lambda *_: 1e6)
+    monkeypatch.setattr(preparation, "final_times", lambda *_: 1e6)
     ends: list[float] = []
     drive = search._drive
 

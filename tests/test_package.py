@@ -180,7 +180,11 @@ def test_the_script_is_laid_out_as_a_person_would(augmentation: Any, tmp_path: P
     )
     assert ruff.returncode == 0, ruff.stdout
     roots = set(re.findall(r"^ *(?:from|import) ([\w.]+)", text, re.MULTILINE))
-    assert {root.partition(".")[0] for root in roots} - sys.stdlib_module_names == {"PIL", "torch", ""}
+    assert {root.partition(".")[0] for root in roots} - sys.stdlib_module_names == {
+        "PIL",
+        "torch",
+        "",
+    }
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

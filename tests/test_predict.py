@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from search_kit import nas_here, result
 from test_train_verb import words
 
@@ -251,3 +252,19 @@ def test_a_study_predicts_as_its_folder_does(
     finally:
         shutil.move(tmp_path / "best", f"studies/{STUDY}/best")
     assert again == first
+
+
+def test_the_weights_of_an_earlier_winner_are_not_the_studys(tmp_path: Path) -> None:
+    """Another training of the same network: the stored weights answer, not the folder's."""
+    paths = [str(path) for path in write_digits(tmp_path / "images", 5)]
+    first = nas.predict(STUDY, paths).to_json()["images"]
+    file = Path(f"studies/{STUDY}/best/model.safetensors")
+    kept, tensors = file.read_bytes(), load_file(file)
+    others = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+    try:
+        save_file(others, file, {"training": "of an earlier winner"})
+        assert nas.predict(STUDY, paths).to_json()["images"] == first
+        save_file(others, file)  # as they were written before they said whose they are
+        assert nas.predict(STUDY, paths).to_json()["images"] != first
+    finally:
+        file.write_bytes(kept)

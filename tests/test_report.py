@@ -28,6 +28,7 @@ from benchmarks.scale.load import load
 from nas.cli import app
 from nas.commands.report import compare, plot, report_study
 from nas.commands.search import search
+from nas.config import Config
 from nas.errors import StoreError, UserError
 from nas.report import chart, chart_files, figures
 from nas.report.effects import effects
@@ -39,6 +40,7 @@ from nas.store import queries
 from nas.store.store import Store
 from nas.study import overview as overviews
 from nas.study import preparation, tested
+from nas.study.options import SearchOptions, declared
 from nas.training import recipe_file
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "a`b</script><script>alert(1)</script>")
@@ -117,23 +119,53 @@ def page(folder: Path) -> str:
     return (folder / "studies" / STUDY / "report.html").read_text()
 
 
+def asked_by(line: str, monkeypatch: pytest.MonkeyPatch) -> SearchOptions:
+    """Return what a command asks of a search, which is not begun."""
+    asked: list[SearchOptions] = []
+    monkeypatch.setattr("nas.study.options.check_sources", lambda _: None)  # none that is shipped
+    monkeypatch.setattr(preparation, "prepare", lambda given, **_: asked.append(given) or 1 / 0)
+    ended = CliRunner().invoke(app, shlex.split(line)[1:])
+    assert isinstance(ended.exception, ZeroDivisionError), ended.stderr
+    return asked[0]
+
+
 def test_the_page_s_commands_are_taken(
     facts: Overview, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The recipe is shown; the search takes each option that the page gives it."""
+    """The recipe is shown; the search takes each option that the page gives it, and goes on."""
     monkeypatch.setenv("NAS_STORE", url)
     monkeypatch.chdir(tmp_path)
-    show, again, *_ = (shlex.split(line)[1:] for line in facts.commands)
+    show, again, goes_on, *_ = facts.commands
+    assert goes_on == f"nas resume --study {shlex.quote(STUDY)}"
+    show = shlex.split(show)[1:]
     shown = CliRunner().invoke(app, show[: show.index(">")])
     Path("recipe.toml").write_text(shown.stdout)
-    asked: list[Any] = []
-    monkeypatch.setattr("nas.study.options.check_sources", lambda _: None)  # none that is shipped
-    monkeypatch.setattr(preparation, "prepare", lambda given, **_: asked.append(given) or 1 / 0)
-    ended = CliRunner().invoke(app, again)
-    assert isinstance(ended.exception, ZeroDivisionError), ended.stderr
-    (options,) = asked
+    options = asked_by(again, monkeypatch)
     assert (options.target_flops, options.sampler, options.trials) == (50_000, "tpe", 3)
+    assert (options.finalists, options.final_seeds, options.resolution) == (1, 2, 8)
     assert recipe_file.read_file("recipe.toml")
+
+
+def test_the_page_s_search_is_the_studys_own(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options that are not the default's are in it, quoted where a shell needs that."""
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.toml").write_text("[training]\n")
+    with queries.connect(url) as connection:
+        info = queries.study(connection, STUDY)
+    odd = {
+        "pruner": "hyperband", "fidelity": "data", "reduction": 2, "groups": r"(\d+) of.*",
+        "exclude": ("masks", "*_thumb .*"), "finals": None, "sampler": "nas",
+        "forbid": declared()["forbid"].checked("flip,rotation"),
+        "features": ("naswot", "synflow"), "learn_from": ("none",),
+    }  # fmt: skip
+    config = replace(Config.from_json(info.config), data=str(tmp_path), **odd)
+    options = asked_by(overviews._commands(config, info)[1], monkeypatch)
+    assert options.no_finalists
+    assert {name: getattr(options, name) for name in odd if name != "finals"} == {
+        name: value for name, value in odd.items() if name != "finals"
+    }
 
 
 def test_a_search_writes_its_page_with_all_that_it_knows(page: str) -> None:

@@ -116,6 +116,9 @@ def test_rounds_of_a_noisy_student(here: Path) -> None:
     before = count(here, "nas_curve_points")
     assert result(nas_here(*line)) == found
     assert count(here, "nas_curve_points") == before
+    line[line.index("noisy", line.index("--study"))] = "again"  # the first round is reused
+    line[line.index("noisy")] = "noisy-again"
+    assert result(nas_here(*line))["taught_by"] == ["again-round1"]
 
 
 def test_a_search_learns_from_a_teacher(here: Path) -> None:

@@ -267,12 +267,19 @@ def _winner(source: str, store: str | None) -> "tuple[StudyInfo, TrialInfo]":
 
 
 def _is_of(folder: Path, training: "TrialInfo") -> bool:
-    """Tell whether a folder holds the network of a training, with its weights."""
+    """Tell whether a folder holds the network of a training, with its weights.
+
+    Weights that were written before they said whose they are count as those of their network.
+    """
+    from safetensors import SafetensorError, safe_open
+
     from nas.architecture import Architecture
 
     try:
         data = json.loads((folder / "architecture.json").read_text(encoding="utf-8"))
         is_same = Architecture.from_json(data).id == training.architecture_id
-    except (OSError, ValueError, NasError):
+        with safe_open(folder / "model.safetensors", "pt") as weights:
+            said = (weights.metadata() or {}).get("training", training.training)
+    except (OSError, ValueError, NasError, SafetensorError):
         return False
-    return is_same and (folder / CODE).is_file()
+    return is_same and said == training.training and (folder / CODE).is_file()

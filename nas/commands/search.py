@@ -1,6 +1,7 @@
 """The verbs that search: search and resume. Importing this module imports no torch."""
 
 import logging
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.commands._options import silent
 from nas.commands.studies import reading, study_of, top
-from nas.errors import Interrupted, NasError, NotStored
+from nas.errors import Interrupted, NasError, NotStored, UserError
 from nas.files import held
 from nas.report import tables
 from nas.study import options
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from nas.training.sources import Source
 
 log = logging.getLogger("nas")
-PATIENCE = 1.25  # a finalist is begun where it may take so many times the time that is left
 
 
 @dataclass(frozen=True)
@@ -152,15 +152,20 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
     A time limit counts anew each time. `watch` receives a snapshot every second.
     """
     asked = options.read(given, options.resumable())
+    options.check_finalists(asked)
     from nas.config import Config, Finals
     from nas.store.engine import patient, resolve
     from nas.study.finalists import finals_of
     from nas.study.options import FINAL_SEEDS
-    from nas.study.preparation import Prepared, open_study
+    from nas.study.preparation import Prepared, final_times, open_study
     from nas.training.recipes import lengthened
 
     url = resolve(asked.store)
-    info = patient(_study)(url, study)
+    info, estimate = patient(_study)(url, study)
+    if info.search is not None:
+        raise UserError(f"{study} has the finalists of {info.search}: resume that study.")
+    if info.is_given and (asked.finalists or asked.final_seeds):
+        raise UserError(f"{study} is of nas train, whose networks have no finalists.")
     config = Config.from_json(info.config)
     trials = asked.trials or info.trials
     seconds = asked.time or info.seconds
@@ -169,15 +174,25 @@ def resume(study: str, *, watch: "Watch | None" = None, **given: Any) -> Study:
         none = Finals(0, FINAL_SEEDS, lengthened(config.recipe))  # a study stays as it was begun
         finals = finals_of(asked, none.recipe, config.finals or none)
         config = replace(config, finals=finals, track=asked.track or config.track)
-        prepared = Prepared(study, url, config, *budget, executor, 0.0, None, ())
+        times = 1.0
+        if finals is not None and budget[1] is not None:  # it is planned how many fit
+            splits = config.load_data().splits
+            times = final_times(config, {name: len(split) for name, split in splits.items()})
+        prepared = Prepared(
+            study, url, config, *budget, executor, estimate, None, (), final_times=times
+        )
         return run(prepared, open_study(prepared), watch or silent)
 
 
-def _study(url: str, name: str) -> "StudyInfo":
+def _study(url: str, name: str) -> "tuple[StudyInfo, float]":
+    """Return a study, and the mean seconds of its complete trials; 0 without one."""
     from nas.store import queries
 
     with reading(url) as connection:
-        return queries.study(connection, name)
+        info = queries.study(connection, name)
+        trials = queries.trials(connection, info.id)
+    seconds = [each.seconds for each in trials if each.state == "complete" and each.seconds]
+    return info, statistics.fmean(seconds) if seconds else 0.0
 
 
 def run(prepared: "Prepared", store: "Store", watch: "Watch", *, hand_over: bool = True) -> Study:
@@ -191,19 +206,21 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch", *, hand_over: bool
 
     deadline = None if prepared.seconds is None else time.monotonic() + prepared.seconds
     searching = None if deadline is None else deadline - prepared.reserved
+
+    def until() -> float | None:
+        return None if deadline is None else deadline - once_more(store, prepared.name)
+
     try:
         completed = _drive(prepared, searching, watch)
-        if completed and deadline is not None and prepared.reserved:
-            until = deadline - once_more(store, prepared.name)
-            if until > time.monotonic() and _finals(prepared, store, deadline) is None:
-                completed = _drive(prepared, until, watch)  # no finalist can need the time kept
+        if completed and searching != deadline and _finals(prepared, store, until()) is None:
+            completed = _drive(prepared, until(), watch)  # no finalist can need the time kept
         planned: int | None = 0
-        while completed and (finals := _finals(prepared, store, deadline)) is not None:
+        while completed and (finals := _finals(prepared, store, until())) is not None:
             if finals.trials == planned:  # no further one fits into the time
                 break
             planned = finals.trials
             open_study(finals).close()
-            completed = _drive(finals, deadline, watch)
+            completed = _drive(finals, until(), watch)
             if deadline is None:  # then all were planned at once
                 break
         winner = _conclude(prepared, store) if completed and hand_over else None
@@ -238,7 +255,9 @@ def _conclude(prepared: "Prepared", store: "Store") -> "Best | None":
 
 
 def _drive(prepared: "Prepared", deadline: float | None, watch: "Watch") -> bool:
-    """Run a study's workers; return False where a person stopped them."""
+    """Run a study's workers while there is time; return False where a person stopped them."""
+    if deadline is not None and time.monotonic() >= deadline:
+        return True
     from nas.study.driver import Driver
     from nas.study.worker import WorkOrder
 
@@ -262,12 +281,11 @@ def _finals(prepared: "Prepared", store: "Store", deadline: float | None) -> "Pr
     config = final_config(store, prepared.name, prepared.config, finals)
     if config is None:
         return None
-    times = prepared.final_estimate / prepared.estimate if prepared.estimate else 1.0
-    measured = pace(store, prepared.name, config, times)
+    measured = pace(store, prepared.name, config, prepared.final_times)
     own = measured or FinalsPace(0, prepared.final_estimate)
     if deadline is not None and own.seconds:
         left = max(0.0, deadline - time.monotonic())
-        if measured and not own.done and own.seconds > PATIENCE * left:
+        if measured and not own.done and own.seconds > left:
             return None  # it would be cut off
         turns = int(left / own.seconds)
         finals = affordable(finals, own.done + turns * prepared.executor.workers)

@@ -195,7 +195,8 @@ def train(
             for line in [*announce_given(prepared), *first_warnings(prepared, store)]:
                 say(line)
             study = run(prepared, store, watch or silent, hand_over=number == rounds)
-            if number == rounds or not (study.completed and study.counts.complete):
+            ended = study.counts.complete + study.counts.reused
+            if number == rounds or not (study.completed and ended):
                 break
             taught_by.append(study.name)
             asked = replace(asked, teacher=study.name)

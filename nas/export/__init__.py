@@ -34,7 +34,7 @@ class Facts:
     `test` are metrics by name. `mean` and `std` are per channel, of pixel values
     from 0 to 1, as the network was trained with them; empty where its training images are
     unknown. `reading` is how pixels became those values. `targets` say what the outputs mean.
-    `date` is ISO 8601.
+    `date` is ISO 8601. `training` tells the training whose weights these are from others.
     """
 
     score: float | None = None
@@ -48,6 +48,7 @@ class Facts:
     std: tuple[float, ...] = ()
     reading: PixelReading = field(default_factory=PixelReading)
     targets: Targets = field(default_factory=ClassTargets)
+    training: str = ""
 
 
 @dataclass(frozen=True)

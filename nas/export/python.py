@@ -273,7 +273,8 @@ def _emit(
     code.write_text(source(architecture, facts), encoding="utf-8")
     if state is not None:
         weights = {name: _plain_tensor(tensor) for name, tensor in state.items()}
-        (folder / "model.safetensors").write_bytes(save(weights))
+        told = {"training": facts.training} if facts.training else None
+        (folder / "model.safetensors").write_bytes(save(weights, told))
     return code
 
 

@@ -176,6 +176,11 @@ class TrialInfo:
         return candidate_key(self.architecture_id, self.recipe)
 
     @property
+    def training(self) -> str:
+        """What tells the trial's training from others, in every store."""
+        return f"{self.architecture_id}-{self.recipe_hash}"
+
+    @property
     def one_class(self) -> bool:
         """Tell whether the model predicts a single class."""
         return self.metrics.get("predicted_classes") == 1

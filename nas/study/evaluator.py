@@ -144,18 +144,15 @@ class Training:
     def _train(
         self, architecture: Architecture, recipe: Recipe, control: "Control"
     ) -> "TrainResult":
-        """Train; once more with accumulated gradients where a whole batch exceeds the memory."""
         from nas.training import trainer
 
         refit = self.config.finals is None  # else the finalists are handed over, not the trials
         images, aids = self.images(), self._aids(recipe)
-        train = partial(trainer.train, architecture, images, recipe, refit=refit, aids=aids)
-        try:
-            return train(control=control)
-        except OutOfMemory as error:
-            log.warning("once more with batches in %d parts: %s", PARTS, error)
-        _free_memory()  # outside of the handler, whose traceback holds the tensors
-        return train(control=control, accumulation_steps=PARTS)
+        return within_memory(
+            partial(
+                trainer.train, architecture, images, recipe, control=control, refit=refit, aids=aids
+            )
+        )
 
     def _aids(self, recipe: Recipe) -> Aids:
         """Return the aids that a recipe names; those of the last one are kept."""
@@ -186,10 +183,11 @@ class Training:
             return
         from nas.training.checkpoint import with_weights
 
+        # First those that may be finishing: what they finish as is read after them.
+        running = self.trials.read(queries.running, self.trials.info.id)
         best = self.trials.read(queries.best, self.trials.info.id, WEIGHTS_KEPT)
         if len(best) < WEIGHTS_KEPT:
             return
-        running = self.trials.read(queries.running, self.trials.info.id)  # they may be finishing
         needed = {
             self.config.checkpoint_url(trial.architecture_id, trial.recipe_hash)
             for trial in best + running
@@ -207,6 +205,16 @@ def _wait_for_space(error: DiskFull, should_stop: Callable[[], bool]) -> None:
         if should_stop():
             raise Interrupted(str(error))
         time.sleep(SPACE_TICK)
+
+
+def within_memory(train: "Callable[..., TrainResult]") -> "TrainResult":
+    """Train; once more with accumulated gradients where a whole batch exceeds the memory."""
+    try:
+        return train()
+    except OutOfMemory as error:
+        log.warning("once more with batches in %d parts: %s", PARTS, error)
+    _free_memory()  # outside of the handler, whose traceback holds the tensors
+    return train(accumulation_steps=PARTS)
 
 
 def _free_memory() -> None:

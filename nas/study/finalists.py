@@ -9,6 +9,7 @@ executor, survive kills and are stored as all evaluations are.
 import math
 import random
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -301,7 +302,7 @@ def pace(store: Store, study: str, config: Config, times: float) -> FinalsPace |
     keys = {config.subject.key(values) for values in config.finalists}
     with store.read() as connection:
         full = _trainings(connection, study + SUFFIX)
-        trained = [each for key in keys & full.keys() for each in full[key]]
+        trained = [each for key in keys & full.keys() for each in full[key][: config.seeds]]
         searched = _complete(connection, queries.study(connection, study).id)
     for trials, factor in (
         (trained, 1.0),
@@ -316,13 +317,15 @@ def pace(store: Store, study: str, config: Config, times: float) -> FinalsPace |
 def once_more(store: Store, study: str) -> float:
     """Return the seconds in which the best trial is trained once more, to hand its weights over.
 
-    Scored on folds it has none: they are those of one network more. 0 where no trial is complete.
+    Scored on folds, and before a finalist is trained in full, it has none. Else they are 0.
     """
     with store.read() as connection:
         info = queries.study(connection, study)
         best = queries.best(connection, info.id, 1)
-    folds = Config.from_json(info.config).recipe.folds
-    return (best[0].seconds or 0.0) * (1 + 1 / folds) if best and folds > 1 else 0.0
+        config = Config.from_json(info.config)
+        if not best or config.recipe.folds == 1 or _trainings(connection, study + SUFFIX):
+            return 0.0
+    return (best[0].seconds or 0.0) * (1 + 1 / config.recipe.folds)
 
 
 def _complete(connection: sa.Connection, study_id: int) -> dict[CandidateKey, TrialInfo]:
@@ -370,14 +373,15 @@ def _best_first(
 def trainings_in_all(store: Store, study: str, config: Config) -> int:
     """Return how many trials a study of finalists has at its end.
 
-    Networks that were finalists before, and are not any more, keep their trials.
+    Networks that were finalists before, and are not any more, keep their trials, as those do that
+    have more than are wanted now.
     """
     with store.read() as connection:
         present = {each.name: each.id for each in queries.studies(connection)}
         trials = queries.trials(connection, present[study]) if study in present else []
-    keys = {config.subject.key(values) for values in config.finalists}
-    others = sum(trial.candidate_key not in keys for trial in trials)
-    return len(config.finalists) * config.seeds + others
+    counts = Counter(trial.candidate_key for trial in trials)
+    wanted = {config.subject.key(values): config.seeds for values in config.finalists}
+    return sum(max(counts[key], wanted.get(key, 0)) for key in counts | wanted)
 
 
 def final_config(store: Store, study: str, config: Config, finals: Finals) -> Config | None:

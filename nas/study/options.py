@@ -632,13 +632,18 @@ def check(options: SearchOptions) -> None:
         rule = f"is for --pruner {' or '.join(pruners.ladders())}, not for {options.pruner!r}."
         _refuse(options, rule, "fidelity", "reduction")
     check_aids(options)
-    if options.no_finalists:
-        _refuse(options, "is for a search without --no-finalists.", "finalists", "final_seeds")
+    check_finalists(options)
     from nas.data import check_choice
     from nas.data.layout import Patterns
 
     check_choice(options.data, options.groups, Patterns(options.include, options.exclude))
     options.new_executor()
+
+
+def check_finalists(options: SearchOptions) -> None:
+    """Refuse words on finalists where there are none."""
+    if options.no_finalists:
+        _refuse(options, "is for a search without --no-finalists.", "finalists", "final_seeds")
 
 
 def check_aids(options: SearchOptions) -> None:

@@ -9,6 +9,7 @@ from platform import python_version
 
 import sqlalchemy as sa
 
+from nas import pruners
 from nas.architecture import Architecture
 from nas.config import Config
 from nas.credentials import hidden
@@ -32,6 +33,7 @@ from nas.report.tradeoff import TradeOff
 from nas.store import queries
 from nas.store.queries import StudyInfo, TrialInfo
 from nas.store.store import Store
+from nas.study import options
 from nas.study.finalists import Ranking, Standing, means
 from nas.study.progress import counts_line
 from nas.study.ranking import spots
@@ -44,6 +46,10 @@ REPORT = "report.html"  # in a study's folder
 DRAWN = 200  # architectures, the best, whose diagrams are in the page
 SAME = ("recipe_hash", "objective", "limits", "parameters")  # in a random search's configuration
 VERSIONS = ("torch", "optuna", "numpy")
+# The options that stand in a study's configuration under their own names.
+OF_DATA = ("groups", "include", "exclude", "forbid")
+OF_PROPOSALS = ("features", "prefilter", "warm_start", "inherit", "learn_from")
+OF_LADDERS = ("fidelity", "reduction")
 
 
 def overview(connection: sa.Connection, study: str) -> Overview:
@@ -323,7 +329,7 @@ def _commands(config: Config, info: StudyInfo) -> list[str]:
         "nas search --study again", f"--space {shlex.quote(config.space.name)}",
         f"--data {shlex.quote(hidden(config.data))}", target, f"--objective {goal.kind}",
         f"--w={goal.weight:g}", *bounds, "--recipe recipe.toml", f"--sampler {config.sampler}",
-        f"--pruner {config.pruner}", f"--seed {config.seed}",
+        f"--pruner {config.pruner}", f"--seed {config.seed}", *_further(config),
     ]  # fmt: skip
     if limits.get("peak_activation_bytes") is not None:
         again.append(f"--max-memory {limits['peak_activation_bytes']}")
@@ -334,9 +340,34 @@ def _commands(config: Config, info: StudyInfo) -> list[str]:
     return [
         f"nas recipe show {name} > recipe.toml",
         " ".join(again),
+        f"nas resume --study {name}",
         f"nas export --study {name} --out {name}",
         f"nas report --study {name} --out report.html",
     ]
+
+
+def _further(config: Config) -> Iterator[str]:
+    """Yield the options of a search that differ from their defaults, but for the recipe's."""
+    finals = config.finals
+    yield (
+        "--no-finalists"
+        if finals is None
+        else f"--finalists {finals.networks} --final-seeds {finals.seeds}"
+    )
+    if isinstance(config.space.resolution, int):
+        yield f"--resolution {config.space.resolution}"
+    climbs = config.pruner in pruners.ladders()
+    for name in (*OF_DATA, *OF_PROPOSALS, *(OF_LADDERS if climbs else ())):
+        option, value = options.declared()[name], getattr(config, name)
+        if value == option.default:
+            continue
+        if option.type is bool:
+            yield option.flags[0 if value else 1]
+        elif option.repeats:
+            yield from (f"{option.flag} {shlex.quote(hidden(str(each)))}" for each in value)
+        else:
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            yield f"{option.flag} {shlex.quote(hidden(text))}"
 
 
 def write_report(store: Store, study: str) -> None:

@@ -58,7 +58,7 @@ class Prepared:
     preflight: Preflight | None
     left_out: tuple[int, ...]
     proxy_seconds: Mapping[str, float] = field(default_factory=dict)  # of one network, by proxy
-    final_estimate: float = 0.0  # seconds of one training in full
+    final_times: float = 0.0  # how many times as long as a trial a training in full takes
     data: DataSet | None = field(default=None, repr=False)  # of a study that begins
     sources: tuple["Source", ...] = field(default=(), repr=False)  # its recipes' weights
 
@@ -77,10 +77,15 @@ class Prepared:
         return self.executor.starting + self.estimate * turns
 
     @property
+    def final_estimate(self) -> float:
+        """The seconds of one training in full; 0 where they are not known."""
+        return self.estimate * self.final_times
+
+    @property
     def reserved(self) -> float:
         """The seconds of the time limit that are kept for the finalists."""
         finals, workers = self.config.finals, self.executor.workers
-        return reserved(finals, self.final_estimate, workers, self.seconds)
+        return reserved(finals, self.final_estimate or math.inf, workers, self.seconds)
 
 
 def prepare(
@@ -131,18 +136,20 @@ def prepare(
         config = lengths.as_stored(config, study.config)
     images = {name: len(split) for name, split in data.splits.items()}
     estimate = _estimate(preflight, config, images, executor, aids.of(data))
-    final = estimate * _times(config, images)
+    times = final_times(config, images)
     own = _proxy_seconds(preflight, config, data)
     workers = executor.workers  # a cluster that is not there is found out now
     if options.time is not None and study is None and not lengths.is_given(options):
-        parts = lengths.parts(options.time, options.trials, workers, estimate, final)
-        if (shorter := lengths.shortened(config, *parts)) != config:
+        part, final = lengths.parts(
+            options.time, options.trials, workers, estimate, estimate * times
+        )
+        if (shorter := lengths.shortened(config, part, final)) != config:
             say(lengths.sentence(config, shorter, options.time))
-            config, estimate, final = shorter, estimate * parts[0], final * parts[1]
+            config, estimate, times = shorter, estimate * part, times * final / part
     config = with_lessons(config, url, name, study)
     return Prepared(
         name, url, config, options.trials, options.time, executor, estimate, preflight, left_out,
-        own, final, data, sources)  # fmt: skip
+        own, times, data, sources)  # fmt: skip
 
 
 def _space(options: SearchOptions) -> SearchSpace:
@@ -331,8 +338,11 @@ def _updates(config: Config, images: Mapping[str, int]) -> int:
     return config.recipe.all_updates(*counts, refit=config.finals is None)
 
 
-def _times(config: Config, images: Mapping[str, int]) -> float:
-    """Return how many times as long as a trial a training in full takes."""
+def final_times(config: Config, images: Mapping[str, int]) -> float:
+    """Return how many times as long as a trial a training in full takes; 0 without finalists.
+
+    `images` are counted by split.
+    """
     if config.finals is None:
         return 0.0
     counts = images["train"], images["validation"]

@@ -12,7 +12,7 @@ from nas.files.reading import reading, why
 from nas.search_space import load, members
 from nas.store import queries
 from nas.store.engine import resolve as resolve_store
-from nas.study.finalists import training_of
+from nas.study.finalists import ranking, training_of
 from nas.study.winner import kept_weights, recipe_of
 from nas.training.sources import Source, read
 
@@ -45,13 +45,15 @@ def _of_store(source: str, study: str, trial: int | None, store: str | None) -> 
             training = training_of(connection, info, trial)
             evaluation = queries.evaluation(connection, training.evaluation_id)
             recipe = recipe_of(connection, evaluation)
+            ranked = ranking(connection, study) if trial is None else None
     except StoreError as error:
         raise UserError(f"{source!r} names no weights; they are {RULE}: {error}") from None
     weights = kept_weights(evaluation)
     if weights is None:
+        number = ranked.winner.trial.number if ranked else trial
         raise UserError(
             f"The weights of {source} are not kept: a search keeps those of its best trials. "
-            f"nas train {study}:{training.number} trains the network anew."
+            f"nas train {study}:{number} trains the network anew."
         )
     return Source(source, evaluation.architecture, weights, recipe)
 

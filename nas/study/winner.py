@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from nas.store.store import Store
 from nas.study import tested
 from nas.study.aids import aids_of
 from nas.study.data_facts import DataFacts
+from nas.study.evaluator import within_memory
 from nas.study.finalists import Ranking, means, ranking, spreads
 from nas.study.guards import Evidence, warnings
 from nas.study.outcome import Outcome, front_of
@@ -300,6 +302,7 @@ def facts_of(
         mean=mean,
         std=std,
         reading=data.reading,
+        training=trial.training,
         targets=LabelTargets() if data.task == "labels" else ClassTargets(answer),
     )
 
@@ -334,7 +337,7 @@ def trained_weights(
     with store.read() as connection:
         recipe = recipe_of(connection, evaluation)
     aids = aids_of(config, recipe, data)
-    again = train(evaluation.architecture, data, recipe, aids=aids)
+    again = within_memory(partial(train, evaluation.architecture, data, recipe, aids=aids))
     metric = recipe.metric
     stored, now = evaluation.metrics.get(metric), again.metrics[metric]
     if stored != now:

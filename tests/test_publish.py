@@ -115,7 +115,7 @@ def test_the_card_says_the_numbers(folder: Path) -> None:
     assert 0 <= metrics["accuracy"] <= 1
     for words in (
         "95 % interval of the mean over seeds", "| parameters |", "fingerprint", "Seeds: ",
-        "nas train architecture.json --data hostile --recipe recipe.toml",
+        "nas train architecture.json --data DATA --recipe recipe.toml", "DATA is where the data",
         "[arXiv:1907.09595](https://arxiv.org/abs/1907.09595)", "run by torch",
     ):  # fmt: skip
         assert words in card

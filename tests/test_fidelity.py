@@ -553,3 +553,24 @@ def test_a_study_does_not_change_its_ladder(tmp_path: Path) -> None:
         connection.execute("UPDATE nas_studies SET config = ?", (json.dumps(kept),))
     connection.close()
     assert search(tmp_path, **options).counts.complete == 1
+
+
+@pytest.mark.parametrize("brackets", [False, True])
+def test_networks_that_begin_on_a_middle_rung_are_promoted(brackets: bool) -> None:
+    """What another study trained to a rung stands there with those that climbed: one pool.
+
+    With brackets the rung that a network begins on is its bracket, whose pool is its own.
+    """
+    climbed = [
+        RungTrial(number=3 * i + n, architecture_id=f"a{i}", fidelity=rung, ended=True,
+                  score=0.4 + 0.01 * i, evaluation_id=3 * i + n)
+        for i in range(3) for n, rung in enumerate((1, 3))
+    ]  # fmt: skip
+    began = [
+        RungTrial(number=20 + i, architecture_id=f"b{i}", fidelity=3, ended=True,
+                  score=0.9 - i / 10, evaluation_id=20 + i)
+        for i in range(2)
+    ]  # fmt: skip
+    chosen = Schedule((1, 3, 9), 3, brackets).promotion([*climbed, *began])
+    assert chosen is not None
+    assert (chosen[0].architecture_id, chosen[1]) == ("a2" if brackets else "b0", 9)

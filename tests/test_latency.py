@@ -162,8 +162,10 @@ def test_a_table_goes_to_json_and_back(tmp_path: Path) -> None:
         ('{"format": "nas.latency/1"}', "damaged: KeyError"),
         (json.dumps({**MIXCONV.to_json(), "seconds": math.nan}), "no number of milliseconds"),
         (json.dumps({**MIXCONV.to_json(), "setting": {}}), "damaged: KeyError"),
+        (json.dumps({**MIXCONV.to_json(), "in_channels": math.inf}), "damaged: OverflowError"),
+        (json.dumps({**MIXCONV.to_json(), "error": {}}), "damaged: KeyError"),
     ],
-    ids=["absent", "text", "object", "empty", "nan", "no setting"],
+    ids=["absent", "text", "object", "empty", "nan", "no setting", "infinite", "no error"],
 )
 def test_a_damaged_table_is_refused(content: str | None, message: str, tmp_path: Path) -> None:
     """The message names the file and what is wrong with it."""

@@ -22,8 +22,16 @@ from nas.cli import app
 from nas.cost import Limits
 from nas.objective import Objective
 from nas.pruners.curves import forecast
-from nas.samplers._acquisition import CAPS, Observation, capped, growth, stairs
-from nas.samplers._oracle import StudyOracle
+from nas.samplers._acquisition import (
+    CAPS,
+    Acquisition,
+    Encoder,
+    Observation,
+    capped,
+    growth,
+    stairs,
+)
+from nas.samplers._oracle import Preview, StudyOracle
 from nas.samplers._space import SpaceOracle
 from nas.samplers.nas import NasSampler, _observe
 from nas.search_space import SearchSpace
@@ -398,3 +406,29 @@ def test_a_search_uses_it_and_keeps_what_it_expected(tmp_path: Path) -> None:
     found = [(key, json.loads(value)) for key, value in rows]
     assert len({value for key, value in found if key == "architecture_id"}) == 11
     assert {"predicted_mean", "predicted_spread"} <= {key for key, _ in found}
+
+
+def test_a_front_begins_at_the_worst_metric_with_lessons_too() -> None:
+    """What a lesson expects of a network is taken out before the surrogate, not of the floor."""
+
+    class Taught:
+        study = "taught"
+        assignments = ()
+
+        def expect(self, assignments: Any) -> Any:
+            return np.array([{"x": -2.0, "y": 0.0, "z": 2.0}[each["p"]] for each in assignments])
+
+        def metric(self, expected: Any) -> Any:
+            return expected
+
+    distributions: Any = {
+        "p": CategoricalDistribution(("x", "y", "z")), "q": CategoricalDistribution((1, 2, 3, 4))
+    }  # fmt: skip
+    seen = [
+        Observation({"p": p, "q": q}, Preview((p, q), 1.0, (0.0,), True, q / 10), 0.5 + i / 10)
+        for i, p in enumerate("xyz") for q in (1, 2, 3, 4)
+    ]  # fmt: skip
+    for lessons in ([], [Taught()]):
+        encoder = Encoder(distributions, lessons=lessons)  # type: ignore[arg-type]
+        made = Acquisition(seen, [], encoder, random.Random(0), front=True)
+        assert made.worst == pytest.approx(0.5)

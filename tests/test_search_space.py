@@ -3,6 +3,7 @@
 import json
 import random
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,8 +12,10 @@ from space_strategies import assignments, every_assignment, search_spaces
 from nas import blocks, network
 from nas.architecture import Architecture, Value
 from nas.cost import Limits
-from nas.errors import SpaceError
-from nas.search_space import Compound, SearchSpace, block, choice, per_layer, scaled, stage
+from nas.errors import SpaceError, UserError
+from nas.files.shipped import check_file
+from nas.search_space import Compound, SearchSpace, block, choice, load, per_layer, scaled, stage
+from nas.search_space.preflight import Subject, survey
 
 MANY = 1500
 thorough = settings(
@@ -440,3 +443,67 @@ def test_channels_that_a_block_can_not_take_are_refused_with_the_place() -> None
     space = SearchSpace(name="s", stages=[stage(block("conv", groups=3), width=6)])
     with pytest.raises(SpaceError, match=r"stage1: conv\.groups divides the channels, 1 in"):
         space.decode({}, in_channels=1)
+
+
+def test_many_choices_that_stages_share_are_counted_at_once() -> None:
+    """Twelve stages in a ring of shared choices; each number found before is the recursion's."""
+
+    def ring(stages: int) -> SearchSpace:
+        def shared(kind: str, number: int, *options: object) -> object:
+            return choice(*options, name=f"{kind}{number % stages}", labels=["x", "y"])
+
+        return SearchSpace(
+            name="ring",
+            resolution=32,
+            stages=[
+                stage(
+                    choice(
+                        block("conv"),
+                        block(
+                            "mbconv",
+                            kernels=shared("a", i, "3", "5"),
+                            expansion=shared("a", i - 1, 3, 6),
+                            se_ratio=shared("b", i, 0.0, 0.25),
+                            activation=shared("b", i - 2, "relu", "silu"),
+                        ),
+                    ),
+                    width=16,
+                )
+                for i in range(stages)
+            ],
+        )
+
+    assert [ring(stages).size() for stages in (7, 9)] == [561_265, 24_582_545]
+    assert ring(12).size() == 7_150_362_305
+
+
+def test_a_fixed_resolution_is_not_scaled() -> None:
+    """`--resolution` says what the images' size is; width and depth are scaled all the same."""
+    space = load("efficientnet").at_resolution(64)
+    drawn = [space.decode(space.draw(random.Random(seed))) for seed in range(30)]
+    assert {each.resolution for each in drawn} == {64}
+    assert len({each.id for each in drawn}) > 5
+
+
+def test_one_network_is_one_whatever_its_recipe() -> None:
+    """A choice of one option has its value, and choices of the recipe make no other network."""
+    space = SearchSpace(
+        name="one",
+        stages=[stage(block("conv"), width=8)],
+        resolution=choice(16),
+        recipe={"learning_rate": choice(0.1, 0.2)},
+    )
+    assert (space.size(), space.architectures()) == (2, 1)
+    assert space.decode(space.complete({})).resolution == 16
+
+
+def test_limits_that_nothing_keeps_are_refused_without_a_target_too() -> None:
+    """The message says how far the closest network is from them."""
+    with pytest.raises(UserError, match="in reach keeps the limits: at the least, params"):
+        survey(Subject(load("mixconv"), 3, 10), limits=Limits(params=10))
+
+
+def test_a_file_name_that_is_too_long_is_no_file() -> None:
+    """The system's refusal is no traceback."""
+    with pytest.raises(SpaceError, match="No file aaa"):
+        check_file(Path("a" * 300 + ".json"))

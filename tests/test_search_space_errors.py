@@ -96,6 +96,10 @@ CHOICES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: space(stage(block("conv"), width=choice(16, 24, 16))),
         "stage2.width: the options of a choice differ from each other; 16 is there twice.",
     ),
+    "equal labels": (
+        lambda: space(stage(block("conv"), width=choice(8, 16, labels=(True, 1)))),
+        "stage2.width: the options of a choice differ from each other; True is there twice.",
+    ),
     "one block twice": (
         lambda: of(choice(block("conv"), block("conv", kernels="1"))),
         "stage2.block: the options of a choice differ from each other; 'conv' is there twice.",

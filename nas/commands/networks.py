@@ -287,12 +287,12 @@ def architecture_of(name: str) -> "Architecture":
     network = network_or_space(name)
     if isinstance(network, Architecture):
         return network
-    if network.size() > 1:
+    if (size := network.architectures()) > 1:
         raise SpaceError(
-            f"{name} is a space of {network.size():,} architectures, not one network. nas space"
+            f"{name} is a space of {size:,} architectures, not one network. nas space"
             f" list has the family members; nas space sample {name} --json draws one."
         )
-    return network.decode({})
+    return network.decode(network.complete({}))
 
 
 def network_or_space(name: str) -> "Architecture | SearchSpace":

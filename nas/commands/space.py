@@ -198,7 +198,7 @@ def space_diagram(
         check_picture(path)
     network = network_or_space(name)
     if not isinstance(network, Architecture):
-        if network.size() > 1:
+        if network.architectures() > 1:
             title = f"{title}, random sample of seed {seed}"
         network = network.decode(network.sample(random.Random(seed)))
     from nas.report import diagram

@@ -49,7 +49,7 @@ def check_picture(path: Path) -> None:
 
 def _nearest(folder: Path) -> Path:
     """Return a folder, or where it does not exist the closest path above it that does."""
-    return next(path for path in (folder, *folder.parents) if path.exists())
+    return next(path for path in (folder, *folder.parents) if os.path.exists(path))
 
 
 @contextmanager

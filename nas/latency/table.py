@@ -138,10 +138,10 @@ class LatencyTable:
                 setting=Setting.from_json(data["setting"]),
                 blocks={_block(entry): _number(entry["ms"]) for entry in data["blocks"]},
                 operators={(str(op), str(of)): _number(ms) for op, of, ms in data["operators"]},
-                error=Error(**data["error"]),
+                error=_error(data["error"]),
                 seconds=_number(data["seconds"]),
             )
-        except (KeyError, TypeError, ValueError, SpaceError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, SpaceError) as error:
             raise UserError(f"This latency table is damaged: {error!r}.") from None
 
     def write(self, path: Path) -> None:
@@ -204,6 +204,15 @@ def summed(block: PlacedRow, operators: Mapping[Feature, float]) -> float:
 
 def _block(data: Mapping[str, Any]) -> PlacedRow:
     return Row.from_json(data["row"]), int(data["in_channels"]), int(data["size"])
+
+
+def _error(data: Mapping[str, Any]) -> Error:
+    percent, ranks = (
+        None if data[name] is None else float(data[name])
+        for name in ("percent", "rank_correlation")
+    )
+    networks, fitted, blocks = (int(data[name]) for name in ("networks", "fitted", "blocks"))
+    return Error(networks, percent, ranks, fitted, blocks)
 
 
 def _number(value: Any) -> float:

@@ -154,7 +154,7 @@ class Schedule:
             pools: dict[int, list[RungTrial]] = defaultdict(list)  # by bracket
             for trial in trials:
                 if trial.fidelity == rung and trial.ended:
-                    pools[spans[trial.key][0]].append(trial)
+                    pools[spans[trial.key][0] if self.brackets else 0].append(trial)
             promotable: list[RungTrial] = []
             for pool in pools.values():
                 sound = [trial for trial in pool if trial.key not in failed]

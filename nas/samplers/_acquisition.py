@@ -139,6 +139,7 @@ class Acquisition:
         points = self.scaling.of(points)
         fitted = sorted(capped(scores, (FITTED // 2, FITTED // 4, FITTED // 4), rng))
         targets, slopes = levelled(scores) / factors, self.scaling.slopes
+        self.worst = float(targets.min())
         self.surrogate = Surrogate(points, targets, extra, fitted, slopes)
         means = self.surrogate.predict(points)[0] * factors
         whole = np.array([each.whole for each in observations])
@@ -175,9 +176,8 @@ class Acquisition:
 
     def _beyond_front(self, mean: Floats, spread: Floats, costs: Floats) -> Floats:
         """Return the expected growth of the area under the front, from the worst metric."""
-        floor = self.surrogate.mean + self.surrogate.spread * float(self.surrogate.scaled.min())
         end = max(float(self.stairs[0][-1]), float(costs.max(initial=-np.inf))) + EDGE
-        return growth(self.stairs, floor, end, np.array([mean, spread, costs]))
+        return growth(self.stairs, self.worst, end, np.array([mean, spread, costs]))
 
 
 def expected_improvement(mean: Floats, spread: Floats, best: float | Floats) -> Floats:

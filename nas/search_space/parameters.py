@@ -89,7 +89,7 @@ def count(parameters: Iterable[Parameter]) -> int:
         if parameter.name not in parents:
             weights[parameter.when] = weights.get(parameter.when, 1) * len(parameter.choices)
     leaves = [_Leaf(weight=weight, when=when) for when, weight in weights.items()]
-    return _count([parameter for parameter in every if parameter.name in parents], leaves)
+    return _count([parameter for parameter in every if parameter.name in parents], leaves, {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +110,11 @@ class _Leaf(Parameter):
         return not set.intersection(*names)
 
 
-def _count(parents: list[Parameter], leaves: list[_Leaf]) -> int:
-    """Multiply what has nothing to do with each other; break up what has.
+Counts = dict[tuple[object, ...], int]
+
+
+def _count(parents: list[Parameter], leaves: list[_Leaf], counted: Counts) -> int:
+    """Multiply what has nothing to do with each other; break up what has; remember it.
 
     A leaf with scattered conditions (a choice shared by stages) ties their parts together. It is
     taken out by counting without it and subtracting where it does not exist: w N(all) - (w - 1)
@@ -121,18 +124,21 @@ def _count(parents: list[Parameter], leaves: list[_Leaf]) -> int:
     leaves = [leaf for leaf in leaves if leaf.parents]
     groups = _groups(parents, leaves)
     if len(groups) != 1:
-        return total * prod(_count(*group) for group in groups) if total else 0
+        return total * prod(_count(*group, counted) for group in groups) if total else 0
+    key = frozenset(parents), frozenset(Counter(leaves).items())
+    if total and key not in counted:
+        counted[key] = _count_tied(parents, leaves, counted)
+    return total * counted[key] if total else 0
+
+
+def _count_tied(parents: list[Parameter], leaves: list[_Leaf], counted: Counts) -> int:
+    """Count what is tied together, without a leaf that ties it or value by value."""
     shared = next((leaf for leaf in leaves if leaf.is_scattered), None)
-    if total and shared:
+    if shared:
         rest = [leaf for leaf in leaves if leaf is not shared]
         forbidden = [_Leaf(weight=0, when=(conjunction,)) for conjunction in shared.when]
-        without = _count(parents, rest + forbidden)
-        return total * (shared.weight * _count(parents, rest) - (shared.weight - 1) * without)
-    return total * _count_by_value(parents, leaves) if total else 0
-
-
-def _count_by_value(parents: list[Parameter], leaves: list[_Leaf]) -> int:
-    """Give the parent that most depends on each of its values."""
+        without = _count(parents, rest + forbidden, counted)
+        return shared.weight * _count(parents, rest, counted) - (shared.weight - 1) * without
     items: list[Parameter] = [*parents, *leaves]
     uses = Counter(name for item in items for name in item.parents)
     pivot = max((p for p in parents if p.when == ALWAYS), key=lambda p: uses[p.name])
@@ -140,7 +146,7 @@ def _count_by_value(parents: list[Parameter], leaves: list[_Leaf]) -> int:
     for value in pivot.choices:
         left = [p.given(pivot.name, value) for p in parents if p is not pivot]
         below = [leaf.given(pivot.name, value) for leaf in leaves]
-        total += _count([p for p in left if p], [leaf for leaf in below if leaf])
+        total += _count([p for p in left if p], [leaf for leaf in below if leaf], counted)
     return total
 
 

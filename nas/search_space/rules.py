@@ -340,8 +340,8 @@ def _check_choice(path: str, chosen: Choice, line: int | None) -> None:
             f" {len(chosen.options)} options, not {chosen.written!r}.",
             line,
         )
-    counted = Counter(_typed([label for label in chosen.labels if isinstance(label, Value)]))
-    twice = [label for (_, label), times in counted.items() if times > 1]
+    counted = Counter(label for label in chosen.labels if isinstance(label, Value))
+    twice = [label for label, times in counted.items() if times > 1]  # True is 1 to a sampler
     if twice:
         raise SpaceError(
             f"{path}: the options of a choice differ from each other; {twice[0]!r} is there twice.",

@@ -62,6 +62,10 @@ class SearchSpace(Description):
         """Count the assignments of active parameters exactly, before constraints."""
         return count(self._parameters)
 
+    def architectures(self) -> int:
+        """Count the assignments of what is the network's: the recipe's choices are left out."""
+        return count(p for p in self._parameters if not p.name.startswith(rules.RECIPE))
+
     def decode(
         self, values: Assignment, *, in_channels: int | None = None, classes: int | None = None
     ) -> Architecture:
@@ -193,8 +197,9 @@ class SearchSpace(Description):
         return replace(self, fit_kernels=True)
 
     def at_resolution(self, resolution: int) -> "SearchSpace":
-        """Fix the resolution."""
-        return replace(self, resolution=resolution)
+        """Fix the resolution, which no scaling changes then."""
+        scaling = self.scaling and replace(self.scaling, gamma=1.0)
+        return replace(self, resolution=resolution, scaling=scaling)
 
     def describe(self) -> list[str]:
         """Return one readable line per parameter: its name, its choices, when it exists.

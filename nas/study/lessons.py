@@ -4,6 +4,7 @@ They are chosen when the study begins, and kept with it: so a study that is resu
 it had not been interrupted, whatever became of the others.
 """
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -53,8 +54,9 @@ def with_lessons(config: Config, url: str, name: str, stored: StudyInfo | None) 
     try:
         with queries.connect(url) as connection:
             sources = list(_sources(connection, _others(connection, name), asked, config))
-            studied = [lesson_of(connection, one.info, one.trials) for one in sources]
-            return replace(config, lessons=(*shipped, *studied))
+            studied = (lesson_of(connection, one.info, one.trials) for one in sources)
+            teaching = [lesson for lesson in studied if len(lesson.metrics) > 1]
+            return replace(config, lessons=(*shipped, *teaching))
     except StoreAway:
         raise
     except StoreError:
@@ -146,7 +148,7 @@ def lesson_of(
     results = {}
     for trial in read:
         value = trial.user_attrs["metrics"].get(info.metric)
-        if value is not None:
+        if value is not None and math.isfinite(value):
             results[tuple(trial.params.items())] = (trial.params, gain(info.metric, value))
     last = max(trial.number for trial in trials)
     return Lesson.of(info.name, last, info.config["parameters"], list(results.values()))

@@ -6,6 +6,7 @@ The password is that of a PostgreSQL server of the test's own, which asks for it
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -424,3 +425,9 @@ def test_where_a_token_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     assert find_token() is None
     assert check_address("http://head:8265/") == "http://head:8265"
+    for wrong in ("http://[::1", "http://head:826x5", "head:8265"):
+        monkeypatch.setenv("RAY_API_SERVER_ADDRESS", wrong)
+        with pytest.raises(
+            ClusterError, match=f"such as http://head:8265, not {re.escape(repr(wrong))}"
+        ):
+            check_address(None)

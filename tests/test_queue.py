@@ -3,10 +3,12 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from store_kit import opened
+from store_kit import opened, ready
 from typer.testing import CliRunner, Result
 
 from nas.cli import app
@@ -142,6 +144,61 @@ def test_a_dead_worker_s_search_is_taken_over(store: Store) -> None:
     with store.read() as connection:
         ended = searches.get(connection, dead.id)
     assert (ended.state, ended.message) == ("failed", "3 workers died over it.")
+
+
+def test_a_worker_that_comes_back_is_not_buried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease ran out, and it ends or renews while another looks for the dead: that holds.
+
+    On SQLite the other would wait for the end of the look.
+    """
+    with ready("postgresql", tmp_path) as url, opened(url) as store:
+        owner, let_go = token(store, running=2), searches.let_go
+        ended, renewed = (submit(store, owner) for _ in range(2))
+        held = {each.id: each for each in (take(store), take(store)) if each is not None}
+        with store.write() as connection:
+            connection.execute(SEARCHES.update().values(expires_at=0.0))
+
+        def late(search: searches.Search, **how: Any) -> Any:
+            with store.write() as connection:
+                if search.id == ended:
+                    searches.finish(connection, held[ended], "succeeded")
+                else:
+                    searches.renew(connection, held[renewed], 60.0, 0.0)
+            return let_go(search, **how)
+
+        monkeypatch.setattr(searches, "let_go", late)
+        assert take(store) is None
+        assert [state(store, each) for each in (ended, renewed)] == ["succeeded", "running"]
+
+
+def test_a_search_that_failed_waits_again_within_the_quota(store: Store) -> None:
+    """Resumed it counts as one that is submitted; a paused one has counted all the time."""
+    mine = token(store, queued=1)
+    first = submit(store, mine)
+    held = take(store)
+    assert held is not None
+    with store.write() as connection:
+        searches.finish(connection, held, "failed")
+    second = submit(store, mine)
+    with store.write() as connection:
+        with pytest.raises(QuotaSpent, match="1 searches wait"):
+            searches.resume(connection, first)
+        searches.pause(connection, second)
+        assert searches.resume(connection, second).state == "queued"
+
+
+def test_the_key_of_a_deleted_search_is_free(store: Store) -> None:
+    """The same submission is a new search at once, also while the old one's files go."""
+    mine, wanted = token(store), Wanted("s", {"trials": 3}, {}, client_key="k")
+    with store.write() as connection:
+        first, _ = searches.add(connection, mine, wanted)
+        searches.cancel(connection, first.id)
+        searches.begin_to_delete(connection, first.id)
+        second, is_new = searches.add(connection, mine, wanted)
+    assert is_new
+    assert second.id != first.id
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,13 @@ def test_searches_are_listed_page_by_page(either: Server) -> None:
             assert (f'<{url}>; rel="next"' == answer.headers.get("Link")) == (url is not None)
         assert seen == made[::-1]
         assert client.get("/searches", params={"state": "running"}).json()["items"] == []
+        client.post(f"/searches/{made[0]}/pause")
+        both = client.get("/searches?state=queued&state=paused&limit=4").json()["next"]
+        last = httpx.get(either.base + both, headers=client.headers).json()["items"]
+        assert [each["id"] for each in last] == made[:1]
+        for wrong in ("runing", "\0"):
+            told = problem(client.get("/searches", params={"state": wrong}), 422)
+            assert "queued" in told["detail"]
 
 
 def test_the_schema_of_a_submission_is_the_options_declaration() -> None:

@@ -5,6 +5,7 @@ followed, so that neither the token nor a job's files reach another host than th
 """
 
 import asyncio
+import http.client
 import json
 import logging
 import os
@@ -72,15 +73,19 @@ def find_token() -> str | None:
 def check_address(given: str | None) -> str:
     """Return a head's address without a slash at its end; by default that of Ray's variable."""
     address = (given or os.environ.get(ADDRESS) or "").rstrip("/")
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
     if parts.username or parts.password:
         raise ClusterError(
             "--address has no user and no password; a token is given by RAY_AUTH_TOKEN."
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ClusterError(
-            f"--address is that of a head's Jobs API, such as http://head:8265, not {given!r}; "
-            f"{ADDRESS} may name it instead."
+            f"--address is that of a head's Jobs API, such as http://head:8265, not {address!r}; "
+            f"{ADDRESS} may name it instead of --address."
         )
     return address
 
@@ -257,7 +262,7 @@ def _refused(address: str, token: str | None) -> str | None:
             f"No Ray head answers at {address}: {getattr(reason, 'strerror', None) or reason}. Is "
             "it up, and is this the address of its dashboard, http://HEAD:8265?"
         ) from None
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, http.client.HTTPException):
         raise NoHead(f"What answers at {address} is not a Ray head.") from None
     return None
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Annotated, Any
 
+from nas import quantities
 from nas.commands._options import Help, Store, argument
 from nas.commands._values import Answer
 from nas.commands.studies import reading
-from nas.errors import UserError, unknown
 from nas.report.tables import Table
 
 SearchName = Annotated[str, argument("Its id, as nas searches list has it.")]
@@ -25,13 +25,19 @@ def listed(
     """List the searches that were sent to the service, the newest first."""
     from nas.store import searches
 
-    states = [] if state is None else [state]
-    for name in states:
-        if name not in searches.STATES:
-            raise UserError(unknown("state", name, searches.STATES))
+    check_list(state, n)
     with reading(store) as connection:
+        states = [] if state is None else [state]
         found = searches.searches(connection, states=states, limit=n)
     return table([each.to_json() for each in found])
+
+
+def check_list(state: str | None, n: int) -> None:
+    """Refuse a state that no search has, and a number of searches under 1."""
+    from nas.store import searches
+
+    searches.check_states(() if state is None else (state,))
+    quantities.checked(n, (int,), "-n", 1)
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> Answer:

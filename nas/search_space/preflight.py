@@ -6,7 +6,7 @@ Everything here is bounded: a fixed number of samples, and descents of a fixed n
 import random
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Protocol, TypeVar
 
 from nas import network
@@ -98,6 +98,11 @@ class Preflight:
     def to_json(self) -> dict[str, Any]:
         """Return the pre-flight as plain data."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Preflight":
+        """Read a pre-flight back, which may stand among other data."""
+        return cls(**{each.name: plain[each.name] for each in fields(cls)})
 
 
 def survey(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from nas.errors import Conflict, NasError, NotFound, QuotaSpent, StoreAway, UserError
 
@@ -80,7 +80,8 @@ class ApiRequest(NamedTuple):
 
 def read(path: str, **query: object) -> ApiRequest:
     """Return a request that reads at a path below the root; what is None is left out."""
-    words = urlencode({name: value for name, value in query.items() if value is not None})
+    given = {name: value for name, value in query.items() if value is not None}
+    words = urlencode(given, doseq=True)
     return ApiRequest("GET", f"{ROOT}{path}{f'?{words}' if words else ''}")
 
 
@@ -109,7 +110,7 @@ def _following(page: Mapping[str, Any]) -> ApiRequest | None:
     """Return the request for the page after a page; its address is as a proxy's client sees it."""
     if page["next"] is None:
         return None
-    return read("/searches", **dict(parse_qsl(urlsplit(page["next"]).query)))
+    return read("/searches", **parse_qs(urlsplit(page["next"]).query))
 
 
 async def _parts(file: BinaryIO) -> AsyncIterator[bytes]:
@@ -143,7 +144,10 @@ def _settings(url: str, token: str) -> dict[str, Any]:
 def _checked(answer: httpx.Response) -> Any:
     """Return an answer's JSON; raises the error that its problem is."""
     if answer.is_success:
-        return answer.json() if answer.content else None
+        try:
+            return answer.json() if answer.content else None
+        except ValueError:
+            raise NasError("The server answers, and not as nas serve does.") from None
     try:
         details = answer.json()
         faults = [each["detail"] for each in details["errors"]]
@@ -192,7 +196,8 @@ class _SearchThere:
     def check(self) -> None:
         """Raise NasError where it has ended without a winner, or goes on."""
         if self.state != "succeeded":
-            raise NasError(f"Search {self.id} is {self.state}: {self.facts.get('message')}")
+            why = self.facts.get("message")
+            raise NasError(f"Search {self.id} is {self.state}{f': {why}' if why else '.'}")
 
 
 class Client:

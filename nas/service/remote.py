@@ -115,7 +115,7 @@ def _named(client: Client, study: str | None) -> RemoteSearch:
     if study is not None:
         try:
             return client.get(study)
-        except NotFound:
+        except UserError:  # a title may be no id at all
             pass
     for found in client.searches(study):
         return found
@@ -330,6 +330,7 @@ def recipes(client: Client) -> Answer:
 
 def searches(client: Client, *, state: str | None = None, n: int = 20) -> Answer:
     """List the searches that the token sees, the newest first."""
+    search_verbs.check_list(state, n)
     found = (each.facts for each in client.searches() if state in (None, each.state))
     return search_verbs.table([*islice(found, n)])
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from nas.credentials import hidden
-from nas.errors import Conflict, LostLease, NotFound, QuotaSpent
+from nas.errors import Conflict, LostLease, NotFound, QuotaSpent, UserError, unknown
 from nas.store import dialects
 from nas.store.dialects import DatabaseSeconds
 from nas.store.schema import SEARCHES, TOKENS, is_id, utc_now
@@ -100,12 +100,7 @@ def add(connection: sa.Connection, token: Token, wanted: Wanted) -> tuple[Search
                     f"{row.id}: a new search has a new key."
                 )
             return _search(row), False
-    waiting = _count(connection, (_s.owner == token.owner) & _s.state.in_(WAITING))
-    if waiting >= token.queued:
-        raise QuotaSpent(
-            f"{waiting} searches wait, and this token may have {token.queued} waiting at once: "
-            "cancel one, or wait for one."
-        )
+    _check_quota(connection, token.owner, token.queued)
     now = utc_now()
     search_id = secrets.token_hex(8)
     values = {
@@ -119,6 +114,16 @@ def add(connection: sa.Connection, token: Token, wanted: Wanted) -> tuple[Search
     }
     connection.execute(SEARCHES.insert().values(values))
     return get(connection, search_id), True
+
+
+def _check_quota(connection: sa.Connection, owner: str, most: int) -> None:
+    """Raise QuotaSpent where an owner has so many searches waiting."""
+    waiting = _count(connection, (_s.owner == owner) & _s.state.in_(WAITING))
+    if waiting >= most:
+        raise QuotaSpent(
+            f"{waiting} searches wait, and this token may have {most} waiting at once: "
+            "cancel one, or wait for one."
+        )
 
 
 def _count(connection: sa.Connection, where: sa.ColumnElement[bool]) -> int:
@@ -139,6 +144,13 @@ def get(connection: sa.Connection, search_id: str, owner: str | None = None) -> 
     if row is None:
         raise NotFound(f"No search {search_id!r}.")
     return _search(row)
+
+
+def check_states(states: Iterable[str]) -> None:
+    """Refuse what is no state of a search."""
+    for state in states:
+        if state not in STATES:
+            raise UserError(unknown("state", state, STATES))
 
 
 def searches(
@@ -243,7 +255,13 @@ def _change(connection: sa.Connection, wish: str, search_id: str, owner: str | N
     if state != search.state:
         values: dict[str, Any] = {"state": state, "changed": utc_now()}
         if state == "queued":
+            if search.state not in WAITING:
+                allowed = sa.select(TOKENS.c.queued).where(TOKENS.c.id == search.token_id)
+                most = int(connection.execute(allowed).scalar_one())
+                _check_quota(connection, search.owner, most)
             values |= {"deaths": 0, "message": None, "finished": None}
+        elif state == "deleting":
+            values["client_key"] = None  # the same submission is a new search
         elif state in ENDED:
             values |= {"finished": utc_now()}
         connection.execute(SEARCHES.update().where(_s.id == search_id).values(values))
@@ -314,7 +332,7 @@ def _bury(connection: sa.Connection) -> None:
     for row in connection.execute(sa.select(SEARCHES).where(dead)).all():
         told = let_go(_search(row), died=True)
         mine = SEARCHES.update().where(_s.id == row.id, _s.attempt == row.attempt)
-        connection.execute(mine.values(told))
+        connection.execute(mine.where(dead).values(told))  # it may have come back meanwhile
 
 
 def let_go(search: Search, *, died: bool, message: str | None = None) -> dict[str, Any]:

@@ -43,7 +43,8 @@ class Upload:
 
 def check_quota(connection: sa.Connection, token: Token, size: int) -> None:
     """Raise QuotaSpent where an owner has no room for so many more bytes."""
-    lying = sa.select(sa.func.coalesce(sa.func.sum(_u.size), 0)).where(_u.owner == token.owner)
+    theirs = (_u.owner == token.owner) & (_u.expires > utc_now())
+    lying = sa.select(sa.func.coalesce(sa.func.sum(_u.size), 0)).where(theirs)
     present = int(connection.execute(lying).scalar_one())
     if present + size > token.upload_bytes:
         raise QuotaSpent(
@@ -106,8 +107,10 @@ def uploads(connection: sa.Connection, owner: str | None = None) -> list[Upload]
 def delete(connection: sa.Connection, upload_id: str, owner: str | None = None) -> str | None:
     """Forget an upload; return its digest where nobody else has the same content.
 
+    Until the transaction's end nobody adds the same content: its file can be removed.
     Raises NotFound where there is none.
     """
+    dialects.of(connection).exclude_takers(connection)
     upload = get(connection, upload_id, owner)
     connection.execute(UPLOADS.delete().where(_u.id == upload_id))
     return None if upload.digest in digests(connection) else upload.digest

@@ -91,10 +91,10 @@ def preflight(server: Server, _: Reader, body: Body) -> Response:
     if isinstance(given, str):
         return answer(space.space_preflight(check_name(given), **words).to_json())
     read_space(given)
-    return answer(_of_json(server, given, words))
+    return answer(of_json(server, given, words))
 
 
-def _of_json(server: Service, given: Any, words: dict[str, Any]) -> Any:
+def of_json(server: Service, given: Any, words: dict[str, Any]) -> Any:
     """Return the pre-flight of a space of a client's: it may be one that takes hours."""
     server.folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=server.folder, prefix=".new-") as folder:

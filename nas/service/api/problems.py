@@ -98,8 +98,12 @@ def problem_of(error: NasError) -> Problem:
     """Return the problem that an error of ours is."""
     status = next(status for kind, status in STATUSES if isinstance(error, kind))
     words = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    text = str(error)
+    if status in (500, 503):  # where the store is, is for whoever runs the server
+        log.error("%s", error)
+        text = "The server's store does not answer."
     headers = {"Retry-After": str(RETRY)} if status in (429, 503) else {}
-    return Problem(status, str(error), kind=words, headers=headers)
+    return Problem(status, text, kind=words, headers=headers)
 
 
 def pointer(*keys: object) -> str:

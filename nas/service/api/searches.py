@@ -76,7 +76,8 @@ def page(request: Request, items: list[Any], following: object | None) -> Respon
     """Return a page of items; `following` is what the next one comes after."""
     if following is None:
         return answer({"items": items, "next": None})
-    query = dict(request.query_params) | {"after": str(following)}
+    given = [pair for pair in request.query_params.multi_items() if pair[0] != "after"]
+    query = [*given, ("after", str(following))]
     url = f"{address(request)}?{urlencode(query)}"
     return answer({"items": items, "next": url}, headers={"Link": f'<{url}>; rel="next"'})
 
@@ -139,6 +140,7 @@ def listed(
     title: Title = None,
 ) -> Response:
     """List the searches that the token sees, the newest first."""
+    searches.check_states(state or ())
     with server.store.read() as connection:
         found = searches.searches(
             connection, token.sees, states=state or (), title=title, limit=limit + 1, after=after

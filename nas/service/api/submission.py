@@ -70,7 +70,7 @@ def read(body: Any, roots: Sequence[Path], find_upload: FindUpload) -> Submissio
         options.check(options.read({**words, "space": space}))
     except UserError as error:
         raise _problem([Fault(str(error), _pointer_of(error))]) from None
-    return Submission(title or _title(words), priority, words)
+    return Submission(title or _title(words, given), priority, words)
 
 
 def default(name: str) -> Any:
@@ -186,10 +186,11 @@ def _with_recipe(words: Mapping[str, Any]) -> dict[str, Any]:
     return others | {"set": [*tables, *words.get("set", ())]}
 
 
-def _title(words: Mapping[str, Any]) -> str:
+def _title(words: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """Name a search by its space and its data, as the client calls them."""
     space = words.get("space", default("space"))
     name = space if isinstance(space, str) else str(space["name"])
-    return f"{name}-{os.path.basename(words.get('data', default('data')))}"[:100]
+    return f"{name}-{os.path.basename(given.get('data', default('data')))}"[:100]
 
 
 def _valid(name: str) -> list[str]:

@@ -183,9 +183,8 @@ def delete(server: Server, token: Submitter, upload_id: UploadId) -> Response:
     """Delete an upload; a search that is to read it fails."""
     with server.change(token, "delete upload", upload_id) as connection:
         kept = uploads.get(connection, upload_id, token.sees)
-        alone = uploads.delete(connection, upload_id, token.sees) is not None
-    if alone:
-        _remove(server, kept)
+        if uploads.delete(connection, upload_id, token.sees) is not None:
+            _remove(server, kept)
     return Response(status_code=204)
 
 

@@ -21,8 +21,8 @@ from nas.report import page as report
 from nas.report.facts import Statement
 from nas.report.markup import Markup, element
 from nas.search_space.preflight import Preflight
+from nas.service.api import interactive, submission
 from nas.service.api import searches as api
-from nas.service.api import submission
 from nas.service.api.exchange import Route
 from nas.service.api.problems import Problem
 from nas.service.api.service import Reader, Server, Service, Submitter
@@ -109,9 +109,14 @@ def _preflight(server: Service, token: Token, fields: Fields) -> Markup:
     """Say how large the space is, what its networks cost, what is near the target, how long."""
     try:
         asked = read(fields)
-        space = submission.read_space(asked.get("space", submission.default("space")))
+        space = asked.get("space", submission.default("space"))
+        checked = submission.read_space(space)
         given = {name: asked[name] for name in SEEN_BY_PREFLIGHT if name in asked}
-        flight = space_preflight(space, **given).flight
+        if isinstance(space, dict):
+            plain = interactive.of_json(server, space, given)
+            flight = Preflight.from_json(plain)
+        else:
+            flight = space_preflight(checked, **given).flight
     except (NasError, Problem) as error:
         return element("p", str(error), class_="mistake")
     shown = [

@@ -20,7 +20,7 @@ from nas.commands import family_training
 from nas.commands._options import Help, Images, Store, argument, silent
 from nas.commands.networks import architecture_of
 from nas.commands.search import search
-from nas.commands.studies import reading, trial_of
+from nas.commands.studies import reading
 from nas.errors import NasError, StoreError, UserError
 from nas.files import check_folder, write_json
 from nas.report import tables
@@ -231,13 +231,14 @@ def _source(source: str, store: str | None) -> "tuple[Architecture, Config | Non
     from nas import search_space
     from nas.config import Config
     from nas.store import queries
+    from nas.study.finalists import training_of
 
     if source in search_space.names() or Path(source).suffix in (".json", ".py"):
         return architecture_of(source), None
     try:
         with reading(store) as connection:
             info = queries.study(connection, source)
-            winner = trial_of(connection, info, None)
+            winner = training_of(connection, info, None)
             evaluation = queries.evaluation(connection, winner.evaluation_id)
     except StoreError as error:
         raise UserError(

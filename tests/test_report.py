@@ -359,6 +359,7 @@ def test_text_is_never_markup(name: str, value: str) -> None:
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1), st.booleans())
 @example([2.2250738585072014e-308], False)
+@example([0.0002], False)
 def test_an_axis_has_its_values_inside_and_few_ticks(values: list[float], is_log: bool) -> None:
     """All values stand between the ends; there are at most a dozen ticks, all inside."""
     shown = [abs(value) + 1e-3 for value in values] if is_log else values

@@ -146,7 +146,7 @@ def _even_ticks(low: float, high: float) -> Iterator[float]:
     step = power * next(each for each in STEPS if each * power >= raw * 0.999)
     number = math.ceil(low / step - 1e-9)
     while number * step <= high + step * 1e-9:
-        yield number * step
+        yield min(max(number * step, low), high)  # the last digit may lie outside
         number += 1
 
 

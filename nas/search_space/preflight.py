@@ -130,13 +130,9 @@ def survey(
     kept = [i for i, cost in enumerate(costs) if limits.violation(cost) is None]
     wanted = kept or range(len(free))
     near, share = wanted[0], None
-    _check_limits(subject, limits, free, costs)
+    about = latency if latency and objective and objective.target_latency_ms else macs
+    _check_reach(subject, objective, limits, (about, free, costs))
     if objective is not None:
-        about = macs if objective.target_latency_ms is None or latency is None else latency
-        _check_range(subject, objective, *about)
-        limit = limits.macs if objective.target_latency_ms is None else limits.latency_ms
-        if limit is not None:
-            _check_range(subject, objective, about[0], min(about[1], limit))
         gaps = [abs(objective.amount(cost) / objective.target - 1) for cost in costs]
         near = min(wanted, key=lambda i: gaps[i])
         share = sum(gap <= NEAR for gap in gaps) / len(gaps)
@@ -260,9 +256,15 @@ def _descend(
     return values
 
 
-def _check_limits(
-    subject: Subject, limits: Limits, samples: list[dict[str, Value]], costs: list[AnyCost]
+def _check_reach(
+    subject: Subject,
+    objective: Objective | None,
+    limits: Limits,
+    found: tuple[tuple[float, float], list[dict[str, Value]], list[AnyCost]],
 ) -> None:
+    (low, high), samples, costs = found
+    if objective is not None:
+        _check_range(subject, objective, low, high)
     cheapest = samples[min(range(len(samples)), key=lambda i: (limits.excess(costs[i]), costs[i]))]
     if repair(subject, cheapest, limits, random.Random(0)) is None:
         closest = _descend(subject, cheapest, limits.excess)
@@ -270,6 +272,9 @@ def _check_limits(
             f"No architecture of {subject.space.name} in reach keeps the limits: at the least, "
             f"{limits.violation(subject.cost(closest))}. Raise the limit or choose another space."
         )
+    if objective is not None:
+        limit = limits.macs if objective.target_latency_ms is None else limits.latency_ms
+        _check_range(subject, objective, low, high if limit is None else min(high, limit))
 
 
 def _check_range(subject: Subject, objective: Objective, low: float, high: float) -> None:

@@ -140,12 +140,10 @@ def prepare(
     own = _proxy_seconds(preflight, config, data)
     workers = executor.workers  # a cluster that is not there is found out now
     if options.time is not None and study is None and not lengths.is_given(options):
-        part, final = lengths.parts(
-            options.time, options.trials, workers, estimate, estimate * times
-        )
-        if (shorter := lengths.shortened(config, part, final)) != config:
+        parts = lengths.parts(options.time, options.trials, workers, estimate, estimate * times)
+        if (shorter := lengths.shortened(config, *parts)) != config:
             say(lengths.sentence(config, shorter, options.time))
-            config, estimate, times = shorter, estimate * part, times * final / part
+            config, estimate, times = shorter, estimate * parts[0], times * parts[1] / parts[0]
     config = with_lessons(config, url, name, study)
     return Prepared(
         name, url, config, options.trials, options.time, executor, estimate, preflight, left_out,

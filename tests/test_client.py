@@ -121,6 +121,14 @@ def transport(asked: list[str | None]) -> httpx.MockTransport:
     return httpx.MockTransport(answer)
 
 
+def test_an_answer_that_is_not_the_services_is_told() -> None:
+    """Another web server at the address: one line, whatever its status."""
+    for status in (200, 502):
+        page = httpx.Response(status, text="<html>Welcome</html>")
+        with pytest.raises(NasError, match="not as nas serve does"):
+            clients._checked(page)
+
+
 def test_a_stream_goes_on_where_it_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each event comes once; the search that has failed has no best network."""
     monkeypatch.setattr(clients, "SILENT", 0.0)

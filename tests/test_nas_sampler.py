@@ -22,6 +22,7 @@ from nas.cli import app
 from nas.cost import Limits
 from nas.objective import Objective
 from nas.pruners.curves import forecast
+from nas.samplers import _acquisition
 from nas.samplers._acquisition import (
     CAPS,
     Acquisition,
@@ -408,7 +409,9 @@ def test_a_search_uses_it_and_keeps_what_it_expected(tmp_path: Path) -> None:
     assert {"predicted_mean", "predicted_spread"} <= {key for key, _ in found}
 
 
-def test_a_front_begins_at_the_worst_metric_with_lessons_too() -> None:
+def test_a_front_begins_at_the_worst_metric_with_lessons_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What a lesson expects of a network is taken out before the surrogate, not of the floor."""
 
     class Taught:
@@ -428,7 +431,16 @@ def test_a_front_begins_at_the_worst_metric_with_lessons_too() -> None:
         Observation({"p": p, "q": q}, Preview((p, q), 1.0, (0.0,), True, q / 10), 0.5 + i / 10)
         for i, p in enumerate("xyz") for q in (1, 2, 3, 4)
     ]  # fmt: skip
+    floors: list[float] = []
+
+    def noting(front: Any, floor: float, *others: Any) -> Any:
+        floors.append(floor)
+        return growth(front, floor, *others)
+
+    monkeypatch.setattr(_acquisition, "growth", noting)
     for lessons in ([], [Taught()]):
         encoder = Encoder(distributions, lessons=lessons)  # type: ignore[arg-type]
         made = Acquisition(seen, [], encoder, random.Random(0), front=True)
-        assert made.worst == pytest.approx(0.5)
+        points = encoder.encode([each.values for each in seen], [each.look for each in seen])
+        made.improvement(points, [each.look for each in seen])
+    assert floors == pytest.approx([0.5, 0.5])

@@ -1,6 +1,7 @@
 """The service's pages: who sees them, what their forms change, what they show of a search."""
 
 import asyncio
+import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -10,12 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.openapi.utils import get_openapi
-from service_kit import Server, run_search, serving, submit
+from service_kit import Server, run_search, serving, submit, tiny
 from store_kit import ready
 
 from nas.commands.space import space_preflight
 from nas.quantities import short
-from nas.service.api import submission
+from nas.search_space import SearchSpace
+from nas.service.api import interactive, submission
 from nas.service.api.events import Feeds
 from nas.service.pages.app import pages
 from nas.service.pages.multipart import FileForm
@@ -291,6 +293,19 @@ def test_the_preflight_is_that_of_the_verb(person: Person) -> None:
     mistake = person.post("/new/preflight", space="mixconv", target_flops="1")
     assert mistake.status_code == 200
     assert 'class="mistake"' in mistake.text
+
+
+def test_the_preflight_of_a_space_of_one_s_own_has_a_process_and_a_limit(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what it says of a shipped one; one that takes longer than the limit is a mistake."""
+    fields = {"space_json": json.dumps(tiny()), "data": "digits"}
+    flight = space_preflight(SearchSpace.from_json(tiny())).flight
+    part = person.post("/new/preflight", **fields)
+    assert f"{short(flight.macs[0])} to {short(flight.macs[1])} FLOPs" in part.text
+    monkeypatch.setattr(interactive, "PATIENCE", 0.01)
+    late = person.post("/new/preflight", **fields)
+    assert 'class="mistake"' in late.text
 
 
 def test_a_page_of_a_search_shows_what_it_found(searched: tuple[Person, list[str]]) -> None:

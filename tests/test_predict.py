@@ -268,3 +268,10 @@ def test_the_weights_of_an_earlier_winner_are_not_the_studys(tmp_path: Path) -> 
         assert nas.predict(STUDY, paths).to_json()["images"] != first
     finally:
         file.write_bytes(kept)
+
+
+def test_a_network_that_was_trained_alone_has_no_finalists() -> None:
+    """Asked for some when it is resumed: one message, and no study of finalists."""
+    ended = here("resume", "--study", STUDY, "--finalists", "2")
+    assert ended.returncode == 2
+    assert f"{STUDY} is of nas train, whose networks have no finalists." in ended.stderr

@@ -16,11 +16,12 @@ from service_kit import ROOT, SEARCH, Server, read_events, run_search, serving, 
 from store_kit import ready
 
 from nas.commands import search as verbs
-from nas.errors import UserError
+from nas.errors import NotStored, StoreAway, StoreError, UserError
 from nas.service.api import events, service, submission
 from nas.service.api.access import PUBLIC, Rate
 from nas.service.api.app import api
 from nas.service.api.events import Told
+from nas.service.api.problems import problem_of
 from nas.service.api.service import Recent
 from nas.store import audit, queries, tokens
 from nas.study import options
@@ -523,7 +524,8 @@ def test_an_upload_is_checked_and_searched(server: Server) -> None:
         upload = answer.json()
         assert (upload["name"], upload["size"]) == ("mine.npz", len(content))
         data = {"data": f"upload:{upload['id']}"}
-        submit(client, **data)
+        found = client.get(f"/searches/{submit(client, **data)}").json()
+        assert found["title"].endswith(f"-upload:{upload['id']}")
         problem(other.post("/searches", json=SEARCH | data), 422)
         problem(other.get(f"/uploads/{upload['id']}"), 404)
         problem(other.delete(f"/uploads/{upload['id']}"), 404)
@@ -543,6 +545,16 @@ def test_an_upload_says_how_it_is_read(server: Server, name: str) -> None:
             headers={"Content-Type": "application/octet-stream"},
         )  # fmt: skip
     problem(answer, 422)
+
+
+def test_where_the_store_is_is_for_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever asks hears that it does not answer; the server's log has the rest."""
+    for error, status in ((StoreAway("at db:5432"), 503), (StoreError("at db:5432"), 500)):
+        told = problem_of(error)
+        assert (told.status, told.detail) == (status, "The server's store does not answer.")
+        assert "at db:5432" in caplog.text
+        caplog.clear()
+    assert problem_of(NotStored("No study 'x'.")).detail == "No study 'x'."
 
 
 def test_a_preflight_is_that_of_the_space(server: Server) -> None:

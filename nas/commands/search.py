@@ -212,17 +212,16 @@ def run(prepared: "Prepared", store: "Store", watch: "Watch", *, hand_over: bool
 
     try:
         completed = _drive(prepared, searching, watch)
-        if completed and searching != deadline and _finals(prepared, store, until()) is None:
+        finals = _finals(prepared, store, until()) if completed else None
+        if completed and finals is None and searching != deadline:
             completed = _drive(prepared, until(), watch)  # no finalist can need the time kept
         planned: int | None = 0
-        while completed and (finals := _finals(prepared, store, until())) is not None:
-            if finals.trials == planned:  # no further one fits into the time
-                break
+        while completed and finals is not None and finals.trials != planned:
             planned = finals.trials
             open_study(finals).close()
             completed = _drive(finals, until(), watch)
-            if deadline is None:  # then all were planned at once
-                break
+            # Without a limit all were planned at once; within it further ones may fit.
+            finals = None if deadline is None else _finals(prepared, store, until())
         winner = _conclude(prepared, store) if completed and hand_over else None
         with store.read() as connection:
             info = queries.study(connection, prepared.name)
